@@ -49,6 +49,31 @@ def evaluation_mode(model: "torch.nn.Module") -> Iterator[None]:
             module.training = True
 
 
+@contextmanager
+def fused_activations(model: "torch.nn.Module") -> Iterator[None]:
+    """The tanh form of GELU computed by torch's one kernel within the block, instead of by seven of them.
+
+    GPT-2 and its relatives spell out 0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))) (Hendrycks and Gimpel 2016,
+    "Gaussian Error Linear Units") operation by operation, which costs a CPU a twentieth of a pack's whole time.
+    """
+    from transformers.activations import GELUTanh, NewGELUActivation
+
+    fused = GELUTanh()
+    spelled_out = [
+        (parent, name, child)
+        for parent in model.modules()
+        for name, child in parent.named_children()
+        if isinstance(child, NewGELUActivation)
+    ]
+    for parent, name, _ in spelled_out:
+        setattr(parent, name, fused)
+    try:
+        yield
+    finally:
+        for parent, name, child in spelled_out:
+            setattr(parent, name, child)
+
+
 def unwrapped(model: Any) -> Any:
     """The transformers model inside PEFT's wrapper, LoRA layers and all; a model without wrapper as it is."""
     peft = sys.modules.get("peft")  # where it was never imported nothing is wrapped, and importing it takes seconds

@@ -5,8 +5,10 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
+from functools import cache
 from typing import Any
 
+from lm_eval import utils as lm_eval_utils  # noqa: TID253 - as below
 from lm_eval.api import model as lm_eval_model  # noqa: TID253 - a class cannot import its base later
 from lm_eval.api import task as lm_eval_task  # noqa: TID253
 from lm_eval.models import huggingface  # noqa: TID253
@@ -94,6 +96,16 @@ def run_command_line(arguments: Sequence[str]) -> None:
     sys.argv = ["lm-eval", *arguments, *(["--model", "harness"] if asks_for_a_run and not chosen else [])]
     parser = HarnessCLI()
     parser.execute(parser.parse_args())
+
+
+@contextmanager
+def compiled_once() -> Iterator[None]:
+    """Each template of a task is compiled once within the block, where lm-eval compiles it for every row again."""
+    lm_eval_utils.env.from_string = cache(lm_eval_utils.env.from_string)
+    try:
+        yield
+    finally:
+        del lm_eval_utils.env.from_string
 
 
 @contextmanager

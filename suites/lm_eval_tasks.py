@@ -115,11 +115,11 @@ def run_tasks(
     """
     from lm_eval.evaluator import evaluate
 
-    from suites.lm_eval_model import quiet
+    from suites.lm_eval_model import compiled_once, quiet
 
     for task in loaded.tasks.values():
         task.set_fewshot_seed(loaded.seed)  # the same few-shot examples for every subject
-    with quiet():
+    with quiet(), compiled_once():
         results = evaluate(
             lm,
             {"tasks": dict(loaded.tasks)},

@@ -16,6 +16,7 @@ from suites.causal_model import (
     check_context,
     computes_exactly,
     evaluation_mode,
+    fused_activations,
     max_positions,
     n_vocabulary,
     unwrapped,
@@ -109,7 +110,7 @@ class ModelScorer:
         for request in distinct:
             check_context(max_positions(self.model.config), request.n_inputs)
         scores: dict[Request, ResponseScore] = {}
-        with torch.inference_mode(), evaluation_mode(self.model):
+        with torch.inference_mode(), evaluation_mode(self.model), fused_activations(self.model):
             while len(scores) < len(distinct):
                 state = self.layout.state
                 try:

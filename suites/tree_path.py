@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from suites.causal_model import attention_kernel, attention_window
+from suites.causal_model import attention_kernel, attention_kernel_name, attention_window
 from suites.packing import Pack
 from suites.response_logits import Launched, Targets, launch_targets
+from suites.tree_attention import tree_attention
 
 if TYPE_CHECKING:
     import torch
@@ -72,7 +73,9 @@ def launch_pack(model: Any, pack: Pack, max_logit_elements: int, *, cache: Any =
         mask = torch.zeros(seen.shape, dtype=dtype, device=model.device)
         return mask.masked_fill_(seen.logical_not_(), torch.finfo(dtype).min)[None, None]
 
-    return _launch(model, pack, additive, max_logit_elements, cache=cache, n_carried=n_carried)
+    own = attention_kernel_name(model)
+    with attention_kernel(model, tree_attention() if (own, model.device.type) == ("sdpa", "cpu") else own):
+        return _launch(model, pack, additive, max_logit_elements, cache=cache, n_carried=n_carried)
 
 
 def launch_pack_with_flex(model: Any, pack: Pack, max_logit_elements: int, *, n_tokens: int) -> Launched:

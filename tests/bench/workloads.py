@@ -15,7 +15,7 @@ from subjects import Subject, with_adapter
 
 from suites.inputs import Request, ResponseScore, Scorer
 from suites.layout import Layout, layout_for
-from suites.lm_eval_model import ScorerLM
+from suites.lm_eval_model import ScorerLM, compiled_once
 from suites.lm_eval_tasks import LoadedTasks
 from suites.reward import RewardPlan, measure
 from suites.score_cache import ScoreCache
@@ -116,9 +116,12 @@ class Bench:
         peers = hflm_task_peers(self.subject, loaded, self.batches)
         title = f"{title}, {max(map(len, loaded.sampled.values()))} rows"
         model = self.subject.model
-        return Workload(
-            title, at_least, lambda: run_lm_eval(lm, loaded), peers, self._part, switch, requests, model, model
-        )
+
+        def ours() -> Outcome:
+            with compiled_once():
+                return run_lm_eval(lm, loaded)
+
+        return Workload(title, at_least, ours, peers, self._part, switch, requests, model, model)
 
     def _pairs(self, title: str, pairs: list[Any], *, at_least: float | None) -> Workload:
         plan = encoded_pairs(pairs, self.subject.tokenizer)

@@ -9,8 +9,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from transformers.activations import NewGELUActivation
 
-from suites.causal_model import ContextTooLongError, check_context, max_positions
+from suites.causal_model import ContextTooLongError, check_context, fused_activations, max_positions
 from suites.inputs import Request
 from suites.layout import PATHS, Layout
 from suites.plain_path import plan_batches
@@ -283,6 +284,17 @@ def test_dropout_is_off_and_the_mode_is_restored() -> None:
 
     np.testing.assert_allclose(scores[0].token_log_probabilities, -np.log(50), rtol=1e-6)
     assert (model.training, model.dropout.training, model.frozen.training) == (True, True, False)
+
+
+def test_the_fused_gelu_is_the_one_that_is_spelled_out_and_leaves_the_model_as_it_was() -> None:
+    """Within the block GPT-2 computes its GELU by one kernel, equal within rounding; afterwards it has its own."""
+    own = NewGELUActivation()
+    model = torch.nn.Sequential(torch.nn.Linear(2, 2), own)
+    values = torch.linspace(-8, 8, 1001)
+    with fused_activations(model):
+        assert model[1] is not own
+        torch.testing.assert_close(model[1](values), own(values), rtol=0, atol=2e-6)
+    assert model[1] is own
 
 
 def test_a_request_longer_than_the_model_is_refused(gpt2_folder: Path) -> None:

@@ -9,6 +9,8 @@ nox.options.sessions = ["tests"]
 nox.options.reuse_existing_virtualenvs = True
 
 CONSTRAINTS = ("-c", "constraints.txt")
+WORKERS = ("-n", "logical", "--maxprocesses", "4", "--dist", "loadfile")
+"""One a core, with one thread each: threads that share a core wait for each other."""
 
 
 def install_project(session: nox.Session, *extras: str) -> None:
@@ -21,16 +23,24 @@ def tests(session: nox.Session) -> None:
     """The fast tests, with line coverage of the three packages."""
     install_project(session, "test")
     arguments = session.posargs or ["-m", "not slow", "--cov", "--cov-report=term", "--cov-fail-under=90"]
-    # One worker a core, and one thread a worker: threads that share a core wait for each other.
-    workers = ["-n", "logical", "--maxprocesses", "4", "--dist", "loadfile"]
-    session.run("pytest", *workers, *arguments, env={"OMP_NUM_THREADS": "1"})
+    session.run("pytest", *WORKERS, *arguments, env={"OMP_NUM_THREADS": "1"})
 
 
 @nox.session
 def slow(session: nox.Session) -> None:
-    """The tests that train, rebuild or run the whole job."""
+    """The tests that train, rebuild, simulate or run the whole job."""
     install_project(session, "test")
-    session.run("pytest", "-m", "slow", *session.posargs)
+    session.run("pytest", *WORKERS, "-m", "slow", *session.posargs, env={"OMP_NUM_THREADS": "1"})
+
+
+@nox.session
+def regression(session: nox.Session) -> None:
+    """Scores, and trains, as before: `-- --renew` shows what changed and keeps it; `--seeds 5` calibrates anew."""
+    install_project(session, "test")
+    if session.posargs:
+        session.run("python", "tests/regression/reference.py", *session.posargs)
+    else:
+        session.run("pytest", "tests/regression")
 
 
 @nox.session

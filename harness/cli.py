@@ -11,7 +11,7 @@ import click
 from harness.errors import UserError
 
 EXIT_CODES = """\b
-Exit codes: 0 fine; 1 unexpected failure; 2 usage, configuration or data; 130 interrupted."""
+Exit codes: 0 fine; 1 unexpected failure; 2 usage, configuration or data; 3 stopped by a gate; 130 interrupted."""
 
 Command = Callable[..., Any]
 
@@ -78,31 +78,73 @@ def cli() -> None:
     """Did this preference tuning help, what did it cost, and is the difference real?"""
 
 
+candidate_options = _options(
+    click.option(
+        "--sweep",
+        "sweeps",
+        multiple=True,
+        metavar="KEY=V1,V2",
+        help="Trains and measures every value, such as training.learning_rate=5e-6,1e-5; may be repeated.",
+    ),
+    click.option("--seeds", type=click.IntRange(min=1), metavar="N", help="Training seeds of each candidate."),
+    click.option(
+        "--controls",
+        metavar="A,B",
+        help="Candidates to be held against: sft (on the chosen answers), shuffled (half of the pairs swapped).",
+    ),
+)
+subject_options = _options(
+    click.option("--subjects", metavar="+NAME", help="Further subjects: +unquantised, the base without quantisation."),
+    click.option(
+        "--candidate",
+        "models",
+        multiple=True,
+        metavar="NAME=PATH",
+        help="A full or merged model to measure too, with weights of its own; may be repeated.",
+    ),
+)
+
+
 @cli.command("train-and-eval")
 @experiment_options
+@candidate_options
+@subject_options
 @measuring_options
 @place_options
-def train_and_eval(**options: Any) -> None:
+def train_and_eval(models: tuple[str, ...], **options: Any) -> None:
     """Trains the adapter (or reuses it), measures it beside its base, writes the report."""
-    from harness.experiment import Options, measure, prepare, train
+    from harness.experiment import Options, prepare
+    from harness.lineup import named_models, train, trained_candidates
+    from harness.run import measure
 
     experiment = prepare(Options(**options))
-    fixture = train(experiment)
-    _show(measure(experiment, {"adapter": fixture.folder}, fixture))
+    others = named_models(models, experiment.config)
+    trained = train(experiment)
+    _show(measure(experiment, trained_candidates(experiment, trained, others), trained))
 
 
 @cli.command("train")
 @experiment_options
+@candidate_options
 @suite_option
+@click.option("--dry-run", is_flag=True, help="Only tells rows, tokens, steps, memory and time, from a short probe.")
 @place_options
-def train_command(**options: Any) -> None:
-    """Trains the adapter of an experiment, or says that it is there already.
+def train_command(*, dry_run: bool, **options: Any) -> None:
+    """Trains the adapters of an experiment, or says that they are there already.
 
     What the suite measures is kept out of training.
     """
-    from harness.experiment import Options, prepare, train
+    from harness.experiment import Options, prepare
+    from harness.lineup import train, training_runs
 
-    click.echo(train(prepare(Options(**options))).folder)
+    experiment = prepare(Options(**options))
+    if dry_run:
+        from harness.dry_run import estimates
+
+        click.echo(estimates(experiment.loaded, training_runs(experiment)))
+        return
+    for trained in train(experiment):
+        click.echo(trained.fixture.folder)
 
 
 @cli.command("eval")
@@ -111,32 +153,204 @@ def train_command(**options: Any) -> None:
     "--adapter",
     "adapters",
     multiple=True,
-    required=True,
     metavar="PATH_OR_ID",
     help="A trained adapter; may be repeated. NAME=PATH names its column.",
 )
+@subject_options
 @experiment_options
 @measuring_options
 @place_options
-def eval_command(model: str | None, adapters: tuple[str, ...], **options: Any) -> None:
-    """Measures adapters that exist already beside their base."""
+def eval_command(model: str | None, adapters: tuple[str, ...], models: tuple[str, ...], **options: Any) -> None:
+    """Measures adapters, and full models, that exist already beside their base."""
     from harness.adapters import common_base, named_adapters
-    from harness.experiment import Options, measure, prepare
+    from harness.experiment import Options, prepare
+    from harness.lineup import existing_candidates
+    from harness.run import measure
 
-    candidates = named_adapters(adapters)
-    experiment = prepare(Options(**options, model=model or common_base(candidates)))
-    _show(measure(experiment, candidates))
+    if not adapters and not models:
+        raise click.UsageError("give at least one --adapter or --candidate")
+    named = named_adapters(adapters)
+    if model is None and named:
+        model = common_base(named)
+    experiment = prepare(Options(**options, model=model))
+    _show(measure(experiment, existing_candidates(experiment.config, named, models)))
+
+
+@cli.command("merge")
+@click.argument("adapter")
+@click.option("--dtype", type=click.Choice(["float16", "bfloat16"]), required=True, help="Of the merged weights.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder to write.")
+@click.option("--model", metavar="BASE", help="Base model; read from the adapter's own configuration if not given.")
+@click.option("--revision", help="Of a base model on the hub.")
+def merge_command(adapter: str, dtype: Any, out: Path, model: str | None, revision: str | None) -> None:
+    """Merges an adapter into its unquantised base: the model to deploy.
+
+    Measure what you ship: `harness eval --adapter ADAPTER --candidate merged=DIR`.
+    """
+    from harness.merging import merge_adapter
+
+    merged = merge_adapter(adapter, out, dtype=dtype, base=model, revision=revision)
+    for note in merged.notes:
+        click.echo(note, err=True)
+    click.echo(merged.folder)
+
+
+@cli.command("doctor")
+@place_options
+def doctor_command(workspace: Path, data_root: Path | None) -> None:
+    """Looks at versions, devices, quantisation, hub, data and disk, and says what to mend."""
+    from harness.doctor import as_text, examine, worst
+
+    checks = examine(workspace, data_root)
+    click.echo(as_text(checks))
+    sys.exit(2 if worst(checks) == "problem" else 0)
+
+
+@cli.group("data")
+def data_group() -> None:
+    """Looks at rows as they are trained on, and makes new ones."""
+
+
+@data_group.command("inspect")
+@click.argument("name")
+@click.option("--rows", type=click.IntRange(min=1), default=3, show_default=True)
+@click.option("--split", help="Default: what training would take.")
+@experiment_options
+@place_options
+def inspect_command(name: str, rows: int, split: str | None, data_root: Path | None, **options: Any) -> None:
+    """Shows rows of a dataset, or of a file, as they will be trained on: prompt, boundary, response, token counts."""
+    from harness.config_files import load_experiment
+    from harness.data.inspection import inspect_dataset
+
+    config = load_experiment(options["preset"], options["config_file"], options["overrides"])
+    click.echo(inspect_dataset(name, split, config, n_rows=rows, data_root=data_root))
+
+
+@data_group.command("build-pairs")
+@click.argument("specification", type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="JSONL file to write.")
+@click.option("--unpaired", is_flag=True, help="Rows of prompt, completion and label instead of pairs.")
+@click.option("--temperature", type=click.FloatRange(min=0), default=0.8, show_default=True)
+@click.option("--top-p", type=click.FloatRange(min=0, max=1, min_open=True), default=0.95, show_default=True)
+@click.option("--max-new-tokens", type=click.IntRange(min=1), default=64, show_default=True)
+@click.option("--seed", type=click.IntRange(min=0), default=42, show_default=True)
+@click.option("--force", is_flag=True, help="Replaces a file that was made otherwise.")
+@experiment_options
+def build_pairs_command(
+    specification: Path,
+    out: Path,
+    *,
+    unpaired: bool,
+    force: bool,
+    preset: str | None,
+    config_file: Path | None,
+    overrides: tuple[str, ...],
+    **decoding: Any,
+) -> None:
+    """Makes preference pairs of two opposed instructions, answered by the configured model."""
+    from harness.config_files import load_experiment
+    from harness.console import Terminal
+    from harness.data.pair_building import Output, build_pairs
+    from harness.data.pair_spec import load_pair_spec
+    from harness.models import load_model
+    from harness.threads import apply_threads, choose_threads
+    from suites.decoding import Decoding
+
+    terminal = Terminal()
+    spec = load_pair_spec(specification)
+    config = load_experiment(preset, config_file, overrides)
+    apply_threads(choose_threads())
+    with terminal.waiting("loading the model"):
+        loaded = load_model(config.model)
+    with terminal.progress("pairs", spec.n_pairs) as done:
+        built = build_pairs(
+            spec, loaded, Output(out, unpaired, force), decoding=Decoding(**decoding), say=terminal.say, progress=done
+        )
+    click.echo(f"{built.path}: {built.n_rows} rows; {built.left_out} pairs left out, their answers empty or equal")
 
 
 @cli.command("report")
 @click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--format", "formats", default="md,csv", show_default=True, metavar="A,B", help="What to write: md, csv.")
-def report_command(runs: tuple[Path, ...], formats: str) -> None:
-    """Writes the reports of finished runs anew, and prints their tables."""
-    from harness.reporting import rewrite_reports
+@click.option(
+    "--format",
+    "formats",
+    default="md,csv",
+    show_default=True,
+    metavar="A,B",
+    help="Of md, csv, json, latex, html, answers.",
+)
+@click.option(
+    "--layout",
+    type=click.Choice(["differences", "published"]),
+    default="differences",
+    show_default=True,
+    help="published: rows are sets, columns are subjects, cells are cross-entropies (md, csv, latex).",
+)
+@click.option(
+    "--verdicts", type=click.Path(path_type=Path), help="Verdicts on the answers, by a judge or people: JSONL or CSV."
+)
+@click.option("--out", type=click.Path(path_type=Path), help="Folder to write to (default: the run's own).")
+def report_command(runs: tuple[Path, ...], formats: str, **options: Any) -> None:
+    """Writes the reports of a finished run anew, or one report of several runs of one suite, and prints its table."""
+    from harness.reporting import ReportOptions, write_reports
 
-    for folder in runs:
-        _show(rewrite_reports(folder, formats.split(",")))
+    names = tuple(name.strip() for name in formats.split(",") if name.strip())
+    _show(write_reports(runs, ReportOptions(formats=names, **options)))
+
+
+@cli.command("check")
+@click.argument("run", required=False, type=click.Path(path_type=Path))
+@click.option(
+    "--against", type=click.Path(path_type=Path), metavar="RUN", help="Reference run, in place of the baseline."
+)
+@click.option("--gates", "gates_file", type=click.Path(path_type=Path), help="File of gates, in place of the suite's.")
+@click.option(
+    "--candidate", "candidates", multiple=True, metavar="NAME", help="Judges this one alone; may be repeated."
+)
+@click.option("--strict", is_flag=True, help="A gate that cannot tell stops too.")
+@click.option("--junit", type=click.Path(path_type=Path), help="JUnit XML file to write.")
+@click.option("--summary", type=click.Path(path_type=Path), help="Markdown file to append to ($GITHUB_STEP_SUMMARY).")
+@click.option(
+    "--calibrate",
+    type=click.IntRange(min=3),
+    metavar="N",
+    help="In place of RUN: repeats the experiment with N training seeds and proposes gates from their spread.",
+)
+@experiment_options
+@suite_option
+@place_options
+def check_command(run: Path | None, calibrate: int | None, **options: Any) -> None:
+    """Judges a run's candidates by its gates: exit code 3 where one got worse than is allowed."""
+    if (run is None) == (calibrate is None):
+        raise click.UsageError("give a RUN to judge, or --calibrate N")
+    names = ("preset", "config_file", "overrides", "suite", "workspace", "data_root")
+    experiment_of = {name: options.pop(name) for name in names}
+    if calibrate is not None:
+        click.echo(_calibrated(calibrate, experiment_of), nl=False)
+        return
+    from harness.checking import CheckOptions, check
+
+    assert run is not None
+    checked = check(run, CheckOptions(**options))
+    click.echo("\n".join(checked.lines))
+    sys.exit(checked.exit_code)
+
+
+def _calibrated(n_seeds: int, options: dict[str, Any]) -> str:
+    """A file of gates from the spread over training seeds."""
+    from harness.checking import calibrate
+    from harness.experiment import Options, prepare
+    from harness.lineup import train, trained_candidates
+    from harness.run import measure
+    from reports.records import Run
+    from reports.run_folder import read_run
+
+    def repeat(n_seeds: int) -> Run:
+        experiment = prepare(Options(**options, seeds=n_seeds))
+        trained = train(experiment)
+        return read_run(measure(experiment, trained_candidates(experiment, trained), trained).folder)
+
+    return calibrate(repeat, n_seeds)
 
 
 @cli.command("list")
@@ -190,7 +404,7 @@ def show_config(preset: str | None, config_file: Path | None, overrides: tuple[s
 def _show(finished: Any) -> None:
     """Prints the table of a finished run and where its report lies."""
     click.echo(finished.table)
-    click.echo(f"report: {os.path.relpath(finished.folder / 'report.md')}")
+    click.echo(f"report: {', '.join(os.path.relpath(file) for file in finished.files)}")
 
 
 def main() -> None:
@@ -215,11 +429,14 @@ def main() -> None:
 
 def _errors_of_other_rooms() -> tuple[type[ValueError], ...]:
     """The user's mistakes that `suites` and `reports` find; they are loaded already where one was raised."""
+    from reports.against import IncomparableRunsError
+    from reports.calibration import CalibrationError
     from reports.compare import UnpairedExamplesError
+    from reports.gates import GateError
     from reports.run_folder import RunFolderError
     from suites.inputs import SuiteError
 
-    return SuiteError, RunFolderError, UnpairedExamplesError
+    return SuiteError, RunFolderError, UnpairedExamplesError, GateError, IncomparableRunsError, CalibrationError
 
 
 def _leave(line: str, exit_code: int) -> None:

@@ -6,6 +6,7 @@ An override wins over the file, the file over the defaults in `config.py`.
 import dataclasses
 import importlib.resources
 import json
+import types
 import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib.resources.abc import Traversable
@@ -18,6 +19,8 @@ from harness.wording import allowed, did_you_mean, shown
 from harness.yaml_text import as_mapping, dump_yaml, parse_yaml, read_yaml_mapping
 
 DEFAULT_PRESET = "tiny"
+TASK_ROLES = ("lm_eval_tasks", "capability_tasks")
+"""Roles that are filled with lm-eval tasks instead of a dataset."""
 _YAML_SUFFIXES = (".yaml", ".yml")
 
 Config = TypeVar("Config", ExperimentConfig, SuiteConfig)
@@ -29,9 +32,10 @@ class ConfigError(UserError):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Override:
-    """One `-o section.key=value`."""
+    """One value that replaces another, by `-o section.key=value` or by a sweep."""
 
-    typed: str
+    origin: str
+    """Where it comes from, as the first words of a message."""
     path: tuple[str, ...]
     value: Any
 
@@ -98,6 +102,21 @@ def to_yaml(config: ExperimentConfig | SuiteConfig) -> str:
     return dump_yaml(to_dict(config))
 
 
+def with_values(config: ExperimentConfig, values: Mapping[str, Any]) -> ExperimentConfig:
+    """The experiment with values changed at keys such as training.learning_rate.
+
+    Raises:
+        ConfigError: no such key, or a value that is not allowed.
+    """
+    overrides = [
+        _Override(f"sweep {key}={shown(value)}", tuple(key.split(".")), value) for key, value in values.items()
+    ]
+    changed = to_dict(config)
+    for override in overrides:
+        changed = _with_override(changed, override)
+    return _build(ExperimentConfig, changed, config.name, overrides)
+
+
 def check_roles(experiment: ExperimentConfig, suite: SuiteConfig) -> None:
     """Checks that the experiment binds every role that the suite measures.
 
@@ -108,8 +127,8 @@ def check_roles(experiment: ExperimentConfig, suite: SuiteConfig) -> None:
     for evaluation in suite.evaluations:
         where = f"suite {suite.name}: evaluation {evaluation.name} (kind {evaluation.kind})"
         if evaluation.kind == "lm_eval":
-            if not experiment.data.lm_eval_tasks:
-                problems.append(f"{where} needs data.lm_eval_tasks, which is empty in {experiment.name}")
+            if not experiment.data.tasks[evaluation.role]:
+                problems.append(f"{where} needs data.{evaluation.role}, which is empty in {experiment.name}")
         elif evaluation.role not in experiment.data.roles:
             bound = ", ".join(experiment.data.roles) or "none"
             problems.append(
@@ -146,7 +165,7 @@ def _parse_override(text: str) -> _Override:
     path = tuple(part.strip() for part in key.split("."))
     if not separator or not all(path):
         raise ConfigError(f"-o {text}: must be section.key=value, such as -o training.beta=0.2")
-    return _Override(typed=text, path=path, value=parse_yaml(value, f"-o {text}"))
+    return _Override(f"-o {text}", path, parse_yaml(value, f"-o {text}"))
 
 
 def _with_override(values: Mapping[str, Any], override: _Override) -> dict[str, Any]:
@@ -157,7 +176,7 @@ def _with_override(values: Mapping[str, Any], override: _Override) -> dict[str, 
             return override.value
         if section is not None and not isinstance(section, Mapping):
             key = ".".join(override.path[:depth])
-            raise ConfigError(f"-o {override.typed}: {key} is {shown(section)}, which has no keys below it")
+            raise ConfigError(f"{override.origin}: {key} is {shown(section)}, which has no keys below it")
         key = override.path[depth]
         return {**(section or {}), key: placed((section or {}).get(key), depth + 1)}
 
@@ -199,7 +218,7 @@ def _source_of(key: tuple[str, ...], source: str, overrides: Sequence[_Override]
     for override in reversed(overrides):
         shared = min(len(key), len(override.path))
         if key[:shared] == override.path[:shared]:
-            return f"-o {override.typed}"
+            return override.origin
     return source
 
 
@@ -241,8 +260,12 @@ def _annotation_at(config_type: type[Any], location: Sequence[str | int]) -> tup
 
 
 def _bare(annotation: Any) -> Any:
-    """The annotation without its range."""
-    return typing.get_args(annotation)[0] if typing.get_origin(annotation) is Annotated else annotation
+    """The annotation without its range, and without null beside a section."""
+    if typing.get_origin(annotation) is Annotated:
+        return typing.get_args(annotation)[0]
+    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
+        return next(filter(dataclasses.is_dataclass, typing.get_args(annotation)), annotation)
+    return annotation
 
 
 def _value_at(values: Any, key: Iterable[str]) -> Any:
@@ -259,6 +282,13 @@ def _experiment_contradictions(config: ExperimentConfig) -> _Problems:
     if data.max_prompt_tokens >= data.max_tokens:
         allowed_values = f"must be below data.max_tokens ({data.max_tokens})"
         yield ("data", "max_prompt_tokens"), f"data.max_prompt_tokens {allowed_values}, got {data.max_prompt_tokens}"
+    if config.sft is not None and config.sft.training.method != "sft":
+        yield ("sft", "training", "method"), f"sft.training.method must be sft, got {config.sft.training.method!r}"
+    if training.method != "dpo" and training.loss_type != ("sigmoid",):
+        allowed_values = "is for the method dpo alone"
+        yield ("training", "loss_type"), f"training.loss_type {allowed_values}, got it with {training.method}"
+    if training.method == "sft" and config.controls:
+        yield ("controls",), "controls must be empty where training.method is sft, which learns from no preferences"
     if training.loss_weights is not None and len(training.loss_weights) != len(training.loss_type):
         allowed_values = f"must hold one number for each training.loss_type ({len(training.loss_type)})"
         yield ("training", "loss_weights"), f"training.loss_weights {allowed_values}, got {len(training.loss_weights)}"
@@ -270,8 +300,8 @@ def _suite_contradictions(config: SuiteConfig) -> _Problems:
         key = f"evaluations.{index}"
         if evaluation.name in names[:index]:
             yield ("evaluations", str(index), "name"), f"{key}.name must be unique, got {evaluation.name!r} again"
-        if evaluation.kind == "lm_eval" and evaluation.role != "lm_eval_tasks":
-            allowed_values = "must be lm_eval_tasks for the kind lm_eval"
+        if evaluation.kind == "lm_eval" and evaluation.role not in TASK_ROLES:
+            allowed_values = f"must be {' or '.join(TASK_ROLES)} for the kind lm_eval"
             yield ("evaluations", str(index), "role"), f"{key}.role {allowed_values}, got {evaluation.role!r}"
 
 

@@ -53,18 +53,20 @@ class Terminal:
             yield lambda n_done: bar.update(task, completed=n_done)
 
     @contextmanager
-    def training(self) -> "Iterator[Callable[[int, int, dict[str, Any]], None]]":
-        """A bar over the steps of a training that shows loss and reward accuracy; see `progress`."""
+    def training(self, name: str) -> "Iterator[Callable[[int, int, dict[str, Any]], None]]":
+        """A bar over the steps of a training that shows loss, reward accuracy and peak memory; see `progress`."""
         if not self.console.is_terminal:
             yield lambda _n_done, _n_steps, _row: None
             return
         columns = (*_columns(), TextColumn("{task.fields[numbers]}"))
         with Progress(*columns, console=self.console, transient=True) as bar:
-            task = bar.add_task("training", total=None, numbers="")
+            task = bar.add_task(f"training {name}", total=None, numbers="")
 
             def show(n_done: int, n_steps: int, row: dict[str, Any]) -> None:
                 numbers = {"loss": "loss", "rewards/accuracies": "reward accuracy"}
                 shown = [f"{name} {row[key]:.3f}" for key, name in numbers.items() if key in row]
+                if "peak_memory_bytes" in row:
+                    shown.append(f"{row['peak_memory_bytes'] / 2**30:.1f} GiB")
                 bar.update(task, completed=n_done, total=n_steps, numbers=", ".join(shown))
 
             yield show

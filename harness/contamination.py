@@ -3,9 +3,12 @@
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
-from harness.data.build import first_user_text, words
-from suites.inputs import Example, Pair, Question
+from harness.data.build import Trainable, answers_of, first_user_text, words
+from suites.inputs import Question
+
+Trained = TypeVar("Trained", bound=Trainable)
 
 GRAM_WORDS = 5
 SHORTEST_SEARCHED_WORDS = 4
@@ -67,12 +70,12 @@ class _Index:
     gram_lengths: frozenset[int]
 
 
-def asked(row: Pair | Example | Question) -> Asked:
+def asked(row: Trainable | Question) -> Asked:
     """The last user turn and the first one of a row's prompt, and its group."""
     return Asked(tuple(dict.fromkeys((row.prompt[-1].text, first_user_text(row.prompt)))), row.group)
 
 
-def find_overlap(training: Sequence[Pair], evaluation: Mapping[str, Sequence[Asked]]) -> Overlap:
+def find_overlap(training: Iterable[Trainable], evaluation: Mapping[str, Sequence[Asked]]) -> Overlap:
     """Which training rows overlap which evaluation rows.
 
     Texts are compared as words, without case, punctuation and whitespace. A training row overlaps an evaluation row if
@@ -97,11 +100,11 @@ def find_overlap(training: Sequence[Pair], evaluation: Mapping[str, Sequence[Ask
     index = _index([row for _, row in flat])
     found: dict[str, dict[int, str]] = {role: {} for role in evaluation}  # role -> row -> first training id
     training_ids: dict[str, set[str]] = {role: set() for role in evaluation}
-    for pair in training:
-        for number in _matches(pair, index):
+    for trained in training:
+        for number in _matches(trained, index):
             role = flat[number][0]
-            found[role].setdefault(number, pair.example_id)
-            training_ids[role].add(pair.example_id)
+            found[role].setdefault(number, trained.example_id)
+            training_ids[role].add(trained.example_id)
     by_role = {
         role: RoleOverlap(
             n_rows=len(rows),
@@ -134,12 +137,12 @@ def _index(evaluation: Sequence[Asked]) -> _Index:
     return _Index(rows, groups, texts, n_grams, by_gram, frozenset(len(gram) for gram in by_gram))
 
 
-def _matches(pair: Pair, index: _Index) -> set[int]:
+def _matches(trained: Trainable, index: _Index) -> set[int]:
     """Numbers of the evaluation rows that a training row overlaps."""
-    matches = set(index.groups.get(pair.group, ()))
-    matches.update(index.rows.get(words(first_user_text(pair.prompt)), ()))
+    matches = set(index.groups.get(trained.group, ()))
+    matches.update(index.rows.get(words(first_user_text(trained.prompt)), ()))
     # n-grams are taken within a turn: words that only meet where one turn ends and the next begins are no quotation.
-    parts = [words(text) for text in (*(turn.text for turn in pair.prompt), pair.chosen, pair.rejected)]
+    parts = [words(text) for text in (*(turn.text for turn in trained.prompt), *answers_of(trained))]
     grams = {gram for part in parts for length in index.gram_lengths for gram in _grams(part, length)}
     shared = Counter(position for gram in grams & index.by_gram.keys() for position in index.by_gram[gram])
     for position, n_shared in shared.items():
@@ -152,6 +155,6 @@ def _grams(text: Sequence[str], length: int) -> Iterator[tuple[str, ...]]:
     return zip(*(text[start:] for start in range(length)), strict=False)
 
 
-def without(training: Iterable[Pair], overlap: Overlap) -> tuple[Pair, ...]:
+def without(training: Iterable[Trained], overlap: Overlap) -> tuple[Trained, ...]:
     """The training rows that overlap nothing."""
-    return tuple(pair for pair in training if pair.example_id not in overlap.training_ids)
+    return tuple(row for row in training if row.example_id not in overlap.training_ids)

@@ -1,19 +1,22 @@
-"""Evaluations x subjects: all subjects of a run on the same rows, in one process; the table of evaluation kinds."""
+"""Evaluations x subjects on one set of weights, all on the same rows, in one process; the table of evaluation kinds."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any, TypeVar, cast
 
-from harness.config import EvaluationConfig, SuiteConfig
+from harness.config import AnswersConfig, EvaluationConfig, SuiteConfig
 from harness.console import Done, Terminal
 from harness.data.roles import ExperimentData, Loaded
 from harness.data.splits import Item, sample_by_group
+from harness.example_texts import shortened, text_of_example, text_of_pair
 from harness.models import BASELINE, LoadedModel
 from harness.provenance import score_context
-from reports.records import EvaluationCounts, Generation, MetricScores, Subject
-from suites import generations, perplexity, reward
+from reports.records import EvaluationCounts, ExampleText, Generation, MetricScores, Subject
+from suites import drift, generations, perplexity, reward
+from suites.decoding import Decoding
 from suites.encoding import Encoder
-from suites.inputs import Request, ResponseScore
+from suites.inputs import Pair, Request, ResponseScore
 from suites.layout import Layout
 from suites.lm_eval_tasks import LoadedTasks, TaskScores, run_tasks
 from suites.score_cache import ScoreCache
@@ -23,13 +26,42 @@ Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True)
+class ImplicitReward:
+    """beta x (log-probability by the candidate - by its reference)."""
+
+    reference: str
+    """A subject that is measured before the candidate, or together with it."""
+    beta: float
+
+
+@dataclass(slots=True)
+class Kept:
+    """What is handed on when a run turns to other weights, so that nothing is encoded or scored twice."""
+
+    plans: dict[str, Any] = field(default_factory=dict)
+    """Evaluation -> its encoded rows."""
+    scores: dict[tuple[str, str], list[ResponseScore]] = field(default_factory=dict)
+    """(evaluation of the kind reward, subject) -> its scores."""
+
+    def plan(self, evaluation: str, make: Callable[[], Result]) -> Result:
+        """The evaluation's encoded rows, made the first time."""
+        if evaluation not in self.plans:
+            self.plans[evaluation] = make()
+        return cast("Result", self.plans[evaluation])
+
+
+@dataclass(frozen=True, slots=True)
 class Bench:
-    """What all evaluations of a run share."""
+    """What all evaluations on one set of weights share."""
 
     loaded: LoadedModel
     encoder: Encoder
-    candidates: Mapping[str, float]
-    """Candidate -> the beta of its implicit reward."""
+    """The baseline's, whatever the weights: all subjects get the same token ids."""
+    subjects: Mapping[str, str]
+    """Subject on these weights -> what `loaded.subject` calls it."""
+    rewards: Mapping[str, ImplicitReward]
+    """Candidate on these weights -> its implicit reward; none where it has no reference."""
+    kept: Kept
     data: ExperimentData
     tasks: Mapping[str, LoadedTasks]
     """Evaluation of the kind lm_eval -> its tasks."""
@@ -38,13 +70,10 @@ class Bench:
     """How requests are laid out, the same for all subjects."""
     cache: ScoreCache | None
     seed: int
+    answers: AnswersConfig
+    """How answers are generated, where it is not as the suite says."""
     limit: int | None = None
     """At most so many rows in each evaluation, whatever the suite says."""
-
-    @property
-    def subjects(self) -> tuple[str, ...]:
-        """Baseline first."""
-        return (BASELINE, *self.candidates)
 
     def sample(self, rows: Sequence[Item], evaluation: EvaluationConfig) -> tuple[Item, ...]:
         """What the suite's limit and the run's leave of an evaluation's rows."""
@@ -58,6 +87,7 @@ class Measured:
     measurements: tuple[MetricScores, ...] = ()
     counts: tuple[EvaluationCounts, ...] = ()
     generations: tuple[Generation, ...] = ()
+    examples: tuple[ExampleText, ...] = ()
     rulers: tuple[Subject, ...] = ()
     notes: tuple[str, ...] = ()
 
@@ -66,6 +96,7 @@ class Measured:
             self.measurements + other.measurements,
             self.counts + other.counts,
             self.generations + other.generations,
+            self.examples + other.examples,
             tuple(dict.fromkeys(self.rulers + other.rulers)),
             tuple(dict.fromkeys(self.notes + other.notes)),
         )
@@ -77,10 +108,12 @@ def smaller_limit(*limits: int | None) -> int | None:
 
 
 def run_suite(suite: SuiteConfig, bench: Bench) -> Measured:
-    """Runs every evaluation of a suite on every subject, in the suite's order."""
+    """Runs every evaluation of a suite on every subject that sits on the bench's weights, in the suite's order."""
     measured = Measured()
     for evaluation in suite.evaluations:
-        measured += KINDS[evaluation.kind](evaluation, bench)
+        own = KINDS[evaluation.kind](evaluation, bench)
+        counts = tuple(replace(each, suite_group=evaluation.group) for each in own.counts)
+        measured += replace(own, counts=counts)
     return measured
 
 
@@ -88,32 +121,34 @@ def _perplexity(evaluation: EvaluationConfig, bench: Bench) -> Measured:
     """Right responses scored given their prompts, wrong ones beside them."""
     loaded = bench.data.examples[evaluation.role]
     examples = bench.sample(loaded.rows, evaluation)
-    plan = perplexity.plan(examples, bench.encoder)
+    plan = bench.kept.plan(evaluation.name, lambda: perplexity.plan(examples, bench.encoder))
     scores = _score_subjects(evaluation.name, plan.requests, bench)
     measurements = tuple(
         metric
         for subject in bench.subjects
         for metric in perplexity.measure(plan, scores[subject], evaluation=evaluation.name, subject=subject)
     )
-    return Measured(measurements, (_counts(evaluation, loaded, examples, plan.touched),))
+    texts = tuple(text_of_example(row, evaluation.name) for row in examples)
+    return Measured(measurements, (_counts(evaluation, loaded, examples, plan.touched),), examples=texts)
 
 
 def _reward(evaluation: EvaluationConfig, bench: Bench) -> Measured:
     """Implicit rewards of the candidates on held-out pairs, and what surface rulers reach on the same pairs."""
     loaded = bench.data.pairs[evaluation.role]
     pairs = bench.sample(loaded.rows, evaluation)
-    plan = reward.plan(pairs, bench.encoder)
+    plan, rulers = bench.kept.plan(evaluation.name, lambda: _plan_rewards(evaluation, pairs, bench))
     scores = _score_subjects(evaluation.name, plan.requests, bench)
+    bench.kept.scores |= {(evaluation.name, subject): scores[subject] for subject in bench.subjects}
     measurements = [
         metric
         for subject in bench.subjects
         for metric in reward.measure_preferences(plan, scores[subject], evaluation=evaluation.name, subject=subject)
     ]
     notes = []
-    for candidate, beta in bench.candidates.items():
-        # The reference is the weights before preference training: here the baseline's own, with the adapter off.
+    for candidate, own in bench.rewards.items():
+        reference_scores = bench.kept.scores[evaluation.name, own.reference]
         rewards = reward.measure(
-            plan, scores[candidate], scores[BASELINE], beta=beta, evaluation=evaluation.name, subject=candidate
+            plan, scores[candidate], reference_scores, beta=own.beta, evaluation=evaluation.name, subject=candidate
         )
         outcomes = reward.count_outcomes(rewards[0])
         notes.append(
@@ -121,10 +156,29 @@ def _reward(evaluation: EvaluationConfig, bench: Bench) -> Measured:
             f"{outcomes.ties}, prefers the rejected one in {outcomes.losses}."
         )
         measurements += rewards
-    rulers = reward.rulers(plan.pairs, bench.data.training, evaluation=evaluation.name)
-    subjects = tuple(Subject(ruler.subject, "ruler", "judges by the surface of the answers alone") for ruler in rulers)
-    counts = _counts(evaluation, loaded, plan.pairs, plan.touched, plan.left_out)
-    return Measured((*measurements, *rulers), (counts,), rulers=subjects, notes=tuple(notes))
+        measurements += reward.where_rulers_err(rewards[0], rulers)
+        measurements += drift.measure_log_ratios(
+            plan, scores[candidate], reference_scores, evaluation=evaluation.name, subject=candidate
+        )
+    measured = Measured(
+        tuple(measurements),
+        (_counts(evaluation, loaded, plan.pairs, plan.touched, plan.left_out),),
+        examples=tuple(text_of_pair(pair, evaluation.name) for pair in plan.pairs),
+        notes=tuple(notes),
+    )
+    if BASELINE not in bench.subjects:
+        return measured
+    judges = tuple(Subject(ruler.subject, "ruler", "judges by the surface of the answers alone") for ruler in rulers)
+    return measured + Measured(rulers, rulers=judges)
+
+
+def _plan_rewards(
+    evaluation: EvaluationConfig, pairs: Sequence[Pair], bench: Bench
+) -> tuple[reward.RewardPlan, tuple[MetricScores, ...]]:
+    """The encoded pairs, and what surface rulers say of them."""
+    plan = reward.plan(pairs, bench.encoder)
+    fitted_on = [row for row in bench.data.training if isinstance(row, Pair)]
+    return plan, tuple(reward.rulers(plan.pairs, fitted_on, evaluation=evaluation.name))
 
 
 def _lm_eval(evaluation: EvaluationConfig, bench: Bench) -> Measured:
@@ -132,7 +186,7 @@ def _lm_eval(evaluation: EvaluationConfig, bench: Bench) -> Measured:
     from suites.lm_eval_model import ScorerLM
 
     tasks = bench.tasks[evaluation.name]
-    lm = ScorerLM(bench.loaded.base, bench.loaded.tokenizer)
+    lm = ScorerLM(bench.loaded.base, bench.encoder.tokenizer)
 
     def run(subject: str, scorer: ModelScorer, done: Done) -> list[TaskScores]:
         lm.scored_by(lambda requests: scorer.score(requests, done))
@@ -148,19 +202,27 @@ def _lm_eval(evaluation: EvaluationConfig, bench: Bench) -> Measured:
     results = _on_one_layout(evaluation.name, bench, None, run)
     return Measured(
         tuple(metric for tasks in results.values() for task in tasks for metric in task.measurements),
-        tuple(task.counts for task in results[BASELINE]),
+        tuple(task.counts for task in next(iter(results.values()))),
+        examples=tuple(shortened(text) for task in next(iter(results.values())) for text in task.texts),
         notes=tuple(dict.fromkeys(task.note for tasks in results.values() for task in tasks)),
     )
 
 
 def _generations(evaluation: EvaluationConfig, bench: Bench) -> Measured:
-    """Greedy answers of all subjects to the same questions."""
+    """Answers of all subjects to the same questions."""
     loaded = bench.data.questions[evaluation.role]
-    questions = bench.sample(loaded.rows, evaluation)
-    answers: list[Generation] = []
-    for subject in bench.subjects:
+    changed = bench.answers
+    questions = bench.sample(loaded.rows, replace(evaluation, limit=changed.limit or evaluation.limit))
+    decoding = Decoding(
+        max_new_tokens=changed.max_new_tokens or evaluation.max_new_tokens,
+        temperature=changed.temperature,
+        top_p=changed.top_p,
+        seed=bench.seed,
+    )
+    answers: list[generations.Answer] = []
+    for subject, own_name in bench.subjects.items():
         with (
-            bench.loaded.subject(subject) as model,
+            bench.loaded.subject(own_name) as model,
             bench.terminal.progress(f"{evaluation.name}: {subject}", len(questions)) as done,
         ):
             answers += generations.answer(
@@ -169,11 +231,46 @@ def _generations(evaluation: EvaluationConfig, bench: Bench) -> Measured:
                 questions,
                 evaluation=evaluation.name,
                 subject=subject,
-                max_new_tokens=evaluation.max_new_tokens,
+                decoding=decoding,
                 progress=done,
             )
-    metrics = tuple(generations.refusal_metrics(answers, questions))
-    return Measured(metrics, (_counts(evaluation, loaded, questions, {}),), tuple(answers))
+    metrics = tuple(generations.answer_metrics(answers, questions))
+    counts = (_counts(evaluation, loaded, questions, {}),)
+    return Measured(metrics, counts, tuple(answer.generation for answer in answers))
+
+
+def _drift(evaluation: EvaluationConfig, bench: Bench) -> Measured:
+    """KL of every candidate from its reference, on answers that it draws itself."""
+    loaded = bench.data.questions[evaluation.role]
+    questions = bench.sample(loaded.rows, evaluation)
+    measurements, notes = [], []
+    for candidate, own in bench.rewards.items():
+        if own.reference not in bench.subjects:
+            notes.append(
+                f"{evaluation.name}: the KL of {candidate} from {own.reference} was not measured, since they do not "
+                f"sit on the same weights."
+            )
+            continue
+        policy = partial(bench.loaded.subject, bench.subjects[candidate])
+        reference = partial(bench.loaded.subject, bench.subjects[own.reference])
+        with bench.terminal.progress(f"{evaluation.name}: {candidate}", 2 * len(questions)) as done:
+            with policy() as model:
+                samples = drift.draw(
+                    model,
+                    bench.encoder,
+                    questions,
+                    max_new_tokens=evaluation.max_new_tokens,
+                    seed=bench.seed,
+                    progress=done,
+                )
+            divergences = []
+            for sample in samples:
+                divergences.append(drift.sample_divergence(policy, reference, sample))
+                done(len(samples) + len(divergences))
+        measurements.append(
+            drift.measure_divergence(questions, samples, divergences, evaluation=evaluation.name, subject=candidate)
+        )
+    return Measured(tuple(measurements), (_counts(evaluation, loaded, questions, {}),), notes=tuple(notes))
 
 
 def _score_subjects(what: str, requests: Sequence[Request], bench: Bench) -> dict[str, list[ResponseScore]]:
@@ -187,14 +284,14 @@ def _on_one_layout(
     """What every subject's scorer gives; all of it anew where a subject moved the layout that the others share."""
     while True:
         state, results = bench.layout.state, {}
-        for subject in bench.subjects:
-            with bench.loaded.subject(subject) as model, bench.terminal.progress(f"{what}: {subject}", total) as done:
+        for subject, own_name in bench.subjects.items():
+            with bench.loaded.subject(own_name) as model, bench.terminal.progress(f"{what}: {subject}", total) as done:
                 scorer = ModelScorer(
                     model,
                     pad_token_id=bench.loaded.pad_token_id,
                     layout=bench.layout,
                     cache=bench.cache,
-                    context=score_context(bench.loaded, subject),
+                    context=score_context(bench.loaded, own_name),
                 )
                 results[subject] = score(subject, scorer, done)
         if bench.layout.state == state:
@@ -229,4 +326,5 @@ KINDS: Mapping[str, Callable[[EvaluationConfig, Bench], Measured]] = {
     "reward": _reward,
     "lm_eval": _lm_eval,
     "generations": _generations,
+    "drift": _drift,
 }

@@ -1,32 +1,28 @@
-"""The steps of one experiment: configuration, rows and model; the trained adapter; the run folder with its reports."""
+"""An experiment made ready: its configuration resolved, its rows and its base model loaded."""
 
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
-from harness.adapters import attach_adapter
 from harness.config import EvaluationConfig, ExperimentConfig, SuiteConfig
-from harness.config_files import check_roles, load_experiment, load_suite, to_dict
+from harness.config_files import ConfigError, check_roles, load_experiment, load_suite, with_values
 from harness.console import Terminal
+from harness.data.filters import filter_rows
 from harness.data.lm_eval_rows import asked_by, load_local_tasks
 from harness.data.roles import ExperimentData, load_experiment_data
-from harness.evaluate import Bench, Measured, run_suite, smaller_limit
-from harness.fixture import Fixture, build_or_reuse, prepare_workspace
-from harness.models import BASELINE, LoadedModel, free_bytes, load_model
-from harness.provenance import collect
-from harness.reporting import Finished, finish
+from harness.data.rows import DataError
+from harness.evaluate import smaller_limit
+from harness.fixture import prepare_workspace
+from harness.models import LoadedModel, load_model
 from harness.threads import apply_threads, choose_threads
-from harness.training import Recipe, TrainingPairs
-from reports.records import Run, Subject
+from harness.variants import variants_of, with_sweeps
 from reports.run_folder import check_run_folder
-from suites.causal_model import check_context, hidden_size
-from suites.encoding import EncodedPair, Encoder, touched
-from suites.inputs import Pair, content_id
-from suites.layout import layout_for
+from suites.causal_model import check_context
+from suites.encoding import Encoder
 from suites.lm_eval_tasks import LoadedTasks
-from suites.score_cache import ScoreCache
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +50,14 @@ class Options:
     """Run folder; None makes one in the workspace."""
     use_cache: bool = True
     """Whether scores are kept, and found again, in the workspace's score cache."""
+    sweeps: tuple[str, ...] = ()
+    """Texts KEY=V1,V2, in place of the configuration's sweep."""
+    seeds: int | None = None
+    """Training seeds of each candidate."""
+    controls: str | None = None
+    """Controls, comma-separated."""
+    subjects: str | None = None
+    """Further subjects, comma-separated, each with a plus before it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +77,8 @@ class Experiment:
     terminal: Terminal
     limit: int | None
     use_cache: bool
+    filtered: Mapping[str, int]
+    """Filter -> rows it took from training and selection rows."""
     notes: tuple[str, ...]
 
 
@@ -93,7 +99,7 @@ def prepare(options: Options) -> Experiment:
     with terminal.waiting("reading rows and loading the base model"):
         tasks = {
             evaluation.name: load_local_tasks(
-                config.data.lm_eval_tasks,
+                config.data.tasks[evaluation.role],
                 data_root=options.data_root,
                 limit=smaller_limit(evaluation.limit, options.limit),
                 seed=config.seed,
@@ -106,6 +112,8 @@ def prepare(options: Options) -> Experiment:
             suite,
             data_root=options.data_root,
             seed=config.seed,
+            method=config.training.method,
+            sft=None if config.sft is None else config.sft.data,
             also_asked={task: rows for loaded in tasks.values() for task, rows in asked_by(loaded).items()},
         )
         loaded = load_model(config.model)
@@ -116,6 +124,7 @@ def prepare(options: Options) -> Experiment:
             max_tokens=config.data.max_tokens,
             system_prompt=config.model.system_prompt,
         )
+        data, filtered = _filtered(data, config, encoder)
     for note in (*data.notes, *loaded.notes):
         terminal.say(note)
     return Experiment(
@@ -130,92 +139,9 @@ def prepare(options: Options) -> Experiment:
         terminal=terminal,
         limit=options.limit,
         use_cache=options.use_cache,
+        filtered=filtered,
         notes=(threads.sentence, *data.notes, *loaded.notes),
     )
-
-
-def train(experiment: Experiment) -> Fixture:
-    """The experiment's adapter: the one that is there already, or trained now."""
-    config = experiment.config
-    training, notes = _encode(experiment.encoder, experiment.data.training)
-    selection, _ = _encode(experiment.encoder, experiment.data.selection)
-    for note in notes:
-        experiment.terminal.say(note)
-    with experiment.terminal.training() as progress:
-        fixture = build_or_reuse(
-            experiment.loaded,
-            TrainingPairs(training, selection),
-            Recipe(config.lora, config.training, config.seed),
-            experiment.workspace,
-            experiment.terminal.say,
-            progress,
-        )
-    for note in fixture.notes:
-        experiment.terminal.say(note)
-    return replace(fixture, notes=(*notes, *fixture.notes))
-
-
-def measure(
-    experiment: Experiment,
-    candidates: Mapping[str, str | Path],
-    fixture: Fixture | None = None,
-) -> Finished:
-    """Measures adapters beside their base and writes the run folder.
-
-    Args:
-        experiment: what to measure on.
-        candidates: name of a candidate -> folder or hub id of its adapter.
-        fixture: what was trained for this run, for its report.
-
-    Raises:
-        UserError: an adapter that does not fit, or a folder that cannot be written.
-    """
-    loaded = experiment.loaded
-    notes = [*experiment.notes, *(fixture.notes if fixture else ())]
-    for name, adapter in candidates.items():
-        attached = attach_adapter(loaded, name, str(adapter))
-        for note in attached:
-            experiment.terminal.say(note)
-        notes += attached
-    layout = layout_for(loaded.device, free_bytes(loaded.device), hidden_size(loaded.base), experiment.terminal.say)
-    with _score_cache(experiment) as cache:
-        bench = Bench(
-            loaded=loaded,
-            encoder=experiment.encoder,
-            candidates=dict.fromkeys(candidates, experiment.config.training.beta),
-            data=experiment.data,
-            tasks=experiment.tasks,
-            terminal=experiment.terminal,
-            layout=layout,
-            cache=cache,
-            seed=experiment.config.seed,
-            limit=experiment.limit,
-        )
-        measured = run_suite(experiment.suite, bench)
-    experiment.terminal.say(layout.summary)
-    run = Run(
-        name=experiment.run_folder.name,
-        suite=experiment.suite.name,
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
-        headline=_headline(experiment),
-        suite_fingerprint=_suite_fingerprint(experiment, measured),
-        subjects=(*_subjects(experiment, candidates), *measured.rulers),
-        measurements=measured.measurements,
-        counts=measured.counts,
-        generations=measured.generations,
-        notes=(*notes, layout.summary, *measured.notes),
-        training=fixture.training_rows if fixture else (),
-        config=to_dict(experiment.config),
-        provenance=collect(loaded, experiment.config.seed) | {"scoring": layout.as_record()},
-    )
-    return finish(run, experiment.run_folder)
-
-
-def _score_cache(experiment: Experiment) -> AbstractContextManager[ScoreCache | None]:
-    """The workspace's cache of scores, or none."""
-    if not experiment.use_cache:
-        return nullcontext()
-    return ScoreCache.open(cache_file(experiment.workspace), experiment.terminal.say)
 
 
 def cache_file(workspace: Path) -> Path:
@@ -231,66 +157,57 @@ def _resolve(options: Options) -> tuple[SuiteConfig, ExperimentConfig]:
         config = replace(config, model=replace(config.model, name=options.model))
     if options.tasks is not None:
         known = config.data.lm_eval_tasks
-        if not any(evaluation.kind == "lm_eval" for evaluation in suite.evaluations):
+        if not any(evaluation.role == "lm_eval_tasks" for evaluation in suite.evaluations):
             known = ()  # only what is asked for, in a suite that asked for none
             evaluation = EvaluationConfig("lm_eval", "lm_eval", "lm_eval_tasks")
             suite = replace(suite, evaluations=(*suite.evaluations, evaluation))
-        added = [name.strip() for name in options.tasks.split(",") if name.strip()]
+        added = _listed(options.tasks)
         config = replace(config, data=replace(config.data, lm_eval_tasks=tuple(dict.fromkeys((*known, *added)))))
+    config = with_command_line(config, options)
+    variants_of(config)  # finds mistakes of a sweep before anything is loaded
     check_roles(config, suite)
     return suite, config
 
 
-def _encode(encoder: Encoder, pairs: Sequence[Pair]) -> tuple[list[EncodedPair], tuple[str, ...]]:
-    """Pairs as the trainer gets them, and lines about what truncation did."""
-    encoded = encoder.encode_pairs(pairs)
-    kept = [pair for pair in encoded if pair.chosen_ids != pair.rejected_ids]
-    changes = touched((pair.chosen, pair.rejected) for pair in kept)
-    notes = [f"training pairs, {rule}: {n_pairs} of {len(kept)}." for rule, n_pairs in changes.items()]
-    if len(kept) < len(encoded):
-        notes.append(f"training pairs whose sides are equal after truncation, left out: {len(encoded) - len(kept)}.")
-    return kept, tuple(notes)
+def with_command_line(config: ExperimentConfig, options: Options) -> ExperimentConfig:
+    """The configuration with what the command line says of candidates.
+
+    Raises:
+        ConfigError: a sweep, a control or a subject that does not exist.
+    """
+    config = with_sweeps(config, options.sweeps)
+    named: dict[str, Any] = {}
+    if options.seeds is not None:
+        named["seeds"] = options.seeds
+    if options.controls is not None:
+        named["controls"] = _listed(options.controls)
+    if options.subjects is not None:
+        listed = _listed(options.subjects)
+        if not all(name.startswith("+") for name in listed):
+            raise ConfigError(f"--subjects {options.subjects}: write +NAME, since the baseline is always measured")
+        named["subjects"] = [name.removeprefix("+") for name in listed]
+    return with_values(config, named) if named else config
+
+
+def _listed(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _filtered(
+    data: ExperimentData, config: ExperimentConfig, encoder: Encoder
+) -> tuple[ExperimentData, dict[str, int]]:
+    """Training and selection rows that pass the configured filters, and what each filter took."""
+    filters = config.data.filters
+    training, selection = (filter_rows(rows, filters, encoder) for rows in (data.training, data.selection))
+    sft, sft_selection = (filter_rows(rows, filters, encoder) for rows in (data.sft, data.sft_selection))
+    if not training.rows or (data.sft and not sft.rows):
+        n_rows = len(data.sft) if training.rows else len(data.training)
+        raise DataError(f"data.filters leave none of the {n_rows} training rows: loosen them")
+    kept = replace(
+        data, training=training.rows, selection=selection.rows, sft=sft.rows, sft_selection=sft_selection.rows
+    )
+    return kept, dict(Counter(training.left_out) + Counter(selection.left_out))
 
 
 def _default_folder(workspace: Path, experiment: str, suite: str) -> Path:
     return workspace / "runs" / f"{experiment}-{suite}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
-
-
-def _headline(experiment: Experiment) -> str:
-    """What was compared; first, what an embedded default did not measure."""
-    data = experiment.config.data
-    loaded = experiment.loaded
-    base = f"{experiment.config.name}: base {loaded.name}, {loaded.quantization}, {loaded.template} template."
-    if all(dataset.name.startswith("embedded/") for dataset in data.roles.values()):
-        return (
-            "TruthfulQA, Winogrande and PKU were not measured: this is the embedded default, on data written for this "
-            f"project. {base}"
-        )
-    return base
-
-
-def _subjects(experiment: Experiment, candidates: Mapping[str, str | Path]) -> tuple[Subject, ...]:
-    loaded = experiment.loaded
-    weights = f"{loaded.name}, {loaded.quantization}, {loaded.dtype} on {loaded.device}"
-    adapters = (
-        Subject(name, "candidate", f"{weights}; adapter {path}", reference=BASELINE)
-        for name, path in candidates.items()
-    )
-    return Subject(BASELINE, "baseline", f"{weights}; adapter off"), *adapters
-
-
-def _suite_fingerprint(experiment: Experiment, measured: Measured) -> str:
-    """Hash of what makes numbers comparable: evaluations, their rows, the template and the token limits."""
-    data = experiment.config.data
-    rows = [
-        [one.metric.evaluation, one.metric.name, sorted(score.example_id for score in one.scores)]
-        for one in measured.measurements
-        if one.subject == BASELINE
-    ]
-    return content_id(
-        to_dict(experiment.suite),
-        rows,
-        experiment.loaded.tokenizer.chat_template,
-        experiment.config.model.system_prompt,
-        [data.max_prompt_tokens, data.max_tokens],
-    )

@@ -1,12 +1,13 @@
 """Build a trained adapter once, under the hash of everything that determines it; reuse it while nothing changes.
 
-A fixture is a folder `workspace/fixtures/<fingerprint>` with PEFT's files, `training.jsonl` and `fixture.json`.
+A fixture is a folder `workspace/fixtures/<fingerprint>` with PEFT's files, `training.jsonl` and `fixture.json`. While
+it is trained its checkpoints lie in `<fingerprint>.partial` beside it.
 """
 
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,12 +19,15 @@ from harness.adapters import CONFIG_FILE, FIXTURE_FILE, WEIGHTS_FILE
 from harness.errors import UserError
 from harness.models import LoadedModel
 from harness.provenance import file_fingerprint, package_versions
-from harness.training import Recipe, TrainingPairs, train_dpo
-from harness.training_rows import Progress, Row
+from harness.training import Folders, Recipe, TrainingRows, train_adapter, usable_recipe
+from harness.training_checkpoints import writing
+from harness.training_rows import Progress, RatedRequest, Row, TrainingRow, kind_of, requests_of
 from suites.inputs import content_id
 
 ROWS_FILE = "training.jsonl"
 _FILES = (CONFIG_FILE, WEIGHTS_FILE, ROWS_FILE)
+_WITHOUT_EFFECT = ("save_steps", "report_to")
+"""Settings of training that no adapter depends on."""
 _PACKAGES = ("torch", "transformers", "trl", "peft", "accelerate", "bitsandbytes")
 
 
@@ -45,56 +49,64 @@ class Fixture:
     training_rows: tuple[Row, ...]
     notes: tuple[str, ...]
     """Lines worth telling."""
+    start: str | None = None
+    """Fingerprint of the fixture that it was started from."""
 
 
 def build_or_reuse(
     loaded: LoadedModel,
-    pairs: TrainingPairs,
+    rows: TrainingRows,
     recipe: Recipe,
     workspace: Path,
     say: Callable[[str], None],
     progress: Progress | None = None,
+    *,
+    start: Fixture | None = None,
 ) -> Fixture:
     """Find the adapter that these inputs determine, or train it.
 
-    Training happens in a sibling folder that gets its name when it is complete. A second process that wants the same
-    adapter waits for the first.
+    Training happens in a sibling folder; the adapter gets its name when it is complete. What a call that was cut off
+    has kept is gone on from. A second process that wants the same adapter waits for the first.
 
     Args:
         loaded: the base, without adapters.
-        pairs: encoded training and selection pairs.
+        rows: encoded training and selection rows.
         recipe: adapter, run and seed.
-        workspace: folder for fixtures.
-        say: told a line when it has to wait.
+        workspace: folder for fixtures and logs.
+        say: told a line when it has to wait, or goes on from a checkpoint.
         progress: told of every row of training.
+        start: the adapter of a stage before, whose weights it starts from.
 
     Raises:
         WorkspaceError: the workspace cannot be written.
         TrainingError: the recipe cannot be trained.
     """
     fixtures = prepare_workspace(workspace)
-    inputs = fixture_inputs(loaded, pairs, recipe)
+    recipe, replaced = usable_recipe(recipe, loaded.device)
+    inputs = fixture_inputs(loaded, rows, recipe, start)
     fingerprint = content_id(inputs)
     folder = fixtures / fingerprint
     with _locked(fixtures / f".{fingerprint}.lock", say):
-        notes = []
+        notes = list(replaced)
         if folder.exists():
             try:
-                rows = _read(folder, fingerprint)
+                kept = _read(folder, fingerprint)
             except DamagedFixtureError as error:
                 notes.append(
                     f"The adapter in {folder} was damaged ({error}) and is built anew; see {_set_aside(folder)}."
                 )
             else:
-                note = f"The trained adapter {fingerprint} is reused: nothing that determines it has changed."
-                return Fixture(folder, fingerprint, reused=True, training_rows=rows, notes=(note,))
-        with _partial_folder(folder) as partial:
-            rows = train_dpo(loaded, pairs, recipe, partial, progress)
-            (partial / ROWS_FILE).write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+                notes.append(f"The trained adapter {fingerprint} is reused: nothing that determines it has changed.")
+                shutil.rmtree(_partial(folder), ignore_errors=True)  # of a process that was killed as it finished
+                return Fixture(
+                    folder, fingerprint, reused=True, training_rows=kept, notes=tuple(notes), start=inputs["start"]
+                )
+        with _building(folder, None if start is None else start.folder, workspace / "logs" / fingerprint) as folders:
+            trained = train_adapter(loaded, rows, recipe, folders, say, progress)
             record = inputs | {"fingerprint": fingerprint, "base": inputs["base"] | {"name": loaded.name}}
-            record["files"] = {name: file_fingerprint(partial / name) for name in _FILES}
-            (partial / FIXTURE_FILE).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-    return Fixture(folder, fingerprint, reused=False, training_rows=rows, notes=tuple(notes))
+            with writing(folders.adapter, folders.checkpoints):
+                _write_record(folders.adapter, trained, record)
+    return Fixture(folder, fingerprint, reused=False, training_rows=trained, notes=tuple(notes), start=inputs["start"])
 
 
 def prepare_workspace(workspace: Path) -> Path:
@@ -116,8 +128,12 @@ def prepare_workspace(workspace: Path) -> Path:
     return fixtures
 
 
-def fixture_inputs(loaded: LoadedModel, pairs: TrainingPairs, recipe: Recipe) -> dict[str, Any]:
+def fixture_inputs(
+    loaded: LoadedModel, rows: TrainingRows, recipe: Recipe, start: Fixture | None = None
+) -> dict[str, Any]:
     """Everything that determines an adapter, long lists as hashes, as JSON can hold it."""
+    settings = asdict(recipe)
+    settings["training"] = {key: value for key, value in settings["training"].items() if key not in _WITHOUT_EFFECT}
     inputs = {
         "base": {
             "fingerprint": loaded.fingerprint,
@@ -126,18 +142,32 @@ def fixture_inputs(loaded: LoadedModel, pairs: TrainingPairs, recipe: Recipe) ->
             "device": loaded.device,
             "template": content_id(loaded.tokenizer.chat_template),
         },
-        "pairs": {
-            name: {
-                "n": len(rows),
-                "token_ids": content_id([(row.prompt_ids, row.chosen_ids, row.rejected_ids) for row in rows]),
-            }
-            for name, rows in (("training", pairs.training), ("selection", pairs.selection))
+        "start": None if start is None else start.fingerprint,
+        "rows": {
+            name: {"n": len(each), "content": _content(each)}
+            for name, each in (("training", rows.training), ("selection", rows.selection))
         },
-        "recipe": asdict(recipe),
+        "recipe": settings,
         "versions": package_versions(_PACKAGES),
     }
     plain: dict[str, Any] = json.loads(json.dumps(inputs))
     return plain
+
+
+def _content(rows: Sequence[TrainingRow]) -> str:
+    """Hash of the token ids of all rows, and of what is known of them."""
+    tokens = [(request.prompt_ids, request.response_ids) for request in requests_of(rows)]
+    return content_id(
+        [kind_of(row) for row in rows], tokens, [row.is_good for row in rows if isinstance(row, RatedRequest)]
+    )
+
+
+def _write_record(folder: Path, rows: Sequence[Row], record: dict[str, Any]) -> None:
+    """The files beside PEFT's; the record, with the hashes of all, is the last one."""
+    (folder / ROWS_FILE).write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    files = {name: file_fingerprint(folder / name) for name in _FILES}
+    text = json.dumps(record | {"files": files}, indent=2) + "\n"
+    (folder / FIXTURE_FILE).write_text(text, encoding="utf-8")
 
 
 def _read(folder: Path, fingerprint: str) -> tuple[Row, ...]:
@@ -164,20 +194,29 @@ def _set_aside(folder: Path) -> Path:
     return folder.rename(aside)
 
 
-@contextmanager
-def _partial_folder(folder: Path) -> Iterator[Path]:
-    """A sibling that becomes `folder` when the block ends well and disappears when it does not.
+def _partial(folder: Path) -> Path:
+    """Where the adapter of a fixture is built."""
+    return folder.with_name(f"{folder.name}.partial")
 
-    The caller holds the lock, so a sibling that lies there already is what a killed process left.
+
+@contextmanager
+def _building(folder: Path, start: Path | None, logs: Path) -> Iterator[Folders]:
+    """Folders to train in; the adapter's becomes `folder` when the block ends well, checkpoints stay when not.
+
+    The caller holds the lock, so what lies there already is what a process that was cut off left.
     """
-    partial = folder.with_name(f"{folder.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir()
+    folders = Folders(_partial(folder) / "adapter", _partial(folder) / "checkpoints", start, logs)
+    shutil.rmtree(folders.adapter, ignore_errors=True)
+    folders.adapter.mkdir(parents=True)
+    folders.checkpoints.mkdir(exist_ok=True)
     try:
-        yield partial
-        partial.rename(folder)
+        yield folders
+        folders.adapter.rename(folder)
+        shutil.rmtree(folders.checkpoints)
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        shutil.rmtree(folders.adapter, ignore_errors=True)
+        if not any(folders.checkpoints.glob("*")):
+            shutil.rmtree(_partial(folder), ignore_errors=True)
 
 
 @contextmanager

@@ -30,10 +30,18 @@ def presets() -> str:
 def datasets() -> str:
     """The datasets that rows can be taken from."""
     rows = [
-        (entry.name, ", ".join(entry.offers), entry.group, ", ".join(entry.columns), entry.licence)
+        (
+            entry.name,
+            ", ".join(entry.offers),
+            f"{' or '.join(entry.training_splits)} / {' or '.join(entry.measuring_splits)}",
+            entry.group,
+            ", ".join(entry.columns),
+            entry.licence,
+        )
         for entry in CATALOGUE.values()
     ]
-    return tabulate(rows, ("dataset", "offers", "group", "columns", "licence"))
+    table = tabulate(rows, ("dataset", "offers", "trains on / measures", "group", "columns", "licence"))
+    return f"{table}\n\nOther datasets and files need `columns` beside their name, unless theirs have the usual names."
 
 
 def runs(workspace: Path) -> str:

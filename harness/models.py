@@ -5,12 +5,14 @@ with loaded.subject(BASELINE) as model:
     ModelScorer(model, pad_token_id=loaded.pad_token_id).score(requests)
 """
 
+import gc
 import hashlib
+import json
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from harness.config import ModelConfig
 from harness.errors import UserError
@@ -81,6 +83,16 @@ class LoadedModel:
             self._switch_to(outer)
             self.base.train(was_training)
 
+    def release(self) -> None:
+        """Frees the weights, so that others fit into the memory; nothing can be measured with them any more."""
+        import torch
+
+        self.adapters = None
+        del self.base
+        gc.collect()
+        if self.device == "cuda":
+            torch.cuda.empty_cache()
+
     def _switch_to(self, name: str) -> None:
         if name != BASELINE and name not in self.adapter_keys:
             raise KeyError(f"no subject {name!r}; there are {[BASELINE, *self.adapter_keys]}")
@@ -104,7 +116,7 @@ def load_model(config: ModelConfig) -> LoadedModel:
     device = choose_device(config.device)
     dtype = choose_dtype(config.dtype, device)
     name, folder = locate_weights(config)
-    tokenizer = _load_tokenizer(folder, name)
+    tokenizer = load_tokenizer(folder, name)
     notes = ensure_pad_token(tokenizer)
     base = _load_weights(config, folder, device, dtype)
     if len(tokenizer) > base.get_input_embeddings().num_embeddings:
@@ -166,6 +178,20 @@ def choose_dtype(requested: str, device: str) -> str:
     if device == "cpu":
         return "float32"
     return "bfloat16" if device == "mps" or torch.cuda.is_bf16_supported(including_emulation=False) else "float16"
+
+
+def stored_dtype(path_or_id: str) -> Literal["auto", "float16", "bfloat16"]:
+    """What a model's weights are computed in, so that no rounding is added: on a GPU the half precision they were
+    written in, if they were; on a CPU, where every half is exact in float32, "auto".
+    """
+    import torch
+
+    file = Path(path_or_id).expanduser() / "config.json"
+    if not torch.cuda.is_available() or not file.is_file():
+        return "auto"
+    config = json.loads(file.read_text(encoding="utf-8"))
+    written = config.get("dtype", config.get("torch_dtype"))
+    return written if written in ("float16", "bfloat16") else "auto"
 
 
 def locate_weights(config: ModelConfig) -> tuple[str, Path]:
@@ -238,7 +264,12 @@ def _weight_files(folder: Path) -> list[Path]:
     return sorted(folder.glob("*.safetensors")) or sorted(folder.glob("pytorch_model*.bin"))
 
 
-def _load_tokenizer(folder: Path, name: str) -> "PreTrainedTokenizerFast":
+def load_tokenizer(folder: Path, name: str) -> "PreTrainedTokenizerFast":
+    """The tokenizer of a model folder.
+
+    Raises:
+        ModelError: it cannot be read, or has no fast version.
+    """
     from transformers import AutoTokenizer
 
     try:

@@ -1,19 +1,36 @@
-"""Reports of a run: rendered when it is finished, or anew from its records; no model is loaded for them."""
+"""Reports of runs: rendered when a run is finished, or anew from its records; no model is loaded for them."""
 
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import UserError
+from harness.verdict_files import with_verdicts, write_answers
 from reports.compare import Comparison, compare
+from reports.json_report import json_report
+from reports.latex import latex_report
+from reports.page import html_report
+from reports.published import published_table
 from reports.records import Run
 from reports.run_folder import read_run, write_run
-from reports.tables import csv_report, markdown_report, terminal_table
+from reports.tables import Layout, csv_report, markdown_report, terminal_table
+from reports.together import put_together
 
-REPORTS = {"md": ("report.md", markdown_report), "csv": ("report.csv", csv_report)}
+Render = Callable[[Run, Sequence[Comparison], Layout], str]
+REPORTS: dict[str, tuple[str, Render]] = {
+    "md": ("report.md", lambda run, rows, layout: markdown_report(run, rows, layout=layout)),
+    "csv": ("report.csv", lambda run, rows, layout: csv_report(run, rows, layout=layout)),
+    "json": ("report.json", lambda run, rows, _: json_report(run, rows)),
+    "latex": ("report.tex", lambda run, rows, layout: latex_report(run, rows, layout=layout)),
+    "html": ("report.html", lambda run, rows, _: html_report(run, rows)),
+}
 """Format -> file in the run folder, and what renders it."""
+ANSWERS = "answers"
+"""Format of the answers alone, one file a subject, for a judge elsewhere."""
+FORMATS = (*REPORTS, ANSWERS)
+WRITTEN_WITH_A_RUN = ("md", "csv")
 
 
 class ReportError(UserError):
@@ -22,40 +39,77 @@ class ReportError(UserError):
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """A run that is on disk."""
+    """Reports that are on disk."""
 
     folder: Path
     table: str
     """For the terminal."""
+    files: tuple[Path, ...]
+    """What was written, first the one to look at."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReportOptions:
+    """What the command line says of reports."""
+
+    formats: tuple[str, ...] = WRITTEN_WITH_A_RUN
+    layout: Layout = "differences"
+    verdicts: Path | None = None
+    """Verdicts of a judge, or of people, on the answers."""
+    out: Path | None = None
+    """Folder to write to; None is the run's own, where there is one run."""
 
 
 def finish(run: Run, folder: Path) -> Finished:
-    """Writes the run folder with all reports in it.
+    """Writes the run folder with Markdown and CSV in it.
 
     Raises:
         RunFolderError: the folder cannot be written.
     """
     comparisons = compare(run)
-    write_run(run, folder, {file: render(run, comparisons) for file, render in REPORTS.values()})
-    return Finished(folder, _terminal_table(run, comparisons))
+    reports = {}
+    for name in WRITTEN_WITH_A_RUN:
+        file, render = REPORTS[name]
+        reports[file] = render(run, comparisons, "differences")
+    write_run(run, folder, reports)
+    return Finished(folder, _terminal_table(run, comparisons), tuple(folder / file for file in reports))
 
 
-def rewrite_reports(folder: Path, formats: Sequence[str]) -> Finished:
-    """Renders reports of a finished run anew.
+def write_reports(folders: Sequence[Path], options: ReportOptions) -> Finished:
+    """Renders reports of a finished run anew, or one report of several.
 
     Raises:
-        ReportError: an unknown format, or a report that cannot be written.
+        ReportError: an unknown format, several runs without a folder to write to, or a report that cannot be written.
         RunFolderError: no run there, or a damaged one.
+        IncomparableRunsError: runs that did not measure the same.
+        VerdictError: verdicts that do not fit the run.
     """
-    unknown = sorted(set(formats) - set(REPORTS))
-    if unknown:
-        raise ReportError(f"--format: {', '.join(unknown)} is unknown; formats are: {', '.join(REPORTS)}")
-    run = read_run(folder)
+    unknown = sorted(set(options.formats) - set(FORMATS))
+    if unknown or not options.formats:
+        raise ReportError(f"--format: {', '.join(unknown) or 'nothing'} is unknown; formats are: {', '.join(FORMATS)}")
+    if len(folders) > 1 and options.out is None:
+        raise ReportError(f"--out: {len(folders)} runs make one report; name a folder for it")
+    folder = options.out or folders[0]
+    run = put_together([read_run(each) for each in folders])
+    if options.verdicts is not None:
+        run = with_verdicts(run, options.verdicts)
     comparisons = compare(run)
-    for name in formats:
-        file, render = REPORTS[name]
-        _replace(folder / file, render(run, comparisons))
-    return Finished(folder, _terminal_table(run, comparisons))
+    files: list[Path] = []
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in dict.fromkeys(options.formats):
+            if name == ANSWERS:
+                files += write_answers(run, folder)
+                continue
+            file, render = REPORTS[name]
+            files.append(_replace(folder / file, render(run, comparisons, options.layout)))
+    except OSError as error:
+        raise ReportError(f"cannot write to {folder}: {error.strerror}") from error
+    return Finished(folder, _shown(run, comparisons, options.layout), tuple(files))
+
+
+def _shown(run: Run, comparisons: Sequence[Comparison], layout: Layout) -> str:
+    return "\n".join(published_table(run)) if layout == "published" else _terminal_table(run, comparisons)
 
 
 def _terminal_table(run: Run, comparisons: Sequence[Comparison]) -> str:
@@ -63,13 +117,11 @@ def _terminal_table(run: Run, comparisons: Sequence[Comparison]) -> str:
     return terminal_table(run, comparisons, width=shutil.get_terminal_size(fallback=(120, 24)).columns)
 
 
-def _replace(path: Path, text: str) -> None:
+def _replace(path: Path, text: str) -> Path:
     """Writes beside the file and renames, so that a reader never sees half of it."""
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         partial.write_text(text, encoding="utf-8")
-        partial.replace(path)
-    except OSError as error:
-        raise ReportError(f"cannot write {path}: {error.strerror}") from error
+        return partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)

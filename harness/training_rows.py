@@ -1,23 +1,20 @@
-"""What a training run writes down: a row a step, the selection rows per pair, and checks on both."""
+"""What a training run is given, and what is computed of its rows: kinds of rows, the recipe, statistics of selection.
 
-import math
+The kinds are those of the methods: pairs for dpo, rated requests for kto, requests for sft.
+"""
+
 import resource
 import sys
-import time
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from harness.config import TrainingConfig
+from harness.config import LoraConfig, TrainingConfig
 from harness.errors import UserError
-from harness.models import LoadedModel
 from suites.inputs import Request
-from suites.scoring import ModelScorer
-
-if TYPE_CHECKING:
-    from peft import PeftModel
 
 Row = dict[str, Any]
 """A line of training.jsonl; its "kind" is train, selection or summary."""
@@ -25,10 +22,8 @@ Row = dict[str, Any]
 Progress = Callable[[int, int, Row], None]
 """Called with steps done, steps in all, and the row just kept."""
 
-_KEPT = (
-    "epoch", "loss", "rewards/chosen", "rewards/rejected", "rewards/accuracies", "rewards/margins", "learning_rate",
-    "grad_norm",
-)  # fmt: skip
+KINDS = {"dpo": "pairs", "kto": "rated answers", "sft": "answers"}
+"""Method -> what its training rows are called."""
 
 
 class TrainingError(UserError):
@@ -36,7 +31,7 @@ class TrainingError(UserError):
 
 
 class TrainingStartError(TrainingError):
-    """The first loss is not the one that a fresh adapter has by definition."""
+    """The first loss is not the one that a run has by definition where policy and reference are the same."""
 
 
 class TokenPair(Protocol):
@@ -58,84 +53,83 @@ class TokenPair(Protocol):
         ...
 
 
-class Recorder:
-    """Keeps the rows of one run and watches them."""
+@dataclass(frozen=True, slots=True)
+class RatedRequest:
+    """An answer as token ids that is known to be good or bad on its own."""
 
-    def __init__(
-        self,
-        loaded: LoadedModel,
-        adapter: "PeftModel",
-        selection: Sequence[TokenPair],
-        recipe: TrainingConfig,
-        progress: Progress | None = None,
-    ) -> None:
-        """Takes the model with the adapter that is trained on it; `begin` starts the clock."""
-        self.rows: list[Row] = []
-        self._adapter, self._recipe, self._progress, self._device = adapter, recipe, progress, loaded.device
-        self._start_tolerance = 1e-4 if (loaded.dtype, loaded.quantization) == ("float32", "none") else 0.02
-        self._scorer = ModelScorer(loaded.base, pad_token_id=loaded.pad_token_id)
-        self._requests = [
-            Request(tuple(pair.prompt_ids), tuple(response_ids))
-            for pair in selection
-            for response_ids in (pair.chosen_ids, pair.rejected_ids)
-        ]
+    request: Request
+    is_good: bool
 
-    def begin(self, n_steps: int) -> None:
-        """Score the selection rows with the adapter off, once, and measure them with the fresh adapter."""
-        self._started = time.perf_counter()
-        self._n_steps = n_steps
-        with self._adapter.disable_adapter():
-            self._reference = self._score()
-        self._measure_selection(step=0)
 
-    def record_step(self, step: int, logs: Row) -> None:
-        """Keep one step of the trainer, check it, and measure the selection rows where it is time to.
+TrainingRow = TokenPair | RatedRequest | Request
 
-        Raises:
-            TrainingError: the loss is no longer a number.
-            TrainingStartError: the first loss of a plain sigmoid run is not ln 2.
-        """
-        row: Row = {"kind": "train", "step": step} | {key: logs[key] for key in _KEPT if key in logs}
-        self._keep(row | {"num_tokens": int(logs["num_tokens"])})
-        loss = float(row["loss"])
-        if not math.isfinite(loss):
-            raise TrainingError(
-                f"training.learning_rate: the loss became {loss} at step {step} of {self._n_steps}; "
-                f"lower it from {self._recipe.learning_rate:g}, or raise training.warmup_fraction"
-            )
-        is_plain = self._recipe.loss_type == ("sigmoid",) and self._recipe.loss_weights is None
-        if step == 1 and is_plain and abs(loss - math.log(2)) > self._start_tolerance:
-            raise TrainingStartError(
-                f"the first DPO loss is {loss:.5f} and must be ln 2 = {math.log(2):.5f} within "
-                f"{self._start_tolerance:g}: policy and reference are not the same weights at the start"
-            )
-        if self._recipe.eval_steps is not None and step % self._recipe.eval_steps == 0:
-            self._measure_selection(step)
 
-    def finish(self, step: int) -> None:
-        """Measure the selection rows once more where the last step did not, and sum up."""
-        if (self.rows[-1]["kind"], self.rows[-1]["step"]) != ("selection", step):
-            self._measure_selection(step)
-        n_tokens = next((row["num_tokens"] for row in reversed(self.rows) if "num_tokens" in row), 0)
-        n_trainable = sum(weight.numel() for weight in self._adapter.parameters() if weight.requires_grad)
-        self._keep({"kind": "summary", "step": step, "num_tokens": n_tokens, "trainable_parameters": n_trainable})
+@dataclass(frozen=True, slots=True)
+class TrainingRows:
+    """What is trained on, and what a recipe's winner is chosen by; no group is in both.
 
-    def _measure_selection(self, step: int) -> None:
-        if self._requests:
-            statistics = preference_statistics(self._score(), self._reference, self._recipe.beta)
-            self._keep({"kind": "selection", "step": step, **statistics})
+    Each holds rows of one kind. The kind of selection rows may be another: fine-tuning on chosen answers is then
+    measured on pairs, as the preference tuning is that it stands beside.
+    """
 
-    def _score(self) -> NDArray[np.float64]:
-        """Log-probabilities in nats of both sides of every selection pair, shape (n_pairs, 2)."""
-        scores = self._scorer.score(self._requests)
-        return np.array([score.log_probability for score in scores]).reshape(-1, 2)
+    training: Sequence[TrainingRow]
+    selection: Sequence[TrainingRow] = ()
 
-    def _keep(self, row: Row) -> None:
-        row["seconds"] = round(time.perf_counter() - self._started, 3)
-        row["peak_memory_bytes"] = peak_memory_bytes(self._device)
-        self.rows.append(row)
-        if self._progress is not None:
-            self._progress(row["step"], self._n_steps, row)
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How it is trained."""
+
+    lora: LoraConfig
+    training: TrainingConfig
+    seed: int
+    """Of the adapter's first weights, the order of rows and dropout."""
+
+
+def kind_of(row: TrainingRow) -> str:
+    """What a row is called: one of the values of `KINDS`."""
+    match row:
+        case Request():
+            return KINDS["sft"]
+        case RatedRequest():
+            return KINDS["kto"]
+        case _:
+            return KINDS["dpo"]
+
+
+def requests_of(rows: Iterable[TrainingRow]) -> list[Request]:
+    """Everything that rows hold for a scorer; of a pair the chosen side, then the rejected one."""
+    requests: list[Request] = []
+    for row in rows:
+        match row:
+            case Request():
+                requests.append(row)
+            case RatedRequest():
+                requests.append(row.request)
+            case _:
+                prompt_ids = tuple(row.prompt_ids)
+                requests += [Request(prompt_ids, tuple(ids)) for ids in (row.chosen_ids, row.rejected_ids)]
+    return requests
+
+
+def selection_statistics(
+    rows: Sequence[TrainingRow], policy: NDArray[np.float64], reference: NDArray[np.float64], beta: float
+) -> Row:
+    """The statistics that belong to a kind of rows.
+
+    Args:
+        rows: of one kind, at least one.
+        policy: log-probabilities in nats of `requests_of(rows)`, shape (n_requests,).
+        reference: likewise.
+        beta: factor of implicit rewards.
+    """
+    rated = [row for row in rows if isinstance(row, RatedRequest)]
+    if rated:
+        return rated_statistics(policy, reference, [row.is_good for row in rated], beta)
+    plain = [row for row in rows if isinstance(row, Request)]
+    if plain:
+        return likelihood_statistics(policy, [len(row.response_ids) for row in plain])
+    return preference_statistics(policy.reshape(-1, 2), reference.reshape(-1, 2), beta)
 
 
 def preference_statistics(policy: ArrayLike, reference: ArrayLike, beta: float) -> Row:
@@ -159,6 +153,45 @@ def preference_statistics(policy: ArrayLike, reference: ArrayLike, beta: float) 
         "rewards/margins": float(margins.mean()),
         "n": len(margins),
     }
+
+
+def rated_statistics(policy: ArrayLike, reference: ArrayLike, is_good: Sequence[bool], beta: float) -> Row:
+    """Loss, rewards and accuracy over rated answers; what needs a kind of answer that is missing is left out.
+
+    Rewards as in `preference_statistics`. The accuracy is the probability that a good answer has a higher reward than
+    a bad one, equal ones counting 0.5: the Mann-Whitney U statistic over n_good x n_bad. The loss is KTO's, equation 8
+    of https://arxiv.org/abs/2402.01306, with both weights 1 and its reference point (the KL term) at 0.
+
+    Args:
+        policy: log-probabilities in nats, shape (n_answers,).
+        reference: likewise.
+        is_good: of each answer.
+        beta: KTO's beta.
+    """
+    rewards = beta * (np.asarray(policy, dtype=np.float64) - np.asarray(reference, dtype=np.float64))
+    good, bad = rewards[np.asarray(is_good, dtype=bool)], np.sort(rewards[~np.asarray(is_good, dtype=bool)])
+    signed = np.concatenate([good, -bad])
+    row: Row = {"loss": float(np.exp(-np.logaddexp(0.0, signed)).mean())}  # 1 - sigmoid(reward)
+    if len(good):
+        row["rewards/chosen"] = float(good.mean())
+    if len(bad):
+        row["rewards/rejected"] = float(bad.mean())
+    if len(good) and len(bad):
+        n_below = (np.searchsorted(bad, good, side="left") + np.searchsorted(bad, good, side="right")) / 2
+        row["rewards/accuracies"] = float(n_below.mean() / len(bad))
+        row["rewards/margins"] = float(good.mean() - bad.mean())
+    return row | {"n": len(rewards)}
+
+
+def likelihood_statistics(policy: ArrayLike, n_tokens: ArrayLike) -> Row:
+    """Mean negative log-likelihood in nats a response token, pooled over answers.
+
+    Args:
+        policy: log-probabilities in nats, shape (n_answers,).
+        n_tokens: response tokens, likewise.
+    """
+    sums = np.asarray(policy, dtype=np.float64)
+    return {"loss": float(-sums.sum() / np.asarray(n_tokens).sum()), "n": len(sums)}
 
 
 def peak_memory_bytes(device: str) -> int:

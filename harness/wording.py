@@ -8,7 +8,7 @@ import typing
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal, Union
 
-from annotated_types import Ge, Gt, Lt, MinLen
+from annotated_types import Ge, Gt, Le, Lt, MinLen
 
 _SHOWN_CHARACTERS = 80
 _WORDS: dict[Any, str] = {
@@ -58,6 +58,8 @@ def _range(limit: Any) -> str:
             return f"of at least {bound}"
         case Gt(gt=bound):
             return f"above {bound}"
+        case Le(le=bound):
+            return f"of at most {bound}"
         case Lt(lt=bound):
             return f"below {bound}"
         case MinLen():

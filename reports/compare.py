@@ -1,29 +1,17 @@
 """Pair subjects by example id: measurements in, one `Comparison` for each candidate and metric out."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Literal
 
 import numpy as np
 
-from reports.records import Metric, MetricScores, Run, without_nan
-from reports.statistics import (
-    Floats,
-    Interval,
-    MethodChoice,
-    agreement_interval,
-    bootstrap_ratios,
-    choose_method,
-    cluster_t_interval,
-    linearised_ratio,
-    percentile_interval,
-    ratio,
-    resamples_for,
-    varies,
-)
+from reports.inference import Inference, PairedSums, infer
+from reports.records import Metric, MetricScores, Run, SubjectKind, without_nan
+from reports.statistics import Floats, Interval, holm, ratio
 
-Against = Literal["baseline", "definition", "ruler"]
+Against = Literal["baseline", "definition", "ruler", "candidate"]
 Outcome = Literal["better", "worse", "higher", "lower", "unclear", "no interval", "no difference measured"]
 OUTCOMES = (0.0, 0.5, 1.0)
 """Totals of an example that is lost, tied or won; exact bounds hold for these alone."""
@@ -35,7 +23,7 @@ class UnpairedExamplesError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """A metric of a candidate, held against a number of the baseline, a definition or a ruler.
+    """A metric of a candidate, held against a number of the baseline, a definition, a ruler or another candidate.
 
     All values are in the metric's own unit, fractions as fractions and perplexities as nats per token, so that
     difference = candidate_value - baseline_value; `display.py` turns them into what a table shows.
@@ -46,7 +34,7 @@ class Comparison:
     """Name of the subject."""
     against: Against
     baseline: str
-    """What it is held against: name of the baseline or ruler, or "0.5 by definition"."""
+    """What it is held against: name of the baseline, ruler or other candidate, or "0.5 by definition"."""
     baseline_value: float | None
     candidate_value: float | None
     difference: float | None
@@ -56,11 +44,25 @@ class Comparison:
     n: int
     """Examples."""
     n_groups: int
+    bounds: Interval | None = None
+    """90 % interval of the difference, each of whose ends is a one-sided 95 % bound: for equivalence and gates."""
+    standard_error: float | None = None
+    """Of the difference, by group; None where all groups agree."""
+    p_value: float | None = None
+    """Two-sided, of swapping the two sides within groups; not adjusted."""
+    p_adjusted: float | None = None
+    """After Holm, over the primary metrics of all candidates that are not controls; None outside of this family."""
+    smallest_detectable: float | None = None
+    """The true difference that would be told from none with a chance of 80 %, unadjusted at 5 %."""
+    correlation: float | None = None
+    """Of the two sides over groups; None where what it is held against is known by definition, or does not vary."""
+    pairing_factor: float | None = None
+    """How many times wider the interval were without pairing; None where the correlation is."""
 
     @property
     def primary(self) -> bool:
         """Whether it belongs to the family that claims are made from; everything else is exploratory."""
-        return self.metric.primary and self.against != "ruler"
+        return self.metric.primary and self.against in ("baseline", "definition")
 
     @property
     def outcome(self) -> Outcome:
@@ -125,10 +127,11 @@ class _Contrast:
 
 
 def compare(run: Run, *, seed: int = 0) -> list[Comparison]:
-    """Every difference a run holds, in the order of its metrics, candidates, and baseline before rulers.
+    """Every difference a run holds: by metric, then candidate, with the baseline before rulers and other candidates.
 
     A candidate is held against the baseline or, where a metric has a baseline value by definition (`Metric.chance`),
-    against that, and against every ruler that has the metric too.
+    against that, against every ruler that has the metric too, and against each other candidate that its subject names
+    (`Subject.compared_with`) where both have a number.
 
     Args:
         run: What was measured.
@@ -137,26 +140,57 @@ def compare(run: Run, *, seed: int = 0) -> list[Comparison]:
     Raises:
         UnpairedExamplesError: The subjects of a metric were measured on different examples.
     """
-    contrasts = [(contrast, _choose(contrast)) for contrast in _contrasts(run)]
-    draws = _draw([contrast for contrast, choice in contrasts if choice.method == "bootstrap"], seed)
-    return [_comparison(contrast, choice, draws) for contrast, choice in contrasts]
+    contrasts = list(_contrasts(run))
+    batches: dict[tuple[str, ...], dict[int, PairedSums]] = {}
+    for position, contrast in enumerate(contrasts):
+        sides, column = _paired(contrast), contrast.candidate.column
+        if sides and column:
+            batches.setdefault(column.groups, {})[position] = sides
+    inferred: dict[int, Inference] = {}
+    for batch in batches.values():
+        inferred |= zip(batch, infer(list(batch.values()), seed), strict=True)
+    rows = [_comparison(contrast, inferred.get(position)) for position, contrast in enumerate(contrasts)]
+    return _adjusted(rows, controls={subject.name for subject in run.subjects if subject.is_control})
+
+
+def _adjusted(rows: list[Comparison], controls: set[str]) -> list[Comparison]:
+    """The rows with adjusted p-values in the family that claims are made from.
+
+    It holds every candidate, also on other weights: a claim may be made of each. Controls are there to be held against.
+    """
+    family = [
+        (position, row.p_value)
+        for position, row in enumerate(rows)
+        if row.primary and row.candidate not in controls and row.p_value is not None
+    ]
+    adjusted = list(rows)
+    for (position, _), p_value in zip(family, holm(np.array([p for _, p in family])), strict=True):
+        adjusted[position] = replace(rows[position], p_adjusted=float(p_value))
+    return adjusted
 
 
 def _contrasts(run: Run) -> Iterator[_Contrast]:
     by_metric: dict[tuple[str, str], list[MetricScores]] = {}
     for measurement in run.measurements:
         by_metric.setdefault((measurement.metric.evaluation, measurement.metric.name), []).append(measurement)
-    kinds = {subject.name: subject.kind for subject in run.subjects}
+    subjects = {subject.name: subject for subject in run.subjects}
     for measurements in by_metric.values():
         metric = measurements[0].metric
         sides = [_side(measurement) for measurement in measurements]
         _check_same_examples(metric, sides)
-        rulers = [side for side in sides if kinds[side.name] == "ruler"]
-        baseline = _baseline(metric, [side for side in sides if kinds[side.name] == "baseline"])
-        for candidate in (side for side in sides if kinds[side.name] == "candidate"):
+        of_kind: dict[SubjectKind, list[_Side]] = {"baseline": [], "candidate": [], "ruler": []}
+        for side in sides:
+            of_kind[subjects[side.name].kind].append(side)
+        baseline = _baseline(metric, of_kind["baseline"])
+        others = {side.name: side for side in of_kind["candidate"] if side.value is not None}
+        for candidate in of_kind["candidate"]:
             yield _Contrast(metric, "baseline" if metric.chance is None else "definition", candidate, baseline)
-            for ruler in rulers:
+            for ruler in of_kind["ruler"]:
                 yield _Contrast(metric, "ruler", candidate, ruler)
+            if candidate.name in others:
+                for name in subjects[candidate.name].compared_with:
+                    if name in others:
+                        yield _Contrast(metric, "candidate", candidate, others[name])
 
 
 def _baseline(metric: Metric, measured: list[_Side]) -> _Side:
@@ -213,51 +247,35 @@ def _examples(side: _Side) -> set[tuple[str, str]]:
     return set(side.column.examples) if side.column else set()
 
 
-def _choose(contrast: _Contrast) -> MethodChoice:
-    """Which interval the contrast gets, or why none."""
+def _paired(contrast: _Contrast) -> PairedSums | None:
+    """Both sides by group; None where the examples of one are not known."""
     candidate, baseline = contrast.candidate.column, contrast.baseline.column
-    if candidate is None:
-        return MethodChoice(None, contrast.candidate.reason)
-    if baseline is None and contrast.against != "definition":
-        return MethodChoice(None, f"{contrast.baseline.name}: {contrast.baseline.reason}")
-    scale = max(abs(side.value or 0.0) for side in (contrast.candidate, contrast.baseline))
-    return choose_method(
-        len(candidate.groups),
-        varies=varies(_influences(candidate, baseline), scale),
-        bounded=candidate.is_outcomes and (baseline is None or baseline.is_outcomes),
-        identical=baseline is not None and candidate.equals(baseline),
+    if candidate is None or (baseline is None and contrast.against != "definition"):
+        return None
+    totals, counts = candidate.group_totals, candidate.group_counts
+    if baseline is None:
+        known = (contrast.metric.chance or 0.0) * counts
+        return PairedSums(totals, counts, known, counts, True, candidate.is_outcomes, False)
+    return PairedSums(
+        candidate_totals=totals,
+        candidate_counts=counts,
+        baseline_totals=baseline.group_totals,
+        baseline_counts=baseline.group_counts,
+        by_definition=False,
+        is_outcomes=candidate.is_outcomes and baseline.is_outcomes,
+        identical=candidate.equals(baseline),
     )
 
 
-def _influences(candidate: _Column, baseline: _Column | None) -> Floats:
-    """How far each group moves the difference, shape (n_groups,)."""
-    influences = linearised_ratio(candidate.group_totals, candidate.group_counts)
-    if baseline is None:
-        return influences
-    return influences - linearised_ratio(baseline.group_totals, baseline.group_counts)
-
-
-def _draw(contrasts: Iterable[_Contrast], seed: int) -> dict[_Column, Floats]:
-    """Bootstrap ratios of all columns that need them, those over the same groups from the same draws."""
-    batches: dict[tuple[str, ...], list[_Column]] = {}
-    for contrast in contrasts:
-        for column in (contrast.candidate.column, contrast.baseline.column):
-            if column is not None and column not in (batch := batches.setdefault(column.groups, [])):
-                batch.append(column)
-    draws: dict[_Column, Floats] = {}
-    for groups, columns in batches.items():
-        totals = np.column_stack([column.group_totals for column in columns])
-        counts = np.column_stack([column.group_counts for column in columns])
-        ratios = bootstrap_ratios(totals, counts, np.random.default_rng(seed), resamples_for(len(groups)))
-        draws |= zip(columns, ratios.T, strict=True)
-    return draws
-
-
-def _comparison(contrast: _Contrast, choice: MethodChoice, draws: dict[_Column, Floats]) -> Comparison:
+def _comparison(contrast: _Contrast, inferred: Inference | None) -> Comparison:
     candidate, baseline = contrast.candidate, contrast.baseline
     difference = None
     if candidate.value is not None and baseline.value is not None:
         difference = candidate.value - baseline.value
+    if inferred is None:
+        lacking = baseline if candidate.column else candidate
+        reason = lacking.reason if lacking is candidate else f"{baseline.name}: {baseline.reason}"
+        inferred = Inference(why_no_interval=reason)
     column = candidate.column or baseline.column
     return Comparison(
         metric=contrast.metric,
@@ -267,23 +285,14 @@ def _comparison(contrast: _Contrast, choice: MethodChoice, draws: dict[_Column, 
         baseline_value=baseline.value,
         candidate_value=candidate.value,
         difference=difference,
-        interval=None if difference is None else _interval(contrast, choice, difference, draws),
-        why_no_interval=choice.reason,
+        interval=inferred.interval,
+        why_no_interval=inferred.why_no_interval,
         n=len(column.examples) if column else 0,
         n_groups=len(column.groups) if column else 0,
+        bounds=inferred.bounds,
+        standard_error=inferred.standard_error,
+        p_value=inferred.p_value,
+        smallest_detectable=inferred.smallest_detectable,
+        correlation=inferred.correlation,
+        pairing_factor=inferred.pairing_factor,
     )
-
-
-def _interval(
-    contrast: _Contrast, choice: MethodChoice, difference: float, draws: dict[_Column, Floats]
-) -> Interval | None:
-    candidate, baseline = contrast.candidate.column, contrast.baseline.column
-    if candidate is None or choice.method is None:
-        return None
-    if choice.method == "cluster-t":
-        return cluster_t_interval(difference, _influences(candidate, baseline))
-    definition = contrast.metric.chance or 0.0
-    if choice.method == "bootstrap":
-        return percentile_interval(draws[candidate] - (definition if baseline is None else draws[baseline]))
-    lowest, highest = (-definition, 1 - definition) if baseline is None else (-1.0, 1.0)
-    return agreement_interval(difference, len(candidate.groups), lowest=lowest, highest=highest)

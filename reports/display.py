@@ -86,6 +86,13 @@ def cells(comparison: Comparison) -> Cells:
     )
 
 
+def spread(amount: float | None, metric: Metric) -> str:
+    """A standard deviation or a width, given in the metric's unit, with two digits; of logarithms, its exp - 1."""
+    shown_amount = _difference(amount, metric.display)
+    unit = {"percent": " pp", "exp": " %", "mean": ""}[metric.display] if amount is not None else ""
+    return number(shown_amount, _decimals(shown_amount, None, metric.display)) + unit
+
+
 def number(value: float | None, decimals: int, *, sign: bool = False) -> str:
     """A number with a real minus sign; one that rounds to zero has no sign."""
     if value is None:

@@ -2,7 +2,9 @@
 
 import math
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from annotated_types import Ge, MinLen
 
 Display = Literal["mean", "exp", "percent"]
 """How a table shows sum(total)/sum(count): as it is, as its exponential, or times 100. Applied only when shown."""
@@ -37,6 +39,9 @@ class Metric:
     """Whether this is the evaluation's one primary metric."""
     chance: float | None = None
     """The baseline's value by definition (0.5 for reward accuracy), where the baseline cannot be measured."""
+    graded_by: str = ""
+    """Metric of the same evaluation that says by how much, where this one only says which way; empty if there is none.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +56,12 @@ class Subject:
     """The subject its implicit rewards are taken against."""
     same_weights: bool = True
     """Whether it sits on the very weights of the baseline."""
+    recipe: str = ""
+    """What candidates share that differ in their training seed alone; empty where there is one seed."""
+    is_control: bool = False
+    """Whether it is there to be held against: trained on the chosen answers alone, or on shuffled pairs."""
+    compared_with: tuple[str, ...] = ()
+    """Other candidates it is held against besides the baseline: its controls, the stage or adapter it was made from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +92,52 @@ class Generation:
 
 
 @dataclass(frozen=True, slots=True)
+class ExampleText:
+    """What an example says, for reports that show it."""
+
+    example_id: str
+    evaluation: str
+    prompt: str
+    texts: dict[str, str]
+    """What it is ("chosen", "rejected", "right", ...) -> the text, the same for all subjects."""
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """How a candidate did on selection rows, by which a sweep's winner is chosen."""
+
+    candidate: str
+    accuracy: float
+    """Share of selection rows, ties half."""
+    loss: float
+    """Mean loss on them; the lower one wins where accuracies are equal."""
+    n: int
+    is_winner: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """Figures of a write-up on the same base model."""
+
+    source: str
+    """Where they were published, and what is not known of them."""
+    figures: dict[str, dict[str, float]]
+    """Evaluation -> subject -> response-only cross-entropy in nats per token."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """An allowed loss on a metric."""
+
+    metric: Annotated[str, MinLen(1)]
+    """Evaluation and metric, such as "truthfulness/perplexity"."""
+    largest_loss: Annotated[float, Ge(0)]
+    """In the metric's own unit: fractions as fractions, logarithms of perplexities in nats per token."""
+    relative: bool = False
+    """Whether it is a share of what the metric is held against: 0.05 lets a perplexity of 20 rise to 21."""
+
+
+@dataclass(frozen=True, slots=True)
 class EvaluationCounts:
     """What an evaluation read, left out and touched, so that no row disappears unseen."""
 
@@ -94,6 +151,8 @@ class EvaluationCounts:
     """Reason -> rows."""
     touched: dict[str, int] = field(default_factory=dict)
     """Rule -> rows it changed ("prompt truncated", "response truncated", "boundary moved")."""
+    suite_group: str = ""
+    """Group of evaluations that the suite puts it into, such as "capability"."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,12 +171,23 @@ class Run:
     measurements: tuple[MetricScores, ...]
     counts: tuple[EvaluationCounts, ...] = ()
     generations: tuple[Generation, ...] = ()
+    examples: tuple[ExampleText, ...] = ()
+    """Texts of what was scored, cut where they are long."""
     notes: tuple[str, ...] = ()
     """Lines worth telling: splits made, rows dropped, threads chosen."""
     training: tuple[dict[str, Any], ...] = ()
-    """Rows of training.jsonl, in order."""
+    """Rows of training.jsonl, in order; "candidate" names the adapter where several were trained."""
+    selection: tuple[Selection, ...] = ()
+    """Of the candidates of a sweep."""
+    published: Published | None = None
+    gates: tuple[Gate, ...] = ()
+    """Of the suite, for `harness check`."""
     config: dict[str, Any] = field(default_factory=dict)
     provenance: dict[str, Any] = field(default_factory=dict)
+
+    def subject(self, name: str) -> Subject:
+        """The subject of this name; it must have one."""
+        return next(subject for subject in self.subjects if subject.name == name)
 
 
 def without_nan(measurement: MetricScores) -> MetricScores:

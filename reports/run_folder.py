@@ -3,6 +3,7 @@
 run.json            all but the rows below; sorted keys, never NaN
 scores.parquet      one row an example, metric and subject
 generations.jsonl   one answer a line
+examples.jsonl      what one example says a line; folders of before it was kept have none
 training.jsonl      one training row a line
 report.md ...       what was rendered from the above
 """
@@ -18,7 +19,7 @@ from numbers import Integral, Real
 from pathlib import Path, PurePath
 from typing import Any
 
-from reports.records import ExampleScore, Generation, MetricScores, Run, without_nan
+from reports.records import ExampleScore, ExampleText, Generation, MetricScores, Run, without_nan
 
 SCHEMA_VERSION = 1
 SCORE_COLUMNS = ("evaluation", "metric", "subject", "example_id", "group", "total", "count")
@@ -117,11 +118,12 @@ def read_run(folder: Path) -> Run:
     document = _read_document(folder)
     sizes = [measurement.pop("n_scores") for measurement in document["measurements"]]
     run: Run = _validated(Run, document, folder / "run.json")
-    generations = folder / "generations.jsonl"
+    examples = folder / "examples.jsonl"
     return replace(
         run,
         measurements=_read_scores(folder / "scores.parquet", run.measurements, sizes),
-        generations=_validated(tuple[Generation, ...], list(_read_rows(generations)), generations),
+        generations=_read_records(tuple[Generation, ...], folder / "generations.jsonl"),
+        examples=_read_records(tuple[ExampleText, ...], examples) if document["has_examples"] else (),
         training=tuple(_read_rows(folder / "training.jsonl")),
     )
 
@@ -150,17 +152,23 @@ def _temporary_sibling(folder: Path) -> Path:
 def _write_records(run: Run, folder: Path) -> None:
     measurements = [without_nan(measurement) for measurement in run.measurements]
     bare = tuple(replace(measurement, scores=()) for measurement in measurements)
-    document = asdict(replace(run, measurements=bare, generations=(), training=()))
-    for rows in ("generations", "training"):
+    document = asdict(replace(run, measurements=bare, generations=(), examples=(), training=()))
+    for rows in ("generations", "examples", "training"):
         del document[rows]
+    document["has_examples"] = True
     for row, measurement in zip(document["measurements"], measurements, strict=True):
         del row["scores"]
         row["n_scores"] = len(measurement.scores)
     document["schema_version"] = SCHEMA_VERSION
     _write_text(folder / "run.json", _json(document, indent=2) + "\n")
     _write_scores(folder / "scores.parquet", measurements)
-    _write_text(folder / "generations.jsonl", "".join(_json(asdict(g)) + "\n" for g in run.generations))
-    _write_text(folder / "training.jsonl", "".join(_json(row) + "\n" for row in run.training))
+    _write_rows(folder / "generations.jsonl", map(asdict, run.generations))
+    _write_rows(folder / "examples.jsonl", map(asdict, run.examples))
+    _write_rows(folder / "training.jsonl", run.training)
+
+
+def _write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    _write_text(path, "".join(_json(row) + "\n" for row in rows))
 
 
 def _write_text(path: Path, text: str) -> None:
@@ -258,7 +266,12 @@ def _read_document(folder: Path) -> dict[str, Any]:
         isinstance(m, dict) and isinstance(m.get("n_scores"), int) for m in measurements
     ):
         raise RunFileError(f"{path} is damaged: measurements is not a list of records with n_scores")
-    return {**document, "measurements": [{**m, "scores": ()} for m in measurements]}
+    return {"has_examples": False, **document, "measurements": [{**m, "scores": ()} for m in measurements]}
+
+
+def _read_records(kind: Any, path: Path) -> Any:
+    """The lines of a file as a tuple of records."""
+    return _validated(kind, list(_read_rows(path)), path)
 
 
 def _read_rows(path: Path) -> Iterator[dict[str, Any]]:

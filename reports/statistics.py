@@ -1,8 +1,8 @@
-"""Intervals for differences of ratios sum(total)/sum(count), by group: pure functions on arrays.
+"""Differences of ratios sum(total)/sum(count), by group, in closed form: pure functions on arrays.
 
 A group is what makes rows dependent, so every formula here takes sums by group and treats the groups as independent.
 A paired difference is a difference of two ratios over the same groups; a difference from a constant is the special case
-in which the second ratio does not vary.
+in which the second ratio does not vary. What takes random draws is in `resampling.py`.
 """
 
 import math
@@ -13,15 +13,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
-Method = Literal["cluster-t", "bootstrap", "exact"]
+Method = Literal["bootstrap-t", "BCa", "percentile", "Wilson", "cluster-t", "exact"]
 
 CONFIDENCE = 0.95
+POWER = 0.8
+"""Chance with which the smallest detectable difference is detected."""
 FEWEST_GROUPS = 10
-"""Under so many groups no interval is given."""
-FEWEST_GROUPS_BOOTSTRAP = 100
-"""From so many groups on, the bootstrap replaces the t distribution."""
-CELLS_A_CHUNK = 2_000_000
-"""Resampling weights held in memory at a time: 16 MB as doubles."""
+"""Under so many groups neither an interval nor a p-value is given."""
+MOST_GROUPS_STUDENTISED = 1_000
+"""Above so many groups BCa covers as the bootstrap-t does, and needs no standard error of each resample."""
+FEWEST_APART = 8
+"""With fewer groups than these apart from the others, a resample may hold groups of one kind alone."""
+WIDEST_STUDENTISED = 2.0
+"""A bootstrap-t interval that is more than so many times as wide as that of cluster-t rests on a few large groups."""
 
 
 class TooFewGroupsError(ValueError):
@@ -34,7 +38,7 @@ class EmptyRatioError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """Two-sided 95 % interval for a difference, in the unit of the ratio."""
+    """Two-sided interval for a difference, in the unit of the ratio."""
 
     low: float
     high: float
@@ -47,6 +51,17 @@ class MethodChoice:
 
     method: Method | None
     reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SeedSpread:
+    """One difference an adapter, taken together over adapters that were trained with different seeds."""
+
+    mean: float
+    standard_deviation: float | None
+    """With N - 1 in the denominator; None of a single adapter."""
+    interval: Interval | None
+    """Of the mean; None of a single adapter, and where the adapters do not differ."""
 
 
 def ratio(totals: Floats, counts: Floats) -> float:
@@ -71,24 +86,32 @@ def linearised_ratio(totals: Floats, counts: Floats) -> Floats:
     return influences
 
 
-def choose_method(n_groups: int, *, varies: bool, bounded: bool, identical: bool) -> MethodChoice:
-    """The rule by which every row gets its interval.
+def choose_method(n_groups: int, *, n_apart: int, bounded: bool, by_definition: bool, identical: bool) -> MethodChoice:
+    """The rule by which every row gets its interval: what covered best in simulations, of which the tests keep some.
+
+    Amounts such as nats get the bootstrap-t, which holds where they are skewed and groups are few. It needs a spread in
+    every resample: where few groups stand apart it gives way to cluster-t, and for paired outcomes to percentiles.
+    Outcomes held against a definition are skewed where most of them are won, which Wilson's interval knows.
 
     Args:
         n_groups: Independent groups of examples.
-        varies: Whether the difference differs between groups; an interval from spread alone would have width 0 if not.
+        n_apart: Groups whose difference is not the one that most groups have; with none there is no spread.
         bounded: Whether every example is an outcome of 0, 0.5 or 1, which is what exact bounds need.
+        by_definition: Whether one side is not measured, but known.
         identical: Whether both sides have the same scores throughout.
     """
     if identical and not bounded:
         return MethodChoice(None, "identical scores")
     if n_groups < FEWEST_GROUPS:
         return MethodChoice(None, f"{n_groups} groups; an interval takes {FEWEST_GROUPS}")
-    if varies:
-        return MethodChoice("cluster-t" if n_groups < FEWEST_GROUPS_BOOTSTRAP else "bootstrap")
+    if not n_apart:
+        reason = "the difference is the same in every group, so its spread cannot be estimated"
+        return MethodChoice("exact") if bounded else MethodChoice(None, reason)
     if bounded:
-        return MethodChoice("exact")
-    return MethodChoice(None, "the difference is the same in every group, so its spread cannot be estimated")
+        return MethodChoice("Wilson" if by_definition else "percentile")
+    if n_apart < FEWEST_APART:
+        return MethodChoice("cluster-t")
+    return MethodChoice("bootstrap-t" if n_groups <= MOST_GROUPS_STUDENTISED else "BCa")
 
 
 def varies(influences: Floats, scale: float) -> bool:
@@ -96,12 +119,26 @@ def varies(influences: Floats, scale: float) -> bool:
     return bool(np.abs(influences).max() * len(influences) > 1e-12 * max(scale, 1e-300))
 
 
-def cluster_t_interval(difference: float, influences: Floats, confidence: float = CONFIDENCE) -> Interval:
-    """Estimate -/+ t(C-1) x sqrt(C/(C-1) x sum of squared influences), for C groups.
+def standard_error(influences: Floats) -> float:
+    """sqrt(C/(C-1) x sum of squared influences), for C groups.
 
-    The cluster-robust variance with the finite-cluster factor and C-1 degrees of freedom (Liang and Zeger, Biometrika
-    73, 1986; Cameron and Miller, Journal of Human Resources 50, 2015, sections II.B and VI.D). With one example a group
-    and counts of 1 it is the interval of the paired t-test.
+    The cluster-robust variance with the finite-cluster factor (Liang and Zeger, Biometrika 73, 1986; Cameron and
+    Miller, Journal of Human Resources 50, 2015, section II.B).
+
+    Raises:
+        TooFewGroupsError: Fewer than two groups.
+    """
+    n_groups = len(influences)
+    if n_groups < 2:  # noqa: PLR2004
+        raise TooFewGroupsError(f"a standard error takes at least 2 groups, got {n_groups}")
+    return math.sqrt(n_groups / (n_groups - 1) * float(np.square(influences).sum()))
+
+
+def cluster_t_interval(difference: float, influences: Floats, confidence: float = CONFIDENCE) -> Interval:
+    """Estimate -/+ t(C-1) x standard error, for C groups.
+
+    Cameron and Miller 2015, section VI.D. With one example a group and counts of 1 it is the interval of the paired
+    t-test.
 
     Args:
         difference: The estimate.
@@ -111,58 +148,122 @@ def cluster_t_interval(difference: float, influences: Floats, confidence: float 
     Raises:
         TooFewGroupsError: Fewer than two groups.
     """
-    from scipy.special import stdtrit
-
-    n_groups = len(influences)
-    if n_groups < 2:  # noqa: PLR2004
-        raise TooFewGroupsError(f"a cluster-t interval takes at least 2 groups, got {n_groups}")
-    standard_error = math.sqrt(n_groups / (n_groups - 1) * float(np.square(influences).sum()))
-    half_width = float(stdtrit(n_groups - 1, 0.5 + confidence / 2)) * standard_error
+    half_width = _t_quantile(len(influences), 0.5 + confidence / 2) * standard_error(influences)
     return Interval(difference - half_width, difference + half_width, "cluster-t")
 
 
-def resamples_for(n_groups: int) -> int:
-    """How many bootstrap resamples a number of groups gets."""
-    return 10_000 if n_groups <= 5_000 else 2_000  # noqa: PLR2004
+def wilson_interval(share: float, influences: Floats, known: float, confidence: float = CONFIDENCE) -> Interval:
+    """Wilson's interval (JASA 22, 1927) of a share of outcomes, less a known one, for as many examples as groups make.
 
-
-def bootstrap_ratios(totals: Floats, counts: Floats, rng: np.random.Generator, n_resamples: int) -> Floats:
-    """Ratios over groups drawn with replacement; every column sees the same draws.
-
-    Subjects and metrics over the same groups are put side by side as columns: a difference of two columns of the result
-    is then a paired bootstrap of their difference (Efron and Tibshirani, An Introduction to the Bootstrap, 1993,
-    chapters 6 and 8), and the draws are made once for all of them. Memory does not grow with n_resamples x n_groups.
+    As many independent examples n as would give the share its standard error by group, p (1 - p) / n, and the quantile
+    of t for that of the normal distribution (Korn and Graubard, Survey Methodology 24, 1998; Dean and Pagano, Journal
+    of Survey Statistics and Methodology 3, 2015, on clustered data).
 
     Args:
-        totals: Sums by group, shape (n_groups, n_columns).
-        counts: The same shape.
-        rng: Where the draws come from.
-        n_resamples: Rows of the result.
+        share: The estimate p, between 0 and 1.
+        influences: Of the groups on it, shape (n_groups,); not all of them 0.
+        known: What the share is held against.
+        confidence: Nominal coverage.
+    """
+    n_effective = share * (1 - share) / standard_error(influences) ** 2
+    weight = _t_quantile(len(influences), 0.5 + confidence / 2) ** 2 / n_effective
+    centre = (share + weight / 2) / (1 + weight)
+    half_width = math.sqrt(weight * share * (1 - share) + (weight / 2) ** 2) / (1 + weight)
+    return Interval(centre - half_width - known, centre + half_width - known, "Wilson")
 
-    Returns:
-        Shape (n_resamples, n_columns).
+
+def smallest_detectable(influences: Floats, power: float = POWER, confidence: float = CONFIDENCE) -> float:
+    """The true difference that a two-sided test finds with this chance: (t(1 - alpha/2) + t(power)) x standard error.
+
+    Quantiles of t with C-1 degrees of freedom, for C groups (Bloom, Evaluation Review 19, 1995). It looks at the spread
+    alone, not at the difference that was found.
 
     Raises:
         TooFewGroupsError: Fewer than two groups.
     """
-    n_groups = len(totals)
-    if n_groups < 2:  # noqa: PLR2004
-        raise TooFewGroupsError(f"a bootstrap takes at least 2 groups, got {n_groups}")
-    ratios = np.empty((n_resamples, totals.shape[1]))
-    rows_a_chunk = max(1, CELLS_A_CHUNK // n_groups)
-    for start in range(0, n_resamples, rows_a_chunk):
-        n_rows = min(rows_a_chunk, n_resamples - start)
-        drawn = rng.integers(n_groups, size=(n_rows, n_groups))
-        drawn += np.arange(n_rows)[:, None] * n_groups  # one stretch of cells for each resample
-        weights = np.bincount(drawn.ravel(), minlength=n_rows * n_groups).reshape(n_rows, n_groups).astype(np.float64)
-        ratios[start : start + n_rows] = (weights @ totals) / (weights @ counts)
-    return ratios
+    n_groups = len(influences)
+    multiple = _t_quantile(n_groups, 0.5 + confidence / 2) + _t_quantile(n_groups, power)
+    return multiple * standard_error(influences)
 
 
-def percentile_interval(draws: Floats, confidence: float = CONFIDENCE) -> Interval:
-    """The central share of bootstrap draws of a difference (Efron and Tibshirani 1993, chapter 13)."""
-    low, high = np.quantile(draws, [0.5 - confidence / 2, 0.5 + confidence / 2])
-    return Interval(float(low), float(high), "bootstrap")
+def _t_quantile(n_groups: int, share: float) -> float:
+    from scipy.special import stdtrit
+
+    return float(stdtrit(n_groups - 1, share))
+
+
+def correlation(candidate: Floats, baseline: Floats) -> float | None:
+    """Correlation of two sides' influences over the groups; None where one of them does not vary."""
+    squares = float(np.square(candidate).sum() * np.square(baseline).sum())
+    return float((candidate * baseline).sum()) / math.sqrt(squares) if squares > 0 else None
+
+
+def pairing_factor(candidate: Floats, baseline: Floats) -> float | None:
+    """Standard error of two independent samples over that of the pairs; None where one of the sides does not vary.
+
+    How many times wider the interval were if the candidate had been measured on other examples than the baseline: with
+    equal spreads 1 / sqrt(1 - correlation).
+    """
+    paired = float(np.square(candidate - baseline).sum())
+    apart = float(np.square(candidate).sum()), float(np.square(baseline).sum())
+    return math.sqrt(sum(apart) / paired) if paired > 0 and all(apart) else None
+
+
+def holm(p_values: Floats) -> Floats:
+    """p-values of a family of tests, adjusted so that any error among them stays rare.
+
+    Holm, Scandinavian Journal of Statistics 6, 1979.
+
+    Args:
+        p_values: Of the family, shape (n_tests,).
+
+    Returns:
+        In the same order: the k-th smallest of n times n - k + 1, never below a smaller one's, at most 1.
+    """
+    order = np.argsort(p_values, kind="stable")
+    steps = np.maximum.accumulate(p_values[order] * np.arange(len(p_values), 0, -1))
+    adjusted = np.empty(len(p_values))
+    adjusted[order] = np.minimum(steps, 1.0)
+    return adjusted
+
+
+def is_equivalent(bounds: Interval, margin: float) -> bool:
+    """Whether a difference is shown to be smaller than a margin, in either direction.
+
+    Two one-sided tests (Schuirmann, Journal of Pharmacokinetics and Biopharmaceutics 15, 1987): both reject at 5 %
+    exactly where the two-sided 90 % interval lies within the margin.
+
+    Args:
+        bounds: Two-sided 90 % interval of the difference.
+        margin: Largest difference that counts as none, above 0, in the unit of the difference.
+    """
+    return -margin < bounds.low and bounds.high < margin
+
+
+def seed_spread(differences: Floats, confidence: float = CONFIDENCE) -> SeedSpread:
+    """Mean m, standard deviation s and m -/+ t(N-1) x s / sqrt(N) of N differences (Student, Biometrika 6, 1908).
+
+    The cluster-t interval of a mean in which every adapter is a group. It is one over seeds on the rows that were
+    measured: the rows' own spread, which the adapters share, is not in it.
+
+    Args:
+        differences: One an adapter, shape (n_adapters,).
+        confidence: Nominal coverage.
+
+    Raises:
+        EmptyRatioError: No adapter.
+    """
+    ones = np.ones(len(differences))
+    mean = ratio(differences, ones)
+    if len(differences) < 2:  # noqa: PLR2004
+        return SeedSpread(mean, None, None)
+    influences = linearised_ratio(differences, ones)
+    differ = varies(influences, float(np.abs(differences).max()))
+    return SeedSpread(
+        mean=mean,
+        standard_deviation=float(differences.std(ddof=1)),
+        interval=cluster_t_interval(mean, influences, confidence) if differ else None,
+    )
 
 
 def agreement_interval(

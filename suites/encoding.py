@@ -60,6 +60,29 @@ class EncodedResponse:
 
 
 @dataclass(frozen=True, slots=True)
+class Lengths:
+    """How long a prompt and its responses are before anything is truncated, in tokens."""
+
+    n_prompt_tokens: int
+    n_response_tokens: tuple[int, ...]
+    """Of each response, with what the template writes behind it."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Rendered:
+    """A prompt and its responses as text and tokens."""
+
+    asked_ids: list[int]
+    """The prompt as a model is asked to answer it."""
+    texts: list[str]
+    """The prompt with each response."""
+    tokens: list[Any]
+    """Of each text."""
+    boundary: int
+    """Tokens of the prompt, which all texts share."""
+
+
+@dataclass(frozen=True, slots=True)
 class EncodedPair:
     """Both sides of a pair behind the same prompt ids."""
 
@@ -158,11 +181,24 @@ class Encoder:
             EmptyResponseError: A response is empty or white space.
             TemplateError: The template cannot render a conversation.
         """
-        responses_of: dict[Prompt, dict[str, None]] = {}
-        for prompt, responses in items:
-            responses_of.setdefault(prompt, {}).update(dict.fromkeys(responses))
-        encoded = {prompt: self._encode_prompt(prompt, [*distinct]) for prompt, distinct in responses_of.items()}
+        encoded = {prompt: self._encode_prompt(prompt, responses) for prompt, responses in _by_prompt(items).items()}
         return [[encoded[prompt][response] for response in responses] for prompt, responses in items]
+
+    def lengths(self, items: Sequence[tuple[Prompt, Sequence[str]]]) -> list[Lengths]:
+        """Lengths before truncation, in the order given, with the boundaries of `encode_all`.
+
+        Raises:
+            TemplateError: The template cannot render a conversation.
+        """
+        measured: dict[Prompt, tuple[int, dict[str, int]]] = {}
+        for prompt, responses in _by_prompt(items).items():
+            rendered = self._rendered(prompt, responses)
+            n_response_tokens = (len(tokens.input_ids) - rendered.boundary for tokens in rendered.tokens)
+            measured[prompt] = rendered.boundary, dict(zip(responses, n_response_tokens, strict=True))
+        return [
+            Lengths(measured[prompt][0], tuple(measured[prompt][1][response] for response in responses))
+            for prompt, responses in items
+        ]
 
     def encode_pairs(self, pairs: Sequence[Pair]) -> list[EncodedPair]:
         """Encodes both sides of every pair, with one boundary for all pairs of a prompt."""
@@ -180,17 +216,12 @@ class Encoder:
 
     def _encode_prompt(self, prompt: Prompt, responses: Sequence[str]) -> dict[str, EncodedResponse]:
         """Every response of one prompt, encoded."""
-        turns = self._turns(prompt)
-        asked = self._tokenize(self._render_prompt(turns)).input_ids
-        texts = [self._render([*turns, Turn("assistant", response)]) for response in responses]
-        whole = [self._tokenize(text) for text in texts]
-        boundary = min(_n_common(asked, tokens.input_ids) for tokens in whole)
-        if boundary == 0:
-            raise TemplateError("the chat template renders a prompt differently from its first token on once answered")
-        prompt_ids = self._truncate_prompt(prompt, asked[:boundary])
+        rendered = self._rendered(prompt, responses)
+        boundary = rendered.boundary
+        prompt_ids = self._truncate_prompt(prompt, rendered.asked_ids[:boundary])
         room = self._max_tokens - len(prompt_ids)
         encoded = {}
-        for response, text, tokens in zip(responses, texts, whole, strict=True):
+        for response, text, tokens in zip(responses, rendered.texts, rendered.tokens, strict=True):
             # A token that holds the end of the content and the beginning of the terminator is content.
             content_end = len(text) - len(_common_suffix(text, self.terminator))
             spans = tokens.offset_mapping[boundary:]
@@ -207,10 +238,21 @@ class Encoder:
                 n_content_bytes=len(text[spans[0][0] : spans[n_content - 1][1]].encode()),
                 prompt_truncated=len(prompt_ids) < boundary,
                 response_truncated=truncated,
-                boundary_moved=boundary < len(asked),
+                boundary_moved=boundary < len(rendered.asked_ids),
                 system_folded=self._folds_system and self._with_system(prompt)[0].speaker == "system",
             )
         return encoded
+
+    def _rendered(self, prompt: Prompt, responses: Sequence[str]) -> _Rendered:
+        """The prompt with each of its responses as text and tokens, and where the prompt ends."""
+        turns = self._turns(prompt)
+        asked = self._tokenize(self._render_prompt(turns)).input_ids
+        texts = [self._render([*turns, Turn("assistant", response)]) for response in responses]
+        tokens = [self._tokenize(text) for text in texts]
+        boundary = min(_n_common(asked, each.input_ids) for each in tokens)
+        if boundary == 0:
+            raise TemplateError("the chat template renders a prompt differently from its first token on once answered")
+        return _Rendered(asked, texts, tokens, boundary)
 
     def _truncate_prompt(self, prompt: Prompt, ids: list[int]) -> list[int]:
         """Cuts from the left, keeping what stands before the first user's text: BOS, system turn, the turn's header.
@@ -268,6 +310,14 @@ class Encoder:
     def _tokenize(self, text: str) -> Any:
         """Templated text holds its special tokens already, BOS too: none are added."""
         return self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
+
+
+def _by_prompt(items: Iterable[tuple[Prompt, Sequence[str]]]) -> dict[Prompt, list[str]]:
+    """Each prompt with all of its different responses, in the order given."""
+    responses_of: dict[Prompt, dict[str, None]] = {}
+    for prompt, responses in items:
+        responses_of.setdefault(prompt, {}).update(dict.fromkeys(responses))
+    return {prompt: list(responses) for prompt, responses in responses_of.items()}
 
 
 def _n_common(ids: Sequence[int] | str, others: Sequence[int] | str) -> int:

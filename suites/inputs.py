@@ -54,6 +54,20 @@ class Pair:
     prompt: Prompt
     chosen: str
     rejected: str
+    score_gap: float | None = None
+    """How much higher the dataset scores the chosen answer, where it has scores."""
+
+
+@dataclass(frozen=True, slots=True)
+class RatedAnswer:
+    """An answer that is known to be good or bad on its own, without another one to compare with."""
+
+    example_id: str
+    group: str
+    source: str
+    prompt: Prompt
+    response: str
+    is_good: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -115,6 +115,15 @@ class Layout:
         self.path = PATHS[PATHS.index(path) + 1]
         self.say(f"{reason}; all subjects are scored by path {self.path}")
 
+    def bound(self, *, max_pack_tokens: int | None, max_logit_mebibytes: int | None) -> None:
+        """Keeps packs and logits below what is asked for; None leaves them as they are."""
+        if max_pack_tokens is not None:
+            self.max_pack_tokens = min(self.max_pack_tokens, max_pack_tokens)
+        if max_logit_mebibytes is not None:
+            n_elements = max_logit_mebibytes * 2**20 // 4
+            self.max_logit_elements = min(self.max_logit_elements, n_elements)
+            self.max_plain_logit_elements = min(self.max_plain_logit_elements, n_elements)
+
     def halve(self) -> None:
         """Halves the budgets after a pack ran out of memory."""
         self.max_pack_tokens //= 2

@@ -12,7 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from reports.records import EvaluationCounts, ExampleScore, Metric, MetricScores
+from reports.records import EvaluationCounts, ExampleScore, ExampleText, Metric, MetricScores
 from suites.inputs import SuiteError, content_id
 from suites.lm_eval_files import TaskSource, find_task, with_local_rows
 from suites.measuring import measured, measured_value
@@ -49,6 +49,8 @@ class TaskScores:
 
     measurements: tuple[MetricScores, ...]
     counts: EvaluationCounts
+    texts: tuple[ExampleText, ...]
+    """Of every row that was measured."""
     note: str
     """Versions, shots, chat template and a hash of the prompts: only equal ones are comparable."""
 
@@ -135,6 +137,7 @@ def run_tasks(
         TaskScores(
             measurements=tuple(_measurements(name, results, evaluation=f"{evaluation}/{name}", subject=subject)),
             counts=_counts(name, loaded, results["samples"][name], lm.truncated, evaluation=f"{evaluation}/{name}"),
+            texts=tuple(_texts(results["samples"][name], evaluation=f"{evaluation}/{name}")),
             note=f"{evaluation}/{name}: {_conditions(loaded.tasks[name], results, name)}, {template}",
         )
         for name in loaded.tasks
@@ -244,6 +247,19 @@ def _counts(
         n_groups=len({group_of(sample["doc"]) for sample in samples}),
         touched={"context truncated": n_cut} if n_cut else {},
     )
+
+
+def _texts(samples: Sequence[Mapping[str, Any]], *, evaluation: str) -> Iterator[ExampleText]:
+    """What each row asks; where its requests differ in the choice alone, the choices and one that is right."""
+    for sample in {sample["doc_hash"]: sample for sample in samples}.values():
+        row, target = sample["doc"], sample["target"]
+        contexts = {str(arguments[0]) for arguments in sample["arguments"]}
+        choices = [str(arguments[1]).strip() for arguments in sample["arguments"]]
+        texts: dict[str, str] = {}
+        if len(contexts) == 1 and isinstance(target, int) and target < len(choices) > 1:
+            texts = {"right": choices[target], "choices": "\n".join(choices)}
+        asked = next((str(row[column]) for column in GROUP_COLUMNS if column in row), min(contexts))
+        yield ExampleText(sample["doc_hash"][:16], evaluation, asked, texts)
 
 
 def _conditions(task: Any, results: Mapping[str, Any], name: str) -> str:

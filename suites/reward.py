@@ -143,6 +143,25 @@ def rulers(pairs: Sequence[Pair], training_pairs: Sequence[Pair], *, evaluation:
     return [measured(metric, name, _each(pairs, map(outcome, values))) for name, values in margins.items()]
 
 
+def where_rulers_err(accuracy: MetricScores, rulers: Iterable[MetricScores]) -> list[MetricScores]:
+    """A policy's reward accuracy on the pairs that each ruler gets wrong, where there are any; a tie is not wrong.
+
+    What is won there cannot have been learned from that surface.
+
+    Args:
+        accuracy: Of the policy (`measure`).
+        rulers: On the same pairs (`rulers`).
+    """
+    found = []
+    for ruler in rulers:
+        wrong = {score.example_id for score in ruler.scores if score.total == 0}
+        scores = [score for score in accuracy.scores if score.example_id in wrong]
+        if scores:
+            metric = _reward_accuracy(accuracy.metric.evaluation, f"{ruler.subject} is wrong")
+            found.append(measured(metric, accuracy.subject, scores))
+    return found
+
+
 def reward_margin(
     *, policy_chosen: float, policy_rejected: float, reference_chosen: float, reference_rejected: float, beta: float
 ) -> float:
@@ -188,15 +207,16 @@ def _words(text: str) -> set[str]:
     return set(re.findall(r"\w+(?:'\w+)*", text.lower()))
 
 
-def _reward_accuracy(evaluation: str, source: str = "") -> Metric:
+def _reward_accuracy(evaluation: str, part: str = "") -> Metric:
     return Metric(
         evaluation,
-        f"reward_accuracy[{source}]" if source else "reward_accuracy",
+        f"reward_accuracy[{part}]" if part else "reward_accuracy",
         "share of pairs",
         higher_is_better=True,
         display="percent",
-        primary=not source,
+        primary=not part,
         chance=0.5,
+        graded_by="" if part else "reward_margin",
     )
 
 

@@ -1,6 +1,7 @@
 """Tiny models with random weights and a tokenizer trained in the session: nothing is downloaded."""
 
-from collections.abc import Iterable
+import os
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,21 @@ def _train(special_tokens: Iterable[str], vocabulary: int) -> Any:
     )
     tokenizer.train_from_iterator(CORPUS, trainer)
     return tokenizer
+
+
+@pytest.fixture(scope="session")
+def train_tokenizer() -> Callable[[Iterable[str], int], Any]:
+    """Trains a byte-level BPE with the special tokens and of about the size that are asked for."""
+    return _train
+
+
+@pytest.fixture(scope="session")
+def data_root() -> Path:
+    """The folder of real rows; tests that need it are skipped where it is absent."""
+    folder = Path(os.environ.get("HARNESS_DATA_ROOT", Path(__file__).parents[2] / "shared" / "data"))
+    if not (folder / "datasets.yaml").is_file():
+        pytest.skip(f"no real rows in {folder}: set HARNESS_DATA_ROOT")
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -1,1 +1,1 @@
-"""Rows of the hub, of local files or of the package in, pairs, examples and questions out: one module a family."""
+"""Rows of the hub, of local files or of the package in; pairs, rated answers, examples and questions out."""

@@ -2,30 +2,52 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeAlias, TypeVar
 
 from harness.contamination import Asked, asked
-from harness.data import hh_rlhf, pku, preferences, prompts, truthfulqa, ultrafeedback, winogrande
+from harness.data import (
+    eli5,
+    hc3,
+    hh_rlhf,
+    neutral,
+    orca,
+    pku,
+    preferences,
+    prompts,
+    summaries,
+    truthfulqa,
+    ultrafeedback,
+    webgpt,
+    winogrande,
+)
+from harness.data.build import Trainable
+from harness.data.loading import EMBEDDED
 from harness.data.rows import DataError, LeftOut, Row
 from harness.wording import did_you_mean
-from suites.inputs import Example, Pair, Question
+from suites.inputs import Example, Pair, Question, RatedAnswer
+
+Made = TypeVar("Made")
+Adapter: TypeAlias = Callable[[Row], Made | LeftOut | tuple[Made | LeftOut, ...]]
+"""What a row is made into: one thing or several, and for what cannot be used the reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class DatasetEntry:
-    """What is known of a dataset. One of the three adapters makes what it offers out of a row."""
+    """What is known of a dataset. One of the four adapters makes what it offers out of a row."""
 
     name: str
-    """Hub id; with a configuration where the configurations have different columns."""
-    family: str
+    """Hub id; with a configuration where the configurations have different columns, and behind a # with a reading
+    where the same rows can be read in several ways."""
     columns: tuple[str, ...]
     """Those that are read."""
     licence: str
     group: str
     """What makes rows dependent."""
-    pair: Callable[[Row], Pair | LeftOut] | None = None
-    example: Callable[[Row], Example | LeftOut] | None = None
-    question: Callable[[Row], Question | LeftOut] | None = None
-    asked: Callable[[Pair | Example | Question], Asked] = asked
+    pair: Adapter[Pair] | None = None
+    rated: Adapter[RatedAnswer] | None = None
+    example: Adapter[Example] | None = None
+    question: Adapter[Question] | None = None
+    asked: Callable[[Trainable | Question], Asked] = asked
     """What training rows are searched for."""
     configurations: tuple[str, ...] = ("",)
     """Those that may stand after the colon; "" is none."""
@@ -36,13 +58,18 @@ class DatasetEntry:
 
     @property
     def offers(self) -> tuple[str, ...]:
-        """What the rows can be: a pair can also be scored as an example, and both can be asked as questions."""
-        if self.pair is not None:
-            return ("pairs", "examples", "questions")
-        return ("examples", "questions") if self.example is not None else ("questions",)
+        """What the rows can be: each answer of a pair is rated, a good answer is an example, and all ask something."""
+        kinds = ("pairs", "rated answers", "examples", "questions")
+        adapters = (self.pair, self.rated, self.example, self.question)
+        return kinds[next(index for index, adapter in enumerate(adapters) if adapter is not None) :]
 
 
 _SAFETY_COLUMNS = ("prompt", "response_0", "response_1", "safer_response_id")
+_SAFETY_CONFIGURATIONS = ("", "default", "alpaca-7b", "alpaca2-7b", "alpaca3-8b")
+_CONVERSATION_COLUMNS = ("chosen", "rejected", "score_chosen (if there)", "score_rejected (if there)")
+_PAIR_COLUMNS = ("prompt", "chosen", "rejected")
+_RATED_COLUMNS = ("prompt", "completion", "label")
+_FORUM_COLUMNS = ("title", "selftext", "answers")
 _GENERATION_COLUMNS = ("question", "best_answer", "incorrect_answers")
 _MULTIPLE_CHOICE_COLUMNS = ("question", "mc1_targets")
 _CLOZE_COLUMNS = ("sentence", "option1", "option2", "answer", "qID (if there)")
@@ -51,7 +78,6 @@ _OWN = "Apache-2.0 (this project)"
 _ENTRIES = (
     DatasetEntry(
         name="embedded/preferences",
-        family="preferences",
         columns=("prompt", "chosen", "rejected", "source", "group"),
         licence=_OWN,
         group="template",
@@ -59,7 +85,6 @@ _ENTRIES = (
     ),
     DatasetEntry(
         name="embedded/truthfulness:generation",
-        family="truthfulqa",
         columns=_GENERATION_COLUMNS,
         licence=_OWN,
         group="question",
@@ -67,7 +92,6 @@ _ENTRIES = (
     ),
     DatasetEntry(
         name="embedded/truthfulness:multiple_choice",
-        family="truthfulqa",
         columns=_MULTIPLE_CHOICE_COLUMNS,
         licence=_OWN,
         group="question",
@@ -75,7 +99,6 @@ _ENTRIES = (
     ),
     DatasetEntry(
         name="embedded/coreference",
-        family="winogrande",
         columns=_CLOZE_COLUMNS,
         licence=_OWN,
         group="twin",
@@ -84,7 +107,6 @@ _ENTRIES = (
     ),
     DatasetEntry(
         name="embedded/safety",
-        family="pku",
         columns=_SAFETY_COLUMNS,
         licence=_OWN,
         group="prompt",
@@ -92,15 +114,20 @@ _ENTRIES = (
     ),
     DatasetEntry(
         name="embedded/prompts",
-        family="prompts",
         columns=("prompt", "kind"),
         licence=_OWN,
         group="prompt",
         question=prompts.question,
     ),
     DatasetEntry(
+        name="embedded/neutral",
+        columns=("prompt", "response"),
+        licence=_OWN,
+        group="passage",
+        example=neutral.example,
+    ),
+    DatasetEntry(
         name="truthfulqa/truthful_qa:generation",
-        family="truthfulqa",
         columns=_GENERATION_COLUMNS,
         licence="Apache-2.0",
         group="question",
@@ -108,7 +135,6 @@ _ENTRIES = (
     ),
     DatasetEntry(
         name="truthfulqa/truthful_qa:multiple_choice",
-        family="truthfulqa",
         columns=_MULTIPLE_CHOICE_COLUMNS,
         licence="Apache-2.0",
         group="question",
@@ -116,7 +142,6 @@ _ENTRIES = (
     ),
     DatasetEntry(
         name="allenai/winogrande",
-        family="winogrande",
         columns=_CLOZE_COLUMNS,
         licence="CC-BY",
         group="twin",
@@ -134,7 +159,6 @@ _ENTRIES = (
     ),
     DatasetEntry(
         name="PKU-Alignment/processed-hh-rlhf",
-        family="pku",
         columns=("context", "chosen", "rejected"),
         licence="MIT",
         group="first human turn",
@@ -144,16 +168,22 @@ _ENTRIES = (
     ),
     DatasetEntry(
         name="PKU-Alignment/PKU-SafeRLHF",
-        family="pku",
         columns=_SAFETY_COLUMNS,
         licence="CC-BY-NC-4.0",
         group="prompt",
         pair=pku.pair_of_safe_rlhf,
-        configurations=("", "default", "alpaca-7b", "alpaca2-7b", "alpaca3-8b"),
+        configurations=_SAFETY_CONFIGURATIONS,
+    ),
+    DatasetEntry(
+        name="PKU-Alignment/PKU-SafeRLHF#better",
+        columns=("prompt", "response_0", "response_1", "better_response_id"),
+        licence="CC-BY-NC-4.0",
+        group="prompt",
+        pair=pku.better_pair_of_safe_rlhf,
+        configurations=_SAFETY_CONFIGURATIONS,
     ),
     DatasetEntry(
         name="Anthropic/hh-rlhf",
-        family="hh_rlhf",
         columns=("chosen", "rejected"),
         licence="MIT",
         group="first human turn",
@@ -163,8 +193,7 @@ _ENTRIES = (
     ),
     DatasetEntry(
         name="HuggingFaceH4/ultrafeedback_binarized",
-        family="ultrafeedback",
-        columns=("chosen", "rejected"),
+        columns=_CONVERSATION_COLUMNS,
         licence="MIT",
         group="prompt",
         pair=ultrafeedback.pair,
@@ -173,38 +202,117 @@ _ENTRIES = (
     ),
     DatasetEntry(
         name="trl-lib/ultrafeedback_binarized",
-        family="ultrafeedback",
-        columns=("chosen", "rejected"),
+        columns=_CONVERSATION_COLUMNS,
         licence="MIT",
         group="prompt",
         pair=ultrafeedback.pair,
     ),
     DatasetEntry(
         name="llamafactory/dpo_en_demo",
-        family="preferences",
-        columns=("prompt", "chosen", "rejected"),
+        columns=_PAIR_COLUMNS,
         licence="Apache-2.0",
         group="first user turn",
         pair=preferences.pair,
+    ),
+    DatasetEntry(
+        name="Intel/orca_dpo_pairs",
+        columns=("system", "question", "chosen", "rejected"),
+        licence="Apache-2.0",
+        group="question",
+        pair=orca.pair,
+    ),
+    DatasetEntry(
+        name="shionhonda/reviewer2-1k-paired",
+        columns=_PAIR_COLUMNS,
+        licence="not stated",
+        group="column group (if there), else prompt",
+        pair=preferences.pair,
+    ),
+    DatasetEntry(
+        name="shionhonda/reviewer2-2k-unpaired",
+        columns=_RATED_COLUMNS,
+        licence="not stated",
+        group="column group (if there), else prompt",
+        rated=preferences.rated_answer,
+    ),
+    DatasetEntry(
+        name="trl-lib/kto-mix-14k",
+        columns=_RATED_COLUMNS,
+        licence="not stated",
+        group="first user turn",
+        rated=preferences.rated_answer,
+    ),
+    DatasetEntry(
+        name="openai/webgpt_comparisons",
+        columns=("question", "answer_0", "answer_1", "score_0", "score_1"),
+        licence="not stated",
+        group="question",
+        pair=webgpt.pair,
+    ),
+    DatasetEntry(
+        name="openai/summarize_from_feedback:comparisons",
+        columns=("info", "summaries", "choice"),
+        licence="modified MIT; posts CC-BY-4.0",
+        group="post or article",
+        pair=summaries.pair,
+    ),
+    DatasetEntry(
+        name="eli5_category",
+        columns=_FORUM_COLUMNS,
+        licence="not known (Reddit)",
+        group="question",
+        pair=eli5.pair,
+        measuring_splits=("test", "validation1", "validation2"),
+    ),
+    DatasetEntry(
+        name="eli5",
+        columns=_FORUM_COLUMNS,
+        licence="not known (Reddit)",
+        group="question",
+        pair=eli5.pair,
+        training_splits=("train_eli5",),
+        measuring_splits=("test_eli5", "validation_eli5"),
+    ),
+    DatasetEntry(
+        name="Hello-SimpleAI/HC3",
+        columns=("question", "human_answers", "chatgpt_answers"),
+        licence="CC-BY-SA-4.0",
+        group="question",
+        pair=hc3.pair,
+        configurations=("all", "reddit_eli5", "finance", "medicine", "open_qa", "wiki_csai"),
     ),
 )
 CATALOGUE: dict[str, DatasetEntry] = {entry.name: entry for entry in _ENTRIES}
 
 
-def entry_of(name: str) -> DatasetEntry:
-    """The entry of a dataset as a configuration names it, with or without a configuration after a colon.
+def find_entry(name: str) -> DatasetEntry | None:
+    """The entry of a dataset as a configuration names it: hub id, :configuration, #reading; None if it is not listed.
 
     Raises:
-        DataError: no such dataset or configuration; lists those there are.
+        DataError: a listed dataset has no such configuration or reading; lists those there are.
     """
     if name in CATALOGUE and "" in CATALOGUE[name].configurations:
         return CATALOGUE[name]
-    base, _, configuration = name.partition(":")
-    entry = CATALOGUE.get(base)
-    if entry is None or entry.configurations == ("",):
-        known = ", ".join(CATALOGUE)
-        raise DataError(f"unknown dataset {name}{did_you_mean(name, CATALOGUE)}; known are: {known}")
-    if configuration not in entry.configurations:
-        known = ", ".join(f"{base}:{each}" if each else base for each in entry.configurations)
-        raise DataError(f"dataset {base} has no configuration {configuration or '(none)'}; name one of: {known}")
-    return entry
+    rows, hash_sign, reading = name.partition("#")
+    base, _, configuration = rows.partition(":")
+    entry = CATALOGUE.get(f"{base}{hash_sign}{reading}")
+    if entry is not None and configuration in entry.configurations:
+        return entry
+    known = [known for entry in CATALOGUE.values() for known in _names_of(entry) if _hub_id(known) == base]
+    if known or base.startswith(EMBEDDED):
+        listed = ", ".join(known or CATALOGUE)
+        raise DataError(f"there is no dataset {name}{did_you_mean(name, known or CATALOGUE)}; known are: {listed}")
+    return None
+
+
+def _names_of(entry: DatasetEntry) -> tuple[str, ...]:
+    """The entry's name, with each of its configurations."""
+    rows, hash_sign, reading = entry.name.partition("#")
+    return tuple(
+        f"{rows}{':' if configuration else ''}{configuration}{hash_sign}{reading}"
+        for configuration in entry.configurations
+    )
+
+
+def _hub_id(name: str) -> str:
+    return name.partition("#")[0].partition(":")[0]

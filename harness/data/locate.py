@@ -14,7 +14,7 @@ from harness.yaml_text import read_yaml_mapping
 INDEX = "datasets.yaml"
 _SHOWN_NAMES = 8
 # "train.jsonl", "train-00000-of-00002.parquet", "train_prefs-00000-of-00001-b42a775f407cee45.parquet".
-_FILE_NAME = re.compile(r"(?P<split>[A-Za-z]\w*)(?:-\d+-of-\d+)?(?:-[0-9a-f]+)?")
+_FILE_NAME = re.compile(r"(?P<split>[A-Za-z]\w*)(?:-\d+-of-(?P<shards>\d+))?(?:-[0-9a-f]+)?")
 _HUB_FOLDER = re.compile(r"datasets--(?P<owner>.+?)--(?P<name>.+)")
 
 
@@ -27,7 +27,9 @@ class Located:
     """Commit of the hub whose files they are, where that is known."""
 
 
-def locate(data_root: Path, name: str, configuration: str, revision: str | None) -> Located:
+def locate(
+    data_root: Path, name: str, configuration: str, revision: str | None, *, folder_configurations: bool = False
+) -> Located:
     """The files of a dataset under a data root, by split.
 
     A `datasets.yaml` in the root (name[:configuration] -> split -> file relative to the root) goes first, then
@@ -38,6 +40,7 @@ def locate(data_root: Path, name: str, configuration: str, revision: str | None)
         name: hub id without a configuration.
         configuration: its configuration, or "".
         revision: branch or commit that is wanted; only snapshot folders can tell.
+        folder_configurations: without a configuration, all of them that the `datasets.yaml` has are meant.
 
     Raises:
         DataError: the folder is missing, does not hold the dataset (lists what it does hold), or is broken.
@@ -48,16 +51,33 @@ def locate(data_root: Path, name: str, configuration: str, revision: str | None)
     index = _read_index(data_root)
     if full_name in index:
         return Located({split: (path,) for split, path in index[full_name].items()}, None)
-    for folder, commit in _hub_folders(data_root, name, revision):
-        splits = _splits_by_file_name(folder, configuration)
+    if folder_configurations and not configuration:
+        parts = [index[each] for each in index if each.startswith(f"{name}:")]
+        splits = {split: tuple(part[split] for part in parts if split in part) for part in parts for split in part}
         if splits:
-            return Located(splits, commit)
+            return Located(splits, None)
+    located = locate_folder(data_root, name, configuration, revision)
+    if located is not None:
+        return located
     held = sorted({*index, *_names_of_folders(data_root)})
     listed = ", ".join(held[:_SHOWN_NAMES]) + (f" and {len(held) - _SHOWN_NAMES} more" if held[_SHOWN_NAMES:] else "")
     raise DataError(
         f"data root {data_root} does not hold {full_name}{did_you_mean(full_name, held)}; "
         f"it holds: {listed or 'no dataset'}"
     )
+
+
+def locate_folder(parent: Path, name: str, configuration: str, revision: str | None) -> Located | None:
+    """The files of a dataset in folders as the hub client leaves them, or in plain ones; None where it has none there.
+
+    Raises:
+        DataError: the revision is not there, or a split lacks some of its files.
+    """
+    for folder, commit in _hub_folders(parent, name, revision):
+        splits = splits_of_folder(folder, configuration)
+        if splits:
+            return Located(splits, commit)
+    return None
 
 
 def _read_index(data_root: Path) -> dict[str, dict[str, Path]]:
@@ -101,15 +121,32 @@ def _commit(repository: Path, revision: str | None) -> str:
     return wanted
 
 
-def _splits_by_file_name(folder: Path, configuration: str) -> dict[str, tuple[Path, ...]]:
-    """Files of data whose names begin with a split; a configuration is a folder on their way, in any case."""
+def splits_of_folder(folder: Path, configuration: str = "") -> dict[str, tuple[Path, ...]]:
+    """Files of data whose names begin with a split; a configuration is a folder on their way, in any case.
+
+    Numbered files below a folder are that split, as the hub's own conversion to Parquet has them, and a file that is
+    named as the configuration is its split train.
+
+    Raises:
+        DataError: a split of several files lacks some of them.
+    """
     splits: dict[str, list[Path]] = {}
+    n_shards: dict[tuple[Path, str], tuple[int, int]] = {}  # folder and split -> files there, and files there must be
     for path in sorted(folder.rglob("*")):
         suffix = format_of(path)
         way = [part.casefold() for part in path.relative_to(folder).parts[:-1]]
-        match = _FILE_NAME.fullmatch(path.name.removesuffix(suffix)) if suffix else None
+        stem = path.name.removesuffix(suffix or "")
+        if configuration and stem.casefold() == configuration.casefold():
+            way, stem = [configuration.casefold()], "train"
+        match = _FILE_NAME.fullmatch(path.parent.name if stem.isdecimal() and way else stem) if suffix else None
         if match and (not configuration or configuration.casefold() in way):
             splits.setdefault(match["split"], []).append(path)
+            if match["shards"]:
+                place = (path.parent, match["split"])
+                n_shards[place] = (n_shards.get(place, (0, 0))[0] + 1, int(match["shards"]))
+    for (parent, split), (n_there, n_needed) in n_shards.items():
+        if n_there != n_needed:
+            raise DataError(f"{parent}: split {split} has {n_there} of its {n_needed} files: fetch the others")
     return {split: tuple(paths) for split, paths in splits.items()}
 
 

@@ -15,11 +15,16 @@ def pair_of_safe_rlhf(row: Row) -> Pair | LeftOut:
 
     Releases that judge one dimension only have no `safer_response_id`; there `better_response_id` decides.
     """
-    judgement = (
-        "safer_response_id"
-        if row.has("safer_response_id") or not row.has("better_response_id")
-        else "better_response_id"
-    )
+    is_only_better = row.has("better_response_id") and not row.has("safer_response_id")
+    return _judged(row, "better_response_id" if is_only_better else "safer_response_id")
+
+
+def better_pair_of_safe_rlhf(row: Row) -> Pair | LeftOut:
+    """PKU-SafeRLHF by `better_response_id`, the more helpful response as chosen; else as by the safer one."""
+    return _judged(row, "better_response_id")
+
+
+def _judged(row: Row, judgement: str) -> Pair | LeftOut:
     preferred = row.one_of(judgement, 0, 1)
     chosen, rejected = row.text(f"response_{preferred}"), row.text(f"response_{1 - preferred}")
     return make_pair(row.turns("prompt"), chosen.strip(), rejected.strip(), source=row.source)

@@ -1,8 +1,8 @@
-"""Plain preference rows: a prompt, a chosen and a rejected answer."""
+"""Plain rows: a prompt with a chosen and a rejected answer, or with one answer and whether it is good."""
 
-from harness.data.build import make_pair
+from harness.data.build import make_pair, make_rated_answer
 from harness.data.rows import LeftOut, Row
-from suites.inputs import Pair, content_id
+from suites.inputs import Pair, RatedAnswer, content_id
 
 
 def pair(row: Row) -> Pair | LeftOut:
@@ -11,6 +11,26 @@ def pair(row: Row) -> Pair | LeftOut:
     Group: the column `group` where there is one, else the first user turn. Source: the column `source` where there is
     one, else the dataset.
     """
-    source = row.text("source") if row.has("source") else row.source
-    group = content_id(row.source, row.text("group")) if row.has("group") else None
-    return make_pair(row.turns("prompt"), row.answer("chosen"), row.answer("rejected"), source=source, group=group)
+    answers = (row.answer("chosen"), row.answer("rejected"))
+    return make_pair(row.turns("prompt"), *answers, source=source_of(row), group=group_of_row(row))
+
+
+def rated_answer(row: Row) -> RatedAnswer | LeftOut:
+    """Columns prompt, completion: texts or messages, stripped; and label. Group and source as for a pair."""
+    return make_rated_answer(
+        row.turns("prompt"),
+        row.answer("completion"),
+        is_good=row.flag("label"),
+        source=source_of(row),
+        group=group_of_row(row),
+    )
+
+
+def source_of(row: Row, column: str = "source") -> str:
+    """What the column says where the row has it, else the dataset."""
+    return row.name(column) if row.has(column) else row.source
+
+
+def group_of_row(row: Row, column: str = "group") -> str | None:
+    """Group of the rows of a dataset that have the same in that column; None where the row has nothing there."""
+    return content_id(row.source, row.name(column)) if row.has(column) else None

@@ -5,9 +5,9 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
-from suites.inputs import Example, Pair, Question
+from suites.inputs import Example, Pair, Question, RatedAnswer
 
-Item = TypeVar("Item", Pair, Example, Question)
+Item = TypeVar("Item", bound=Pair | RatedAnswer | Example | Question)
 
 
 def position_of(group: str, seed: int, purpose: str) -> float:

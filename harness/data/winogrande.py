@@ -1,9 +1,9 @@
 """Winogrande: sentences with a blank that one of two options fills, mostly in twins whose answers are opposite."""
 
 from harness.contamination import Asked
-from harness.data.build import group_of, make_example, words
+from harness.data.build import Trainable, group_of, make_example, words
 from harness.data.rows import LeftOut, Row
-from suites.inputs import Example, Pair, Question, content_id
+from suites.inputs import Example, Question, content_id
 
 _N_OPENING_WORDS = 2
 
@@ -29,7 +29,7 @@ def example(row: Row) -> Example | LeftOut:
     return make_example(prompt, right, [wrong], group=group)
 
 
-def asked(row: Pair | Example | Question) -> Asked:
+def asked(row: Trainable | Question) -> Asked:
     """What training rows are searched for: the sentence with its blank, and with the right option in it."""
     sentence = row.prompt[-1].text.partition("\n")[2]
     filled = (sentence.replace("_", row.response),) if isinstance(row, Example) else ()

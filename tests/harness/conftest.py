@@ -9,7 +9,8 @@ import pytest
 
 from harness.config import LoraConfig, ModelConfig, TrainingConfig
 from harness.models import LoadedModel, load_model
-from harness.training import Recipe, TrainingPairs
+from harness.training import Folders, Recipe, TrainingRows, train_adapter
+from harness.training_rows import Progress, Row
 from suites.inputs import Pair, Turn
 
 
@@ -40,16 +41,36 @@ def load() -> Callable[..., LoadedModel]:
 
 
 @pytest.fixture(scope="session")
-def encode(preference_pairs: list[Pair]) -> Callable[[LoadedModel], TrainingPairs]:
+def encode(preference_pairs: list[Pair]) -> Callable[[LoadedModel], TrainingRows]:
     """Eight training and four selection pairs in a model's own tokens."""
     from suites.encoding import Encoder
 
-    def encode_for(loaded: LoadedModel) -> TrainingPairs:
+    def encode_for(loaded: LoadedModel) -> TrainingRows:
         encoder = Encoder(loaded.tokenizer, max_prompt_tokens=64, max_tokens=128)
         encoded = encoder.encode_pairs(preference_pairs)
-        return TrainingPairs(training=encoded[:8], selection=encoded[8:])
+        return TrainingRows(training=encoded[:8], selection=encoded[8:])
 
     return encode_for
+
+
+@pytest.fixture
+def train(tmp_path: Path) -> Callable[..., tuple[Row, ...]]:
+    """Trains into a folder of the test's own, with its checkpoints beside it, silently unless a listener is given."""
+
+    def train_into(
+        loaded: LoadedModel,
+        rows: TrainingRows,
+        recipe: Recipe,
+        name: str = "adapter",
+        *,
+        progress: Progress | None = None,
+        say: Callable[[str], object] = str,
+        **others: Path,
+    ) -> tuple[Row, ...]:
+        folders = Folders(tmp_path / name, tmp_path / f"{name}.checkpoints", **others)
+        return train_adapter(loaded, rows, recipe, folders, say, progress)
+
+    return train_into
 
 
 @pytest.fixture(scope="session")

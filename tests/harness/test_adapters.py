@@ -20,7 +20,7 @@ from harness.adapters import (
     probe_logits,
 )
 from harness.models import BASELINE, LoadedModel
-from harness.training import Recipe, TrainingPairs, train_dpo
+from harness.training import Recipe, TrainingRows
 
 Load = Callable[..., LoadedModel]
 
@@ -265,11 +265,12 @@ def test_an_adapter_may_come_from_the_hub(llama_folder: Path, adapter: Path, mon
 
 
 def test_a_trained_adapter_attaches_to_its_base(
-    llama_folder: Path, load: Load, encode: Callable[[LoadedModel], TrainingPairs], recipe: Recipe, tmp_path: Path
-) -> None:
+    llama_folder: Path, load: Load, encode: Callable[[LoadedModel], TrainingRows], recipe: Recipe,
+    train: Callable[..., object], tmp_path: Path,
+) -> None:  # fmt: skip
     """What training saved names its base as it was loaded, and changes what the model says."""
     loaded = load(llama_folder)
-    train_dpo(loaded, encode(loaded), recipe, tmp_path)
+    train(loaded, encode(loaded), recipe)
 
-    assert base_of_adapter(str(tmp_path)) == loaded.name
-    assert attach_adapter(loaded, "tuned", str(tmp_path)) == []
+    assert base_of_adapter(str(tmp_path / "adapter")) == loaded.name
+    assert attach_adapter(loaded, "tuned", str(tmp_path / "adapter")) == []

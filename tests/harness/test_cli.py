@@ -118,7 +118,10 @@ def test_every_evaluation_of_the_suite_is_in_the_report(finished: Path) -> None:
         "coreference",
         "safety",
         "answers",
-        "lm_eval/embedded_winogrande",
+        "lm_eval/embedded_truthfulqa_mc2",
+        "drift",
+        "neutral_text",
+        "capability/embedded_winogrande",
     } <= evaluations
     assert all(0 < int(row["n"]) <= 8 for row in rows)
 

@@ -146,7 +146,7 @@ def test_override_sets_a_section_a_list_or_null():
         ("training.beta=.nan", ["training.beta must be a number above 0"]),
         ("training.learning_rate=fast", ["training.learning_rate must be a number above 0", 'got "fast"']),
         ("training.learning_rate=", ["training.learning_rate must be a number", "got null"]),
-        ("training=5", ["training must be a mapping with keys from loss_type", "got 5"]),
+        ("training=5", ["training must be a mapping with keys from method, loss_type", "got 5"]),
         ("training.epochs=-1", ["above 0"]),
         ("data.selection_fraction=1", ["above 0 and below 1"]),
         ("data.max_prompt_tokens=4096", ["data.max_prompt_tokens must be below data.max_tokens (256)", "got 4096"]),
@@ -250,9 +250,9 @@ def test_preset_and_file_exclude_each_other(write):
         ),
         (
             "[{name: a, kind: perplexty, role: r}]",
-            "evaluations.0.kind must be one of perplexity, reward, lm_eval, generations",
+            "evaluations.0.kind must be one of perplexity, reward, lm_eval, generations, drift",
         ),
-        ("[{name: a, kind: lm_eval, role: r}]", "evaluations.0.role must be lm_eval_tasks"),
+        ("[{name: a, kind: lm_eval, role: r}]", "evaluations.0.role must be lm_eval_tasks or capability"),
         ("[{name: a, knd: x, kind: reward, role: r}]", "unknown key evaluations.0.knd (did you mean kind?)"),
         ("[{kind: reward, role: r}]", "the key evaluations.0.name is missing"),
         ("[3]", "evaluations.0 must be a mapping with keys from name"),
@@ -284,6 +284,7 @@ def test_check_roles_names_role_evaluation_and_what_is_bound():
     assert "evaluation truthfulness (kind perplexity) needs data.roles.truthfulness" in lines[0]
     assert lines[0].endswith("bound are: preferences")
     assert any("needs data.lm_eval_tasks" in line for line in lines)
+    assert not any("needs data.capability_tasks" in line for line in lines)
 
 
 def test_to_dict_holds_plain_values_only():
@@ -313,3 +314,25 @@ def test_source_of_an_error_is_the_file_where_no_override_touched_the_key(write)
     message = error_of("training.beta=0.3", config_file=path)
     assert message.startswith(f"{path}: lora.rank")
     assert isinstance(path, Path)
+
+
+def test_an_unknown_key_below_an_optional_section_is_named():
+    """`columns`, which may also be null, is a section like any other."""
+    message = error_of("data.training.columns={prompt: q, chosenn: a}")
+    assert "unknown key data.training.columns.chosenn (did you mean chosen?)" in message
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (["training.method=kto", "training.loss_type=[ipo]"], ["training.loss_type is for the method dpo alone"]),
+        (["training.method=sft", "controls=[sft]"], ["controls must be empty"]),
+        (["sft={data: {name: x}, training: {method: dpo}}"], ["sft.training.method must be sft", "'dpo'"]),
+        (["answers.top_p=1.5"], ["answers.top_p must be a number above 0 and of at most 1", "got 1.5"]),
+    ],
+)
+def test_keys_that_contradict_each_other_are_refused(overrides, words):
+    """What a method cannot do is told before anything is loaded."""
+    with pytest.raises(ConfigError) as error:
+        load_experiment(overrides=overrides)
+    assert all(word in str(error.value) for word in words)

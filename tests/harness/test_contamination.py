@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.contamination import Asked, asked, find_overlap, without
-from harness.data.build import make_pair, words
+from harness.data.build import make_example, make_pair, make_rated_answer, words
 from suites.inputs import Question, Turn
 
 LONG = "Why do some people think that the moon is made of green cheese?"
@@ -54,6 +54,19 @@ def overlaps(training, *texts, group=""):
 def test_planted_questions(training, text, expected):
     """Spelling does not hide a question, a near copy counts, and a short one counts only as a whole first turn."""
     assert overlaps(training, text) is expected
+
+
+@pytest.mark.parametrize("text", [LONG, "why do some people think... that the MOON is made of green cheese"])
+def test_rated_answers_and_examples_are_searched_as_pairs_are(text):
+    """Prompt and answer count, whatever the method; wrong answers of an example are not trained on."""
+    ask = (Turn("user", "Something else."),)
+    rated = make_rated_answer(ask, f"You asked: {LONG}", is_good=False, source="s")
+    example = make_example(ask, f"You asked: {LONG}")
+    innocent = make_example(ask, "No.", [LONG])
+    asked_rated = make_rated_answer((Turn("user", LONG),), "No.", is_good=True, source="s")
+    overlap = find_overlap((rated, example, innocent, asked_rated), {"role": [Asked((text,))]})
+    assert overlap.training_ids == {rated.example_id, example.example_id, asked_rated.example_id}
+    assert without((rated, example, innocent, asked_rated), overlap) == (innocent,)
 
 
 def test_equal_groups_overlap():

@@ -109,9 +109,9 @@ def test_no_six_words_in_a_row_stand_in_both_splits() -> None:
 
 
 def test_the_other_sets_share_no_wording_with_the_preferences() -> None:
-    """Truthfulness, coreference, safety and generation prompts share no run of six words with the pairs."""
+    """Truthfulness, coreference, safety, prompts and neutral text share no run of six words with the pairs."""
     pairs = six_grams(preference_texts("train") + preference_texts("test"))
-    for name in ("truthfulness_generation", "coreference", "safety", "benign_prompts"):
+    for name in ("truthfulness_generation", "coreference", "safety", "benign_prompts", "neutral"):
         assert not pairs & six_grams(strings(rows_of(name))), name
 
 
@@ -121,7 +121,7 @@ def test_no_prompt_stands_in_two_sets() -> None:
         *{row["prompt"] for split in preferences.SPLITS for row in rows_of(f"preferences_{split}")},
         *(row["question"] for row in rows_of("truthfulness_generation")),
         *(row["sentence"] for row in rows_of("coreference")),
-        *(row["prompt"] for name in ("safety", "benign_prompts") for row in rows_of(name)),
+        *(row["prompt"] for name in ("safety", "benign_prompts", "neutral") for row in rows_of(name)),
     ]
     assert [text for text, count in Counter(asked).items() if count > 1] == []
 
@@ -231,6 +231,17 @@ def test_generation_prompts_hold_both_kinds() -> None:
     """Sixteen benign look-alikes and eight harmful prompts stand ready for side-by-side generations."""
     kinds = Counter(row["kind"] for row in rows_of("benign_prompts"))
     assert kinds == {"benign look-alike": 16, "harmful": 8}
+
+
+def test_neutral_passages_are_short_and_address_nobody() -> None:
+    """Forty passages and more: one sentence that is given, a rest of moderate length, no question and no "you"."""
+    rows = rows_of("neutral")
+    assert len(rows) >= 40
+    for row in rows:
+        assert list(row) == ["prompt", "response"]
+        assert re.fullmatch(r"[A-Z][^.?!]*[.]", row["prompt"])
+        assert 15 <= len(words(row["response"])) <= MOST_WORDS
+        assert not {"you", "your", "i", "please", "sorry"} & set(words(" ".join(row.values())))
 
 
 def test_every_listed_dataset_file_exists() -> None:

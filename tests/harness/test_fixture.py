@@ -1,5 +1,6 @@
 """An adapter is trained once, found again while nothing changes, and never half there."""
 
+import errno
 import json
 import subprocess
 import sys
@@ -14,10 +15,11 @@ from harness.adapters import CONFIG_FILE, FIXTURE_FILE, WEIGHTS_FILE, attach_ada
 from harness.config import LoraConfig, ModelConfig
 from harness.fixture import ROWS_FILE, Fixture, WorkspaceError, build_or_reuse, fixture_inputs
 from harness.models import LoadedModel, load_model
-from harness.training import Recipe, TrainingPairs
-from harness.training_rows import Progress, Row
+from harness.training import Folders, Recipe, TrainingRows
+from harness.training_checkpoints import UnwritableError
+from harness.training_rows import Progress, RatedRequest, Row, requests_of
 
-Encode = Callable[[LoadedModel], TrainingPairs]
+Encode = Callable[[LoadedModel], TrainingRows]
 Build = Callable[..., Fixture]
 
 
@@ -30,8 +32,14 @@ def loaded(llama_folder: Path) -> LoadedModel:
 def build(loaded: LoadedModel, encode: Encode, recipe: Recipe, tmp_path: Path) -> Build:
     """Builds in a workspace of the test's own."""
 
-    def build_here(recipe: Recipe = recipe, progress: Progress | None = None) -> Fixture:
-        return build_or_reuse(loaded, encode(loaded), recipe, tmp_path, pytest.fail, progress)
+    def build_here(
+        recipe: Recipe = recipe,
+        progress: Progress | None = None,
+        *,
+        say: Callable[[str], object] = pytest.fail,
+        start: Fixture | None = None,
+    ) -> Fixture:
+        return build_or_reuse(loaded, encode(loaded), recipe, tmp_path, say, progress, start=start)
 
     return build_here
 
@@ -42,14 +50,14 @@ def pretended(monkeypatch: pytest.MonkeyPatch) -> list[Recipe]:
     trained: list[Recipe] = []
 
     def pretend(
-        _loaded: LoadedModel, _pairs: TrainingPairs, recipe: Recipe, folder: Path, _progress: Progress | None
+        _loaded: LoadedModel, _rows: TrainingRows, recipe: Recipe, folders: Folders, *_: object
     ) -> tuple[Row, ...]:
         trained.append(recipe)
-        (folder / CONFIG_FILE).write_text('{"peft_type": "LORA"}')
-        (folder / WEIGHTS_FILE).write_bytes(b"weights")
+        (folders.adapter / CONFIG_FILE).write_text('{"peft_type": "LORA"}')
+        (folders.adapter / WEIGHTS_FILE).write_bytes(b"weights")
         return ({"kind": "summary", "step": 0},)
 
-    monkeypatch.setattr(fixture, "train_dpo", pretend)
+    monkeypatch.setattr(fixture, "train_adapter", pretend)
     return trained
 
 
@@ -86,7 +94,7 @@ def test_a_fixture_holds_what_it_is(build: Build, loaded: LoadedModel) -> None:
     assert {CONFIG_FILE, WEIGHTS_FILE, ROWS_FILE, FIXTURE_FILE} <= {path.name for path in built.folder.iterdir()}
     assert record["fingerprint"] == built.fingerprint
     assert (record["base"]["name"], record["base"]["fingerprint"]) == (loaded.name, loaded.fingerprint)
-    assert (record["pairs"]["training"]["n"], record["pairs"]["selection"]["n"]) == (8, 4)
+    assert (record["rows"]["training"]["n"], record["rows"]["selection"]["n"]) == (8, 4)
     assert record["recipe"]["training"]["learning_rate"] == 1e-2
     assert None not in record["versions"].values()
     assert attach_adapter(loaded, "tuned", str(built.folder)) == []
@@ -103,36 +111,69 @@ def test_the_embedded_base_keeps_its_name(encode: Encode, recipe: Recipe, tmp_pa
 
 
 def test_whatever_determines_the_adapter_changes_the_fingerprint(
-    loaded: LoadedModel, encode: Encode, recipe: Recipe, monkeypatch: pytest.MonkeyPatch
+    loaded: LoadedModel, encode: Encode, recipe: Recipe, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Recipe, seed, adapter, pairs, weights, quantisation, template, versions: each alone."""
-    pairs = encode(loaded)
+    """Recipe, seed, adapter, rows and their kind, weights, quantisation, template, start, versions: each alone."""
+    rows = encode(loaded)
+    requests = requests_of(rows.training)
+    start = Fixture(tmp_path, "1234", reused=True, training_rows=(), notes=())
     variants = [
-        fixture_inputs(loaded, pairs, recipe),
-        fixture_inputs(loaded, pairs, with_training(recipe, learning_rate=2e-2)),
-        fixture_inputs(loaded, pairs, replace(recipe, seed=2)),
-        fixture_inputs(loaded, pairs, replace(recipe, lora=LoraConfig(rank=8))),
-        fixture_inputs(loaded, TrainingPairs(pairs.training[1:], pairs.selection), recipe),
-        fixture_inputs(loaded, TrainingPairs(pairs.training, pairs.selection[1:]), recipe),
-        fixture_inputs(loaded, TrainingPairs(pairs.training[::-1], pairs.selection), recipe),
-        fixture_inputs(replace(loaded, fingerprint="other"), pairs, recipe),
-        fixture_inputs(replace(loaded, quantization="nf4"), pairs, recipe),
-        fixture_inputs(replace(loaded, dtype="bfloat16"), pairs, recipe),
-        fixture_inputs(replace(loaded, device="cuda"), pairs, recipe),
+        fixture_inputs(loaded, rows, recipe),
+        fixture_inputs(loaded, rows, with_training(recipe, learning_rate=2e-2)),
+        fixture_inputs(loaded, rows, with_training(recipe, method="kto")),
+        fixture_inputs(loaded, rows, replace(recipe, seed=2)),
+        fixture_inputs(loaded, rows, replace(recipe, lora=LoraConfig(rank=8))),
+        fixture_inputs(loaded, TrainingRows(rows.training[1:], rows.selection), recipe),
+        fixture_inputs(loaded, TrainingRows(rows.training, rows.selection[1:]), recipe),
+        fixture_inputs(loaded, TrainingRows(rows.training[::-1], rows.selection), recipe),
+        fixture_inputs(loaded, TrainingRows(requests, rows.selection), recipe),
+        fixture_inputs(loaded, TrainingRows([RatedRequest(each, True) for each in requests], rows.selection), recipe),
+        fixture_inputs(loaded, TrainingRows([RatedRequest(each, False) for each in requests], rows.selection), recipe),
+        fixture_inputs(replace(loaded, fingerprint="other"), rows, recipe),
+        fixture_inputs(replace(loaded, quantization="nf4"), rows, recipe),
+        fixture_inputs(replace(loaded, dtype="bfloat16"), rows, recipe),
+        fixture_inputs(replace(loaded, device="cuda"), rows, recipe),
+        fixture_inputs(loaded, rows, recipe, start),
+        fixture_inputs(loaded, rows, recipe, replace(start, fingerprint="5678")),
     ]
     monkeypatch.setattr(fixture, "package_versions", lambda _names: {"torch": "0"})
-    variants.append(fixture_inputs(loaded, pairs, recipe))
+    variants.append(fixture_inputs(loaded, rows, recipe))
     loaded.tokenizer.chat_template += " "
-    variants.append(fixture_inputs(loaded, pairs, recipe))
+    variants.append(fixture_inputs(loaded, rows, recipe))
 
     assert len({json.dumps(inputs) for inputs in variants}) == len(variants)
 
 
-def test_names_and_places_do_not_change_the_fingerprint(loaded: LoadedModel, encode: Encode, recipe: Recipe) -> None:
-    """The same weights elsewhere determine the same adapter."""
-    pairs = encode(loaded)
+def test_whatever_does_not_determine_the_adapter_does_not(loaded: LoadedModel, encode: Encode, recipe: Recipe) -> None:
+    """Checkpoints, loggers and the place of the same weights leave the fingerprint alone."""
+    rows = encode(loaded)
+    told = with_training(recipe, save_steps=2, report_to=("wandb",))
 
-    assert fixture_inputs(replace(loaded, name="elsewhere"), pairs, recipe) == fixture_inputs(loaded, pairs, recipe)
+    assert fixture_inputs(replace(loaded, name="elsewhere"), rows, told) == fixture_inputs(loaded, rows, recipe)
+
+
+def test_an_optimizer_is_recorded_as_it_was_used(build: Build, pretended: list[Recipe], recipe: Recipe) -> None:
+    """On a CPU paged_adamw_8bit is adamw_torch: said, trained so, recorded so, and the same adapter as that."""
+    asked = build(with_training(recipe, optimizer="paged_adamw_8bit"))
+
+    assert [each.training.optimizer for each in pretended] == ["adamw_torch"]
+    assert asked.notes[0].startswith("training.optimizer paged_adamw_8bit")
+    record = json.loads((asked.folder / FIXTURE_FILE).read_text())
+    assert record["recipe"]["training"]["optimizer"] == "adamw_torch"
+    assert build(recipe).folder == asked.folder
+
+
+def test_a_started_fixture_names_its_start(build: Build, recipe: Recipe, loaded: LoadedModel) -> None:
+    """Two stages are two folders; the second one says which the first was, also when it is found again."""
+    first = build(with_training(recipe, max_steps=1))
+
+    second = build(with_training(recipe, max_steps=2), start=first)
+
+    assert (first.start, second.start) == (None, first.fingerprint)
+    assert json.loads((second.folder / FIXTURE_FILE).read_text())["start"] == first.fingerprint
+    again = build(with_training(recipe, max_steps=2), start=first)
+    assert (again.reused, again.start) == (True, first.fingerprint)
+    assert attach_adapter(loaded, "both", str(second.folder)) == []
 
 
 def test_another_learning_rate_is_another_folder(
@@ -146,18 +187,56 @@ def test_another_learning_rate_is_another_folder(
     assert entries(tmp_path) == sorted(each.fingerprint for each in built)
 
 
-def test_an_interrupted_build_leaves_nothing(build: Build, tmp_path: Path) -> None:
-    """Ctrl-C in the middle of training removes what was begun; the next call starts anew and on a clean base."""
+def interrupt(step: int, _n_steps: int, _row: object) -> None:
+    if step == 2:
+        raise KeyboardInterrupt
 
-    def interrupt(step: int, _n_steps: int, _row: object) -> None:
-        if step == 2:
-            raise KeyboardInterrupt
 
+def test_an_interrupted_build_is_gone_on_from(build: Build, recipe: Recipe, tmp_path: Path) -> None:
+    """Ctrl-C in the middle of training leaves its checkpoints, and no fixture; the next call ends what was begun."""
+    said: list[str] = []
     with pytest.raises(KeyboardInterrupt):
-        build(progress=interrupt)
+        build(progress=interrupt, say=said.append)
+
+    partial = [path for path in (tmp_path / "fixtures").iterdir() if path.suffix == ".partial"]
+    assert [path.name for path in partial[0].iterdir()] == ["checkpoints"]
+    built = build(say=said.append)
+    assert not built.reused
+    assert said == [
+        "Interrupted: the checkpoint of step 1 is kept, and the next call goes on from it.",
+        "Training goes on from the checkpoint of step 1.",
+    ]
+    assert entries(tmp_path) == [built.fingerprint]
+    assert [row["step"] for row in built.training_rows if row["kind"] == "train"] == [1, 2, 3, 4]
+    assert build(with_training(recipe, save_steps=3)).reused
+
+
+def test_a_build_without_a_checkpoint_leaves_nothing(build: Build, recipe: Recipe, tmp_path: Path) -> None:
+    """There is nothing to go on from; the next call starts on a clean base."""
+    seldom = with_training(recipe, save_steps=3)
+    with pytest.raises(KeyboardInterrupt):
+        build(seldom, interrupt, say=str)
 
     assert entries(tmp_path) == []
-    assert build().training_rows[0]["rewards/accuracies"] == 0.5
+    assert build(seldom).training_rows[0]["rewards/accuracies"] == 0.5
+
+
+def test_no_room_for_the_record_is_one_line(
+    build: Build, pretended: list[Recipe], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk that is full at the very end leaves no fixture."""
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(fixture, "_write_record", full)
+        with pytest.raises(UnwritableError, match="No space left on device"):
+            build()
+
+    assert entries(tmp_path) == []
+    assert not build().reused
+    assert len(pretended) == 2
 
 
 @pytest.mark.usefixtures("pretended")
@@ -172,6 +251,9 @@ def test_what_a_killed_process_left_is_not_used(build: Build, tmp_path: Path) ->
     assert not second.reused
     assert entries(tmp_path) == [first.fingerprint]
     assert not (second.folder / "half").exists()
+    partial.mkdir()
+    assert build().reused
+    assert entries(tmp_path) == [first.fingerprint]
 
 
 @pytest.mark.parametrize("name", [CONFIG_FILE, WEIGHTS_FILE, ROWS_FILE, FIXTURE_FILE])

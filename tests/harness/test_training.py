@@ -14,13 +14,14 @@ from safetensors.torch import load_file
 from harness.adapters import attach_adapter
 from harness.config import LoraConfig, TrainingConfig
 from harness.models import BASELINE, LoadedModel
-from harness.training import Recipe, TrainingPairs, activation_bytes, train_dpo
+from harness.training import Recipe, TrainingRows, activation_bytes
 from harness.training_rows import Row, TrainingError, TrainingStartError
 from suites.inputs import Pair
 from suites.scoring import ModelScorer
 
 Load = Callable[..., LoadedModel]
-Encode = Callable[[LoadedModel], TrainingPairs]
+Encode = Callable[[LoadedModel], TrainingRows]
+Train = Callable[..., tuple[Row, ...]]
 WEIGHTS = "adapter_model.safetensors"
 
 
@@ -71,15 +72,15 @@ def folder(request: pytest.FixtureRequest) -> Path:
 
 @pytest.mark.parametrize("quantization", ["none", "nf4"])
 def test_a_run_starts_at_ln_2_and_learns(
-    quantization: str, folder: Path, load: Load, encode: Encode, recipe: Recipe, tmp_path: Path
+    quantization: str, folder: Path, load: Load, encode: Encode, recipe: Recipe, train: Train, tmp_path: Path
 ) -> None:
     """First loss ln 2; after four steps in float32 the selection rows are won, the base bit for bit as before."""
     loaded = load(folder, quantization=quantization)
     before = snapshot(loaded.base)
 
-    rows = train_dpo(loaded, encode(loaded), recipe, tmp_path)
+    rows = train(loaded, encode(loaded), recipe)
 
-    assert {weight.dtype for weight in load_file(tmp_path / WEIGHTS).values()} == {torch.float32}
+    assert {weight.dtype for weight in load_file(tmp_path / "adapter" / WEIGHTS).values()} == {torch.float32}
     train, selection = of_kind(rows, "train"), of_kind(rows, "selection")
     assert train[0]["loss"] == pytest.approx(math.log(2), abs=1e-4 if quantization == "none" else 0.02)
     assert [row["step"] for row in train] == [1, 2, 3, 4]
@@ -92,22 +93,25 @@ def test_a_run_starts_at_ln_2_and_learns(
 
 
 def test_rows_hold_what_a_report_shows(
-    llama_folder: Path, load: Load, encode: Encode, recipe: Recipe, tmp_path: Path
+    llama_folder: Path, load: Load, encode: Encode, recipe: Recipe, train: Train, tmp_path: Path
 ) -> None:
     """Every train row has the trainer's numbers, time and memory; the summary counts tokens and weights."""
     loaded = load(llama_folder)
     pairs = encode(loaded)
     told = []
 
-    rows = train_dpo(loaded, pairs, recipe, tmp_path, lambda *step: told.append(step))
+    rows = train(loaded, pairs, recipe, progress=lambda *step: told.append(step))
 
     n_tokens = sum(2 * len(p.prompt_ids) + len(p.chosen_ids) + len(p.rejected_ids) for p in pairs.training)
     assert set(of_kind(rows, "train")[1]) == {
         "kind", "step", "epoch", "loss", "rewards/chosen", "rewards/rejected", "rewards/accuracies", "rewards/margins",
-        "learning_rate", "grad_norm", "num_tokens", "seconds", "peak_memory_bytes",
+        "logps/chosen", "logps/rejected", "mean_token_accuracy", "learning_rate", "grad_norm", "num_tokens", "seconds",
+        "peak_memory_bytes",
     }  # fmt: skip
     assert rows[-1]["num_tokens"] == 2 * n_tokens  # two epochs
-    assert rows[-1]["trainable_parameters"] == sum(w.numel() for w in load_file(tmp_path / WEIGHTS).values())
+    assert rows[-1]["trainable_parameters"] == sum(
+        w.numel() for w in load_file(tmp_path / "adapter" / WEIGHTS).values()
+    )
     assert rows[-1]["peak_memory_bytes"] > 2**20
     assert told == [(row["step"], 4, row) for row in rows]
     assert json.loads(json.dumps(rows)) == list(rows)
@@ -115,15 +119,15 @@ def test_rows_hold_what_a_report_shows(
 
 @pytest.mark.parametrize("quantization", ["none", "nf4"])
 def test_measuring_does_not_disturb_training(
-    quantization: str, wide_llama_folder: Path, load: Load, encode: Encode, recipe: Recipe, tmp_path: Path
+    quantization: str, wide_llama_folder: Path, load: Load, encode: Encode, recipe: Recipe, train: Train, tmp_path: Path
 ) -> None:
     """With selection rows measured at every step, or none at all, the adapter is the same to the bit, with dropout."""
     loaded = load(wide_llama_folder, quantization=quantization)
     pairs = encode(loaded)
     measured = replace(recipe, training=replace(recipe.training, eval_steps=1))
 
-    rows = train_dpo(loaded, pairs, measured, tmp_path / "measured")
-    train_dpo(loaded, TrainingPairs(pairs.training), recipe, tmp_path / "blind")
+    rows = train(loaded, pairs, measured, "measured")
+    train(loaded, TrainingRows(pairs.training), recipe, "blind")
 
     assert [row["step"] for row in of_kind(rows, "selection")] == [0, 1, 2, 3, 4]
     assert equal(load_file(tmp_path / "measured" / WEIGHTS), load_file(tmp_path / "blind" / WEIGHTS))
@@ -131,13 +135,13 @@ def test_measuring_does_not_disturb_training(
 
 @pytest.mark.parametrize("quantization", ["none", "nf4"])
 def test_selection_rows_are_what_the_saved_adapter_scores(
-    quantization: str, llama_folder: Path, load: Load, encode: Encode, recipe: Recipe, tmp_path: Path
+    quantization: str, llama_folder: Path, load: Load, encode: Encode, recipe: Recipe, train: Train, tmp_path: Path
 ) -> None:
     """The last selection row equals the definition applied to the adapter read back from disk, pair by pair."""
     loaded = load(llama_folder, quantization=quantization)
     pairs = encode(loaded)
-    rows = train_dpo(loaded, pairs, recipe, tmp_path)
-    attach_adapter(loaded, "tuned", str(tmp_path))
+    rows = train(loaded, pairs, recipe)
+    attach_adapter(loaded, "tuned", str(tmp_path / "adapter"))
     requests = [side.request for pair in pairs.selection for side in (pair.chosen, pair.rejected)]
 
     def score(subject: str) -> list[float]:
@@ -156,15 +160,15 @@ def test_selection_rows_are_what_the_saved_adapter_scores(
 
 @pytest.mark.slow
 def test_trainings_in_a_row_are_independent(
-    llama_folder: Path, load: Load, encode: Encode, recipe: Recipe, tmp_path: Path
+    llama_folder: Path, load: Load, encode: Encode, recipe: Recipe, train: Train, tmp_path: Path
 ) -> None:
     """The second adapter on a loaded base equals the one trained on a base fresh from disk."""
     used, fresh = load(llama_folder, quantization="nf4"), load(llama_folder, quantization="nf4")
     other = replace(recipe, seed=2)
-    train_dpo(used, encode(used), recipe, tmp_path / "first")
+    train(used, encode(used), recipe, "first")
 
-    train_dpo(used, encode(used), other, tmp_path / "second")
-    train_dpo(fresh, encode(fresh), other, tmp_path / "alone")
+    train(used, encode(used), other, "second")
+    train(fresh, encode(fresh), other, "alone")
 
     assert equal(load_file(tmp_path / "second" / WEIGHTS), load_file(tmp_path / "alone" / WEIGHTS))
     assert not equal(load_file(tmp_path / "first" / WEIGHTS), load_file(tmp_path / "second" / WEIGHTS))
@@ -172,13 +176,13 @@ def test_trainings_in_a_row_are_independent(
 
 @pytest.mark.slow
 def test_checkpointing_changes_memory_not_the_adapter(
-    llama_folder: Path, load: Load, encode: Encode, recipe: Recipe, tmp_path: Path
+    llama_folder: Path, load: Load, encode: Encode, recipe: Recipe, train: Train, tmp_path: Path
 ) -> None:
     """Gradient checkpointing gives the same adapter, and leaves nothing switched on."""
     loaded = load(llama_folder, quantization="nf4")
     for choice in ("on", "off"):
         training = replace(recipe.training, gradient_checkpointing=choice)
-        train_dpo(loaded, encode(loaded), replace(recipe, training=training), tmp_path / choice)
+        train(loaded, encode(loaded), replace(recipe, training=training), choice)
 
     on, off = (load_file(tmp_path / choice / WEIGHTS) for choice in ("on", "off"))
     assert all(torch.allclose(on[name], off[name], atol=1e-6) for name in off)
@@ -186,7 +190,12 @@ def test_checkpointing_changes_memory_not_the_adapter(
 
 
 def test_a_wrong_start_is_refused(
-    llama_folder: Path, load: Load, encode: Encode, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    llama_folder: Path,
+    load: Load,
+    encode: Encode,
+    recipe: Recipe,
+    train: Train,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Where policy and reference differ before the first step, training stops and the base is given back whole."""
     import peft
@@ -196,77 +205,86 @@ def test_a_wrong_start_is_refused(
     plain = peft.LoraConfig
     monkeypatch.setattr(peft, "LoraConfig", lambda **options: plain(**options, init_lora_weights=False))
 
-    with pytest.raises(TrainingStartError, match=r"the first DPO loss is .* must be ln 2 = 0.69315 within 0.0001"):
-        train_dpo(loaded, encode(loaded), recipe, tmp_path)
+    with pytest.raises(TrainingStartError, match=r"the first DPO loss is .* must be 0.69315 within 0.0001"):
+        train(loaded, encode(loaded), recipe)
     assert equal(snapshot(loaded.base), before)
 
 
 def test_a_loss_that_is_no_number_stops_the_run(
-    llama_folder: Path, load: Load, encode: Encode, recipe: Recipe, tmp_path: Path
+    llama_folder: Path, load: Load, encode: Encode, recipe: Recipe, train: Train
 ) -> None:
     """One line names the learning rate and the step."""
     loaded = load(llama_folder)
     wild = replace(recipe, training=replace(recipe.training, learning_rate=1e30, scheduler="constant", epochs=4))
 
     with pytest.raises(TrainingError, match=r"training.learning_rate: the loss became nan at step \d of 8; lower it"):
-        train_dpo(loaded, encode(loaded), wild, tmp_path)
+        train(loaded, encode(loaded), wild)
 
 
 @pytest.mark.parametrize(
-    ("training", "lora", "message"),
+    ("settings", "message"),
     [
-        ({"loss_type": ("kto_pair",)}, {}, "training.loss_type: .*kto_pair.* must be of sigmoid, hinge"),
-        ({"loss_type": ()}, {}, "training.loss_type"),
-        ({"loss_weights": (1.0, 2.0)}, {}, "training.loss_weights: 2 weights for 1 losses"),
-        ({"optimizer": "adamw_torhc"}, {}, "training: .*adamw_torhc"),
-        ({}, {"target_modules": ("nothing_proj",)}, "lora, training: .*nothing_proj"),
+        ({"loss_type": ("kto_pair",)}, "training.loss_type: .*kto_pair.* must be of sigmoid, hinge"),
+        ({"loss_type": ()}, "training.loss_type"),
+        ({"loss_weights": (1.0, 2.0)}, "training.loss_weights: 2 weights for 1 losses"),
+        ({"loss_type": ("exo_pair",)}, "training.label_smoothing: must be above 0 for the loss exo_pair"),
+        ({"label_smoothing": 0.1}, "training.label_smoothing: 0.1 changes nothing for sigmoid; .* exo_pair, robust"),
+        ({"method": "kto"}, "training.method: kto learns from rated answers, not from pairs"),
+        ({"method": "sft"}, "training.method: sft learns from answers, not from pairs"),
+        ({"optimizer": "adamw_torhc"}, "training: .*adamw_torhc"),
+        ({"optimizer": "galore_adamw"}, "training: .*galore"),
+        ({"target_modules": ("nothing_proj",)}, "lora, training: .*nothing_proj"),
     ],
 )
 def test_a_recipe_that_cannot_be_trained_is_one_line(
-    training: dict[str, Any], lora: dict[str, Any], message: str, llama_folder: Path, load: Load, encode: Encode,
-    tmp_path: Path,
-) -> None:  # fmt: skip
+    settings: dict[str, Any], message: str, llama_folder: Path, load: Load, encode: Encode, train: Train
+) -> None:
     """The section is named and what is allowed."""
     loaded = load(llama_folder)
-    recipe = Recipe(LoraConfig(**lora), TrainingConfig(**training), seed=1)
+    lora = LoraConfig(target_modules=settings.pop("target_modules", "all-linear"))
 
     with pytest.raises(TrainingError, match=message) as caught:
-        train_dpo(loaded, encode(loaded), recipe, tmp_path)
+        train(loaded, encode(loaded), Recipe(lora, TrainingConfig(**settings), seed=1))
     assert "\n" not in str(caught.value)
 
 
 def test_no_pairs_and_attached_adapters_are_refused(
-    llama_folder: Path, load: Load, encode: Encode, recipe: Recipe, tmp_path: Path
+    llama_folder: Path, load: Load, encode: Encode, recipe: Recipe, train: Train, tmp_path: Path
 ) -> None:
     """Nothing to train on is the user's to mend; a model with adapters is the caller's."""
     loaded = load(llama_folder)
     with pytest.raises(TrainingError, match="no pairs are left"):
-        train_dpo(loaded, TrainingPairs([]), recipe, tmp_path)
-    train_dpo(loaded, encode(loaded), recipe, tmp_path)
-    attach_adapter(loaded, "tuned", str(tmp_path))
+        train(loaded, TrainingRows([]), recipe)
+    train(loaded, encode(loaded), recipe)
+    attach_adapter(loaded, "tuned", str(tmp_path / "adapter"))
     with pytest.raises(ValueError, match="before adapters are attached"):
-        train_dpo(loaded, encode(loaded), recipe, tmp_path)
+        train(loaded, encode(loaded), recipe)
 
 
-def test_losses_can_be_combined(llama_folder: Path, load: Load, encode: Encode, recipe: Recipe, tmp_path: Path) -> None:
+def test_losses_can_be_combined(llama_folder: Path, load: Load, encode: Encode, recipe: Recipe, train: Train) -> None:
     """A sigmoid with a share of plain likelihood does not start at ln 2, and nobody asks it to."""
     loaded = load(llama_folder)
     combined = replace(recipe.training, loss_type=("sigmoid", "sft"), loss_weights=(1.0, 0.5), max_steps=1)
 
-    rows = train_dpo(loaded, encode(loaded), replace(recipe, training=combined), tmp_path)
+    rows = train(loaded, encode(loaded), replace(recipe, training=combined))
 
     assert of_kind(rows, "train")[0]["loss"] > math.log(2) + 0.1
 
 
 def test_nobody_is_told(
-    llama_folder: Path, load: Load, encode: Encode, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    llama_folder: Path,
+    load: Load,
+    encode: Encode,
+    recipe: Recipe,
+    train: Train,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """TRL's telemetry is not sent."""
     monkeypatch.delenv("CI", raising=False)
     monkeypatch.setattr("trl.trainer.base_trainer.send_telemetry", lambda *_a, **_k: pytest.fail("telemetry was sent"))
     loaded = load(llama_folder)
 
-    train_dpo(loaded, encode(loaded), recipe, tmp_path)
+    train(loaded, encode(loaded), recipe)
 
 
 def test_activations_by_the_published_formula() -> None:

@@ -13,13 +13,16 @@ from reports.records import (
     Generation,
     Metric,
     MetricScores,
+    Published,
     Run,
+    Selection,
     Subject,
 )
 
 ACCURACY = Metric("preferences", "accuracy", "wins", higher_is_better=True, display="percent", primary=True, chance=0.5)
 MARGIN = Metric("preferences", "margin", "nats", higher_is_better=True, chance=0.0)
 PERPLEXITY = Metric("truthfulness", "perplexity", "nats per token", higher_is_better=False, display="exp", primary=True)
+PER_EXAMPLE = replace(PERPLEXITY, name="perplexity_per_example", primary=False)
 BITS = Metric("truthfulness", "bits per byte", "bits per byte", higher_is_better=False)
 SAFETY = Metric("safety", "perplexity", "nats per token", higher_is_better=None, display="exp", primary=True)
 COREFERENCE = replace(PERPLEXITY, evaluation="coreference")
@@ -136,6 +139,80 @@ def realistic_run(candidates: tuple[str, ...] = ("dpo",), seed: int = 3) -> Run:
             "seeds": [42],
         },
     )
+
+
+LR = "learning_rate=1e-5"
+"""A recipe of three seeds in `sweep_run`."""
+CONTROLS = ("control: sft on chosen", "control: shuffled pairs")
+SHIFTS = {"seed 42": -3.0, "seed 43": -4.5, "seed 44": -1.5}
+"""Training seed -> nats by which each response of `sweep_run` gets more probable, but for one nat up and down."""
+WINS = {"seed 42": 9, "seed 43": 10, "seed 44": 11}
+"""Training seed -> pairs of twelve that are won."""
+
+
+def sweep_run() -> Run:
+    """Three seeds of a recipe, a second recipe of one seed, two controls, a merged and an unquantised model.
+
+    Twelve groups of plain numbers: responses of 10 and 20 tokens at 2 nats a token, 180 tokens in all, so that a shift
+    of d nats a response is a difference of 12 d / 180 = d / 15 nats per token.
+    """
+    tokens = [10, 20] * 6
+    shifts = {f"{LR}, {seed}": shift for seed, shift in SHIFTS.items()} | {"learning_rate=5e-6": -0.5}
+    wins = {f"{LR}, {seed}": n for seed, n in WINS.items()} | {"learning_rate=5e-6": 8}
+    shifts |= {CONTROLS[0]: -6.0, CONTROLS[1]: 0.5, "unquantised": -0.25, "merged": -3.0}
+    wins |= {CONTROLS[0]: 7, CONTROLS[1]: 6, "merged": 9}
+    measurements: dict[tuple[Metric, str], tuple[ExampleScore, ...]] = {}
+    for name, n_won in wins.items():
+        measurements[ACCURACY, name] = scores([1] * n_won + [0] * (12 - n_won))
+    for name, shift in {"base": 0.0, **shifts}.items():
+        swing = {"base": 0.0, "merged": 0.75}.get(name, 1.0)
+        nats = [2.0 * n + shift + (swing if n == 20 else -swing) for n in tokens]
+        measurements[PERPLEXITY, name] = scores(nats, tokens)
+        measurements[PER_EXAMPLE, name] = scores([total / n for total, n in zip(nats, tokens, strict=True)])
+    adapter = Subject("", "candidate", "adapter", "base", compared_with=CONTROLS)
+    control = replace(adapter, is_control=True, compared_with=())
+    return small_run(
+        measurements,
+        subjects=(
+            Subject("base", "baseline", "base model, nf4; adapter off"),
+            *(replace(adapter, name=f"{LR}, {seed}", recipe=LR) for seed in SHIFTS),
+            replace(adapter, name="learning_rate=5e-6", recipe="learning_rate=5e-6"),
+            *(replace(control, name=name) for name in CONTROLS),
+            Subject("unquantised", "candidate", "base model, not quantised", same_weights=False),
+            Subject(
+                "merged",
+                "candidate",
+                "full model",
+                "unquantised",
+                same_weights=False,
+                compared_with=(f"{LR}, seed 42", "unquantised"),
+            ),
+        ),
+        counts=(
+            EvaluationCounts("training", "hh-rlhf, train", 500, 420, 400, {"overlaps truthfulness": 80}),
+            EvaluationCounts("truthfulness", "truthful_qa:generation", 12, 12, 12),
+        ),
+        training=tuple(_training_rows()),
+        selection=(
+            Selection(LR, 0.7125, 0.61234, 80, is_winner=True),
+            Selection("learning_rate=5e-6", 0.65, 0.66, 80, is_winner=False),
+        ),
+        published=Published(
+            "a write-up; how it averages is not said",
+            {"truthfulness": {"base": 2.375, "learning_rate=5e-6": 2.372, "lr=1e-5": 2.338}, "safety": {"base": 2.843}},
+        ),
+    )
+
+
+def _training_rows():
+    for position, name in enumerate((*(f"{LR}, {seed}" for seed in SHIFTS), "learning_rate=5e-6", *CONTROLS)):
+        row = {"candidate": name}
+        yield row | {"kind": "selection", "step": 0, "loss": 0.6931, "rewards/accuracies": 0.5}
+        yield row | {"kind": "train", "step": 1, "loss": 0.6931, "seconds": 0.5}
+        yield row | {"kind": "train", "step": 60, "loss": 0.4 + position / 100, "seconds": 30.0}
+        if not name.startswith("control: sft"):
+            yield row | {"kind": "selection", "step": 60, "loss": 0.6, "rewards/accuracies": 0.7 + position / 100}
+        yield row | {"kind": "summary", "step": 60, "num_tokens": 81_000, "seconds": 31.0, "peak_memory_bytes": 2**30}
 
 
 @pytest.fixture(scope="session")

@@ -15,10 +15,13 @@ import reports.run_folder
 from reports.records import (
     EvaluationCounts,
     ExampleScore,
+    ExampleText,
     Generation,
     Metric,
     MetricScores,
+    Published,
     Run,
+    Selection,
     Subject,
 )
 from reports.run_folder import (
@@ -46,9 +49,18 @@ METRICS = st.builds(Metric, TEXTS, TEXTS, TEXTS, st.none() | st.booleans(), chan
 RUNS = st.builds(
     Run,
     *[WILD_TEXTS] * 5,
-    subjects=st.lists(st.builds(Subject, TEXTS, st.sampled_from(["baseline", "ruler"]), WILD_TEXTS), max_size=2).map(
-        tuple
-    ),
+    subjects=st.lists(
+        st.builds(
+            Subject,
+            TEXTS,
+            st.sampled_from(["baseline", "ruler"]),
+            WILD_TEXTS,
+            recipe=WILD_TEXTS,
+            is_control=st.booleans(),
+            compared_with=st.lists(WILD_TEXTS, max_size=2).map(tuple),
+        ),
+        max_size=2,
+    ).map(tuple),
     measurements=st.lists(
         st.builds(
             MetricScores,
@@ -65,8 +77,20 @@ RUNS = st.builds(
         max_size=2,
     ).map(tuple),
     generations=st.lists(st.builds(Generation, *[WILD_TEXTS] * 6, st.booleans()), max_size=2).map(tuple),
+    examples=st.lists(
+        st.builds(ExampleText, *[WILD_TEXTS] * 3, st.dictionaries(WILD_TEXTS, WILD_TEXTS, max_size=2)), max_size=2
+    ).map(tuple),
     notes=st.lists(WILD_TEXTS, max_size=2).map(tuple),
     training=st.lists(JSON_OBJECTS, max_size=2).map(tuple),
+    selection=st.lists(
+        st.builds(Selection, WILD_TEXTS, NUMBERS, NUMBERS, st.integers(0, 9), st.booleans()), max_size=2
+    ).map(tuple),
+    published=st.none()
+    | st.builds(
+        Published,
+        WILD_TEXTS,
+        st.dictionaries(WILD_TEXTS, st.dictionaries(WILD_TEXTS, NUMBERS, max_size=2), max_size=2),
+    ),
     config=JSON_OBJECTS,
     provenance=JSON_OBJECTS,
 )
@@ -88,6 +112,40 @@ def test_a_realistic_run_and_its_report_files_round_trip(fakes, tmp_path):
     assert read_run(tmp_path / "runs" / "first") == run
     assert (tmp_path / "runs" / "first" / "report.md").read_text(encoding="utf-8") == "# Größe\n"
     assert [path.name for path in (tmp_path / "runs").iterdir()] == ["first"]
+
+
+def test_a_run_of_many_candidates_round_trips(fakes, tmp_path):
+    """Recipes, controls, what is held against what, the choice, published figures and whose training row it is."""
+    run = fakes.sweep_run()
+    write_run(run, tmp_path / "run")
+    assert read_run(tmp_path / "run") == run
+    (listed,) = list_runs(tmp_path)
+    assert listed.subjects == tuple(subject.name for subject in run.subjects)
+
+
+def test_a_folder_of_before_sweeps_is_still_read(fakes, tmp_path):
+    """Without the fields of many candidates a run has one seed, no control, no choice and nothing published."""
+    run = fakes.realistic_run()
+    write_run(run, tmp_path / "run")
+    document = json.loads((tmp_path / "run" / "run.json").read_text(encoding="utf-8"))
+    for key in ("selection", "published"):
+        del document[key]
+    for subject in document["subjects"]:
+        for key in ("recipe", "is_control", "compared_with"):
+            del subject[key]
+    (tmp_path / "run" / "run.json").write_text(json.dumps(document), encoding="utf-8")
+    assert read_run(tmp_path / "run") == run
+
+
+def test_a_folder_of_before_texts_were_kept_is_still_read(fakes, tmp_path):
+    """Without examples.jsonl, and a word of it in run.json, a run has no texts of its examples."""
+    run = fakes.realistic_run()
+    write_run(run, tmp_path / "run")
+    document = json.loads((tmp_path / "run" / "run.json").read_text(encoding="utf-8"))
+    del document["has_examples"]
+    (tmp_path / "run" / "run.json").write_text(json.dumps(document), encoding="utf-8")
+    (tmp_path / "run" / "examples.jsonl").unlink()
+    assert read_run(tmp_path / "run") == run
 
 
 def test_run_json_is_sorted_utf8_without_nan(fakes, tmp_path):
@@ -171,7 +229,10 @@ def test_a_missing_folder_is_named(tmp_path):
     ("name", "content"),
     [
         *product(["run.json", "scores.parquet"], [None, b"", b"\xff\xfe broken", b"[1, 2]\n"]),
-        *product(["generations.jsonl", "training.jsonl"], [None, b"\xff\xfe broken", b"[1, 2]\n", b'{"a": 1}\n{"a": ']),
+        *product(
+            ["generations.jsonl", "examples.jsonl", "training.jsonl"],
+            [None, b"\xff\xfe broken", b"[1, 2]\n", b'{"a": 1}\n{"a": '],
+        ),
     ],
 )
 def test_a_missing_or_damaged_file_is_named_in_one_line(fakes, tmp_path, name, content):

@@ -1,22 +1,28 @@
-"""Intervals against scipy, closed forms and simulation."""
+"""Closed forms against scipy, statsmodels and by hand."""
 
 import numpy as np
 import pytest
 from scipy import stats
 
-import reports.statistics
 from reports.statistics import (
     EmptyRatioError,
+    Interval,
+    SeedSpread,
     TooFewGroupsError,
     agreement_interval,
-    bootstrap_ratios,
     choose_method,
     cluster_t_interval,
+    correlation,
+    holm,
+    is_equivalent,
     linearised_ratio,
-    percentile_interval,
+    pairing_factor,
     ratio,
-    resamples_for,
+    seed_spread,
+    smallest_detectable,
+    standard_error,
     varies,
+    wilson_interval,
 )
 
 
@@ -67,6 +73,28 @@ def test_a_constant_baseline_gives_the_one_sample_t_test():
     assert (interval.low + 0.5, interval.high + 0.5) == pytest.approx((expected.low, expected.high), rel=1e-12)
 
 
+@pytest.mark.parametrize("confidence", [0.9, 0.95])
+def test_outcomes_of_single_examples_get_statsmodels_wilson_interval(confidence):
+    """One example a group: the score interval of n - 1 examples, at the level of t, shifted by the definition."""
+    from statsmodels.stats.proportion import proportion_confint
+
+    won = np.array([1.0] * 51 + [0.0] * 9)
+    alpha = 2 * stats.norm.sf(stats.t.ppf(0.5 + confidence / 2, 59))
+    expected = proportion_confint(59 * 0.85, 59, alpha, method="wilson")
+    interval = wilson_interval(0.85, linearised_ratio(won, np.ones(60)), 0.5, confidence)
+    assert (interval.low + 0.5, interval.high + 0.5) == pytest.approx(expected)
+
+
+def test_copies_of_an_outcome_in_its_group_are_no_new_evidence():
+    """Ten equal outcomes a group: the interval of one, and far from that of ten times as many groups."""
+    won = np.array([1.0] * 30 + [0.0] * 10)
+    once = wilson_interval(0.75, linearised_ratio(won, np.ones(40)), 0.5)
+    often = wilson_interval(0.75, linearised_ratio(10 * won, np.full(40, 10.0)), 0.5)
+    apart = wilson_interval(0.75, linearised_ratio(np.repeat(won, 10), np.ones(400)), 0.5)
+    assert (often.low, often.high) == pytest.approx((once.low, once.high))
+    assert apart.high - apart.low < 0.4 * (once.high - once.low)
+
+
 def test_repeating_every_example_within_its_group_changes_nothing():
     """Ten copies of each example in its own group are no new evidence."""
     totals, counts = _rng(3).normal(size=20), np.ones(20)
@@ -75,49 +103,94 @@ def test_repeating_every_example_within_its_group_changes_nothing():
     assert (often.low, often.high) == pytest.approx((once.low, once.high))
 
 
-def test_the_bootstrap_agrees_with_scipys():
-    """Percentiles of the paired bootstrap of a ratio difference are those of scipy.stats.bootstrap."""
+def test_the_standard_error_is_statsmodels_cluster_robust_one():
+    """A weighted mean's cluster-robust standard error with statsmodels' own small-sample factor, on the same rows."""
+    from statsmodels.regression.linear_model import WLS
+
     rng = _rng(4)
-    counts = rng.integers(1, 30, 120).astype(float)
-    baseline = counts * rng.gamma(2, 1, 120)
-    candidate = baseline + counts * rng.normal(0.2, 0.5, 120)
-    draws = bootstrap_ratios(np.column_stack([candidate, baseline]), np.column_stack([counts] * 2), _rng(5), 10_000)
-    interval = percentile_interval(draws[:, 0] - draws[:, 1])
-    expected = stats.bootstrap(
-        (candidate, baseline, counts),
-        lambda c, b, n, axis: c.sum(axis) / n.sum(axis) - b.sum(axis) / n.sum(axis),
-        paired=True,
-        method="percentile",
-        n_resamples=10_000,
-        rng=_rng(6),
-    ).confidence_interval
-    width = expected.high - expected.low
-    assert (interval.low, interval.high) == pytest.approx((expected.low, expected.high), abs=0.03 * width)
+    groups = np.repeat(np.arange(40), rng.integers(1, 6, 40))
+    counts = rng.integers(1, 30, len(groups)).astype(float)
+    totals = counts * (rng.gamma(2, 1, len(groups)) + rng.normal(0, 1, 40)[groups])
+    model = WLS(totals / counts, np.ones(len(groups)), weights=counts)
+    fit = model.fit(cov_type="cluster", cov_kwds={"groups": groups}, use_t=True)
+    sums = np.bincount(groups, totals), np.bincount(groups, counts)
+    influences = linearised_ratio(*sums)
+    interval = cluster_t_interval(ratio(*sums), influences)
+    assert ratio(*sums) == pytest.approx(fit.params[0])
+    assert standard_error(influences) == pytest.approx(fit.bse[0])
+    assert (interval.low, interval.high) == pytest.approx(tuple(fit.conf_int()[0]))
 
 
-def test_bootstrap_and_cluster_t_agree_on_many_groups():
-    """With 400 groups of unequal size the two methods differ by little."""
-    rng = _rng(7)
-    counts = rng.integers(1, 9, 400).astype(float)
-    totals = counts * rng.normal(1, 1, 400)
-    closed = cluster_t_interval(ratio(totals, counts), linearised_ratio(totals, counts))
-    drawn = percentile_interval(bootstrap_ratios(totals[:, None], counts[:, None], rng, 4_000)[:, 0])
-    assert (drawn.low, drawn.high) == pytest.approx((closed.low, closed.high), abs=0.04 * (closed.high - closed.low))
+@pytest.mark.parametrize("n_groups", [10, 30, 100, 1_000, 20_000])
+def test_the_smallest_detectable_difference_has_the_power_that_statsmodels_computes(n_groups):
+    """A two-sided t test at 5 % finds it with a chance of 80 %, by the noncentral t distribution."""
+    from statsmodels.stats.power import TTestPower
+
+    influences = _rng(5).normal(0, 1, n_groups)
+    detectable = smallest_detectable(influences)
+    effect = detectable / (standard_error(influences) * np.sqrt(n_groups))
+    assert TTestPower().power(effect, n_groups, 0.05) == pytest.approx(0.8, abs=2e-3)
 
 
-def test_chunks_do_not_change_the_draws(monkeypatch):
-    """Memory is bounded by chunks; the same generator gives the same ratios whatever their size."""
-    totals, counts = _rng(8).normal(size=(30, 2)), np.ones((30, 2))
-    whole = bootstrap_ratios(totals, counts, _rng(9), 100)
-    monkeypatch.setattr(reports.statistics, "CELLS_A_CHUNK", 7 * 30)
-    assert bootstrap_ratios(totals, counts, _rng(9), 100) == pytest.approx(whole, abs=1e-14)
+def test_pairing_narrows_the_interval_by_what_is_shared():
+    """Against scipy's correlation and the two standard errors by hand; sides of equal spread give 1 / sqrt(1 - r)."""
+    rng = _rng(6)
+    ones = np.ones(50)
+    one = rng.normal(size=50)
+    other = one + rng.normal(0, 0.3, 50)
+    influences = [linearised_ratio(side, ones) for side in (one, other)]
+    r = stats.pearsonr(one, other).statistic
+    apart = np.hypot(stats.sem(one), stats.sem(other)) / stats.sem(one - other)
+    assert correlation(*influences) == pytest.approx(r)
+    assert pairing_factor(*influences) == pytest.approx(apart)
+    equal = one, r * one + np.sqrt(1 - r**2) * (np.roll(one, 25) * 1.0)
+    swapped = [linearised_ratio(np.concatenate(side), np.ones(100)) for side in (equal, equal[::-1])]
+    assert pairing_factor(*swapped) == pytest.approx(1 / np.sqrt(1 - correlation(*swapped)))
 
 
-def test_equal_columns_differ_by_exactly_zero_in_every_draw():
-    """Columns share their draws, so a subject compared with itself has no spread."""
-    column = _rng(10).normal(size=200)
-    draws = bootstrap_ratios(np.column_stack([column, column]), np.ones((200, 2)), _rng(), 50)
-    assert np.array_equal(draws[:, 0], draws[:, 1])
+def test_a_side_that_does_not_vary_is_correlated_with_nothing():
+    """Neither a correlation nor a factor where a side, or the difference, is the same everywhere."""
+    flat, wavy = np.zeros(20), linearised_ratio(_rng(7).normal(size=20), np.ones(20))
+    assert correlation(flat, wavy) is None
+    assert pairing_factor(wavy, flat) is None
+    assert pairing_factor(wavy, wavy) is None
+    assert correlation(wavy, wavy) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("n_tests", [1, 2, 7, 30])
+def test_holm_is_statsmodels(n_tests):
+    """Adjusted p-values of a family, ties among them, in its order."""
+    from statsmodels.stats.multitest import multipletests
+
+    p_values = np.round(_rng(n_tests).random(n_tests) ** 3, 2)
+    assert holm(p_values) == pytest.approx(multipletests(p_values, method="holm")[1])
+
+
+def test_holm_by_hand():
+    """Four tests: times 4, 3, 2 and 1 from the smallest on, never decreasing; an empty family stays empty."""
+    assert holm(np.array([0.04, 0.01, 0.03, 0.02])) == pytest.approx([0.06, 0.04, 0.06, 0.06])
+    assert len(holm(np.array([]))) == 0
+
+
+@pytest.mark.parametrize("margin", [0.05, 0.2, 0.4, 0.8])
+@pytest.mark.parametrize("shift", [-0.3, 0.0, 0.15])
+def test_equivalence_is_statsmodels_two_one_sided_tests(margin, shift):
+    """The 90 % interval lies within the margin exactly where both one-sided paired t tests reject at 5 %."""
+    from statsmodels.stats.weightstats import ttost_paired
+
+    one = _rng(8).normal(0, 1, 60)
+    other = one + _rng(9).normal(shift, 0.5, 60)
+    influences = linearised_ratio(other - one, np.ones(60))
+    bounds = cluster_t_interval(float((other - one).mean()), influences, confidence=0.9)
+    assert is_equivalent(bounds, margin) == (ttost_paired(other, one, -margin, margin)[0] < 0.05)
+
+
+def test_equivalence_takes_both_ends():
+    """One end outside of the margin, or on it, is enough not to be equivalent."""
+    inside, above = Interval(-0.1, 0.1, "BCa"), Interval(-0.1, 0.3, "BCa")
+    assert is_equivalent(inside, 0.2)
+    assert not is_equivalent(above, 0.2)
+    assert not is_equivalent(Interval(-0.2, 0.1, "BCa"), 0.2)
 
 
 @pytest.mark.parametrize("n", [10, 30, 500])
@@ -141,23 +214,29 @@ def test_no_discordant_group_bounds_the_difference_both_ways():
 
 
 @pytest.mark.parametrize(
-    ("n_groups", "is_varying", "bounded", "identical", "expected"),
+    ("n_groups", "n_apart", "kind", "expected"),
     [
-        (9, True, True, False, "9 groups; an interval takes 10"),
-        (9, False, True, True, "9 groups; an interval takes 10"),
-        (10, True, True, False, "cluster-t"),
-        (99, True, False, False, "cluster-t"),
-        (100, True, False, False, "bootstrap"),
-        (100, False, True, True, "exact"),
-        (10, False, True, False, "exact"),
-        (500, False, False, True, "identical scores"),
-        (5, False, False, True, "identical scores"),
-        (50, False, False, False, "the difference is the same in every group, so its spread cannot be estimated"),
+        (9, 8, "amounts", "9 groups; an interval takes 10"),
+        (9, 0, "outcomes", "9 groups; an interval takes 10"),
+        (10, 9, "amounts", "bootstrap-t"),
+        (1_000, 8, "amounts", "bootstrap-t"),
+        (1_001, 8, "amounts", "BCa"),
+        (5_000, 7, "amounts", "cluster-t"),
+        (10, 1, "outcomes", "percentile"),
+        (5_000, 900, "outcomes", "percentile"),
+        (10, 1, "outcomes against a definition", "Wilson"),
+        (5_000, 900, "outcomes against a definition", "Wilson"),
+        (100, 0, "outcomes", "exact"),
+        (10, 0, "outcomes against a definition", "exact"),
+        (500, 0, "identical amounts", "identical scores"),
+        (5, 0, "identical amounts", "identical scores"),
+        (50, 0, "amounts", "the difference is the same in every group, so its spread cannot be estimated"),
     ],
 )
-def test_the_rule_that_picks_the_method(n_groups, is_varying, bounded, identical, expected):
-    """Groups under 10 give none, under 100 cluster-t, more the bootstrap; without spread exact bounds or none."""
-    choice = choose_method(n_groups, varies=is_varying, bounded=bounded, identical=identical)
+def test_the_rule_that_picks_the_method(n_groups, n_apart, kind, expected):
+    """Amounts get the bootstrap-t or BCa, outcomes percentiles or Wilson's; without spread exact bounds or none."""
+    flags = {"bounded": "outcomes" in kind, "by_definition": "definition" in kind, "identical": "identical" in kind}
+    choice = choose_method(n_groups, n_apart=n_apart, **flags)
     assert expected in (choice.method, choice.reason)
     assert (choice.method is None) != (choice.reason is None)
 
@@ -175,68 +254,35 @@ def test_rounding_errors_are_not_variation():
 
 def test_too_few_groups_are_refused():
     """No spread from a single group, no bound from none."""
-    one = np.ones((1, 1))
+    one = np.ones(1)
     with pytest.raises(TooFewGroupsError, match="at least 2 groups, got 1"):
-        cluster_t_interval(0.0, one[0])
-    with pytest.raises(TooFewGroupsError, match="at least 2 groups, got 1"):
-        bootstrap_ratios(one, one, _rng(), 10)
+        cluster_t_interval(0.0, one)
     with pytest.raises(TooFewGroupsError, match="at least 1 group"):
         agreement_interval(0.0, 0, lowest=0.0, highest=1.0)
 
 
-def test_large_samples_get_fewer_resamples():
-    """10,000 resamples up to 5,000 groups, 2,000 above."""
-    assert [resamples_for(n) for n in (100, 5_000, 5_001)] == [10_000, 10_000, 2_000]
+@pytest.mark.parametrize("n", [2, 3, 5, 40])
+def test_the_spread_over_seeds_is_the_t_interval_of_a_mean(n):
+    """Mean, standard deviation and t(N-1) x s / sqrt(N), as scipy has them, at any confidence."""
+    differences = _rng(n).normal(-0.03, 0.01, n)
+    spread = seed_spread(differences, confidence=0.9)
+    expected = stats.t.interval(0.9, n - 1, loc=differences.mean(), scale=stats.sem(differences))
+    assert spread.mean == pytest.approx(differences.mean())
+    assert spread.standard_deviation == pytest.approx(stats.tstd(differences))
+    assert (spread.interval.low, spread.interval.high) == pytest.approx(expected, rel=1e-12)
 
 
-REPLICATIONS = 1_500
+def test_the_spread_over_seeds_by_hand():
+    """Differences of 1, 2 and 3: mean 2, standard deviation 1, and t(2) / sqrt(3) to both sides."""
+    spread = seed_spread(np.array([1.0, 2.0, 3.0]))
+    assert (spread.mean, spread.standard_deviation) == pytest.approx((2.0, 1.0))
+    assert spread.interval.high - 2 == pytest.approx(4.302652729911275 / np.sqrt(3))
 
 
-def _simulate(n_groups: int, rng: np.random.Generator):
-    """Skewed, clustered nats of two subjects on the same examples; the true difference of the ratios is 0.
-
-    Arrays (replications, groups, examples of a group); groups have 1 to 5 examples of 5 to 39 tokens.
-    """
-    shape = (REPLICATIONS, n_groups, 5)
-    is_there = np.arange(5) < rng.integers(1, 6, (REPLICATIONS, n_groups, 1))
-    tokens = rng.integers(5, 40, shape) * is_there
-    baseline = tokens * rng.gamma(2, 1, shape)
-    group_effect = rng.gamma(4, 0.5, (REPLICATIONS, n_groups, 1)) - 2
-    shift = tokens * (0.1 * group_effect + 0.1 * (rng.gamma(4, 0.5, shape) - 2))
-    return baseline + shift, baseline, tokens.astype(float)
-
-
-def _covers(interval) -> bool:
-    return interval.low <= 0 <= interval.high
-
-
-def _cluster_t_coverage(candidate, baseline, counts) -> float:
-    """Share of replications, the first axis, whose interval holds 0; empty cells of the other axes are left out."""
-    covered = []
-    for one, other, weights in zip(candidate, baseline, counts, strict=True):
-        cells = weights > 0
-        influences = linearised_ratio(one[cells], weights[cells]) - linearised_ratio(other[cells], weights[cells])
-        difference = ratio(one[cells], weights[cells]) - ratio(other[cells], weights[cells])
-        interval = cluster_t_interval(difference, influences)
-        covered.append(interval.low <= 0 <= interval.high)
-    return float(np.mean(covered))
-
-
-def _bootstrap_coverage(candidate, baseline, counts) -> float:
-    """The same for the bootstrap; the replications are columns and share their draws."""
-    totals, weights = np.concatenate([candidate, baseline]).T, np.concatenate([counts, counts]).T
-    draws = bootstrap_ratios(totals, weights, _rng(1), 1_000)
-    low, high = np.quantile(draws[:, : len(counts)] - draws[:, len(counts) :], [0.025, 0.975], axis=0)
-    return float(np.mean((low <= 0) & (high >= 0)))
-
-
-@pytest.mark.parametrize("n_groups", [30, 100, 300])
-def test_intervals_cover_what_they_claim_and_ignoring_groups_does_not(n_groups):
-    """By simulation: 93-97 % coverage with the method of the rule; well under 90 % with rows taken as independent."""
-    rows = _simulate(n_groups, _rng(n_groups))
-    groups = [array.sum(axis=2) for array in rows]
-    method = choose_method(n_groups, varies=True, bounded=False, identical=False).method
-    coverage = _cluster_t_coverage(*groups) if method == "cluster-t" else _bootstrap_coverage(*groups)
-    coverage_ignoring_groups = _cluster_t_coverage(*(array[:500] for array in rows))
-    assert 0.93 <= coverage <= 0.97
-    assert coverage_ignoring_groups < 0.88
+def test_one_seed_and_equal_seeds_have_no_interval():
+    """A single adapter has no spread, and equal ones have one of zero that says nothing; none at all is refused."""
+    assert seed_spread(np.array([0.4])) == SeedSpread(0.4, None, None)
+    assert seed_spread(np.array([0.4] * 3)).interval is None
+    assert seed_spread(np.zeros(3)) == SeedSpread(0.0, 0.0, None)
+    with pytest.raises(EmptyRatioError):
+        seed_spread(np.array([]))

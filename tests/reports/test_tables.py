@@ -3,6 +3,7 @@
 import csv
 import io
 import math
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,9 +13,17 @@ from markdown_it import MarkdownIt
 from reports.compare import compare
 from reports.records import Generation, MetricScores, Subject
 from reports.run_folder import read_run, write_run
-from reports.tables import CSV_COLUMNS, NARROWEST_TERMINAL, csv_report, markdown_report, terminal_table
+from reports.tables import (
+    CSV_COLUMNS,
+    NARROWEST_TERMINAL,
+    PUBLISHED_CSV_COLUMNS,
+    csv_report,
+    markdown_report,
+    terminal_table,
+)
 
 GOLDEN = Path(__file__).parent / "golden_report.md"
+GOLDEN_OF_MANY = Path(__file__).parent / "golden_report_of_many.md"
 
 
 def _golden_run(fakes):
@@ -46,6 +55,12 @@ def test_the_markdown_report_is_the_golden_one(fakes):
     assert markdown_report(run, compare(run)) == GOLDEN.read_text(encoding="utf-8")
 
 
+def test_the_markdown_report_of_many_candidates_is_the_golden_one(fakes):
+    """Seeds, controls, other weights, a choice and published figures, all from plain numbers."""
+    run = fakes.sweep_run()
+    assert markdown_report(run, compare(run)) == GOLDEN_OF_MANY.read_text(encoding="utf-8")
+
+
 def test_the_headline_is_the_first_line(fakes):
     """What was not measured is said before anything else, in both outputs."""
     run = fakes.realistic_run()
@@ -65,13 +80,25 @@ def test_the_verdict_says_what_intervals_support(fakes):
     assert "Among the surface rulers on preferences · accuracy: ahead of longest" in verdict
 
 
+def test_the_note_says_what_pairing_was_worth(fakes):
+    """One figure a primary metric, a range where there are several candidates; none for what is known by definition."""
+    notes = {}
+    for names in (("dpo",), ("a", "b")):
+        run = fakes.realistic_run(names)
+        report = markdown_report(run, compare(run))
+        notes[names] = next(line for line in report.splitlines() if line.startswith("- Times by which pairing"))
+    assert "truthfulness · perplexity 4.3 (0.95); safety · perplexity 6.7 (0.98)." in notes["dpo",]
+    assert re.search(r"truthfulness · perplexity \d\.\d to \d\.\d \(0\.\d\d to 0\.\d\d\)", notes["a", "b"])
+    assert "accuracy" not in notes["dpo",]
+
+
 def test_a_report_of_the_folder_equals_the_report_of_the_run(fakes, tmp_path):
     """`harness report` of a stored run prints what the run itself printed."""
-    run = fakes.realistic_run(("a", "b"))
-    write_run(run, tmp_path / "run")
-    stored = read_run(tmp_path / "run")
-    for report in (markdown_report, csv_report, terminal_table):
-        assert report(stored, compare(stored)) == report(run, compare(run))
+    for run in (fakes.realistic_run(("a", "b")), replace(fakes.sweep_run(), name="sweep")):
+        write_run(run, tmp_path / run.name)
+        stored = read_run(tmp_path / run.name)
+        for report in (markdown_report, csv_report, terminal_table):
+            assert report(stored, compare(stored)) == report(run, compare(run))
 
 
 def test_several_candidates_get_a_row_each(fakes):
@@ -151,7 +178,97 @@ def test_csv_is_tidy_and_in_full_precision(fakes):
     assert csv_report(run, []).startswith(columns.replace(" ", ","))
 
 
-@pytest.mark.parametrize("candidates", [("dpo",), ("a", "b")])
+def test_csv_says_recipe_and_control_and_what_candidates_are_held_against(fakes):
+    """New columns stand last; rows against other candidates are exploratory."""
+    run = fakes.sweep_run()
+    read = list(csv.DictReader(io.StringIO(csv_report(run, compare(run)))))
+    assert list(read[0])[-8:] == [
+        *("shown_unit", "recipe", "is_control"),
+        *("p_value", "p_adjusted", "smallest_detectable", "correlation", "pairing_factor"),
+    ]
+    assert {row["candidate"] for row in read if row["p_adjusted"]}.isdisjoint(fakes.CONTROLS)
+    assert {row["against"] for row in read if row["p_adjusted"]} == {"baseline", "definition"}
+    assert all(row["smallest_detectable"] and row["p_value"] for row in read if row["p_adjusted"])
+    assert not any(row["correlation"] or row["pairing_factor"] for row in read if row["against"] == "definition")
+    assert {row["recipe"] for row in read if row["candidate"].endswith("seed 43")} == {fakes.LR}
+    assert {row["candidate"] for row in read if row["is_control"] == "True"} == set(fakes.CONTROLS)
+    against = [row for row in read if row["against"] == "candidate"]
+    assert {row["baseline"] for row in against} == {*fakes.CONTROLS, f"{fakes.LR}, seed 42", "unquantised"}
+    assert {row["primary"] for row in against} == {"False"}
+
+
+def test_the_published_layout_is_markdown_and_csv_of_cross_entropies_alone(fakes):
+    """No verdict and no differences; one CSV row a set, average and column, in full precision."""
+    run = fakes.sweep_run()
+    markdown = markdown_report(run, compare(run), layout="published")
+    assert "averaged over **examples**" in markdown
+    assert "## Verdict" not in markdown
+    assert "## Provenance" in markdown
+    read = list(csv.DictReader(io.StringIO(csv_report(run, compare(run), layout="published"))))
+    assert tuple(read[0]) == PUBLISHED_CSV_COLUMNS
+    assert len(read) == 2 * (9 + 3)
+    row = next(row for row in read if row["subject"] == f"{fakes.LR}, seed 42" and row["averaged_over"] == "tokens")
+    assert (row["set"], row["is_published"]) == ("truthfulness", "False")
+    assert float(row["nats_per_token"]) == pytest.approx(1.8)
+    empty = markdown_report(fakes.small_run({}), [], layout="published")
+    assert "No perplexity was measured." in empty
+
+
+def test_many_candidates_fold_all_but_claims_away(fakes):
+    """Of eight candidates the verdict on one, primary metrics and controls are open; each details element is closed."""
+    run = fakes.realistic_run(tuple(f"lr {position}" for position in range(8)))
+    markdown = markdown_report(run, compare(run))
+    html = MarkdownIt("gfm-like", {"linkify": False}).render(markdown)
+    assert "<summary>The other 7 candidates</summary>" in html
+    assert "<summary>Exploratory metrics: hints, not claims (32 rows)</summary>" in html
+    assert html.count("<details>") == html.count("</details>") == 4
+    opened = "".join(part.rpartition("</details>")[2] for part in markdown.split("<details>"))
+    assert opened.count("against base:") == 1
+    assert opened.count("| **truthfulness · perplexity**") == 8
+    assert "coreference · perplexity (all)" in opened
+    assert len(markdown) < 65_536
+
+
+def test_other_weights_and_references_are_marked_in_the_tables(fakes):
+    """A dagger behind each name that has other weights, explained, and a word on rewards against other references."""
+    run = fakes.sweep_run()
+    markdown = markdown_report(run, compare(run))
+    assert "| merged †" in markdown
+    assert "- †: different weights from the baseline's." in markdown
+    assert "Rewards of candidates with different references (see below) are not on one scale." in markdown
+    assert "| control: shuffled pairs † " not in markdown
+    assert "| control " in markdown.split("## What was measured")[1]
+
+
+def test_a_run_without_controls_says_what_a_lower_perplexity_is_worth(fakes):
+    """Only a control tells preferences from fluency; with controls the verdict says it instead."""
+    expected = "a lower perplexity alone says nothing about preferences"
+    for run, is_said in ((fakes.realistic_run(), True), (fakes.sweep_run(), False)):
+        assert (expected in markdown_report(run, compare(run))) == is_said
+
+
+def test_the_terminal_shows_one_of_many_candidates_in_full(fakes):
+    """The chosen one with all metrics, everyone's primary metrics under one heading each, recipes on top."""
+    run = fakes.sweep_run()
+    text = terminal_table(run, compare(run))
+    assert text.startswith(f"Chosen on selection rows, which are not those of this report: {fakes.LR}.")
+    assert text.count("perplexity_per_example") == 1
+    assert f"{fakes.LR}, over its training seeds:\n- Better, interval clear of zero" in text
+    overview = text.split("All candidates, primary metrics:")[1]
+    assert all(f"- {name}" in overview for name in ("learning_rate=5e-6", *fakes.CONTROLS, "merged †"))
+    assert "† different weights from the baseline's." in " ".join(overview.split())
+    assert "against control: sft on" in text
+    assert max(map(len, text.splitlines())) <= NARROWEST_TERMINAL
+    unmeasured = fakes.realistic_run(("a", "b", "c"))
+    overview = terminal_table(unmeasured, compare(unmeasured)).split("All candidates, primary metrics:")[1]
+    assert "coreference" not in overview
+    nothing = fakes.small_run({(fakes.COREFERENCE, name): () for name in ("base", "a", "b", "c")})
+    assert "All candidates" not in terminal_table(nothing, compare(nothing))
+
+
+@pytest.mark.parametrize(
+    "candidates", [("dpo",), ("a", "b"), tuple(f"learning_rate={n}e-6, seed {n}" for n in range(8))]
+)
 def test_the_terminal_table_fits_100_columns(fakes, candidates):
     """Long names are wrapped, primary metrics stand above the line."""
     run = fakes.realistic_run(candidates)

@@ -316,3 +316,27 @@ def test_any_text_is_encoded_completely_or_within_its_limits(
         assert len(encoded.request.prompt_ids) + len(encoded.request.response_ids) <= max_prompt_tokens + room
         assert encoded.n_content_tokens >= 1
         assert encoded.n_content_bytes >= 1
+
+
+def test_lengths_are_those_of_what_is_encoded_where_nothing_is_cut(tokenizer: Any) -> None:
+    """Without truncation, lengths are the numbers of encoded tokens, boundaries that other responses move included."""
+    tokenizer.chat_template = SPACED_TEMPLATE
+    items = [
+        (QUESTION, ["Nothing.", " A spaced one"]),
+        (CONVERSATION, ["a", "naïve 😀"]),
+        (QUESTION, ["They grow."]),
+    ]
+    encoder = encoder_of(tokenizer)
+
+    encoded, lengths = encoder.encode_all(items), encoder.lengths(items)
+
+    for responses, length in zip(encoded, lengths, strict=True):
+        assert {len(response.request.prompt_ids) for response in responses} == {length.n_prompt_tokens}
+        assert tuple(len(response.request.response_ids) for response in responses) == length.n_response_tokens
+
+
+def test_lengths_do_not_know_the_limits(tokenizer: Any) -> None:
+    """An encoder that cuts tells the same lengths as one that does not."""
+    items = [(CONVERSATION, ["A long answer, " * 20, "A short one."])]
+
+    assert encoder_of(tokenizer, 10, 20).lengths(items) == encoder_of(tokenizer).lengths(items)

@@ -1,4 +1,4 @@
-"""Greedy answers against one-by-one decoding, and what counts as a refusal."""
+"""Answers of subjects and their metrics: what is recorded, how long they are, and what counts as a refusal."""
 
 from pathlib import Path
 from typing import Any
@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 
 from reports.records import Generation
+from suites.decoding import Decoding, generate, stop_token_ids
 from suites.encoding import Encoder, ensure_template
-from suites.generations import answer, generate_greedily, is_refusal, refusal_metrics, stop_token_ids
+from suites.generations import BATCH_SIZE, Answer, answer, answer_metrics, answer_text, is_refusal, repetition
 from suites.inputs import Question, Turn
 
 QUESTIONS = [
@@ -24,92 +25,63 @@ QUESTIONS = [
 CONVERSATION = Question("c", "g", (Turn("user", "Hello"), Turn("assistant", "Hi"), Turn("user", "Who?")))
 
 
-@pytest.fixture(params=["llama", "gpt2"], scope="module")
-def model_and_encoder(request: pytest.FixtureRequest) -> tuple[Any, Encoder]:
-    """Rotary and learned positions: both have to be right behind padding on the left."""
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
-    folder: Path = request.getfixturevalue(f"{request.param}_folder")
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    ensure_template(tokenizer, "auto")
-    model = AutoModelForCausalLM.from_pretrained(folder)
-    return model, Encoder(tokenizer, max_prompt_tokens=200, max_tokens=256)
-
-
-def greedy_by_hand(model: Any, prompt: tuple[int, ...], n_tokens: int) -> list[int]:
-    """One forward a token over the whole sequence, without cache or padding."""
-    import torch
-
-    ids = list(prompt)
-    for _ in range(n_tokens):
-        with torch.inference_mode():
-            ids.append(int(model.eval()(torch.tensor([ids])).logits[0, -1].argmax()))
-    return ids[len(prompt) :]
-
-
-def test_a_padded_batch_answers_as_each_prompt_alone(model_and_encoder: tuple[Any, Encoder]) -> None:
-    """Generated ids equal greedy decoding by hand, up to the stop token, whatever the model's configuration says."""
-    model, encoder = model_and_encoder
-    model.generation_config.update(do_sample=True, temperature=3.0, repetition_penalty=5.0)
-    prompts = [encoder.prompt_ids(question.prompt) for question in QUESTIONS]
-    expected = [greedy_by_hand(model, prompt, 12) for prompt in prompts]
-    stop = expected[1][5]
-
-    unstopped = generate_greedily(model, encoder.tokenizer, prompts, stops=[], max_new_tokens=12)
-    stopped = generate_greedily(model, encoder.tokenizer, prompts, stops=[stop], max_new_tokens=12)
-
-    assert expected == unstopped
-    assert [ids[: ids.index(stop)] if stop in ids else ids for ids in expected] == stopped
-    assert len(stopped[1]) <= 5
-
-
-def test_answers_are_decoded_in_order_with_their_prompts(model_and_encoder: tuple[Any, Encoder]) -> None:
-    """Every question has its answer, its kind and its prompt; progress counts answers; dropout's mode is restored."""
-    model, encoder = model_and_encoder
-    model.train()
-    done: list[int] = []
-
-    generations = answer(
-        model,
-        encoder,
-        [*QUESTIONS, CONVERSATION],
-        evaluation="answers",
-        subject="s",
-        max_new_tokens=6,
-        progress=done.append,
-    )
-
-    assert done == [5]
-    assert model.training
-    assert [one.example_id for one in generations] == ["q0", "q1", "q2", "q3", "c"]
-    assert [question.kind for question in (*QUESTIONS, CONVERSATION)] == [one.kind for one in generations]
-    assert (generations[0].prompt, generations[4].prompt) == ("Who?", "user: Hello\n\nassistant: Hi\n\nuser: Who?")
-    expected = greedy_by_hand(model, encoder.prompt_ids(QUESTIONS[2].prompt), 6)
-    assert encoder.tokenizer.decode(expected, skip_special_tokens=True).strip() == generations[2].answer
-
-
-def test_an_answer_ends_at_the_last_position_of_the_model(model_and_encoder: tuple[Any, Encoder]) -> None:
-    """A prompt of 250 tokens leaves room for six in a model of 256 positions."""
-    model, encoder = model_and_encoder
-
-    [ids] = generate_greedily(model, encoder.tokenizer, [[5] * 250], stops=[], max_new_tokens=50)
-
-    assert len(ids) == 6
-
-
-def test_generation_stops_at_eos_of_tokenizer_and_model_and_at_the_end_of_the_turn(llama_folder: Path) -> None:
-    """The token that the template ends an answer with counts where it is one of the vocabulary's special tokens."""
+@pytest.fixture(scope="module")
+def model_and_encoder(llama_folder: Path) -> tuple[Any, Encoder]:
+    """A Llama of random weights."""
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(llama_folder)
+    ensure_template(tokenizer, "auto")
     model = AutoModelForCausalLM.from_pretrained(llama_folder)
-    model.generation_config.eos_token_id = [7, 9]
-    plain = "{% for m in messages %}{{ m['content'] }}"
-    ends = {"<pad>": [0, 2, 7, 9], "\n": [2, 7, 9], "</s>": [2, 7, 9]}
+    return model, Encoder(tokenizer, max_prompt_tokens=200, max_tokens=256)
 
-    for end, expected in ends.items():
-        tokenizer.chat_template = plain + "{{ '" + end.replace("\n", "\\n") + "' }}{% endfor %}"
-        assert expected == stop_token_ids(model, Encoder(tokenizer, max_prompt_tokens=20, max_tokens=40))
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_answers_are_decoded_in_order_with_their_prompts_and_lengths(
+    model_and_encoder: tuple[Any, Encoder], temperature: float
+) -> None:
+    """Every question has its answer, its length in tokens, its kind and its prompt; progress counts answers."""
+    model, encoder = model_and_encoder
+    done: list[int] = []
+    decoding = Decoding(max_new_tokens=6, temperature=temperature)
+    questions = [*QUESTIONS, CONVERSATION]
+
+    answers = answer(
+        model, encoder, questions, evaluation="answers", subject="s", decoding=decoding, progress=done.append
+    )
+
+    generations = [one.generation for one in answers]
+    assert done == [5]
+    assert [one.example_id for one in generations] == ["q0", "q1", "q2", "q3", "c"]
+    assert [question.kind for question in questions] == [one.kind for one in generations]
+    assert (generations[0].prompt, generations[4].prompt) == ("Who?", "user: Hello\n\nassistant: Hi\n\nuser: Who?")
+    [alone] = generate(
+        model,
+        encoder.tokenizer,
+        [encoder.prompt_ids(QUESTIONS[2].prompt)],
+        stops=stop_token_ids(model, encoder),
+        decoding=decoding,
+        keys=["q2"],
+    )
+    assert (answer_text(encoder.tokenizer, alone), len(alone)) == (generations[2].answer, len(answers[2].token_ids))
+
+
+def test_a_sampled_answer_is_the_same_whatever_else_is_asked(model_and_encoder: tuple[Any, Encoder]) -> None:
+    """More than one batch, in another order: each question keeps its answer, and every subject draws alike."""
+    model, encoder = model_and_encoder
+    questions = [
+        Question(f"q{n}", "g", (Turn("user", "What is bread? " * (n % 3 + 1)),)) for n in range(BATCH_SIZE + 3)
+    ]
+    decoding = Decoding(max_new_tokens=5, temperature=1.0, top_p=0.95, seed=1)
+
+    def texts(asked: list[Question], subject: str) -> dict[str, str]:
+        answers = answer(model, encoder, asked, evaluation="answers", subject=subject, decoding=decoding)
+        return {one.generation.example_id: one.generation.answer for one in answers}
+
+    first = texts(questions, "baseline")
+
+    assert first == texts(questions[::-1], "candidate")
+    assert len(set(first.values())) > 3
 
 
 @pytest.mark.parametrize(
@@ -156,23 +128,54 @@ def test_answers_are_no_refusals(text: str) -> None:
     assert not is_refusal(text)
 
 
-def test_refusal_rate_is_told_by_kind_and_subject_with_its_direction() -> None:
-    """Refusing benign questions is worse, refusing others has no direction, and no kind is no rate."""
+@pytest.mark.parametrize(
+    ("token_ids", "share"),
+    [
+        ([], 0.0),
+        ([1, 1, 1], 0.0),
+        ([1, 2, 3, 4], 0.0),
+        ([1, 2, 3, 4, 5, 1, 2, 3, 4], 1 / 6),
+        ([7] * 10, 6 / 7),
+    ],
+)
+def test_repetition_is_the_share_of_4_grams_that_occurred_before(token_ids: list[int], share: float) -> None:
+    """None in what is too short or new throughout, nearly all in an answer that is stuck."""
+    assert repetition(token_ids) == pytest.approx(share)
 
-    def generation(question: Question, subject: str, *, refused: bool) -> Generation:
-        return Generation("answers", question.example_id, subject, question.kind, "?", "!", refused)
 
-    generations = [generation(one, "base", refused=one.example_id == "q0") for one in QUESTIONS]
-    generations += [generation(one, "tuned", refused=True) for one in QUESTIONS]
+def test_metrics_tell_length_emptiness_and_refusals_by_kind_for_every_subject() -> None:
+    """Length has no direction, empty answers are worse, and so is refusing what is benign; no kind is no rate."""
 
-    scores = refusal_metrics(generations, QUESTIONS)
+    def answered(question: Question, subject: str, text: str, n_tokens: int, *, refused: bool) -> Answer:
+        one = Generation("answers", question.example_id, subject, question.kind, "?", text, refused)
+        return Answer(one, tuple(range(n_tokens)))
+
+    answers = [answered(one, "base", "Yes.", 2, refused=one.example_id == "q0") for one in QUESTIONS]
+    answers += [answered(one, "tuned", "", n, refused=True) for n, one in enumerate(QUESTIONS)]
+
+    scores = answer_metrics(answers, QUESTIONS)
 
     totals = {(one.subject, one.metric.name): [score.total for score in one.scores] for one in scores}
     assert totals == {
+        ("base", "answer_length"): [2, 2, 2, 2],
+        ("base", "empty_answers"): [0.0, 0.0, 0.0, 0.0],
+        ("base", "repetition"): [0.0, 0.0, 0.0, 0.0],
         ("base", "refusal_rate[benign look-alike]"): [1.0, 0.0],
         ("base", "refusal_rate[harmful]"): [0.0],
+        ("tuned", "answer_length"): [0, 1, 2, 3],
+        ("tuned", "empty_answers"): [1.0, 1.0, 1.0, 1.0],
+        ("tuned", "repetition"): [0.0, 0.0, 0.0, 0.0],
         ("tuned", "refusal_rate[benign look-alike]"): [1.0, 1.0],
         ("tuned", "refusal_rate[harmful]"): [1.0],
     }
-    assert [one.metric.higher_is_better for one in scores] == [False, None, False, None]
-    assert [(score.example_id, score.group) for score in scores[0].scores] == [("q0", "g0"), ("q1", "g1")]
+    assert {(one.metric.name, one.metric.unit, one.metric.higher_is_better, one.metric.display) for one in scores} == {
+        ("answer_length", "tokens per answer", None, "mean"),
+        ("empty_answers", "share of answers", False, "percent"),
+        ("repetition", "share of 4-grams", False, "percent"),
+        ("refusal_rate[benign look-alike]", "share of answers", False, "percent"),
+        ("refusal_rate[harmful]", "share of answers", None, "percent"),
+    }
+    assert [(score.example_id, score.group, score.count) for score in scores[0].scores[:2]] == [
+        ("q0", "g0", 1),
+        ("q1", "g1", 1),
+    ]

@@ -171,7 +171,15 @@ def test_embedded_tasks_load_by_name_and_ask_for_no_hub(models: tuple[ScorerLM, 
         assert result.counts.n_scored == result.counts.n_read >= 60
         assert result.counts.touched == {}
         assert np.isfinite([score.total for score in result.measurements[0].scores]).all()
+        assert {text.example_id for text in result.texts} == {
+            score.example_id for score in result.measurements[0].scores
+        }
     assert 2 * results[2].counts.n_groups == results[2].counts.n_scored
+    question, sentence = results[0].texts[0], results[2].texts[0]
+    assert question.prompt.endswith("?")
+    assert question.texts["right"] == question.texts["choices"].splitlines()[0]
+    assert "_" in sentence.prompt
+    assert sentence.texts == {}  # its requests differ in their contexts, so that no choice stands alone
 
 
 def test_a_hub_task_is_announced_and_an_unreachable_hub_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -388,6 +388,15 @@ def test_packs_are_as_large_as_a_quarter_of_the_memory_allows() -> None:
     assert tokens[3] == 32
 
 
+def test_bounds_lower_what_the_memory_would_allow_and_never_raise_it() -> None:
+    """Packs and logits stay below what is asked for; asking for nothing or for more changes nothing."""
+    layout = Layout(max_pack_tokens=512)
+    layout.bound(max_pack_tokens=64, max_logit_mebibytes=1)
+    assert (layout.max_pack_tokens, layout.max_logit_elements, layout.max_plain_logit_elements) == (64, 2**18, 2**18)
+    layout.bound(max_pack_tokens=4096, max_logit_mebibytes=None)
+    assert (layout.max_pack_tokens, layout.max_logit_elements) == (64, 2**18)
+
+
 def test_a_check_says_what_it_found() -> None:
     """The three outcomes of a check read as sentences."""
     assert "agrees with" in str(PathCheck("tree", 3, 1e-6, 1e-4))

@@ -99,6 +99,34 @@ def test_pairs_without_a_difference_are_left_out_and_counted(llama_tokenizer: ob
     assert plan.touched == {}
 
 
+def test_where_rulers_err_the_accuracy_is_that_of_the_pairs_they_lose(encoder: Encoder) -> None:
+    """The very scores of the pairs a ruler loses, against 0.5; what it ties is not among them."""
+    plan = reward.plan(PAIRS, encoder)
+    policy, reference = random_scores(plan.requests, 0), random_scores(plan.requests, 1)
+    accuracy = reward.measure(plan, policy, reference, beta=0.1, evaluation="e", subject="s")[0]
+    rulers = reward.rulers(plan.pairs, [], evaluation="e")
+
+    found = {one.metric.name: one for one in reward.where_rulers_err(accuracy, rulers)}
+
+    own = {score.example_id: score for score in accuracy.scores}
+    assert {name: one.scores for name, one in found.items()} == {
+        "reward_accuracy[longest wins is wrong]": (own["b"],),  # "a" is won and "d" is a tie
+        "reward_accuracy[shortest wins is wrong]": (own["a"],),
+    }
+    assert all((one.metric.chance, one.metric.primary, one.subject) == (0.5, False, "s") for one in found.values())
+
+
+def test_a_ruler_that_is_never_wrong_makes_no_metric(encoder: Encoder) -> None:
+    """Without a pair that it loses there is nothing to win."""
+    plan = reward.plan(PAIRS[:1], encoder)
+    scores = random_scores(plan.requests, 0)
+    accuracy = reward.measure(plan, scores, scores, beta=0.1, evaluation="e", subject="s")[0]
+
+    found = reward.where_rulers_err(accuracy, reward.rulers(plan.pairs, [], evaluation="e"))
+
+    assert [one.metric.name for one in found] == ["reward_accuracy[shortest wins is wrong]"]
+
+
 def test_preferences_need_no_reference_and_are_counted_by_sum_and_by_length(
     encoder: Encoder, scorer_of: Any, as_table: Any
 ) -> None:

@@ -7,18 +7,26 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.data.build import (
+    Ranked,
+    answers_of,
     example_of_pair,
+    example_of_rated,
     group_of,
     make_example,
     make_pair,
     make_question,
+    make_ranked_pairs,
+    make_rated_answer,
     merged_turns,
     one_example_an_answer,
     question_of,
+    rated_of_pair,
+    split_conversations,
+    with_system,
     words,
 )
 from harness.data.rows import LeftOut
-from suites.inputs import Example, Turn
+from suites.inputs import Example, Pair, RatedAnswer, Turn
 
 ASK = (Turn("user", "Why?"),)
 
@@ -103,3 +111,74 @@ def test_an_answer_preferred_to_several_is_one_example():
     examples = one_example_an_answer(map(example_of_pair, pairs))
     assert {example.response: example.wrong_responses for example in examples} == {"x": ("y", "z"), "y": ("z",)}
     assert set(examples) == set(one_example_an_answer(map(example_of_pair, pairs[::-1])))
+
+
+def test_rated_answers_differ_by_their_rating():
+    """The same answer called good and bad is two rows; what cannot be used is left out as for pairs."""
+    good, bad = (make_rated_answer(ASK, "x", is_good=is_good, source="s") for is_good in (True, False))
+    assert good.example_id != bad.example_id
+    assert (good.group, good.is_good, bad.is_good) == (make_question(ASK).group, True, False)
+    assert make_rated_answer(ASK, "", is_good=True, source="s") == LeftOut("empty answer")
+    assert make_rated_answer((), "x", is_good=True, source="s") == LeftOut("prompt does not end with a user turn")
+
+
+def test_a_pair_is_two_rated_answers_and_a_good_answer_an_example():
+    """What one method learns from serves the others, group and prompt unchanged."""
+    pair = make_pair(ASK, "x", "y", source="s", score_gap=1.5)
+    good, bad = rated_of_pair(pair)
+    assert good == make_rated_answer(ASK, "x", is_good=True, source="s")
+    assert bad == make_rated_answer(ASK, "y", is_good=False, source="s")
+    example = example_of_rated(good)
+    assert (example.prompt, example.response, example.wrong_responses, example.group) == (ASK, "x", (), pair.group)
+    assert [answers_of(row) for row in (pair, good, example)] == [("x", "y"), ("x",), ("x",)]
+    assert question_of(good) == question_of(pair)
+
+
+def test_a_blank_system_turn_is_none():
+    """Datasets write an empty text where there is none."""
+    assert with_system(" ", ASK) == ASK
+    assert with_system(" Be kind. ", ASK) == (Turn("system", "Be kind."), *ASK)
+
+
+def test_conversations_are_split_where_their_answers_begin():
+    """The last assistant turns are the answers; what stands before has to be shared."""
+    answered = [(*ASK, Turn("assistant", text)) for text in ("x", "y")]
+    assert split_conversations(*answered) == (ASK, ("x", "y"))
+    assert split_conversations(answered[0]) == (ASK, ("x",))
+    assert split_conversations(ASK, answered[1]) == LeftOut("no conversation that ends with an assistant turn")
+    other = (Turn("user", "What?"), Turn("assistant", "y"))
+    assert split_conversations(answered[0], other) == LeftOut("the two sides do not share their prompt")
+
+
+ranks = st.lists(st.integers(0, 4), min_size=1, max_size=6)
+
+
+@given(ranks)
+def test_ranked_answers_make_pairs_of_different_rank(scores):
+    """`all` is every ordered pair once, `best_worst` the one of the widest gap; equal scores make none."""
+    answers = [Ranked(f"a{number}", score) for number, score in enumerate(scores)]
+    score_of = {answer.text: answer.rank for answer in answers}
+    every, widest = (
+        make_ranked_pairs(ASK, answers, take=take, has_scores=True, source="s") for take in ("all", "best_worst")
+    )
+    if len(set(scores)) == 1:
+        assert every == widest == LeftOut("answers of equal rank" if len(scores) > 1 else "fewer than two answers")
+        return
+    expected = {(one, other) for one in score_of for other in score_of if score_of[one] > score_of[other]}
+    assert {(pair.chosen, pair.rejected) for pair in every} == expected
+    assert len(every) == len(expected)
+    assert all(pair.score_gap == score_of[pair.chosen] - score_of[pair.rejected] for pair in every)
+    (pair,) = widest
+    assert pair.score_gap == max(scores) - min(scores)
+    assert pair.chosen == f"a{scores.index(max(scores))}"
+
+
+def test_answers_in_the_order_of_their_rank_have_no_gap():
+    """Without scores nothing is said about how much better one is; blank answers are passed over."""
+    answers = [Ranked(" ", 0), Ranked("x", -1), Ranked("y", -2), Ranked("z", -3)]
+    pairs = make_ranked_pairs(ASK, answers, take="all", has_scores=False, source="s")
+    assert [(pair.chosen, pair.rejected, pair.score_gap) for pair in pairs] == [
+        ("x", "y", None), ("x", "z", None), ("y", "z", None)
+    ]  # fmt: skip
+    assert isinstance(pairs[0], Pair)
+    assert isinstance(rated_of_pair(pairs[0])[0], RatedAnswer)

@@ -1,10 +1,22 @@
-"""Tests of the small dataset families: TruthfulQA, Winogrande, PKU, UltraFeedback, plain preferences, prompts."""
+"""Tests of the small dataset families, one or two adapters each."""
 
 from collections import Counter
 
 import pytest
 
-from harness.data import pku, preferences, prompts, truthfulqa, ultrafeedback, winogrande
+from harness.data import (
+    eli5,
+    hc3,
+    orca,
+    pku,
+    preferences,
+    prompts,
+    summaries,
+    truthfulqa,
+    ultrafeedback,
+    webgpt,
+    winogrande,
+)
 from harness.data.files import read_file
 from harness.data.rows import DataError, LeftOut, Row
 from suites.inputs import Turn
@@ -105,6 +117,15 @@ def test_safe_rlhf_takes_the_safer_response(row, judgement, chosen):
     assert (safer.chosen, safer.prompt) == (chosen, (Turn("user", "Why?"),))
 
 
+def test_safe_rlhf_by_the_better_response_is_another_reading(row):
+    """Where the judgements differ the two readings are opposite pairs."""
+    columns = {"prompt": "Why?", "response_0": "a", "response_1": "b", "safer_response_id": 0, "better_response_id": 1}
+    safer, better = pku.pair_of_safe_rlhf(row(**columns)), pku.better_pair_of_safe_rlhf(row(**columns))
+    assert (safer.chosen, better.chosen) == ("a", "b")
+    with pytest.raises(DataError, match="the column 'better_response_id' is missing"):
+        pku.better_pair_of_safe_rlhf(row(**{k: v for k, v in columns.items() if k != "better_response_id"}))
+
+
 def test_safe_rlhf_without_a_judgement_is_an_error(row):
     """The error names the column that is wanted."""
     with pytest.raises(DataError, match="the column 'safer_response_id' is missing"):
@@ -184,3 +205,123 @@ def test_prompts_keep_their_kind(row):
     """A prompt row is a question of that kind."""
     made = prompts.question(row(prompt=" How? ", kind="benign look-alike"))
     assert (made.prompt, made.kind) == ((Turn("user", "How?"),), "benign look-alike")
+
+
+def test_ultrafeedback_keeps_the_score_gap(row):
+    """The gap is that of the two scores, or nothing where there are none."""
+    sides = {"chosen": conversation("Q", "x"), "rejected": conversation("Q", "y")}
+    assert ultrafeedback.pair(row(**sides, score_chosen=8.5, score_rejected=6.0)).score_gap == 2.5
+    assert ultrafeedback.pair(row(**sides)).score_gap is None
+
+
+def test_plain_rated_answers(row):
+    """Prompt and completion as texts or messages, the label as a flag."""
+    made = preferences.rated_answer(row(prompt=" Q ", completion="x ", label=False, group=3, source="s"))
+    messages = preferences.rated_answer(
+        row(prompt=conversation("Q"), completion=[{"role": "assistant", "content": "x"}], label=0)
+    )
+    assert (made.prompt, made.response, made.is_good, made.source) == (messages.prompt, "x", False, "s")
+    assert made.example_id == messages.example_id
+    assert made.group != messages.group
+
+
+def test_real_rated_answers_are_all_used(real_data):
+    """Both labels are there, and system turns are kept."""
+    made = [preferences.rated_answer(each) for each in read(real_data / "kto_en_demo/prompt_completion_label.jsonl")]
+    assert len(made) == 150
+    assert {each.is_good for each in made} == {True, False}
+    assert not any(isinstance(each, LeftOut) for each in made)
+
+
+def test_orca_with_and_without_a_system_turn(row):
+    """A blank system turn, or none, leaves the question alone."""
+    columns = {"question": " Q ", "chosen": " x", "rejected": "y "}
+    assert orca.pair(row(system="S ", **columns)).prompt == (Turn("system", "S"), Turn("user", "Q"))
+    for blank in ("", " ", None):
+        made = orca.pair(row(system=blank, **columns))
+        assert (made.prompt, made.chosen, made.rejected) == ((Turn("user", "Q"),), "x", "y")
+
+
+def test_real_orca_rows_are_all_used(real_data):
+    """Every row is a pair, most of them behind a system turn."""
+    made = [orca.pair(each) for each in read(real_data / "orca_dpo_pairs/validation.jsonl")]
+    assert len(made) == 142
+    assert not any(isinstance(each, LeftOut) for each in made)
+    assert {each.prompt[-1].speaker for each in made} == {"user"}
+
+
+@pytest.mark.parametrize(("scores", "chosen"), [((0.5, -0.5), "a"), ((-1, 1), "b"), ((0, 0), None)])
+def test_webgpt_takes_the_answer_of_higher_score(row, scores, chosen):
+    """Ties are left out; the gap is that of the scores."""
+    question = {"full_text": "Q"}
+    made = webgpt.pair(row(question=question, answer_0="a", answer_1="b", score_0=scores[0], score_1=scores[1]))
+    if chosen is None:
+        assert made == LeftOut("tie")
+    else:
+        assert (made.chosen, made.score_gap) == (chosen, abs(scores[0] - scores[1]))
+
+
+def test_real_webgpt_ties_are_left_out(real_data):
+    """Exactly the rows whose two scores are equal."""
+    rows = read(real_data / "webgpt_comparisons/test_pairs.jsonl")
+    made = [webgpt.pair(each) for each in rows]
+    ties = [each.columns["score_0"] == each.columns["score_1"] for each in rows]
+    assert [each == LeftOut("tie") for each in made] == ties
+    assert 0 < sum(ties) < len(rows) == 451
+
+
+def test_real_summary_is_asked_for_as_in_the_paper(real_data):
+    """The documented row: its choice is chosen, behind subreddit, title, post and TL;DR."""
+    (each,) = read(real_data / "summarize_from_feedback/comparisons.jsonl")
+    made = summaries.pair(each)
+    info, choice = each.columns["info"], each.columns["choice"]
+    assert made.prompt[0].text.startswith(f"SUBREDDIT: r/{info['subreddit']}\n\nTITLE: {info['title']}\n\nPOST: ")
+    assert made.prompt[0].text.endswith("\n\nTL;DR:")
+    assert made.chosen == each.columns["summaries"][choice]["text"].strip()
+
+
+def test_summaries_of_news_and_of_another_number(row):
+    """CNN/DM rows have an article in place of a post; three summaries are no pair."""
+    two = [{"text": "a"}, {"text": "b"}]
+    made = summaries.pair(row(info={"article": "News.", "post": None}, summaries=two, choice=0))
+    assert (made.prompt[0].text, made.chosen) == ("Article:\nNews.\n\nTL;DR:", "a")
+    three = row(info={"article": "News."}, summaries=[*two, {"text": "c"}], choice=0)
+    assert summaries.pair(three) == LeftOut("not exactly two summaries")
+
+
+def test_real_forum_answers_are_compared_by_their_votes(real_data):
+    """The most voted answer against the least; questions with one answer make none."""
+    for each in read(real_data / "eli5_category/sample.jsonl"):
+        votes = each.columns["answers"]["score"]
+        made = eli5.pair(each)
+        if len(set(votes)) == 1:
+            assert isinstance(made, LeftOut)
+            continue
+        (pair,) = made
+        assert pair.score_gap == max(votes) - min(votes)
+        assert pair.chosen == each.columns["answers"]["text"][votes.index(max(votes))].strip()
+        assert pair.prompt[0].text.startswith(each.columns["title"].strip())
+
+
+def test_forum_rows_with_scores_amiss(row):
+    """Lists of two lengths are no ranking."""
+    answers = {"text": ["a", "b"], "score": [1]}
+    assert eli5.pair(row(title="Q", selftext="", answers=answers)) == LeftOut("not as many scores as answers")
+
+
+def test_real_hc3_row_prefers_people(real_data):
+    """Each human answer stands against each of ChatGPT's."""
+    (each,) = read(real_data / "HC3/wiki_csai_1row.jsonl")
+    (pair,) = hc3.pair(each)
+    assert pair.chosen == each.columns["human_answers"][0].strip()
+    assert pair.rejected == each.columns["chatgpt_answers"][0].strip()
+
+
+def test_hc3_makes_every_combination(row):
+    """Two human answers and two of ChatGPT's are four pairs; without one side there is none."""
+    made = hc3.pair(row(question="Q", human_answers=["a", "b"], chatgpt_answers=["c", " "]))
+    assert [(each.chosen, each.rejected) for each in made if not isinstance(each, LeftOut)] == [("a", "c"), ("b", "c")]
+    assert made.count(LeftOut("empty answer")) == 2
+    assert hc3.pair(row(question="Q", human_answers=[], chatgpt_answers=["c"])) == LeftOut(
+        "no answer by a human or none by ChatGPT"
+    )

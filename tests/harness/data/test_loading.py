@@ -29,7 +29,7 @@ def test_rows_carry_place_and_source(root):
     read = load_rows(DatasetConfig("o/n:c"), ("test",), root)
     assert [row.where for row in read.rows] == [f"{root}/o/n/c/test.jsonl, line {n}" for n in (1, 2)]
     assert {row.source for row in read.rows} == {"c"}
-    assert (read.split, read.only_split) == ("test", False)
+    assert (read.split, set(read.there)) == ("test", {"train", "test", "extra"})
     assert read.origin == "o/n:c, split test, o/n/c/test.jsonl"
     assert load_rows(DatasetConfig("o/single"), (), root).rows[0].source == "single"
 
@@ -46,7 +46,7 @@ def test_the_split_named_goes_before_the_first_one_wanted(root, split, wanted, p
 def test_an_only_split_is_taken_whatever_its_name(root):
     """A dataset of one split needs no choice."""
     read = load_rows(DatasetConfig("o/single"), ("train",), root)
-    assert (read.split, read.only_split) == ("odd", True)
+    assert (read.split, read.there) == ("odd", ("odd",))
 
 
 def test_splits_that_are_not_there_are_told_with_those_that_are(root):
@@ -174,3 +174,121 @@ def test_offline_a_dataset_in_the_cache_of_datasets_is_read(tmp_path, write_rows
     assert first == "o/n, split train, cache of the hub, revision main {'prompt': 'Hello?', 'kind': 'greeting'}"
     assert "o/missing cannot be had from the hub's cache (HF_HUB_OFFLINE is set)" in second
     assert "--data-root" in second
+
+
+def test_a_script_on_the_hub_is_one_line_with_a_way_out(monkeypatch, reachable):
+    """Datasets that are scripts are not run; the hub's own conversion of their rows has another revision."""
+    import datasets
+
+    def refuse(path, **_options):
+        raise RuntimeError(f"Dataset scripts are no longer supported, but found {path}.py")
+
+    monkeypatch.setattr(datasets, "load_dataset", refuse)
+    with pytest.raises(DataError, match=r"no longer supported.*revision: refs/convert/parquet may have its rows"):
+        load_rows(DatasetConfig("o/n"), ("test",), None)
+    assert reachable == []
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".json", ".csv", ".jsonl.gz", ".parquet"])
+def test_a_file_is_a_dataset_of_one_split(tmp_path, monkeypatch, root, suffix):
+    """A name that ends as a file does is read from this disk, whatever the data root; its rows are of that file."""
+    path = write_file(tmp_path / f"my_pairs{suffix}", [{"prompt": "Q", "chosen": "x", "rejected": "y"}])
+    monkeypatch.chdir(tmp_path)
+    for name in (str(path), f"my_pairs{suffix}", f"./my_pairs{suffix}"):
+        read = load_rows(DatasetConfig(name), ("test",), root)
+        assert (read.split, read.there) == ("train", ("train",))
+        assert read.origin == f"{name}, split train, my_pairs{suffix}"
+        assert [(dict(row.columns), row.source) for row in read.rows] == [
+            ({"prompt": "Q", "chosen": "x", "rejected": "y"}, "my_pairs")
+        ]
+
+
+def test_a_folder_has_the_splits_that_its_files_are_named_by(root, monkeypatch):
+    """Paths to folders are read as data roots are, split by file name."""
+    monkeypatch.chdir(root)
+    read = load_rows(DatasetConfig("./o/n/c"), ("test",), None)
+    assert (read.split, set(read.there), read.rows[0].source) == ("test", {"train", "test", "extra"}, "c")
+
+
+def test_local_names_that_lead_nowhere(tmp_path):
+    """A missing file, an empty folder and a file of another kind are told apart."""
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "x.txt").touch()
+    for name, words in (
+        ("none.jsonl", "no such file or folder"),
+        ("empty/", "holds no file of rows"),
+        ("x.txt", "must end in one of"),
+    ):
+        with pytest.raises(DataError, match=words):
+            load_rows(DatasetConfig(f"{tmp_path}/{name}"), (), None)
+
+
+def test_a_reading_is_no_part_of_where_rows_are(write_rows):
+    """What stands behind the # says how rows are read, not which."""
+    root = write_rows("o/n/test.jsonl", [{"x": "1"}]).parents[2]
+    read = load_rows(DatasetConfig("o/n#better"), (), root)
+    assert read.origin == "o/n#better, split test, o/n/test.jsonl"
+
+
+def write_file(path, rows):
+    """Writes rows of text in the format of the file's name."""
+    import csv
+    import gzip
+    import json
+
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    if path.suffix == ".parquet":
+        parquet.write_table(pa.Table.from_pylist(rows), path)
+        return path
+    with (gzip.open if path.suffix == ".gz" else open)(path, "wt", encoding="utf-8", newline="") as stream:
+        if path.suffix == ".csv":
+            writer = csv.DictWriter(stream, list(rows[0]))
+            writer.writeheader()
+            writer.writerows(rows)
+        elif path.suffix == ".json":
+            json.dump(rows, stream)
+        else:
+            stream.writelines(json.dumps(row) + "\n" for row in rows)
+    return path
+
+
+def test_offline_a_dataset_in_the_cache_of_the_hub_is_read(tmp_path):
+    """With HF_HUB_OFFLINE=1 downloaded files serve, of the revision wanted, without a data root or `datasets`."""
+    repository = tmp_path / "hub/datasets--HuggingFaceH4--ultrafeedback_binarized"
+    for commit, text in (("aaa", "old"), ("bbb", "new")):
+        files = repository / "snapshots" / commit / "data"
+        files.mkdir(parents=True)
+        conversations = {
+            side: [{"role": "user", "content": "Q"}, {"role": "assistant", "content": f"{text} {side}"}]
+            for side in ("chosen", "rejected")
+        }
+        write_file(files / "train_prefs-00000-of-00001.parquet", [conversations])
+        write_file(files / "test_prefs.jsonl", [conversations])
+    (repository / "refs").mkdir()
+    (repository / "refs/main").write_text("bbb", encoding="utf-8")
+    program = (
+        "import sys\n"
+        "from harness.config import DatasetConfig\n"
+        "from harness.data.loaders import load_pairs\n"
+        "from harness.errors import UserError\n"
+        "name = 'HuggingFaceH4/ultrafeedback_binarized'\n"
+        "for revision, purpose in ((None, 'training'), (None, 'measuring'), ('aaa', 'training')):\n"
+        "    dataset = DatasetConfig(name, revision=revision)\n"
+        "    loaded = load_pairs(dataset, data_root=None, seed=1, purpose=purpose)\n"
+        "    print(loaded.split, loaded.rows[0].chosen, loaded.origin.rpartition(', ')[2], sep='; ')\n"
+        "try:\n    load_pairs(DatasetConfig(name, revision='ccc'), data_root=None, seed=1)\n"
+        "except UserError as error:\n    print(error)\n"
+        "print('datasets' in sys.modules)\n"
+    )
+    environment = {key: value for key, value in os.environ.items() if key not in ("HF_HUB_CACHE", "HF_DATASETS_CACHE")}
+    environment |= {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment, check=False)
+    assert done.returncode == 0, done.stderr
+    newest, measured, older, unknown, used_datasets = done.stdout.splitlines()
+    assert newest == "train_prefs; new chosen; revision bbb"
+    assert measured == "test_prefs; new chosen; revision bbb"
+    assert older == "train_prefs; old chosen; revision aaa"
+    assert "no snapshot ccc; snapshots there are: aaa, bbb" in unknown
+    assert used_datasets == "False"

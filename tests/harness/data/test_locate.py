@@ -35,6 +35,16 @@ def test_the_index_names_files_by_configuration_and_split(place):
     assert files(locate(root, "o/n", "c", None), root) == {"train": ["a/x.jsonl"], "test": ["a/y.jsonl"]}
 
 
+def test_without_a_configuration_the_index_gives_all_that_are_folders(place):
+    """As on the hub, a dataset whose configurations are folders is all of them; others have to name one."""
+    root = place("a/x.jsonl", "b/x.jsonl", "b/y.jsonl")
+    (root / "datasets.yaml").write_text("o/n:a: {train: a/x.jsonl}\no/n:b: {train: b/x.jsonl, test: b/y.jsonl}\n")
+    located = locate(root, "o/n", "", None, folder_configurations=True)
+    assert files(located, root) == {"train": ["a/x.jsonl", "b/x.jsonl"], "test": ["b/y.jsonl"]}
+    with pytest.raises(DataError, match="does not hold o/n"):
+        locate(root, "o/n", "", None)
+
+
 @pytest.mark.parametrize(
     ("names", "configuration", "expected"),
     [
@@ -48,6 +58,13 @@ def test_the_index_names_files_by_configuration_and_split(place):
         (["c/test.jsonl.gz", "c/train.jsonl.gz", "red/attempts.jsonl.gz"], "c", {"test": 1, "train": 1}),
         (["data/Alpaca-7B/test.jsonl", "data/Alpaca2-7B/test.jsonl"], "alpaca-7b", {"test": 1}),
         (["data/Alpaca-7B/test.jsonl", "data/Alpaca2-7B/test.jsonl"], "", {"test": 2}),
+        (
+            ["default/train/0000.parquet", "default/train/0001.parquet", "default/test/0000.parquet"],
+            "",
+            {"train": 2, "test": 1},
+        ),
+        (["c/train/0000.parquet", "d/train/0000.parquet"], "c", {"train": 1}),
+        (["c.jsonl", "d.jsonl"], "c", {"train": 1}),
         (["train.csv", "README.md", ".gitattributes", "dataset_infos.txt"], "", {"train": 1}),
     ],
 )
@@ -60,6 +77,13 @@ def test_layouts_of_the_hub(place, folder, names, configuration, expected):
     located = locate(root, "o/n", configuration, None)
     assert {split: len(paths) for split, paths in located.splits.items()} == expected
     assert located.revision == (COMMIT if "snapshots" in folder else None)
+
+
+def test_a_split_that_lacks_a_file_is_not_read(place):
+    """A download that was broken off must not pass for the whole."""
+    root = place("o/n/train-00000-of-00003.parquet", "o/n/train-00002-of-00003.parquet", "o/n/test.parquet")
+    with pytest.raises(DataError, match="split train has 2 of its 3 files"):
+        locate(root, "o/n", "", None)
 
 
 def test_the_snapshot_is_the_one_named_or_what_main_points_at(place):

@@ -1,16 +1,19 @@
 """Tests of what an experiment trains on and measures: merging, splitting by group, overlap, on small and real rows."""
 
-import dataclasses
+import json
 import random
 
 import pytest
+from hypothesis import HealthCheck, given, reject, settings
+from hypothesis import strategies as st
 
 from harness.config import DataConfig, DatasetConfig, EvaluationConfig, SuiteConfig
 from harness.config_files import load_experiment, load_suite
 from harness.contamination import Asked
 from harness.data.build import first_user_text, words
-from harness.data.roles import load_examples, load_experiment_data, load_pairs, load_questions
+from harness.data.roles import load_experiment_data
 from harness.data.rows import DataError
+from suites.inputs import Example, Pair, RatedAnswer
 
 HH, PROCESSED, SAFE = "Anthropic/hh-rlhf:helpful-base", "PKU-Alignment/processed-hh-rlhf", "PKU-Alignment/PKU-SafeRLHF"
 TOPICS = ("bread", "coins", "rivers", "clocks", "sheep", "glass", "trains", "wool", "lamps", "maps", "salt", "boats")
@@ -33,117 +36,18 @@ def transcripts(topics, n_each=2):
     ]
 
 
-def load(name, root, loader=load_pairs, **options):
-    """Rows of one dataset."""
-    dataset = DatasetConfig(name, **{key: options.pop(key) for key in ("split", "limit") if key in options})
-    return loader(dataset, data_root=root, seed=1, **options)
-
-
 def first_turns(rows):
     """The first human turns of rows, as words."""
     return {words(first_user_text(row.prompt)) for row in rows}
-
-
-def test_repeated_rows_are_merged_and_counted(write_rows):
-    """What is read is what is used and what is left out, by reason."""
-    rows = transcripts(TOPICS[:3])
-    path = write_rows(
-        "Anthropic/hh-rlhf/helpful-base/test.jsonl", [*rows, rows[0], {**rows[1], "rejected": rows[1]["chosen"]}]
-    )
-    loaded = load(HH, path.parents[3])
-    assert (len(loaded.rows), loaded.n_read) == (6, 8)
-    assert loaded.left_out == {"repeated row": 1, "equal answers": 1}
-    assert {row.source for row in loaded.rows} == {"helpful-base"}
-
-
-def test_a_limit_is_a_sample_of_groups_and_counted(write_rows):
-    """Rows outside the sample are left out in so many words; row order does not matter."""
-    rows = transcripts(TOPICS)
-    root = write_rows("Anthropic/hh-rlhf/helpful-base/test.jsonl", rows).parents[3]
-    loaded = load(HH, root, limit=7)
-    assert len(loaded.rows) == 6
-    assert loaded.left_out == {"outside the sample of 7": 18}
-    random.Random(1).shuffle(rows)
-    write_rows("Anthropic/hh-rlhf/helpful-base/test.jsonl", rows)
-    assert set(load(HH, root, limit=7).rows) == set(loaded.rows)
-
-
-def test_a_row_without_a_needed_column_is_told_with_its_place(write_rows):
-    """File, line, column, and the columns there are."""
-    rows = [*transcripts(TOPICS[:1]), {"chosen": "x", "rejcted": "y"}]
-    path = write_rows("Anthropic/hh-rlhf/helpful-base/test.jsonl", rows)
-    with pytest.raises(DataError) as caught:
-        load(HH, path.parents[3])
-    assert str(caught.value) == f"{path}, line 3: the column 'rejected' is missing; columns there are: chosen, rejcted"
-
-
-def test_a_dataset_without_a_usable_row_is_an_error(write_rows):
-    """The reasons are counted in the line; an empty file has none."""
-    root = write_rows("Anthropic/hh-rlhf/helpful-base/test.jsonl", [{"chosen": "x", "rejected": "y"}] * 2).parents[3]
-    with pytest.raises(DataError, match=r"no usable row \(2 no transcript that ends"):
-        load(HH, root)
-    write_rows("Anthropic/hh-rlhf/helpful-base/test.jsonl", [])
-    with pytest.raises(DataError, match=r"no usable row \(no rows\)"):
-        load(HH, root)
-
-
-@pytest.mark.parametrize(
-    ("loader", "name", "words_"),
-    [
-        (load_pairs, "embedded/coreference", "has no pairs; it offers examples, questions"),
-        (load_examples, "embedded/prompts", "has no examples; it offers questions"),
-    ],
-)
-def test_a_kind_that_a_dataset_does_not_offer(loader, name, words_):
-    """The line says what it does offer."""
-    with pytest.raises(DataError, match=words_):
-        load(name, None, loader)
-
-
-def test_embedded_data_serves_every_kind_it_offers():
-    """Pairs, their examples, and prompts of any dataset are there without a data root."""
-    pairs, examples = load("embedded/safety", None), load("embedded/safety", None, load_examples)
-    assert len(examples.rows) == len(pairs.rows)
-    assert load("embedded/coreference", None, load_questions).rows
-    kinds = {question.kind for question in load("embedded/prompts", None, load_questions).rows}
-    assert "benign look-alike" in kinds
-
-
-def test_real_answers_preferred_to_several_are_scored_once(real_data):
-    """PKU-SafeRLHF: 1,830 pairs are 1,330 answers, and every pair's rejected answer is a wrong one of its answer."""
-    pairs, examples = load(SAFE, real_data), load(SAFE, real_data, load_examples)
-    assert (len(pairs.rows), len(examples.rows)) == (1830, 1330)
-    assert examples.left_out == {"same answer in another row, wrong answers joined": 500}
-    wrong = {(example.prompt, example.response): example.wrong_responses for example in examples.rows}
-    assert all(pair.rejected in wrong[pair.prompt, pair.chosen] for pair in pairs.rows)
-    assert sum(map(len, wrong.values())) == len(pairs.rows)
-    assert len({pair.group for pair in pairs.rows}) == 459
-
-
-@pytest.mark.parametrize(
-    ("name", "n_read", "left_out"),
-    [
-        (HH, 1173, {"the two sides do not share their prompt": 2}),
-        ("Anthropic/hh-rlhf:harmless-base", 1166, {"the two sides do not share their prompt": 2}),
-        (PROCESSED, 1164, {}),
-        ("HuggingFaceH4/ultrafeedback_binarized", 599, {"equal answers": 3}),
-        ("llamafactory/dpo_en_demo", 149, {"repeated row": 2}),
-    ],
-)
-def test_real_rows_are_used_or_counted(real_data, name, n_read, left_out):
-    """Every real row is used or left out for a reason that was checked by hand; ids are unique."""
-    loaded = load(name, real_data)
-    assert (loaded.n_read, loaded.left_out) == (n_read, left_out)
-    assert len({row.example_id for row in loaded.rows}) == n_read - sum(left_out.values())
 
 
 def small_experiment(write_rows, training, measured, **options):
     """Data of an experiment on hh-rlhf's train split, measured on its test split."""
     write_rows("Anthropic/hh-rlhf/helpful-base/train.jsonl", training)
     root = write_rows("Anthropic/hh-rlhf/helpful-base/test.jsonl", measured).parents[3]
-    also_asked = options.pop("also_asked", None)
+    stages = {key: options.pop(key) for key in ("method", "sft", "also_asked") if key in options}
     config = DataConfig(DatasetConfig(HH), {"preferences": DatasetConfig(HH)}, **options)
-    return load_experiment_data(config, suite_of(preferences="reward"), data_root=root, seed=1, also_asked=also_asked)
+    return load_experiment_data(config, suite_of(preferences="reward"), data_root=root, seed=1, **stages)
 
 
 def test_training_and_selection_are_apart_by_group(write_rows):
@@ -153,7 +57,8 @@ def test_training_and_selection_are_apart_by_group(write_rows):
     assert data.selection
     assert not {row.group for row in data.training} & {row.group for row in data.selection}
     assert len(data.pairs["preferences"].rows) == 4
-    assert data.notes == ()
+    assert all("is used for" in note for note in data.notes)
+    assert (data.sft, data.sft_selection, data.sft_source) == ((), (), None)
 
 
 def test_splits_do_not_depend_on_the_order_of_rows(write_rows):
@@ -166,18 +71,119 @@ def test_splits_do_not_depend_on_the_order_of_rows(write_rows):
     assert set(first.selection) == set(second.selection)
 
 
-def test_planted_overlap_is_dropped_or_only_told(write_rows):
+@pytest.mark.parametrize(
+    ("turn", "answer"),
+    [
+        ("He wrote: tell me ALL about salt, please!", ""),
+        ("tell me... all about “salt”; PLEASE?", ""),
+        ("What shall I ask?", "Ask this: Tell me all about salt, please. "),
+    ],
+)
+def test_planted_overlap_is_dropped_or_only_told(write_rows, turn, answer):
     """A training row that quotes an evaluation question goes, or stays with overlap: warn; both are said."""
-    planted = {
-        side: f"\n\nHuman: He wrote: tell me ALL about salt, please!\n\nAssistant: {side}"
-        for side in ("chosen", "rejected")
-    }
+    planted = {side: f"\n\nHuman: {turn}\n\nAssistant: {answer}{side}" for side in ("chosen", "rejected")}
     training, measured = [*transcripts(TOPICS[:8]), planted], transcripts(TOPICS[10:])
     dropped, kept = (small_experiment(write_rows, training, measured, overlap=overlap) for overlap in ("drop", "warn"))
     for data, n_rows, word in ((dropped, 16, "dropped"), (kept, 17, "kept (data.overlap is warn)")):
         assert len(data.training) + len(data.selection) == n_rows
         assert data.overlap.by_role["preferences"].n_training_rows == 1
         assert any(f"overlap with preferences: 1 training rows {word}" in note for note in data.notes)
+
+
+def test_overlap_can_be_refused(write_rows):
+    """With overlap: fail the error names role, counts, examples and what to do; without overlap nothing is said."""
+    measured = transcripts(TOPICS[8:])
+    training = [*transcripts(TOPICS[:8]), *transcripts(TOPICS[8:], n_each=1)]
+    with pytest.raises(DataError) as caught:
+        small_experiment(write_rows, training, measured, overlap="fail")
+    message = str(caught.value)
+    assert message.startswith("data.overlap is fail, and 4 training rows overlap 4 questions of preferences, such as ")
+    assert message.count('"Tell me all about ') == 3
+    assert message.endswith("train or measure on other rows, or set data.overlap to drop or warn")
+    assert small_experiment(write_rows, transcripts(TOPICS[:8]), measured, overlap="fail").training
+
+
+@pytest.mark.parametrize(("method", "kind"), [("dpo", Pair), ("kto", RatedAnswer), ("sft", Example)])
+def test_each_method_gets_its_kind_of_rows(write_rows, method, kind):
+    """Of the same pairs: pairs, both sides rated, or the chosen answers."""
+    data = small_experiment(write_rows, transcripts(TOPICS[:10]), transcripts(TOPICS[10:]), method=method)
+    rows = (*data.training, *data.selection)
+    assert {type(row) for row in rows} == {kind}
+    assert len(rows) == (40 if method == "kto" else 20)
+    assert {type(row) for row in data.pairs["preferences"].rows} == {Pair}
+
+
+def test_a_first_stage_is_kept_apart_as_training_is(write_rows):
+    """Rows of the first stage that are measured, overlap, or select for the second are not trained on."""
+    rows = transcripts(TOPICS)
+    path = write_rows(
+        "sft.jsonl", [{"prompt": f"Tell me all about {topic} please", "completion": "Yes."} for topic in TOPICS]
+    )
+    sft = DatasetConfig(str(path))
+    data = small_experiment(write_rows, rows[:20], rows[20:], sft=sft)
+    measured = {row.group for row in data.pairs["preferences"].rows}
+    assert data.sft_source is not None
+    assert len(data.sft_source.rows) == 12
+    assert {row.response for row in data.sft} == {"Yes."}
+    assert len(data.sft) + len(data.sft_selection) == 10
+    assert data.overlap.by_role["preferences"].n_training_rows == 2
+    trained = {row.group for row in (*data.training, *data.sft)}
+    selected = {row.group for row in (*data.selection, *data.sft_selection)}
+    assert data.selection
+    assert data.sft_selection
+    assert not trained & selected
+    assert not (trained | selected) & measured
+
+
+def test_a_first_stage_without_rows_left_is_an_error(write_rows):
+    """The line names the stage's own dataset."""
+    path = write_rows("sft.jsonl", [{"prompt": "Who has seen the wind?", "completion": "Nobody."}])
+    asked = {"x": [Asked(("Who has seen the wind?",))]}
+    with pytest.raises(DataError, match=r"sft\.jsonl, split train, sft\.jsonl: no row is left .* 1 overlap"):
+        small_experiment(
+            write_rows,
+            transcripts(TOPICS[:10]),
+            transcripts(TOPICS[10:]),
+            sft=DatasetConfig(str(path)),
+            also_asked=asked,
+        )
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    n_groups=st.integers(4, 12),
+    method=st.sampled_from(["dpo", "kto", "sft"]),
+    first=st.sampled_from([None, "same", "some"]),
+    own_test=st.booleans(),
+    seed=st.integers(0, 5),
+)
+def test_training_selection_and_report_rows_never_share_a_group(write_rows, n_groups, method, first, own_test, seed):
+    """Whatever is trained on in one or two stages, of one split or several, the three splits are apart."""
+    rows = [
+        {"prompt": f"Tell me all about {topic} please", "chosen": f"{topic} {n}", "rejected": "No."}
+        for topic in TOPICS[:n_groups]
+        for n in range(2)
+    ]
+    own = write_rows("own.jsonl", rows)
+    some = write_rows("some.jsonl", [{**row, "chosen": "Yes."} for row in rows[::3]])
+    test = write_rows("test.jsonl", [{**row, "rejected": "Never."} for row in rows[::2][: n_groups // 3]])
+    sft = {None: None, "same": DatasetConfig(str(own)), "some": DatasetConfig(str(some))}[first]
+    measured = DatasetConfig(str(test if own_test else own))
+    config = DataConfig(DatasetConfig(str(own)), {"a": measured, "b": measured, "c": measured})
+    suite = suite_of(a="reward", b="perplexity", c="generations")
+    try:
+        data = load_experiment_data(config, suite, data_root=None, seed=seed, method=method, sft=sft)
+    except DataError:
+        reject()  # too few groups for three splits
+    trained = {row.group for row in (*data.training, *data.sft)}
+    selected = {row.group for row in (*data.selection, *data.sft_selection)}
+    reported = {row.group for _, loaded in data.measured for row in loaded.rows}
+    assert trained
+    assert selected
+    assert reported
+    assert not trained & selected
+    assert not trained & reported
+    assert not selected & reported
 
 
 def test_what_lm_eval_asks_counts_too(write_rows):
@@ -224,6 +230,7 @@ def test_one_real_split_is_divided_into_three_by_group(real_data):
         "truthfulness": 409,
         "coreference": 630,
         "safety": 1330,
+        "neutral_text": 42,
     }
 
 
@@ -242,17 +249,35 @@ def test_real_safety_rows_are_not_the_training_rows_in_other_columns(real_data):
     assert any("measured by safety (as PKU-Alignment/processed-hh-rlhf)" in note for note in data.notes)
 
 
-def test_a_few_real_safety_rows_take_their_groups_out_of_training(real_data):
-    """Where only part of the training groups is measured, the overlap rule alone takes them out."""
+def test_a_sample_of_real_safety_rows_shares_no_group_with_training(real_data):
+    """A limit is applied after the groups were divided, so that the sample is as large as it says."""
     data = real_experiment(
         real_data,
         "data.training.name=Anthropic/hh-rlhf:harmless-base",
         f"data.roles.safety={{name: {PROCESSED}, limit: 300}}",
     )
     measured = first_turns(data.examples["safety"].rows)
-    assert len(data.examples["safety"].rows) > 290
+    assert 290 < len(data.examples["safety"].rows) <= 300
     assert not first_turns((*data.training, *data.selection)) & measured
-    assert data.overlap.by_role["safety"].n_training_rows >= 300
+
+
+def test_a_limited_training_set_has_its_rows_beside_a_report_of_the_same_split(tmp_path):
+    """Of one split, training gets the rows that its limit says from what is left after the report's share."""
+    rows = [{"prompt": f"Question {n}?", "chosen": "Yes.", "rejected": "No."} for n in range(200)]
+    file = tmp_path / "pairs.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    config = load_experiment(
+        "tiny",
+        overrides=[
+            f"data.training={{name: {file}, limit: 60}}",
+            f"data.roles.preferences={{name: {file}, limit: 40}}",
+        ],
+    )
+    data = load_experiment_data(config.data, load_suite("alignment"), data_root=None, seed=1)
+
+    assert len(data.training) + len(data.selection) == 60
+    assert len(data.pairs["preferences"].rows) == 40
+    assert data.left_out["outside the sample of 60"] + data.left_out["measured"] == 140
 
 
 def test_embedded_default_has_no_overlap_at_all():
@@ -260,13 +285,6 @@ def test_embedded_default_has_no_overlap_at_all():
     config = load_experiment("tiny")
     data = load_experiment_data(config.data, load_suite("alignment"), data_root=None, seed=config.seed)
     assert data.overlap.training_ids == frozenset()
-    assert data.notes == ()
+    assert not any("overlap" in note or "divided" in note for note in data.notes)
     assert len(data.training) + len(data.selection) == len(data.source.rows)
     assert {row.source for row in data.training} == {row.source for row in data.pairs["preferences"].rows}
-
-
-def test_loaded_rows_are_frozen():
-    """What is handed on cannot be changed."""
-    loaded = load("embedded/prompts", None, load_questions)
-    with pytest.raises(dataclasses.FrozenInstanceError):
-        loaded.rows = ()

@@ -27,6 +27,33 @@ def test_turns_of_a_text_and_of_messages(row):
     assert row(p=MESSAGES).turns("p") == (Turn("system", "Be brief."), Turn("user", "Hi"), Turn("assistant", "Hello"))
 
 
+def test_numbers_flags_and_names_also_as_the_text_that_csv_has(row):
+    """Numbers and flags are read from text as well; a gap needs both numbers."""
+    made = row(a=3, b="2.5", c=[1, 2.0], d="True", e=0, f=7, g=None, h=True)
+    assert (made.number("a"), made.number("b"), made.numbers("c")) == (3.0, 2.5, (1.0, 2.0))
+    assert (made.flag("d"), made.flag("e"), made.flag("h")) == (True, False, True)
+    assert (made.name("f"), made.name("b")) == ("7", "2.5")
+    assert (made.gap("a", "b"), made.gap("a", "g"), made.gap("z", "a")) == (0.5, None, None)
+
+
+def test_a_list_of_mappings_and_a_mapping_of_lists_are_the_same(row):
+    """Arrow keeps either; both are read as columns of lists."""
+    listed = row(a=[{"text": "x", "score": 1}, {"text": "y", "score": 2}]).lists("a")
+    mapped = row(a={"text": ["x", "y"], "score": [1, 2]}).lists("a")
+    assert listed.columns == mapped.columns
+    assert listed.texts("text") == ("x", "y")
+    assert row(a=[]).lists("a").columns == {}
+
+
+def test_messages_of_sharegpt(row):
+    """The keys `from` and `value`, and the speakers human and gpt, are understood."""
+    messages = [{"from": "system", "value": "S"}, {"from": "human", "value": "Q"}, {"from": "gpt", "value": " A "}]
+    assert row(p=messages).messages("p") == (Turn("system", "S"), Turn("user", "Q"), Turn("assistant", "A"))
+    assert row(a=messages[2]).answer("a") == "A"
+    assert row(p=messages).is_conversation("p")
+    assert not row(p=messages[:1]).is_conversation("p")
+
+
 @pytest.mark.parametrize("value", [" Hello\n", MESSAGES[2], [MESSAGES[2]]])
 def test_an_answer_in_every_shape(row, value):
     """An answer is a text, a message, or a list of one message."""
@@ -45,6 +72,17 @@ def test_an_answer_in_every_shape(row, value):
         (lambda row: row.part("a"), "x", "must be a mapping"),
         (lambda row: row.one_of("a", 0, 1), True, "must be one of 0, 1, got true"),
         (lambda row: row.one_of("a", "1", "2"), 1, 'must be one of "1", "2", got 1'),
+        (lambda row: row.number("a"), True, "must be a number, got true"),
+        (lambda row: row.number("a"), "three", 'must be a number, got "three"'),
+        (lambda row: row.number("a"), float("nan"), "must be a number"),
+        (lambda row: row.numbers("a"), [1, None], "must be a number, got null"),
+        (lambda row: row.numbers("a"), 1, "must be a list of numbers, got 1"),
+        (lambda row: row.flag("a"), "good", "must be true or false, 1 or 0, got"),
+        (lambda row: row.flag("a"), 2, "must be true or false, 1 or 0, got 2"),
+        (lambda row: row.name("a"), 1.5, "must be text or a whole number"),
+        (lambda row: row.parts("a"), [1], "must be a list of mappings"),
+        (lambda row: row.lists("a"), "x", "must be a list of mappings"),
+        (lambda row: row.messages("a"), "x", "must be a list of messages"),
         (lambda row: row.turns("a"), 3, "must be text or a list of messages"),
         (lambda row: row.turns("a"), ["x"], "must be text or a list of messages"),
         (

@@ -1,0 +1,64 @@
+"""Which rows are too long, or too close in score, to be trained on; each reason is counted."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from harness.config import FiltersConfig
+from harness.data.build import Trainable, answers_of
+from suites.encoding import Encoder, Lengths
+from suites.inputs import Pair
+
+RowKind = TypeVar("RowKind", bound=Trainable)
+
+
+@dataclass(frozen=True, slots=True)
+class Filtered(Generic[RowKind]):
+    """The rows that pass, and why the others do not."""
+
+    rows: tuple[RowKind, ...]
+    left_out: Mapping[str, int]
+    """Reason -> rows; each row is counted once, for the first reason that applies."""
+
+
+def filter_rows(rows: Sequence[RowKind], filters: FiltersConfig, encoder: Encoder) -> Filtered[RowKind]:
+    """The rows that the configured filters let pass, in their order.
+
+    Lengths are those of the encoder before it truncates anything; a response's has what the template writes behind it.
+
+    Raises:
+        SuiteError: the template cannot render a conversation.
+    """
+    kept, left_out = [], Counter[str]()
+    for row, length in zip(rows, _lengths(rows, filters, encoder), strict=True):
+        reason = _score_reason(row, filters) or _length_reason(length, filters)
+        if reason is None:
+            kept.append(row)
+        else:
+            left_out[reason] += 1
+    return Filtered(tuple(kept), dict(left_out))
+
+
+def _lengths(rows: Sequence[Trainable], filters: FiltersConfig, encoder: Encoder) -> Sequence[Lengths | None]:
+    """The length of each row, or None where no filter asks for it."""
+    if filters.max_prompt_tokens is None and filters.max_response_tokens is None:
+        return [None] * len(rows)
+    return encoder.lengths([(row.prompt, answers_of(row)) for row in rows])
+
+
+def _score_reason(row: Trainable, filters: FiltersConfig) -> str | None:
+    least = filters.min_score_gap
+    gap = row.score_gap if isinstance(row, Pair) else None
+    return f"score gap below {least:g}" if least is not None and gap is not None and gap < least else None
+
+
+def _length_reason(length: Lengths | None, filters: FiltersConfig) -> str | None:
+    if length is None:
+        return None
+    limits = (
+        ("prompt", length.n_prompt_tokens, filters.max_prompt_tokens),
+        ("response", max(length.n_response_tokens), filters.max_response_tokens),
+    )
+    too_long = (f"{part} longer than {most} tokens" for part, n, most in limits if most is not None and n > most)
+    return next(too_long, None)

@@ -1,0 +1,24 @@
+"""Answers in the columns that AlpacaEval takes from a model, so that a judge can be run elsewhere."""
+
+from reports.records import Run
+
+
+def alpaca_eval(run: Run) -> dict[str, list[dict[str, str]]]:
+    """Subject -> its answers in the order they were asked for.
+
+    Returns:
+        Rows of instruction, output, generator (the subject) and dataset (where the evaluation's rows are from, or its
+        name); and of example_id, which AlpacaEval passes over and a file of verdicts needs.
+    """
+    datasets = {counts.evaluation: counts.dataset for counts in run.counts}
+    rows: dict[str, list[dict[str, str]]] = {}
+    for answer in run.generations:
+        row = {
+            "instruction": answer.prompt,
+            "output": answer.answer,
+            "generator": answer.subject,
+            "dataset": datasets.get(answer.evaluation, answer.evaluation),
+            "example_id": answer.example_id,
+        }
+        rows.setdefault(answer.subject, []).append(row)
+    return rows

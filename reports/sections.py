@@ -55,7 +55,7 @@ def measured_section(run: Run) -> list[str]:
 
 def _count_row(counts: EvaluationCounts) -> list[str]:
     return [
-        escape(counts.evaluation),
+        escape(counts.evaluation) + (f" ({escape(counts.suite_group)})" if counts.suite_group else ""),
         escape(counts.dataset),
         f"{counts.n_read:,}",
         f"{counts.n_scored:,}",

@@ -10,6 +10,7 @@ from tabulate import SEPARATING_LINE, tabulate
 
 from reports.compare import Against, Comparison
 from reports.display import ARROWS, MINUS, escape_line, label, plain, shown
+from reports.flips import flips_section
 from reports.published import published_section, published_table, published_tables
 from reports.records import Metric, Run
 from reports.results import (
@@ -123,6 +124,7 @@ def markdown_report(run: Run, comparisons: Sequence[Comparison], *, layout: Layo
             published_section(run),
             measured_section(run),
             training_section(run),
+            flips_section(run),
             answers_section(run),
         ]
     sections = [[escape_line(run.headline)] if run.headline else [], *body, provenance_section(run)]

@@ -18,6 +18,13 @@ _OUTCOMES: dict[Outcome, str] = {
     "no interval": "No interval, so nothing is claimed",
     "no difference measured": "No difference measured",
 }
+_CHANGES: dict[Outcome, str] = {
+    "better": "gained on",
+    "worse": "lost on",
+    "higher": "higher on",
+    "lower": "lower on",
+}
+_NO_CHANGE = "not told apart on"
 _RULERS: dict[Outcome, str] = {
     "better": "ahead of",
     "worse": "behind",
@@ -39,6 +46,7 @@ def verdict(run: Run, comparisons: Sequence[Comparison], candidate: str) -> list
     rows = [row for row in comparisons if row.candidate == candidate]
     primary = [row for row in rows if row.primary]
     return [
+        *_group_sentences(run, primary),
         *(_outcome_sentences(primary, "rows") or ["No primary metric was measured."]),
         *_equivalence_sentences(run, primary),
         *_power_sentences(primary),
@@ -96,6 +104,24 @@ def _outcome_sentences(rows: Sequence[Comparison], sample: str) -> list[str]:
             facts = [_fact(row, sample) for row in rows if row.outcome == outcome and _stands(row) == stands]
             if facts:
                 sentences.append(f"{opening}{remark}: {'; '.join(facts)}.")
+    return sentences
+
+
+def _group_sentences(run: Run, rows: Sequence[Comparison]) -> list[str]:
+    """Gained here, lost there: first on what was tuned for, then by each group of evaluations that the suite names."""
+    group_of = {counts.evaluation: counts.suite_group for counts in run.counts}
+    groups = dict.fromkeys(group_of.get(row.metric.evaluation, "") for row in rows)
+    if not any(groups):
+        return []
+    sentences = []
+    for group in sorted(groups):
+        own = [row for row in rows if group_of.get(row.metric.evaluation, "") == group]
+        names = {
+            words: [label(row.metric) for row in own if _CHANGES.get(row.outcome, _NO_CHANGE) == words]
+            for words in (*_CHANGES.values(), _NO_CHANGE)
+        }
+        changes = "; ".join(f"{words} {', '.join(found)}" for words, found in names.items() if found)
+        sentences.append(f"{f'What it cost, {group}' if group else 'What tuning changed'}: {changes}.")
     return sentences
 
 

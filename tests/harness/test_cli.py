@@ -366,3 +366,122 @@ def test_ctrl_c_leaves_no_half_run(tmp_path: Path) -> None:
     assert job.returncode == 130
     assert "interrupted" in err
     assert not [path for path in workspace.rglob("*") if path.is_file() and not path.name.endswith(".lock")]
+
+
+def test_all_formats_come_from_one_run(finished: Path, harness: Harness, tmp_path: Path) -> None:
+    """`harness report` writes Markdown, CSV, JSON, LaTeX, the page, and the answers for a judge, wherever asked."""
+    outcome = harness(
+        "report", only_run(finished), "--format", "md,csv,json,latex,html,answers", "--out", tmp_path / "out"
+    )
+
+    assert outcome.exit_code == 0, outcome.err
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert {"report.md", "report.csv", "report.json", "report.tex", "report.html"} < names
+    assert all(str(name) in outcome.out for name in names)
+
+
+def test_the_published_layout_has_sets_as_rows(finished: Path, harness: Harness, tmp_path: Path) -> None:
+    """Rows are sets, columns are subjects, on the terminal as in the file."""
+    outcome = harness("report", only_run(finished), "--layout", "published", "--out", tmp_path / "out")
+
+    assert outcome.exit_code == 0, outcome.err
+    assert "| truthfulness" in outcome.out
+    assert "| truthfulness" in (tmp_path / "out" / "report.md").read_text()
+
+
+def test_a_run_twice_is_one_report_of_two_candidates(finished: Path, harness: Harness, tmp_path: Path) -> None:
+    """Two runs of one suite make one report, in a folder that has to be named."""
+    run = only_run(finished)
+    assert "--out" in harness("report", run, run).err
+    outcome = harness("report", run, run, "--out", tmp_path / "both")
+
+    assert outcome.exit_code == 0, outcome.err
+    assert f"adapter ({run.name})" in (tmp_path / "both" / "report.md").read_text()
+
+
+def test_an_unknown_format_is_refused(finished: Path, harness: Harness) -> None:
+    """The message names the formats there are."""
+    outcome = harness("report", only_run(finished), "--format", "md,pdf")
+    assert outcome.exit_code == 2
+    assert "pdf is unknown; formats are: md, csv, json, latex, html, answers" in outcome.err
+
+
+def test_a_run_passes_against_itself_and_fails_a_gate_it_cannot_meet(
+    finished: Path, harness: Harness, tmp_path: Path
+) -> None:
+    """The same adapter twice lost nothing, whatever the margin; a gate on a metric that nobody measured is refused."""
+    run = only_run(finished)
+    gates = tmp_path / "gates.yaml"
+    gates.write_text("gates:\n  - {metric: truthfulness/perplexity, largest_loss: 0.001}\n")
+    outcome = harness("check", run, "--against", run, "--gates", gates, "--strict", "--junit", tmp_path / "junit.xml")
+    assert outcome.exit_code == 0, outcome.err + outcome.out
+    assert "<testsuite" in (tmp_path / "junit.xml").read_text()
+
+    gates.write_text("gates:\n  - {metric: truthfulness/perplexitty, largest_loss: 0.001}\n")
+    wrong = harness("check", run, "--gates", gates)
+    assert wrong.exit_code == 2
+    assert "truthfulness/perplexitty" in wrong.err
+    assert harness("check").exit_code == 2
+
+
+def test_a_merged_adapter_is_measured_beside_it(finished: Path, harness: Harness, tmp_path: Path) -> None:
+    """`harness merge` writes a model that `harness eval --candidate` measures, with the unquantised base between."""
+    (fixture,) = (path for path in (finished / "fixtures").iterdir() if path.is_dir())
+    merged = tmp_path / "merged"
+    assert harness("merge", fixture, "--dtype", "bfloat16", "--out", merged).exit_code == 0
+    outcome = harness(
+        "eval", "--suite", "smoke", "--adapter", f"adapter={fixture}", "--candidate", f"shipped={merged}",
+        "--limit", "4", "--out", tmp_path / "run",
+    )  # fmt: skip
+
+    assert outcome.exit_code == 0, outcome.err
+    subjects = json.loads((tmp_path / "run" / "run.json").read_text())["subjects"]
+    assert [each["name"] for each in subjects if each["kind"] != "ruler"] == [
+        "baseline", "adapter", "unquantised", "shipped",
+    ]  # fmt: skip
+    taken = harness("eval", "--adapter", f"a={fixture}", "--candidate", f"a={merged}")
+    assert (taken.exit_code, "'a' is taken" in taken.err) == (2, True)
+
+
+def test_a_dry_run_trains_nothing(harness: Harness, tmp_path: Path) -> None:
+    """Rows, steps, weights, time and memory are told of every adapter, and no fixture appears."""
+    outcome = harness("train", "--dry-run", "--controls", "sft", "--workspace", tmp_path / "w", *QUICK[2:])
+
+    assert outcome.exit_code == 0, outcome.err
+    assert all(word in outcome.out for word in ("adapter:", "control: sft on chosen:", "steps", "memory"))
+    assert not [path for path in (tmp_path / "w" / "fixtures").iterdir() if path.is_dir()]
+
+
+def test_rows_are_shown_as_they_are_trained_on(harness: Harness, tmp_path: Path) -> None:
+    """A file of one's own is inspected by its name, with boundary and token counts."""
+    (tmp_path / "mine.jsonl").write_text('{"prompt": "Why?", "chosen": "Because.", "rejected": "No."}\n')
+    outcome = harness("data", "inspect", "./mine.jsonl", "--rows", "1")
+
+    assert outcome.exit_code == 0, outcome.err
+    assert "Because." in outcome.out
+    assert "tokens" in outcome.out
+
+
+def test_the_doctor_says_what_is_wrong(harness: Harness, tmp_path: Path) -> None:
+    """A data root that is not there is a problem with an advice, and exit code 2."""
+    outcome = harness("doctor", "--data-root", tmp_path / "missing", "--workspace", tmp_path / "w")
+    assert outcome.exit_code == 2
+    assert "data root" in outcome.out
+    assert "->" in outcome.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--sweep", "model.dtype=float32,auto"), "training or lora"),
+        (("--subjects", "unquantised"), "write +NAME"),
+        (("--controls", "random"), "controls"),
+        (("--candidate", "nameless"), "NAME=PATH"),
+    ],
+)
+def test_a_mistake_in_what_is_compared_is_one_line(harness: Harness, arguments: tuple[str, str], words: str) -> None:
+    """Sweeps, controls, subjects and candidates are checked before anything is trained."""
+    outcome = harness("train-and-eval", *arguments, *QUICK)
+    assert outcome.exit_code == 2
+    assert words in outcome.err
+    assert len(outcome.err.strip().splitlines()[-1:]) == 1

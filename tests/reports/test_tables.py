@@ -221,7 +221,7 @@ def test_many_candidates_fold_all_but_claims_away(fakes):
     html = MarkdownIt("gfm-like", {"linkify": False}).render(markdown)
     assert "<summary>The other 7 candidates</summary>" in html
     assert "<summary>Exploratory metrics: hints, not claims (32 rows)</summary>" in html
-    assert html.count("<details>") == html.count("</details>") == 4
+    assert html.count("<details>") == html.count("</details>") == 5
     opened = "".join(part.rpartition("</details>")[2] for part in markdown.split("<details>"))
     assert opened.count("against base:") == 1
     assert opened.count("| **truthfulness · perplexity**") == 8

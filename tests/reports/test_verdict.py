@@ -7,7 +7,7 @@ import pytest
 
 from reports.compare import compare
 from reports.display import MINUS
-from reports.records import Gate, Selection
+from reports.records import EvaluationCounts, Gate, Selection
 from reports.seeds import over_seeds
 from reports.verdict import candidates_of, choice, foremost, p_text, recipe_verdicts, verdict
 
@@ -194,3 +194,23 @@ def test_the_choice_is_a_sentence(fakes):
     chosen = f"Chosen on selection rows, which are not those of this report: {fakes.LR}."
     assert choice(fakes.sweep_run()) == [chosen]
     assert choice(fakes.realistic_run()) == []
+
+
+def test_a_group_of_the_suite_is_told_apart_from_what_was_tuned_for(fakes):
+    """Gained here, lost there: a suite with a capability group begins the verdict with both."""
+    base = np.full(40, 2.0)
+    noise = np.linspace(-0.1, 0.1, 40)
+    run = fakes.small_run(
+        {
+            (fakes.PERPLEXITY, "base"): fakes.scores(base),
+            (fakes.PERPLEXITY, "dpo"): fakes.scores(base - 0.5 + noise),
+            (fakes.COREFERENCE, "base"): fakes.scores(base),
+            (fakes.COREFERENCE, "dpo"): fakes.scores(base + 0.5 + noise),
+        },
+        counts=(EvaluationCounts("coreference", "rows", 40, 40, 40, suite_group="capability"),),
+    )
+    gained, lost, *_ = verdict(run, compare(run), "dpo")
+
+    assert gained == "What tuning changed: gained on truthfulness · perplexity."
+    assert lost == "What it cost, capability: lost on coreference · perplexity."
+    assert "What tuning changed" not in " ".join(verdict(replace(run, counts=()), compare(run), "dpo"))

@@ -38,11 +38,17 @@ class PublishedTable:
 def published_tables(run: Run) -> list[PublishedTable]:
     """The baseline and then candidates in their order, published columns behind ours of the same name or else last.
 
-    How write-ups average is rarely said, so that both averages are shown beside the same published figures.
+    How write-ups average is rarely said, so that both averages are shown beside the same published figures. What a
+    suite measures in a group of its own, such as capability, is none of the sets.
     """
     tables = []
+    apart = {counts.evaluation for counts in run.counts if counts.suite_group}
     for metric, average in _METRICS.items():
-        measured = [measurement for measurement in run.measurements if measurement.metric.name == metric]
+        measured = [
+            measurement
+            for measurement in run.measurements
+            if measurement.metric.name == metric and measurement.metric.evaluation not in apart
+        ]
         columns = _columns(run, measured)
         if columns:
             sets = dict.fromkeys(measurement.metric.evaluation for measurement in measured)

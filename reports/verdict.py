@@ -117,12 +117,17 @@ def _group_sentences(run: Run, rows: Sequence[Comparison]) -> list[str]:
     for group in sorted(groups):
         own = [row for row in rows if group_of.get(row.metric.evaluation, "") == group]
         names = {
-            words: [label(row.metric) for row in own if _CHANGES.get(row.outcome, _NO_CHANGE) == words]
+            words: [label(row.metric) for row in own if _change_after_correction(row) == words]
             for words in (*_CHANGES.values(), _NO_CHANGE)
         }
         changes = "; ".join(f"{words} {', '.join(found)}" for words, found in names.items() if found)
         sentences.append(f"{f'What it cost, {group}' if group else 'What tuning changed'}: {changes}.")
     return sentences
+
+
+def _change_after_correction(row: Comparison) -> str:
+    """What is left of a difference after correction, in words."""
+    return _CHANGES.get(row.outcome, _NO_CHANGE) if _stands(row) else _NO_CHANGE
 
 
 def _stands(row: Comparison) -> bool:

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from reports.published import published_section, published_table, published_tables
-from reports.records import MetricScores, Published
+from reports.records import EvaluationCounts, MetricScores, Published
 
 
 def test_both_averages_are_those_of_the_definition(fakes):
@@ -65,3 +65,13 @@ def test_the_section_is_for_published_figures_or_several_candidates(fakes):
     without = fakes.small_run({(fakes.ACCURACY, name): fakes.scores([1, 0]) for name in "ab"})
     assert published_section(without) == []
     assert published_tables(without) == []
+
+
+def test_a_group_of_the_suite_is_none_of_the_sets(fakes):
+    """What the capability group measures stands in the report, but in no published table."""
+    rows = fakes.scores([20.0] * 12, [10.0] * 12)
+    run = fakes.small_run(
+        {(metric, name): rows for metric in (fakes.PERPLEXITY, fakes.COREFERENCE) for name in ("base", "dpo")},
+        counts=(EvaluationCounts("coreference", "rows", 12, 12, 12, suite_group="capability"),),
+    )
+    assert [table.sets for table in published_tables(run)] == [("truthfulness",)]

@@ -141,7 +141,7 @@ def _table(flipped: Flips, most: int) -> list[str]:
             number(flip.candidate_value, 3),
             number(flip.difference, 3, sign=True),
             escape(_cut(flip.text.prompt)) if flip.text else f"`{flip.example_id}`",
-            "<br>".join(f"{escape(what)}: {escape(_cut(text))}" for what, text in flip.text.texts.items())
+            "<br>".join(f"{escape(what)}: {escape(_cut(text))}" for what, text in sorted(flip.text.texts.items()))
             if flip.text
             else NOTHING,
         ]

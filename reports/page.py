@@ -193,7 +193,7 @@ def _columns(run: Run, evaluation: str, scores: Sequence[ExampleScore]) -> dict[
         "prompts": [prompts.get(each, "") for each in ids] if prompts else None,
         "texts": {
             what: [texts[each].texts.get(what, "") if each in texts else "" for each in ids]
-            for what in dict.fromkeys(chain(*(text.texts for text in texts.values())))
+            for what in sorted(set(chain(*(text.texts for text in texts.values()))))
         },
         "answers": {
             subject: [of_subject[each].answer if each in of_subject else "" for each in ids]

@@ -149,7 +149,7 @@ def _with_report_groups(data: ExperimentData, fraction: float, seed: int) -> Exp
     return replace(
         data,
         training=training,
-        left_out=_counted(data, "measured", training),
+        left_out=_counted(data, "kept for the report", training),
         sft=tuple(row for row in data.sft if row.group not in report),
         pairs=divided(data.pairs),
         examples=divided(data.examples),

@@ -485,3 +485,18 @@ def test_a_mistake_in_what_is_compared_is_one_line(harness: Harness, arguments: 
     assert outcome.exit_code == 2
     assert words in outcome.err
     assert len(outcome.err.strip().splitlines()[-1:]) == 1
+
+
+@pytest.mark.slow
+def test_calibration_proposes_gates_that_check_takes(finished: Path, harness: Harness, tmp_path: Path) -> None:
+    """`harness check --calibrate N` repeats an experiment with N seeds and prints a file of gates, ready to use."""
+    outcome = harness(
+        "check", "--calibrate", "3", "--suite", "smoke", "--workspace", tmp_path / "w", "-o", "training.max_steps=2",
+        "-o", "training.batch_size=4", "-o", "data.training.limit=24",
+    )  # fmt: skip
+    assert outcome.exit_code == 0, outcome.err
+    (tmp_path / "gates.yaml").write_text(outcome.out)
+    run = only_run(tmp_path / "w")
+    checked = harness("check", run, "--against", run, "--gates", tmp_path / "gates.yaml")
+    assert checked.exit_code == 0, checked.err + checked.out
+    assert "truthfulness" in checked.out

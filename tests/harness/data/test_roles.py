@@ -277,7 +277,7 @@ def test_a_limited_training_set_has_its_rows_beside_a_report_of_the_same_split(t
 
     assert len(data.training) + len(data.selection) == 60
     assert len(data.pairs["preferences"].rows) == 40
-    assert data.left_out["outside the sample of 60"] + data.left_out["measured"] == 140
+    assert data.left_out["outside the sample of 60"] + data.left_out["kept for the report"] == 140
 
 
 def test_embedded_default_has_no_overlap_at_all():

@@ -121,7 +121,7 @@ def _group_sentences(run: Run, rows: Sequence[Comparison]) -> list[str]:
             for words in (*_CHANGES.values(), _NO_CHANGE)
         }
         changes = "; ".join(f"{words} {', '.join(found)}" for words, found in names.items() if found)
-        sentences.append(f"{f'What it cost, {group}' if group else 'What tuning changed'}: {changes}.")
+        sentences.append(f"{f'Elsewhere ({group})' if group else 'What tuning changed'}: {changes}.")
     return sentences
 
 

@@ -212,5 +212,5 @@ def test_a_group_of_the_suite_is_told_apart_from_what_was_tuned_for(fakes):
     gained, lost, *_ = verdict(run, compare(run), "dpo")
 
     assert gained == "What tuning changed: gained on truthfulness · perplexity."
-    assert lost == "What it cost, capability: lost on coreference · perplexity."
+    assert lost == "Elsewhere (capability): lost on coreference · perplexity."
     assert "What tuning changed" not in " ".join(verdict(replace(run, counts=()), compare(run), "dpo"))

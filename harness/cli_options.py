@@ -1,0 +1,90 @@
+"""Options that several commands of the command line share."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+Command = Callable[..., Any]
+
+
+def _options(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
+    """Stacks several click options into one decorator, first on top in the help."""
+
+    def decorate(command: Command) -> Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+experiment_options = _options(
+    click.option("--preset", metavar="NAME", help="An experiment that ships with the project (default: tiny)."),
+    click.option("--config", "config_file", type=click.Path(path_type=Path), help="An experiment file of your own."),
+    click.option(
+        "-o",
+        "--override",
+        "overrides",
+        multiple=True,
+        metavar="SECTION.KEY=VALUE",
+        help="Changes one value; may be repeated. Wins over the file.",
+    ),
+)
+workspace_option = click.option(
+    "--workspace",
+    type=click.Path(path_type=Path),
+    envvar="HARNESS_WORKSPACE",
+    default=Path("workspace"),
+    show_default=True,
+    help="Folder for trained adapters and runs. [env: HARNESS_WORKSPACE]",
+)
+place_options = _options(
+    click.option(
+        "--data-root",
+        type=click.Path(path_type=Path),
+        envvar="HARNESS_DATA_ROOT",
+        help="Folder with local copies of datasets, instead of the hub. [env: HARNESS_DATA_ROOT]",
+    ),
+    workspace_option,
+)
+suite_option = click.option(
+    "--suite", default="alignment", show_default=True, metavar="NAME|FILE.yaml", help="What to measure."
+)
+measuring_options = _options(
+    suite_option,
+    click.option("--tasks", metavar="A,B", help="Further lm-eval tasks: names, or YAML files of your own."),
+    click.option(
+        "--limit", type=click.IntRange(min=1), help="Measures at most so many rows each: a seeded sample of groups."
+    ),
+    click.option("--out", type=click.Path(path_type=Path), help="Run folder to write (default: in the workspace)."),
+    click.option(
+        "--no-cache", "use_cache", flag_value=False, default=True, help="Scores everything anew, and keeps no scores."
+    ),
+)
+candidate_options = _options(
+    click.option(
+        "--sweep",
+        "sweeps",
+        multiple=True,
+        metavar="KEY=V1,V2",
+        help="Trains and measures every value, such as training.learning_rate=5e-6,1e-5; may be repeated.",
+    ),
+    click.option("--seeds", type=click.IntRange(min=1), metavar="N", help="Training seeds of each candidate."),
+    click.option(
+        "--controls",
+        metavar="A,B",
+        help="Candidates to be held against: sft (on the chosen answers), shuffled (half of the pairs swapped).",
+    ),
+)
+subject_options = _options(
+    click.option("--subjects", metavar="+NAME", help="Further subjects: +unquantised, the base without quantisation."),
+    click.option(
+        "--candidate",
+        "models",
+        multiple=True,
+        metavar="NAME=PATH",
+        help="A full or merged model to measure too, with weights of its own; may be repeated.",
+    ),
+)

@@ -488,7 +488,7 @@ def test_a_mistake_in_what_is_compared_is_one_line(harness: Harness, arguments: 
 
 
 @pytest.mark.slow
-def test_calibration_proposes_gates_that_check_takes(finished: Path, harness: Harness, tmp_path: Path) -> None:
+def test_calibration_proposes_gates_that_check_takes(harness: Harness, tmp_path: Path) -> None:
     """`harness check --calibrate N` repeats an experiment with N seeds and prints a file of gates, ready to use."""
     outcome = harness(
         "check", "--calibrate", "3", "--suite", "smoke", "--workspace", tmp_path / "w", "-o", "training.max_steps=2",

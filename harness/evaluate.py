@@ -263,9 +263,9 @@ def _drift(evaluation: EvaluationConfig, bench: Bench) -> Measured:
                     seed=bench.seed,
                     progress=done,
                 )
-            divergences = []
+            limit, divergences = bench.layout.max_logit_elements, []
             for sample in samples:
-                divergences.append(drift.sample_divergence(policy, reference, sample))
+                divergences.append(drift.sample_divergence(policy, reference, sample, max_logit_elements=limit))
                 done(len(samples) + len(divergences))
         measurements.append(
             drift.measure_divergence(questions, samples, divergences, evaluation=evaluation.name, subject=candidate)

@@ -5,7 +5,6 @@ A value that cannot be had is left out, here as everywhere never 0.
 
 import json
 import math
-import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -18,6 +17,7 @@ from harness.adapters import FIXTURE_FILE
 from harness.data.files import format_of
 from harness.models import EMBEDDED
 from harness.variants import FIRST_STAGE
+from harness.whole_files import write_whole
 from reports.compare import Comparison, compare
 from reports.display import cells, escape, escape_line, label, shown
 from reports.records import Run
@@ -71,10 +71,7 @@ def write_card(
         "## How to load it\n\n" + _loading(record),
         "## Limits\n\n" + _limits(record),
     ]
-    card = folder / CARD_FILE
-    partial = folder / f".{CARD_FILE}.{os.getpid()}.partial"
-    partial.write_text("\n\n".join(sections) + "\n", encoding="utf-8")
-    return partial.replace(card)
+    return write_whole(folder / CARD_FILE, "\n\n".join(sections) + "\n")
 
 
 def _rows_of(run: Run, candidate: str | None, comparisons: Sequence[Comparison] | None) -> list[Comparison]:

@@ -1,6 +1,5 @@
 """Reports of runs: rendered when a run is finished, or anew from its records; no model is loaded for them."""
 
-import os
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -8,6 +7,7 @@ from pathlib import Path
 
 from harness.errors import UserError
 from harness.verdict_files import with_verdicts, write_answers
+from harness.whole_files import write_whole
 from reports.compare import Comparison, compare
 from reports.json_report import json_report
 from reports.latex import latex_report
@@ -60,13 +60,12 @@ class ReportOptions:
     """Folder to write to; None is the run's own, where there is one run."""
 
 
-def finish(run: Run, folder: Path) -> Finished:
+def finish(run: Run, comparisons: Sequence[Comparison], folder: Path) -> Finished:
     """Writes the run folder with Markdown and CSV in it.
 
     Raises:
         RunFolderError: the folder cannot be written.
     """
-    comparisons = compare(run)
     reports = {}
     for name in WRITTEN_WITH_A_RUN:
         file, render = REPORTS[name]
@@ -102,7 +101,7 @@ def write_reports(folders: Sequence[Path], options: ReportOptions) -> Finished:
                 files += write_answers(run, folder)
                 continue
             file, render = REPORTS[name]
-            files.append(_replace(folder / file, render(run, comparisons, options.layout)))
+            files.append(write_whole(folder / file, render(run, comparisons, options.layout)))
     except OSError as error:
         raise ReportError(f"cannot write to {folder}: {error.strerror}") from error
     return Finished(folder, _shown(run, comparisons, options.layout), tuple(files))
@@ -115,13 +114,3 @@ def _shown(run: Run, comparisons: Sequence[Comparison], layout: Layout) -> str:
 def _terminal_table(run: Run, comparisons: Sequence[Comparison]) -> str:
     """As wide as the terminal; 120 columns where there is none."""
     return terminal_table(run, comparisons, width=shutil.get_terminal_size(fallback=(120, 24)).columns)
-
-
-def _replace(path: Path, text: str) -> Path:
-    """Writes beside the file and renames, so that a reader never sees half of it."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        partial.write_text(text, encoding="utf-8")
-        return partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)

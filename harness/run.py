@@ -15,6 +15,7 @@ from harness.models import BASELINE, LoadedModel, ModelError, free_bytes, load_m
 from harness.provenance import collect
 from harness.reporting import Finished, finish
 from harness.variants import choose_winner
+from reports.compare import compare
 from reports.records import EvaluationCounts, Published, Run, Subject
 from suites.causal_model import hidden_size
 from suites.inputs import content_id
@@ -66,9 +67,10 @@ def measure(experiment: Experiment, candidates: Sequence[Candidate], trained: Se
         config=to_dict(config),
         provenance=provenance | {"scoring": layout.as_record()},
     )
-    finished = finish(run, experiment.run_folder)
+    comparisons = compare(run)
+    finished = finish(run, comparisons, experiment.run_folder)
     for each in trained:
-        write_card(each.fixture.folder, run=run, candidate=each.variant.name)
+        write_card(each.fixture.folder, run=run, candidate=each.variant.name, comparisons=comparisons)
     return finished
 
 

@@ -10,6 +10,7 @@ from urllib.parse import quote
 from harness.data.files import read_file
 from harness.data.rows import DataError, Row
 from harness.errors import UserError
+from harness.whole_files import write_whole
 from harness.wording import did_you_mean
 from reports.alpaca_eval import alpaca_eval
 from reports.records import ExampleScore, Metric, MetricScores, Run
@@ -48,8 +49,7 @@ def write_answers(run: Run, folder: Path) -> list[Path]:
         folder.mkdir(parents=True, exist_ok=True)
         for subject, rows in by_subject.items():
             file = folder / f"alpaca_eval_{quote(subject, safe=' =,')}.json"
-            file.write_text(json.dumps(rows, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
-            files.append(file)
+            files.append(write_whole(file, json.dumps(rows, ensure_ascii=False, indent=2) + "\n"))
     except OSError as error:
         raise VerdictError(f"cannot write answers to {folder}: {error.strerror}") from error
     return files

@@ -127,7 +127,7 @@ def _spread(run: Run, metric: Metric, adapters: Sequence[str]) -> Spread:
 def _value(run: Run, metric: Metric, subject: str) -> float | None:
     for each in run.measurements:
         if each.metric == metric and each.subject == subject and each.scores:
-            return math.fsum(s.total for s in each.scores) / math.fsum(s.count for s in each.scores)
+            return each.number
     return None
 
 

@@ -35,7 +35,7 @@ MEASUREMENT_FIELDS: dict[str, Callable[[Run, MetricScores], object]] = {
     "is_control": lambda run, row: run.subject(row.subject).is_control,
     "same_weights": lambda run, row: run.subject(row.subject).same_weights,
     "reference": lambda run, row: run.subject(row.subject).reference,
-    "value": lambda _, row: _value(row),
+    "value": lambda _, row: row.number,
     "total": lambda _, row: fsum(score.total for score in row.scores) if row.scores else None,
     "count": lambda _, row: fsum(score.count for score in row.scores) if row.scores else None,
     "n": lambda _, row: len(row.scores),
@@ -71,8 +71,3 @@ def _row(fields: dict[str, Callable[[Run, Record], object]], run: Run, record: R
 def _is_not_finite(value: object) -> bool:
     """Such as the exponential of a bound that no double holds: JSON has no word for it."""
     return isinstance(value, float) and not math.isfinite(value)
-
-
-def _value(measurement: MetricScores) -> float | None:
-    count = fsum(score.count for score in measurement.scores)
-    return fsum(score.total for score in measurement.scores) / count if count > 0 else measurement.value

@@ -76,6 +76,12 @@ class MetricScores:
     missing: str | None = None
     """Why there is no number, where there is none."""
 
+    @property
+    def number(self) -> float | None:
+        """sum(total) / sum(count), or the number that it is where it is no such sum."""
+        count = math.fsum(score.count for score in self.scores)
+        return math.fsum(score.total for score in self.scores) / count if count > 0 else self.value
+
 
 @dataclass(frozen=True, slots=True)
 class Generation:

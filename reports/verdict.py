@@ -23,8 +23,10 @@ _CHANGES: dict[Outcome, str] = {
     "worse": "lost on",
     "higher": "higher on",
     "lower": "lower on",
+    "unclear": "not told apart on",
+    "no interval": "not told apart on",
+    "no difference measured": "not told apart on",
 }
-_NO_CHANGE = "not told apart on"
 _RULERS: dict[Outcome, str] = {
     "better": "ahead of",
     "worse": "behind",
@@ -116,18 +118,14 @@ def _group_sentences(run: Run, rows: Sequence[Comparison]) -> list[str]:
     sentences = []
     for group in sorted(groups):
         own = [row for row in rows if group_of.get(row.metric.evaluation, "") == group]
-        names = {
-            words: [label(row.metric) for row in own if _change_after_correction(row) == words]
-            for words in (*_CHANGES.values(), _NO_CHANGE)
-        }
-        changes = "; ".join(f"{words} {', '.join(found)}" for words, found in names.items() if found)
+        changes = _sorted_out(own, _CHANGES, lambda row: label(row.metric), _outcome_after_correction)
         sentences.append(f"{f'Elsewhere ({group})' if group else 'What tuning changed'}: {changes}.")
     return sentences
 
 
-def _change_after_correction(row: Comparison) -> str:
-    """What is left of a difference after correction, in words."""
-    return _CHANGES.get(row.outcome, _NO_CHANGE) if _stands(row) else _NO_CHANGE
+def _outcome_after_correction(row: Comparison) -> Outcome:
+    """What is left of what the interval shows."""
+    return row.outcome if _stands(row) else "unclear"
 
 
 def _stands(row: Comparison) -> bool:
@@ -245,10 +243,15 @@ def _change(row: Comparison) -> str:
     return f"{label(row.metric)} {cells(row).difference} ({outcome}, {_low_to_high(row)})"
 
 
-def _sorted_out(rows: Sequence[Comparison], words: dict[Outcome, str], name: Callable[[Comparison], str]) -> str:
+def _sorted_out(
+    rows: Sequence[Comparison],
+    words: dict[Outcome, str],
+    name: Callable[[Comparison], str],
+    outcome: Callable[[Comparison], Outcome] = lambda row: row.outcome,
+) -> str:
     """Names under the words for their outcome: "ahead of longest; behind bag of words"."""
     return "; ".join(
         f"{opening} {', '.join(found)}"
-        for outcome, opening in words.items()
-        if (found := [name(row) for row in rows if row.outcome == outcome])
+        for opening in dict.fromkeys(words.values())
+        if (found := [name(row) for row in rows if words.get(outcome(row)) == opening])
     )

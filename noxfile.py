@@ -45,10 +45,10 @@ def regression(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """How fast the scoring engine is beside lm-eval and TRL: up to 45 minutes, with the cores to itself."""
+    """What is fast, with the cores to itself: every block, up to an hour, or `-- quickstart`, `-- engine`."""
     install_project(session, "test")
     data_root = os.environ.get("HARNESS_DATA_ROOT", str(Path.cwd().parent / "shared" / "data"))
-    session.run("python", "tests/bench/engine.py", *session.posargs, env={"HARNESS_DATA_ROOT": data_root})
+    session.run("python", "tests/bench/bench.py", *session.posargs, env={"HARNESS_DATA_ROOT": data_root})
 
 
 @nox.session

@@ -188,10 +188,14 @@ def _check_base(loaded: LoadedModel, path_or_id: str, folder: Path) -> list[str]
                 f"{mismatch}: the weights it was trained on hash to {trained_on.get('fingerprint')}, "
                 f"these to {loaded.fingerprint}"
             )
-        if trained_on.get("quantization") != loaded.quantization:
-            note = f"The adapter {path_or_id!r} was trained on quantization {trained_on.get('quantization')}"
-            return [f"{note} and is measured on {loaded.quantization}."]
-        return []
+        return [
+            f"The adapter {path_or_id!r} was trained on {name} {trained_on[key]} and is measured on {own}."
+            for key, name, own in (
+                ("quantization", "quantization", loaded.quantization),
+                ("compute_dtype", "products in", loaded.compute_dtype),
+            )
+            if trained_on.get(key, own) != own
+        ]
     if not base:
         return [f"The adapter {path_or_id!r} does not say which base model it belongs to; its shapes fit this one."]
     if Path(base).name != Path(loaded.name).name:

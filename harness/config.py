@@ -28,9 +28,12 @@ class ModelConfig:
     """A folder, a hub id, or "embedded" for the model that ships with the project."""
     revision: str | None = None
     quantization: Literal["nf4", "none"] = "nf4"
-    """nf4 is NF4 with double quantisation and bf16 compute."""
+    """nf4 is NF4 with double quantisation."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """Of the weights that are not quantised; auto is float32 on a CPU and bfloat16 (float16 where missing) on a GPU."""
+    compute_dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """What 4-bit layers compute in; auto is bfloat16 where the device multiplies it in hardware, else float32 on a CPU
+    and float16 on a GPU. Without quantisation products are computed in `dtype`."""
     device: Name = "auto"
     template: Literal["auto", "model", "instruction"] = "auto"
     """auto is the model's own chat template, or the instruction template where it has none."""

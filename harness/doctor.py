@@ -18,7 +18,8 @@ from harness.data.catalogue import CATALOGUE
 from harness.data.locate import INDEX, Located, locate, locate_folder
 from harness.errors import UserError
 from harness.hub import HubUnreachable, is_offline, require_hub
-from harness.models import EMBEDDED, choose_device, choose_dtype
+from harness.models import EMBEDDED, choose_device
+from harness.precision import NOTABLY_SLOWER, advice_on, choose_compute_dtype, slowdown, why_compute_dtype
 from harness.provenance import package_versions, processor_name
 from harness.quantization import keep_unpacked
 from harness.threads import ThreadsError, choose_threads
@@ -32,7 +33,7 @@ LITTLE_DISK, NO_DISK = 10 * GIB, GIB
 """Free bytes under which a warning, and a problem, is told."""
 LITTLE_MEMORY = 2 * GIB
 LARGEST_ERROR = 0.02
-"""Of a 4-bit layer computed in bfloat16, whose values have 8 bits, relative to the same weights in float32."""
+"""Of a 4-bit layer, which may compute in bfloat16's 8 bits, relative to the same weights in float32."""
 _PROJECT = "dpo-harness"
 _NOT_INSTALLED, _INSTALL = f"{_PROJECT} is not installed here", "install it: pip install -e ."
 _SHOWN_PACKAGES = ("torch", "transformers", "trl", "peft", "bitsandbytes")
@@ -65,6 +66,7 @@ def examine(workspace: Path, data_root: Path | None) -> tuple[Check, ...]:
             check_packages(),
             check_processor(),
             check_gpu(),
+            check_precision(),
             check_quantisation(),
             check_data_root(data_root),
             check_workspace(workspace),
@@ -171,6 +173,19 @@ def check_gpu() -> Check:
     return Check("GPU", "ok", "none; everything runs on the CPU")
 
 
+def check_precision() -> Check:
+    """How long products take in half precision, by a timing, and what 4-bit layers compute in here."""
+    device = choose_device("auto")
+    factors = {dtype: slowdown(dtype, device) for dtype in ("bfloat16", "float16")}
+    times = " and ".join(f"in {dtype} {factor:.1f} times" for dtype, factor in factors.items())
+    finding = f"a product takes {times} as long as in float32; {why_compute_dtype('auto', device)[:-1]}"
+    if advice_on("compute_dtype", choose_compute_dtype("auto", device), device):
+        return Check("precision", "warning", finding, "type -o model.compute_dtype=float32 (or model.dtype=float32)")
+    if max(factors.values()) >= NOTABLY_SLOWER:
+        finding += " (leave model.dtype and model.compute_dtype at auto)"
+    return Check("precision", "ok", finding)
+
+
 def check_quantisation() -> Check:
     """Whether NF4 layers compute what they should here, gradients after an evaluation included."""
     advice = "set model.quantization=none, or install the bitsandbytes that the requirements name for this machine"
@@ -194,7 +209,7 @@ def four_bit_errors(device: str) -> tuple[float, float]:
     from bitsandbytes.functional import dequantize_4bit
     from bitsandbytes.nn import Linear4bit
 
-    compute = torch.float16 if choose_dtype("auto", device) == "float16" else torch.bfloat16
+    compute = getattr(torch, choose_compute_dtype("auto", device))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         layer = Linear4bit(128, 64, bias=False, compute_dtype=compute, quant_type="nf4")

@@ -8,10 +8,12 @@ from pathlib import Path
 import numpy as np
 
 from harness.models import LoadedModel, free_bytes
+from harness.precision import advice_on
 from harness.training import Folders, Recipe, TrainingRows, train_adapter, usable_recipe
 from harness.training_data import EncodedRows
 from harness.training_rows import Row, TrainingRow, requests_of
 from harness.variants import Variant, n_steps
+from harness.wording import duration
 
 PROBE_SECONDS = 10.0
 """What the timed steps of a probe may take; at least one is taken, however long it lasts."""
@@ -31,6 +33,8 @@ class Estimate:
     n_steps: int
     rows_a_step: int
     device: str
+    products: str
+    """What products are computed in, and how fast that is here."""
     device_bytes: int
     """Memory that this process has or could have now."""
     fits: bool
@@ -53,7 +57,8 @@ class Estimate:
         if self.trainable_parameters is not None:
             lines.append(f"trained weights  {self.trainable_parameters:,}")
         if self.seconds is not None:
-            lines.append(f"time             about {_duration(self.seconds)}, {self.tokens_per_second:,.0f} tokens/s")
+            lines.append(f"time             about {duration(self.seconds)}, {self.tokens_per_second:,.0f} tokens/s")
+        lines.append(f"products         {self.products}")
         lines.append(f"memory           {self.reason}")
         return tuple(lines)
 
@@ -106,6 +111,7 @@ def estimate(
         n_steps=n_all_steps,
         rows_a_step=run.batch_size * run.gradient_accumulation_steps,
         device=loaded.device,
+        products=_products(loaded),
         device_bytes=device_bytes,
         fits=probe is not None and probe.peak_bytes <= device_bytes,
         reason=_memory(probe, device_bytes, loaded.device),
@@ -140,7 +146,7 @@ def estimates(loaded: LoadedModel, runs: Sequence[tuple[Variant, EncodedRows]]) 
         seconds = [each.seconds for key, each in told.items() for _ in names[key]]
         known = [each for each in seconds if each is not None]
         if len(known) == len(seconds):
-            blocks.append(f"all {len(runs)} adapters: about {_duration(sum(known))}")
+            blocks.append(f"all {len(runs)} adapters: about {duration(sum(known))}")
     return "\n\n".join(blocks)
 
 
@@ -205,6 +211,13 @@ def _selection_passes(n_all_steps: int, eval_steps: int | None) -> int:
     return 2 + -(-n_all_steps // eval_steps)
 
 
+def _products(loaded: LoadedModel) -> str:
+    """The type that products are computed in, timed, and what to type where it is slow."""
+    key = "dtype" if loaded.quantization == "none" else "compute_dtype"
+    slow = advice_on(key, loaded.compute_dtype, loaded.device)
+    return slow or f"in {loaded.compute_dtype}, which is fast here"
+
+
 def _memory(probe: _Probe | None, device_bytes: int, device: str) -> str:
     there_is = f"the {device_bytes / _GIB:.1f} GiB that {device} has for it"
     needs = f"{probe.peak_bytes / _GIB:.1f} GiB at most, of {there_is}" if probe else f"the probe ran out of {there_is}"
@@ -237,10 +250,3 @@ def _seconds(rows: Sequence[Row], kind: str) -> float:
 def _positive(seconds: float) -> float:
     """Seconds are kept to the millisecond, and a tiny step may take less."""
     return max(float(seconds), 0.001)
-
-
-def _duration(seconds: float) -> str:
-    minutes = round(seconds / 60)
-    if seconds < 90:  # noqa: PLR2004 - above it minutes are exact enough
-        return f"{seconds:.0f} s"
-    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60} min"  # noqa: PLR2004

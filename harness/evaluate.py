@@ -189,7 +189,7 @@ def _lm_eval(evaluation: EvaluationConfig, bench: Bench) -> Measured:
     lm = ScorerLM(bench.loaded.base, bench.encoder.tokenizer)
 
     def run(subject: str, scorer: ModelScorer, done: Done) -> list[TaskScores]:
-        lm.scored_by(lambda requests: scorer.score(requests, done))
+        lm.scored_by(lambda requests: scorer.score(requests, partial(done, total=len(set(requests)))))
         return run_tasks(
             lm,
             tasks,

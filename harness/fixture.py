@@ -139,6 +139,7 @@ def fixture_inputs(
             "fingerprint": loaded.fingerprint,
             "quantization": loaded.quantization,
             "dtype": loaded.dtype,
+            "compute_dtype": loaded.compute_dtype,
             "device": loaded.device,
             "template": content_id(loaded.tokenizer.chat_template),
         },

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from harness.config import ModelConfig
 from harness.errors import UserError
 from harness.hub import fetch, is_path
+from harness.precision import advice_on, choose_compute_dtype, choose_dtype, why_compute_dtype
 from suites.causal_model import max_positions
 from suites.encoding import ensure_template
 
@@ -49,6 +50,8 @@ class LoadedModel:
     device: str
     dtype: str
     """Of the weights that are not quantised."""
+    compute_dtype: str
+    """What products with the base's weights are computed in: `dtype`, but for 4-bit layers."""
     quantization: str
     template: str
     """Which template renders conversations: "model" or "instruction"."""
@@ -115,10 +118,11 @@ def load_model(config: ModelConfig) -> LoadedModel:
     """
     device = choose_device(config.device)
     dtype = choose_dtype(config.dtype, device)
+    compute_dtype = dtype if config.quantization == "none" else choose_compute_dtype(config.compute_dtype, device)
     name, folder = locate_weights(config)
     tokenizer = load_tokenizer(folder, name)
-    notes = ensure_pad_token(tokenizer)
-    base = _load_weights(config, folder, device, dtype)
+    notes = [*ensure_pad_token(tokenizer), *_precision_notes(config, device)]
+    base = _load_weights(config, folder, device, dtype, compute_dtype)
     if len(tokenizer) > base.get_input_embeddings().num_embeddings:
         raise ModelError(
             f"model.name {name!r}: the tokenizer knows {len(tokenizer)} tokens, the weights only "
@@ -132,6 +136,7 @@ def load_model(config: ModelConfig) -> LoadedModel:
         name=name,
         device=device,
         dtype=dtype,
+        compute_dtype=compute_dtype,
         quantization=config.quantization,
         template=ensure_template(tokenizer, config.template),
         fingerprint=weights_fingerprint(folder),
@@ -167,17 +172,6 @@ def free_bytes(device: str) -> int:
     import torch
 
     return int(torch.cuda.mem_get_info()[0] if device == "cuda" else psutil.virtual_memory().available)
-
-
-def choose_dtype(requested: str, device: str) -> str:
-    """The dtype itself for "auto": float32 on a CPU, else bfloat16, or float16 where a GPU has no bfloat16."""
-    import torch
-
-    if requested != "auto":
-        return requested
-    if device == "cpu":
-        return "float32"
-    return "bfloat16" if device == "mps" or torch.cuda.is_bf16_supported(including_emulation=False) else "float16"
 
 
 def stored_dtype(path_or_id: str) -> Literal["auto", "float16", "bfloat16"]:
@@ -281,7 +275,7 @@ def load_tokenizer(folder: Path, name: str) -> "PreTrainedTokenizerFast":
     return tokenizer
 
 
-def _load_weights(config: ModelConfig, folder: Path, device: str, dtype: str) -> "PreTrainedModel":
+def _load_weights(config: ModelConfig, folder: Path, device: str, dtype: str, compute_dtype: str) -> "PreTrainedModel":
     from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM
 
@@ -289,7 +283,7 @@ def _load_weights(config: ModelConfig, folder: Path, device: str, dtype: str) ->
 
     options: dict[str, Any] = {} if device == "cpu" else {"device_map": {"": device}}
     if config.quantization == "nf4":
-        options["quantization_config"] = _nf4(dtype)
+        options["quantization_config"] = _nf4(compute_dtype)
     try:
         base, report = AutoModelForCausalLM.from_pretrained(
             folder,
@@ -313,8 +307,18 @@ def _load_weights(config: ModelConfig, folder: Path, device: str, dtype: str) ->
     return base.eval()
 
 
-def _nf4(dtype: str) -> Any:
-    """NF4 with double quantisation; compute is bfloat16, or float16 on a GPU that has no bfloat16."""
+def _precision_notes(config: ModelConfig, device: str) -> list[str]:
+    """What 4-bit layers compute in, and what was asked for that is slow here."""
+    is_quantised = config.quantization != "none"
+    notes = [why_compute_dtype(config.compute_dtype, device)] if is_quantised else []
+    key, asked = ("compute_dtype", config.compute_dtype) if is_quantised else ("dtype", config.dtype)
+    if asked not in ("auto", "float32") and device == "cpu" and (advice := advice_on(key, asked, device)):
+        notes.append(f"model.{key}: {advice}.")
+    return notes
+
+
+def _nf4(compute_dtype: str) -> Any:
+    """NF4 with double quantisation."""
     import torch
     from transformers import BitsAndBytesConfig
 
@@ -322,7 +326,7 @@ def _nf4(dtype: str) -> Any:
         load_in_4bit=True,
         bnb_4bit_quant_type="nf4",
         bnb_4bit_use_double_quant=True,
-        bnb_4bit_compute_dtype=torch.float16 if dtype == "float16" else torch.bfloat16,
+        bnb_4bit_compute_dtype=getattr(torch, compute_dtype),
     )
 
 

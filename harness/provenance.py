@@ -32,6 +32,7 @@ def collect(loaded: LoadedModel, seed: int) -> dict[str, Any]:
             "fingerprint": loaded.fingerprint,
             "quantization": loaded.quantization,
             "dtype": loaded.dtype,
+            "compute_dtype": loaded.compute_dtype,
             "template": loaded.template,
         },
         "device": torch.cuda.get_device_name() if loaded.device == "cuda" else loaded.device,
@@ -58,6 +59,7 @@ def score_context(loaded: LoadedModel, subject: str) -> str:
         "adapter": loaded.adapter_fingerprints.get(subject),
         "quantization": loaded.quantization,
         "dtype": loaded.dtype,
+        "compute_dtype": loaded.compute_dtype,
         "device": loaded.device,
         "versions": package_versions(("torch", "transformers", "peft", "bitsandbytes")),
     }

@@ -67,8 +67,9 @@ def measure(experiment: Experiment, candidates: Sequence[Candidate], trained: Se
         config=to_dict(config),
         provenance=provenance | {"scoring": layout.as_record()},
     )
-    comparisons = compare(run)
-    finished = finish(run, comparisons, experiment.run_folder)
+    with experiment.terminal.waiting("comparing subjects and writing the report"):
+        comparisons = compare(run)
+        finished = finish(run, comparisons, experiment.run_folder)
     for each in trained:
         write_card(each.fixture.folder, run=run, candidate=each.variant.name, comparisons=comparisons)
     return finished
@@ -176,7 +177,8 @@ def _headline(experiment: Experiment) -> str:
 
 def _subjects(experiment: Experiment, candidates: Sequence[Candidate]) -> tuple[Subject, ...]:
     loaded = experiment.loaded
-    weights = f"{loaded.name}, {loaded.quantization}, {loaded.dtype} on {loaded.device}"
+    quantised = "" if loaded.quantization == "none" else f" computed in {loaded.compute_dtype}, the rest"
+    weights = f"{loaded.name}, {loaded.quantization}{quantised}, {loaded.dtype} on {loaded.device}"
     return (
         Subject(BASELINE, "baseline", f"{weights}; adapter off"),
         *(

@@ -53,7 +53,7 @@ class Recorder:
             adapter: the trained one is its active one.
             selection: rows of one kind, or none.
             recipe: adapter, run and seed.
-            progress: told of every row.
+            progress: told of every row, and how many selection rows are scored: a row of kind "scoring".
             is_started: whether the adapter comes from a stage before, so that the reference is not the base.
         """
         self.rows: list[Row] = []
@@ -61,7 +61,7 @@ class Recorder:
         """Log-probabilities in nats of `requests_of` the selection rows, before the first step."""
         self._adapter, self._selection, self._recipe, self._progress = adapter, selection, recipe, progress
         self._device, self._is_started = loaded.device, is_started
-        self._start_tolerance = 1e-4 if (loaded.dtype, loaded.quantization) == ("float32", "none") else 0.02
+        self._start_tolerance = 1e-4 if (loaded.dtype, loaded.compute_dtype) == ("float32", "float32") else 0.02
         self._scorer = ModelScorer(loaded.base, pad_token_id=loaded.pad_token_id)
         self._requests = requests_of(selection)
         self._weights = [weight for weight in adapter.parameters() if weight.requires_grad]
@@ -147,7 +147,15 @@ class Recorder:
 
     def _score(self) -> NDArray[np.float64]:
         """Log-probabilities in nats of all requests of the selection rows."""
-        return np.array([score.log_probability for score in self._scorer.score(self._requests)], dtype=np.float64)
+        step = self.rows[-1]["step"] if self.rows else 0
+
+        def tell(n_scored: int) -> None:
+            if self._progress is not None:
+                told = {"kind": "scoring", "n_scored": n_scored, "n_requests": len(self._requests)}
+                self._progress(step, self._n_steps, told)
+
+        scores = self._scorer.score(self._requests, tell)
+        return np.array([score.log_probability for score in scores], dtype=np.float64)
 
     def _keep(self, row: Row) -> None:
         row["seconds"] = round(time.perf_counter() - self._started, 3)

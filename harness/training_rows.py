@@ -20,7 +20,7 @@ Row = dict[str, Any]
 """A line of training.jsonl; its "kind" is train, selection or summary."""
 
 Progress = Callable[[int, int, Row], None]
-"""Called with steps done, steps in all, and the row just kept."""
+"""Called with steps done, steps in all, and the row just kept, or one of kind "scoring" that is not kept."""
 
 KINDS = {"dpo": "pairs", "kto": "rated answers", "sft": "answers"}
 """Method -> what its training rows are called."""

@@ -1,4 +1,4 @@
-"""The words of error messages: what is allowed, what was given, what was probably meant."""
+"""The words of messages: what is allowed, what was given, what was probably meant, how long it takes."""
 
 import dataclasses
 import difflib
@@ -30,6 +30,14 @@ def shown(value: object) -> str:
     """A value as JSON, cut where it gets long."""
     text = json.dumps(value, ensure_ascii=False, default=repr)
     return text if len(text) <= _SHOWN_CHARACTERS else text[:_SHOWN_CHARACTERS] + "..."
+
+
+def duration(seconds: float) -> str:
+    """Seconds in the unit that suits them."""
+    minutes = round(seconds / 60)
+    if seconds < 90:  # noqa: PLR2004 - above it minutes are exact enough
+        return f"{seconds:.0f} s"
+    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60} min"  # noqa: PLR2004
 
 
 def allowed(annotation: Any) -> str:

@@ -113,13 +113,41 @@ def attention_kernel(model: Any, name: str) -> Iterator[None]:
         model.set_attn_implementation(own)
 
 
+@contextmanager
+def jittered_embeddings(model: Any, relative: float) -> Iterator[None]:
+    """Every number of the embedded tokens moved up or down by this share of itself within the block.
+
+    The signs are drawn anew for each forward, the same for every block.
+    """
+    import torch
+
+    signs = torch.Generator().manual_seed(0)
+
+    def move(_module: Any, _inputs: Any, embedded: "torch.Tensor") -> "torch.Tensor":
+        ups = torch.randint(0, 2, embedded.shape, generator=signs).to(embedded.device)
+        return embedded * (1 + relative * (2 * ups - 1)).to(embedded.dtype)
+
+    hook = model.get_input_embeddings().register_forward_hook(move)
+    try:
+        yield
+    finally:
+        hook.remove()
+
+
 def attention_kernel_name(model: Any) -> str:
     """The implementation of attention in use: sdpa, eager, ..."""
     return str(model.config._attn_implementation)  # noqa: SLF001 - there is a setter, and no other way to read it
 
 
 def computes_exactly(model: "torch.nn.Module") -> bool:
-    """Whether every product is computed in fp32, so that a score does not depend on what it is batched with."""
+    """Whether every product is computed in fp32, so that a score does not depend on what it is batched with.
+
+    4-bit weights are kept as bytes; their layer says what they are computed in.
+    """
     import torch
 
-    return all(weight.dtype == torch.float32 for weight in model.parameters())
+    return all(
+        (module.compute_dtype if hasattr(weight, "quant_state") else weight.dtype) == torch.float32
+        for module in model.modules()
+        for weight in module.parameters(recurse=False)
+    )

@@ -25,7 +25,7 @@ class PathCheck:
     path: str
     n_requests: int
     difference_nats: float | None
-    """In fp32 of the response that came closest to its tolerance, below it the mean over the responses;
+    """In fp32 of the response that came closest to its tolerance, below it the largest of all responses;
     None where the path could not score them."""
     tolerance_nats: float
     problem: str = ""

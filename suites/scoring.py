@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from statistics import fmean
 from time import perf_counter
 from typing import Any, Protocol
 
@@ -17,6 +16,7 @@ from suites.causal_model import (
     computes_exactly,
     evaluation_mode,
     fused_activations,
+    jittered_embeddings,
     max_positions,
     n_vocabulary,
     unwrapped,
@@ -31,8 +31,10 @@ from suites.tree_path import PackChain, launch_pack_with_flex
 
 _LONGEST_BATCH_TOKENS = 4096
 """Of the plain path and the prefix path: padded tokens, or cached and new ones, of all rows together."""
-_NOISE_SAMPLE = 32
-"""Requests that the spread of the plain path is measured on below fp32."""
+_NOISE_SAMPLE = 64
+"""Requests that the spread of the plain path is measured on below fp32: with fewer the largest difference is luck."""
+_JITTER = 2.0**-21
+"""Share of itself that a number in fp32 moves by when it is summed in another order: a few units in the last place."""
 _OUT_OF_MEMORY = ("out of memory", "not enough memory", "can't allocate memory")
 
 
@@ -225,7 +227,8 @@ class ModelScorer:
             return PathCheck(path, len(sample), None, 0.0, f"{type(error).__name__}: {problem}")
         plain = self._sums(sample, "plain")
         if not self._is_exact:
-            return PathCheck(path, len(sample), _distance(fast, plain), max(1e-4, 2 * self._noise(sample, plain)))
+            tolerance_nats = max(1e-4, 2 * self._noise(sample, plain))
+            return PathCheck(path, len(sample), _largest_difference(fast, plain), tolerance_nats)
         tolerance = {request: max(1e-4, 1e-6 * abs(plain[request])) for request in sample}
         difference = {
             request: max(abs(sums[request] - plain[request]) for sums in (fast, chained)) for request in sample
@@ -236,15 +239,19 @@ class ModelScorer:
     def _noise(self, sample: Sequence[Request], plain: Mapping[Request, float]) -> float:
         """How far the plain path is from itself below fp32, in nats a response.
 
-        The larger distance of two: over batch sizes, and over attention kernels. Batches alone may show none, because
-        a CPU's kernels treat every row alike, while any other order of a sum tips roundings over.
+        The largest difference over batch sizes, over attention kernels and over inputs that differ in their last bits.
+        Batches alone may show none, because a CPU's kernels treat every row alike. Where 4-bit layers round what was
+        summed up in fp32, another order of the sum tips a rounding over in one response of ten: the jitter does so in
+        most of them, and thus shows how much one rounding can move.
         """
         others = [{request: self._sums([request], "plain")[request] for request in sample}]
         with suppress(ValueError, AttributeError):  # a family may have one kernel only, or no attention at all
             other_kernel = "eager" if attention_kernel_name(self.model) != "eager" else "sdpa"
             with attention_kernel(self.model, other_kernel):
                 others.append(self._sums(sample, "plain"))
-        return max(_distance(other, plain) for other in others)
+        with jittered_embeddings(self.model, _JITTER):
+            others.append(self._sums(sample, "plain"))
+        return max(_largest_difference(other, plain) for other in others)
 
     def _sums(self, requests: Sequence[Request], path: str, max_pack_tokens: int | None = None) -> dict[Request, float]:
         """Log-probability of each response by a path, in nats; nothing is cached."""
@@ -280,9 +287,9 @@ def _riskiest(requests: Sequence[Request], units: Sequence[Sequence[Request]], c
     return list(dict.fromkeys([longest, *fullest[max(0, middle - 1) : middle + 1], *shortest_beyond[:1]]))
 
 
-def _distance(first: Mapping[Request, float], second: Mapping[Request, float]) -> float:
-    """Mean absolute difference: below fp32 most differences are 0 and a few are large, so a maximum is luck."""
-    return fmean(abs(first[request] - second[request]) for request in first)
+def _largest_difference(first: Mapping[Request, float], second: Mapping[Request, float]) -> float:
+    """In nats a response."""
+    return max(abs(first[request] - second[request]) for request in first)
 
 
 def _spread_out(requests: Sequence[Request], n: int) -> list[Request]:

@@ -205,6 +205,7 @@ def _header(spec: PairSpec, loaded: LoadedModel, decoding: Decoding, *, unpaired
             "fingerprint": loaded.fingerprint,
             "quantization": loaded.quantization,
             "dtype": loaded.dtype,
+            "compute_dtype": loaded.compute_dtype,
             "device": loaded.device,
             "template": content_id(loaded.tokenizer.chat_template),
         },

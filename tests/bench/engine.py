@@ -1,15 +1,13 @@
-"""How fast the scoring engine is beside its peers, in one process, alternating: `nox -s bench`.
+"""How fast the scoring engine is beside its peers, in one process, alternating: `nox -s bench -- engine`.
 
-    python tests/bench/engine.py --model gpt2 --only truthfulqa,hh_rlhf --out bench.md
-    python tests/bench/engine.py --quick          # small samples once, a smoke test
+    nox -s bench -- engine --model gpt2 --only truthfulqa,hh_rlhf --out bench.md
+    nox -s bench -- engine --quick          # small samples once, a smoke test
 
-Random weights and real rows: speed depends on shapes and tokens alone. Numbers that should be equal and are not end it
-with exit code 1; a ratio that is not reached does not.
+Random weights and real rows: speed depends on shapes and tokens alone.
 """
 
 import os
 import platform
-import sys
 import tempfile
 import time
 import warnings
@@ -42,24 +40,24 @@ QUICK_ROWS_A_FILE = 40
 LARGEST_RATE_ROWS = 1024
 
 
-@click.command(help=(__doc__ or "").split("\n", 1)[0])
-@click.option("--model", "blocks", multiple=True, type=click.Choice([*SHAPES]), help="Default: gpt2, llama, llama-1b.")
+@click.command("engine", help=(__doc__ or "").split("\n", 1)[0])
+@click.option("--model", "models", multiple=True, type=click.Choice([*SHAPES]), help="Default: gpt2, llama, llama-1b.")
 @click.option("--only", default=",".join(NAMES), help=f"Some of {', '.join(NAMES)}.")
 @click.option("--repetitions", type=click.IntRange(1), default=3, show_default=True)
 @click.option("--quick", is_flag=True, help="Small samples, one repetition.")
 @click.option("--threads", type=click.IntRange(1), default=len(os.sched_getaffinity(0)), show_default="all cores")
 @click.option("--data-root", type=click.Path(path_type=Path), envvar="HARNESS_DATA_ROOT", default=DATA_ROOT)
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="File that the table is written to.")
-def main(
-    blocks: Sequence[str],
+def engine(
+    models: Sequence[str],
     only: str,
     repetitions: int,
     quick: bool,
     threads: int,
     data_root: Path,
     out: Path | None,
-) -> None:
-    """Every block that was asked for, one below the other."""
+) -> bool:
+    """The table of every model that was asked for, one below the other; whether all numbers agreed that have to."""
     unknown = set(only.split(",")) - set(NAMES)
     if unknown:
         raise click.BadParameter(f"no workload {', '.join(sorted(unknown))}; there are {', '.join(NAMES)}")
@@ -70,9 +68,9 @@ def main(
     start = time.perf_counter()
     texts = all_texts(data_root, QUICK_ROWS_A_FILE if quick else None)
     parts, holds = [_machine(threads)], True
-    for block in blocks or ("gpt2", "llama", "llama-1b"):
-        part, block_holds = run_block(
-            block,
+    for model in models or ("gpt2", "llama", "llama-1b"):
+        part, model_holds = run_model(
+            model,
             only.split(","),
             texts=texts,
             data_root=data_root,
@@ -80,20 +78,20 @@ def main(
             repetitions=1 if quick else repetitions,
         )
         parts.append(part)
-        holds &= block_holds
+        holds &= model_holds
     parts.append(f"The whole session took {(time.perf_counter() - start) / 60:.1f} minutes.")
     report = "\n\n".join(parts) + "\n"
     click.echo(report)
     if out is not None:
         out.write_text(report, encoding="utf-8")
-    sys.exit(0 if holds else 1)
+    return holds
 
 
-def run_block(
-    block: str, names: Sequence[str], *, texts: Sequence[str], data_root: Path, quick: bool, repetitions: int
+def run_model(
+    model: str, names: Sequence[str], *, texts: Sequence[str], data_root: Path, quick: bool, repetitions: int
 ) -> tuple[str, bool]:
     """The table of one model, and whether all numbers agreed that have to."""
-    shape = SHAPES[block]
+    shape = SHAPES[model]
     on_gpu = shape.dtype != torch.float32
     if on_gpu and not torch.cuda.is_available():
         return f"### {shape.title}\n\nNot measured: there is no GPU here.", True
@@ -101,18 +99,18 @@ def run_block(
     matmuls = matmuls_of(subject.model)
     lines = []
     with tempfile.TemporaryDirectory() as folder:
-        bench = Bench(subject, data_root, QUICK if quick else SIZES[block], Path(folder), say=_say)
+        bench = Bench(subject, data_root, QUICK if quick else SIZES[model], Path(folder), say=_say)
         if on_gpu:
             bench = replace(bench, dpo_batches=(1, 8, 32))
         for name in names:
             start = time.perf_counter()
             lines.append(run_workload(bench.workload(name), matmuls, repetitions))
-            _say(f"{block} {name}: {time.perf_counter() - start:.0f} s, ratio {lines[-1].ratio:.2f}")
+            _say(f"{model} {name}: {time.perf_counter() - start:.0f} s, ratio {lines[-1].ratio:.2f}")
     characters = sum(len(text) for text in texts[::50])
     n_tokens = sum(len(ids) for ids in subject.tokenizer(texts[::50], verbose=False).input_ids)
     words = f"Tokenizer: {len(subject.tokenizer):,} tokens, {characters / n_tokens:.2f} characters a token."
     exact = shape.dtype == torch.float32
-    goals = block == "gpt2" and not quick
+    goals = model == "gpt2" and not quick
     return f"### {shape.title}\n\n{render(lines, exact=exact, with_goals=goals)}\n{words}", all(
         line.holds or not exact for line in lines
     )
@@ -190,7 +188,3 @@ def _be_quiet() -> None:
 
 def _say(line: str) -> None:
     click.echo(line, err=True)
-
-
-if __name__ == "__main__":
-    main()

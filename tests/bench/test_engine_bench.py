@@ -80,11 +80,22 @@ def test_a_small_run_fills_the_table(tmp_path: Path) -> None:
     if not (DATA_ROOT / "datasets.yaml").is_file():
         pytest.skip(f"no rows in {DATA_ROOT}: set HARNESS_DATA_ROOT")
     table = tmp_path / "bench.md"
-    options = ["--quick", "--threads", "1", "--model", "tiny", "--only", "truthfulqa,hh_rlhf,reward", "--out", table]
+    options = [
+        "engine",
+        "--quick",
+        "--threads",
+        "1",
+        "--model",
+        "tiny",
+        "--only",
+        "truthfulqa,hh_rlhf,reward",
+        "--out",
+        table,
+    ]
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
 
     subprocess.run(
-        [sys.executable, FOLDER / "engine.py", *map(str, options), "--data-root", DATA_ROOT],
+        [sys.executable, FOLDER / "bench.py", *map(str, options), "--data-root", DATA_ROOT],
         check=True,
         env=environment,
     )

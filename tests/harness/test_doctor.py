@@ -56,8 +56,8 @@ def test_a_sound_machine(tmp_path: Path) -> None:
 
     assert time.process_time() - started < 10
     assert [check.name for check in checks] == [
-        "Python", "packages", "processor", "GPU", "quantisation", "data root", "workspace", "disk", "leftovers",
-        "hub cache", "hub",
+        "Python", "packages", "processor", "GPU", "precision", "quantisation", "data root", "workspace", "disk",
+        "leftovers", "hub cache", "hub",
     ]  # fmt: skip
     assert {check.name: check for check in checks if check.status == "problem"} == {}
     assert list(tmp_path.iterdir()) == []
@@ -166,6 +166,23 @@ def test_a_gpu_that_torch_does_not_see(monkeypatch: pytest.MonkeyPatch) -> None:
     assert doctor.check_gpu().status == "warning"
     monkeypatch.setattr(shutil, "which", lambda _name: None)
     assert doctor.check_gpu() == Check("GPU", "ok", "none; everything runs on the CPU")
+
+
+def test_what_is_slow_here_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Factors of a timed product, what auto takes, and advice on what is slow; a warning where auto itself is."""
+    factors = {"bfloat16": 150.0, "float16": 140.0}
+    monkeypatch.setattr(doctor, "slowdown", lambda dtype, _device: factors[dtype])
+    monkeypatch.setattr(doctor, "advice_on", lambda *_: "")
+    check = doctor.check_precision()
+    assert "in bfloat16 150.0 times and in float16 140.0 times as long as in float32; 4-bit layers" in check.finding
+    assert check.finding.endswith("(leave model.dtype and model.compute_dtype at auto)")
+    assert check.status == "ok"
+
+    factors.update(bfloat16=0.4, float16=0.5)
+    assert "leave" not in doctor.check_precision().finding
+
+    monkeypatch.setattr(doctor, "advice_on", lambda *_: "bfloat16 is slow on this CPU")
+    assert doctor.check_precision().status == "warning"
 
 
 def test_four_bit_layers_are_right_here() -> None:

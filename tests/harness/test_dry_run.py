@@ -135,7 +135,7 @@ def test_running_out_of_memory_is_an_answer(
 
     assert (told.fits, told.seconds, told.trainable_parameters, told.peak_bytes) == (False, None, None, None)
     assert "the probe ran out of the " in told.reason
-    assert [line.split()[0] for line in told.as_lines()] == ["rows", "steps", "memory"]
+    assert [line.split()[0] for line in told.as_lines()] == ["rows", "steps", "products", "memory"]
 
 
 def test_a_recipe_that_cannot_be_trained(llama_folder: Path, load: Load, encode: Encode, recipe: Recipe) -> None:
@@ -149,8 +149,9 @@ def test_a_recipe_that_cannot_be_trained(llama_folder: Path, load: Load, encode:
 
 @pytest.fixture
 def told() -> Estimate:
-    return Estimate(1200, 345_678, 512, 150, 8, "cpu", 4 * GIB, fits=True, reason="fits: 1.5 GiB", seconds=100.0,
-                    tokens_per_second=3456.7, trainable_parameters=1_081_344, peak_bytes=GIB)  # fmt: skip
+    return Estimate(1200, 345_678, 512, 150, 8, "cpu", "in float32, which is fast here", 4 * GIB, fits=True,
+                    reason="fits: 1.5 GiB", seconds=100.0, tokens_per_second=3456.7, trainable_parameters=1_081_344,
+                    peak_bytes=GIB)  # fmt: skip
 
 
 def test_lines_for_the_terminal(told: Estimate) -> None:
@@ -160,16 +161,9 @@ def test_lines_for_the_terminal(told: Estimate) -> None:
         "steps            150 of 8 rows",
         "trained weights  1,081,344",
         "time             about 2 min, 3,457 tokens/s",
+        "products         in float32, which is fast here",
         "memory           fits: 1.5 GiB",
     )
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"), [(3.4, "3 s"), (89, "89 s"), (100, "2 min"), (5400, "90 min"), (9000, "2 h 30 min")]
-)
-def test_durations(seconds: float, text: str) -> None:
-    """In the unit that a person would choose."""
-    assert dry_run._duration(seconds) == text
 
 
 def test_adapters_of_equal_cost_are_probed_once(told: Estimate, monkeypatch: pytest.MonkeyPatch) -> None:

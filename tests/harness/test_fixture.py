@@ -132,6 +132,7 @@ def test_whatever_determines_the_adapter_changes_the_fingerprint(
         fixture_inputs(replace(loaded, fingerprint="other"), rows, recipe),
         fixture_inputs(replace(loaded, quantization="nf4"), rows, recipe),
         fixture_inputs(replace(loaded, dtype="bfloat16"), rows, recipe),
+        fixture_inputs(replace(loaded, compute_dtype="bfloat16"), rows, recipe),
         fixture_inputs(replace(loaded, device="cuda"), rows, recipe),
         fixture_inputs(loaded, rows, recipe, start),
         fixture_inputs(loaded, rows, recipe, replace(start, fingerprint="5678")),

@@ -16,7 +16,6 @@ from harness.models import (
     LoadedModel,
     ModelError,
     choose_device,
-    choose_dtype,
     ensure_pad_token,
     load_model,
     weights_fingerprint,
@@ -64,9 +63,9 @@ def test_no_dropout_is_left_in_the_base(gpt2_folder: Path, load: Load) -> None:
     assert {module.p for module in model.modules() if isinstance(module, torch.nn.Dropout)} == {0.0}
 
 
-def test_nf4_is_double_quantised_with_bfloat16_compute(llama_folder: Path, load: Load) -> None:
+def test_nf4_is_double_quantised(llama_folder: Path, load: Load) -> None:
     """What stays unquantised has the dtype that was asked for."""
-    loaded = load(llama_folder, quantization="nf4")
+    loaded = load(llama_folder, quantization="nf4", compute_dtype="bfloat16")
     projection = loaded.base.model.layers[0].mlp.up_proj
 
     assert (projection.weight.quant_state.quant_type, projection.weight.quant_state.nested) == ("nf4", True)
@@ -232,12 +231,10 @@ def test_pickled_weights_load_where_they_are_allowed(copied: Path, load: Load, l
     assert all(torch.equal(weight, weights[name]) for name, weight in load(llama_folder).base.state_dict().items())
 
 
-def test_devices_and_dtypes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Auto is a CPU in float32, a GPU in bfloat16, or float16 where it has none; what is not there is said."""
+def test_devices(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Auto is a GPU where there is one; what is not there is said."""
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert choose_device("auto") == "cpu"
-    assert choose_dtype("auto", "cpu") == "float32"
-    assert choose_dtype("bfloat16", "cpu") == "bfloat16"
     with pytest.raises(ModelError, match="sees no 'cuda' device here"):
         choose_device("cuda")
     with pytest.raises(ModelError, match=r"'cuda:1' is none of auto, cpu, cuda, mps; .*CUDA_VISIBLE_DEVICES"):
@@ -245,9 +242,6 @@ def test_devices_and_dtypes(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     assert choose_device("auto") == "cuda"
-    for has_bfloat16, dtype in ((True, "bfloat16"), (False, "float16")):
-        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda *_a, answer=has_bfloat16, **_k: answer)
-        assert choose_dtype("auto", "cuda") == dtype
 
 
 def test_a_padding_token_of_its_own_is_found(gpt2_folder: Path) -> None:

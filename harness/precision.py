@@ -1,0 +1,117 @@
+"""Which floating-point type products are computed in: what a device multiplies fast, and how fast it really is.
+
+What "auto" means follows from what the device is able to do, never from a timing: a key of a fixture or of a score must
+not change because the machine was busy.
+"""
+
+import os
+from collections.abc import Mapping
+from time import perf_counter
+
+_ONEDNN_SWITCHES = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA")
+_ONEDNN_WITHOUT_BFLOAT16 = ("SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX2_VNNI_2", "AVX512_CORE", "AVX512_CORE_VNNI")
+"""Values of oneDNN's switch under which it computes no product in bfloat16 instructions
+(https://uxlfoundation.github.io/oneDNN/dev_guide_cpu_dispatcher_control.html)."""
+_ATEN_SWITCH = "ATEN_CPU_CAPABILITY"
+_ATEN_WITHOUT_BFLOAT16 = ("DEFAULT", "AVX2")
+_DEVICE_NAMES = {"cpu": "CPU", "cuda": "GPU", "mps": "GPU"}
+_PRODUCT_SHAPE = (256, 512, 512)
+"""Rows, inner size and columns of the product that is timed: a hidden state against a small model's matrix."""
+NOTABLY_SLOWER = 2.0
+"""A type is slow where a product takes longer than float32's by this factor."""
+
+
+def choose_dtype(requested: str, device: str) -> str:
+    """The dtype itself for "auto": float32 on a CPU, else bfloat16, or float16 where a GPU has no bfloat16."""
+    if requested != "auto":
+        return requested
+    return "float32" if device == "cpu" else _half_precision_of_gpu(device)
+
+
+def choose_compute_dtype(requested: str, device: str) -> str:
+    """What 4-bit layers compute in: the type itself for "auto", the half precision that the device multiplies fast.
+
+    That is bfloat16 on a CPU with AVX512-BF16 or AMX (or ARM's bfloat16) and on a GPU that has it, else float16 on a
+    GPU and float32 on a CPU: there a product in emulated bfloat16 takes 10 to 150 times as long as in float32.
+    """
+    if requested != "auto":
+        return requested
+    if device != "cpu":
+        return _half_precision_of_gpu(device)
+    return "bfloat16" if cpu_multiplies_bfloat16() else "float32"
+
+
+def cpu_multiplies_bfloat16(environment: Mapping[str, str] = os.environ) -> bool:
+    """Whether this CPU has instructions for products in bfloat16, and torch is allowed to use them.
+
+    ONEDNN_MAX_CPU_ISA and ATEN_CPU_CAPABILITY, which make torch compute as on an older CPU, are heeded.
+    """
+    import torch
+
+    if any(environment.get(name, "").strip().upper() in _ONEDNN_WITHOUT_BFLOAT16 for name in _ONEDNN_SWITCHES):
+        return False
+    if environment.get(_ATEN_SWITCH, "").strip().upper() in _ATEN_WITHOUT_BFLOAT16:
+        return False
+    if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call] # a Mac's library is fp32 alone
+        return False
+    capabilities = torch.cpu.get_capabilities()
+    return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16"))
+
+
+def why_compute_dtype(requested: str, device: str) -> str:
+    """What 4-bit layers compute in and why, in one sentence."""
+    dtype = choose_compute_dtype(requested, device)
+    if requested != "auto":
+        why = "as model.compute_dtype says"
+    elif dtype == "bfloat16":
+        why = f"which this {_DEVICE_NAMES[device]} multiplies in hardware"
+    else:
+        why = f"since this {_DEVICE_NAMES[device]} does not multiply bfloat16 in hardware"
+    return f"4-bit layers compute in {dtype}, {why}."
+
+
+def slowdown(dtype: str, device: str) -> float:
+    """How many times as long a matrix product takes in a type as in float32, timed now.
+
+    For messages alone: it depends on what else the machine does.
+    """
+    return 1.0 if dtype == "float32" else _product_seconds(dtype, device) / _product_seconds("float32", device)
+
+
+def advice_on(key: str, dtype: str, device: str) -> str:
+    """One line where products in a type are notably slow on a device, which times them; else empty.
+
+    Args:
+        key: what sets the type: "dtype" or "compute_dtype".
+        dtype: the type itself.
+        device: "cpu", "cuda" or "mps".
+    """
+    factor = slowdown(dtype, device)
+    if factor < NOTABLY_SLOWER:
+        return ""
+    return (
+        f"{dtype} is slow on this {_DEVICE_NAMES[device]}: a product takes {factor:.0f} times as long as in float32; "
+        f"-o model.{key}=auto takes what is fast"
+    )
+
+
+def _product_seconds(dtype: str, device: str) -> float:
+    """The best of three, after one to warm up."""
+    import torch
+
+    n_rows, n_inner, n_columns = _PRODUCT_SHAPE
+    kind = getattr(torch, dtype)
+    left, right = (torch.ones(shape, dtype=kind).to(device) for shape in ((n_rows, n_inner), (n_inner, n_columns)))
+    seconds = []
+    with torch.inference_mode():
+        for _ in range(4):
+            started = perf_counter()
+            (left @ right)[0, 0].item()  # waits for a GPU
+            seconds.append(perf_counter() - started)
+    return min(seconds[1:])
+
+
+def _half_precision_of_gpu(device: str) -> str:
+    import torch
+
+    return "bfloat16" if device == "mps" or torch.cuda.is_bf16_supported(including_emulation=False) else "float16"

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from harness.cli_options import (
+from harness.commands.options import (
     candidate_options,
     experiment_options,
     measuring_options,
@@ -17,7 +17,7 @@ from harness.cli_options import (
     suite_option,
     workspace_option,
 )
-from harness.errors import UserError
+from reports.errors import UserError
 
 EXIT_CODES = """\b
 Exit codes: 0 fine; 1 unexpected failure; 2 usage, configuration or data; 3 stopped by a gate; 130 interrupted."""
@@ -37,9 +37,9 @@ def cli() -> None:
 @place_options
 def train_and_eval(models: tuple[str, ...], **options: Any) -> None:
     """Trains the adapter (or reuses it), measures it beside its base, writes the report."""
-    from harness.experiment import Options, prepare
-    from harness.lineup import named_models, train, trained_candidates
-    from harness.run import measure
+    from harness.measuring.experiment import Options, prepare
+    from harness.measuring.lineup import named_models, train, trained_candidates
+    from harness.measuring.run import measure
 
     experiment = prepare(Options(**options))
     others = named_models(models, experiment.config)
@@ -58,12 +58,12 @@ def train_command(*, dry_run: bool, **options: Any) -> None:
 
     What the suite measures is kept out of training.
     """
-    from harness.experiment import Options, prepare
-    from harness.lineup import train, training_runs
+    from harness.measuring.experiment import Options, prepare
+    from harness.measuring.lineup import train, training_runs
 
     experiment = prepare(Options(**options))
     if dry_run:
-        from harness.dry_run import estimates
+        from harness.training.dry_run import estimates
 
         click.echo(estimates(experiment.loaded, training_runs(experiment)))
         return
@@ -86,10 +86,10 @@ def train_command(*, dry_run: bool, **options: Any) -> None:
 @place_options
 def eval_command(model: str | None, adapters: tuple[str, ...], models: tuple[str, ...], **options: Any) -> None:
     """Measures adapters, and full models, that exist already beside their base."""
-    from harness.adapters import common_base, named_adapters
-    from harness.experiment import Options, prepare
-    from harness.lineup import existing_candidates
-    from harness.run import measure
+    from harness.measuring.experiment import Options, prepare
+    from harness.measuring.lineup import existing_candidates
+    from harness.measuring.run import measure
+    from harness.models.adapters import common_base, named_adapters
 
     if not adapters and not models:
         raise click.UsageError("give at least one --adapter or --candidate")
@@ -111,7 +111,7 @@ def merge_command(adapter: str, dtype: Any, out: Path, model: str | None, revisi
 
     Measure what you ship: `harness eval --adapter ADAPTER --candidate merged=DIR`.
     """
-    from harness.merging import merge_adapter
+    from harness.models.merge import merge_adapter
 
     merged = merge_adapter(adapter, out, dtype=dtype, base=model, revision=revision)
     for note in merged.notes:
@@ -123,7 +123,7 @@ def merge_command(adapter: str, dtype: Any, out: Path, model: str | None, revisi
 @place_options
 def doctor_command(workspace: Path, data_root: Path | None) -> None:
     """Looks at versions, devices, quantisation, hub, data and disk, and says what to mend."""
-    from harness.doctor import as_text, examine, worst
+    from harness.commands.doctor import as_text, examine, worst
 
     checks = examine(workspace, data_root)
     click.echo(as_text(checks))
@@ -143,7 +143,7 @@ def data_group() -> None:
 @place_options
 def inspect_command(name: str, rows: int, split: str | None, data_root: Path | None, **options: Any) -> None:
     """Shows rows of a dataset, or of a file, as they will be trained on: prompt, boundary, response, token counts."""
-    from harness.config_files import load_experiment
+    from harness.config.load import load_experiment
     from harness.data.inspection import inspect_dataset
 
     config = load_experiment(options["preset"], options["config_file"], options["overrides"])
@@ -172,13 +172,13 @@ def build_pairs_command(
     **decoding: Any,
 ) -> None:
     """Makes preference pairs of two opposed instructions, answered by the configured model."""
-    from harness.config_files import load_experiment
-    from harness.console import Terminal
-    from harness.data.pair_building import Output, build_pairs
-    from harness.data.pair_spec import load_pair_spec
-    from harness.models import load_model
-    from harness.threads import apply_threads, choose_threads
-    from suites.decoding import Decoding
+    from harness.config.load import load_experiment
+    from harness.data.made.pair_building import Output, build_pairs
+    from harness.data.made.pair_spec import load_pair_spec
+    from harness.models.base import load_model
+    from harness.models.threads import apply_threads, choose_threads
+    from harness.terminal import Terminal
+    from suites.engine.decoding import Decoding
 
     terminal = Terminal()
     spec = load_pair_spec(specification)
@@ -216,7 +216,7 @@ def build_pairs_command(
 @click.option("--out", type=click.Path(path_type=Path), help="Folder to write to (default: the run's own).")
 def report_command(runs: tuple[Path, ...], formats: str, **options: Any) -> None:
     """Writes the reports of a finished run anew, or one report of several runs of one suite, and prints its table."""
-    from harness.reporting import ReportOptions, write_reports
+    from harness.commands.report import ReportOptions, write_reports
 
     names = tuple(name.strip() for name in formats.split(",") if name.strip())
     _show(write_reports(runs, ReportOptions(formats=names, **options)))
@@ -252,7 +252,7 @@ def check_command(run: Path | None, calibrate: int | None, **options: Any) -> No
     if calibrate is not None:
         click.echo(_calibrated(calibrate, experiment_of), nl=False)
         return
-    from harness.checking import CheckOptions, check
+    from harness.commands.check import CheckOptions, check
 
     assert run is not None
     checked = check(run, CheckOptions(**options))
@@ -262,10 +262,10 @@ def check_command(run: Path | None, calibrate: int | None, **options: Any) -> No
 
 def _calibrated(n_seeds: int, options: dict[str, Any]) -> str:
     """A file of gates from the spread over training seeds."""
-    from harness.checking import calibrate
-    from harness.experiment import Options, prepare
-    from harness.lineup import train, trained_candidates
-    from harness.run import measure
+    from harness.commands.check import calibrate
+    from harness.measuring.experiment import Options, prepare
+    from harness.measuring.lineup import train, trained_candidates
+    from harness.measuring.run import measure
     from reports.records import Run
     from reports.run_folder import read_run
 
@@ -282,7 +282,7 @@ def _calibrated(n_seeds: int, options: dict[str, Any]) -> str:
 @workspace_option
 def list_command(what: str, workspace: Path) -> None:
     """Lists what there is to choose from."""
-    from harness import listing
+    from harness.commands import list as listing
 
     tables: dict[str, Callable[[], str]] = {
         "suites": listing.suites,
@@ -298,8 +298,8 @@ def list_command(what: str, workspace: Path) -> None:
 @workspace_option
 def cache_command(what: str, workspace: Path) -> None:
     """Tells how much the score cache holds, or empties it."""
-    from harness.experiment import cache_file
-    from suites.score_cache import ScoreCache
+    from harness.measuring.experiment import cache_file
+    from suites.engine.score_cache import ScoreCache
 
     with ScoreCache.open(cache_file(workspace), lambda line: click.echo(line, err=True)) as cache:
         info = cache.info() if what == "info" else cache.clear()
@@ -311,7 +311,7 @@ def cache_command(what: str, workspace: Path) -> None:
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def lm_eval_command(arguments: tuple[str, ...]) -> None:
     """Runs lm-eval's own command line on this project's scoring engine (`--model harness`, the default)."""
-    from suites.lm_eval_model import run_command_line
+    from suites.lm_eval.model import run_command_line
 
     run_command_line(arguments or ("--help",))
 
@@ -320,7 +320,7 @@ def lm_eval_command(arguments: tuple[str, ...]) -> None:
 @experiment_options
 def show_config(preset: str | None, config_file: Path | None, overrides: tuple[str, ...]) -> None:
     """Prints the resolved configuration as YAML."""
-    from harness.config_files import load_experiment, to_yaml
+    from harness.config.load import load_experiment, to_yaml
 
     click.echo(to_yaml(load_experiment(preset, config_file, overrides)), nl=False)
 
@@ -333,7 +333,7 @@ def _show(finished: Any) -> None:
 
 def main() -> None:
     """Entry point: every mistake a user can make is one line and exit code 2."""
-    from harness.console import quiet_libraries
+    from harness.terminal import quiet_libraries
 
     quiet_libraries()
     try:
@@ -353,10 +353,10 @@ def main() -> None:
 
 def _errors_of_other_rooms() -> tuple[type[ValueError], ...]:
     """The user's mistakes that `suites` and `reports` find; they are loaded already where one was raised."""
-    from reports.against import IncomparableRunsError
-    from reports.calibration import CalibrationError
-    from reports.compare import UnpairedExamplesError
-    from reports.gates import GateError
+    from reports.comparing.against import IncomparableRunsError
+    from reports.comparing.calibration import CalibrationError
+    from reports.comparing.compare import UnpairedExamplesError
+    from reports.comparing.gates import GateError
     from reports.run_folder import RunFolderError
     from suites.inputs import SuiteError
 

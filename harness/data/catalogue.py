@@ -4,8 +4,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias, TypeVar
 
-from harness.contamination import Asked, asked
-from harness.data import (
+from harness.config.wording import did_you_mean
+from harness.data.make import Trainable
+from harness.data.overlap import Asked, asked
+from harness.data.read import EMBEDDED
+from harness.data.row import DataError, LeftOut, Row
+from harness.data.sources import (
     eli5,
     hc3,
     hh_rlhf,
@@ -20,10 +24,6 @@ from harness.data import (
     webgpt,
     winogrande,
 )
-from harness.data.build import Trainable
-from harness.data.loading import EMBEDDED
-from harness.data.rows import DataError, LeftOut, Row
-from harness.wording import did_you_mean
 from suites.inputs import Example, Pair, Question, RatedAnswer
 
 Made = TypeVar("Made")

@@ -7,8 +7,9 @@ from collections.abc import Collection
 from dataclasses import asdict, replace
 from functools import partial
 
-from harness.config import ColumnsConfig
-from harness.data.build import (
+from harness.config.schema import ColumnsConfig
+from harness.data.catalogue import DatasetEntry
+from harness.data.make import (
     Ranked,
     group_of,
     make_example,
@@ -19,9 +20,8 @@ from harness.data.build import (
     split_conversations,
     with_system,
 )
-from harness.data.catalogue import DatasetEntry
-from harness.data.preferences import group_of_row, source_of
-from harness.data.rows import DataError, LeftOut, Row
+from harness.data.row import DataError, LeftOut, Row
+from harness.data.sources.preferences import group_of_row, source_of
 from suites.inputs import Example, Pair, Prompt, Question, RatedAnswer
 
 TRAINING_SPLITS = ("train_prefs", "train")

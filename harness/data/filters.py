@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from harness.config import FiltersConfig
-from harness.data.build import Trainable, answers_of
-from suites.encoding import Encoder, Lengths
+from harness.config.schema import FiltersConfig
+from harness.data.make import Trainable, answers_of
+from suites.engine.encoding import Encoder, Lengths
 from suites.inputs import Pair
 
 RowKind = TypeVar("RowKind", bound=Trainable)

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from harness.config import DatasetConfig, ExperimentConfig
-from harness.data.build import Trainable, answers_of
-from harness.data.loaders import LoadedTrainable, load_trainable
-from harness.models import load_tokenizer, locate_weights
-from suites.encoding import EncodedResponse, Encoder, Lengths, ensure_template
+from harness.config.schema import DatasetConfig, ExperimentConfig
+from harness.data.load import LoadedTrainable, load_trainable
+from harness.data.make import Trainable, answers_of
+from harness.models.base import load_tokenizer, locate_weights
+from suites.engine.encoding import EncodedResponse, Encoder, Lengths, ensure_template
 from suites.inputs import Pair, RatedAnswer
 
 BOUNDARY = "‖"

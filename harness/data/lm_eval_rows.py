@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.contamination import Asked
 from harness.data.locate import locate
-from harness.data.rows import DataError
-from harness.hub import require_hub
-from suites.lm_eval_files import TaskSource
-from suites.lm_eval_tasks import GROUP_COLUMNS, LoadedTasks, load_tasks
+from harness.data.overlap import Asked
+from harness.data.row import DataError
+from harness.models.hub import require_hub
+from suites.lm_eval.files import TaskSource
+from suites.lm_eval.tasks import GROUP_COLUMNS, LoadedTasks, load_tasks
 
 EMBEDDED_TASKS = Path(__file__).parents[1] / "embedded" / "tasks"
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from harness.config.strict_yaml import read_yaml_mapping
+from harness.config.wording import did_you_mean, shown
 from harness.data.files import format_of
-from harness.data.rows import DataError
-from harness.wording import did_you_mean, shown
-from harness.yaml_text import read_yaml_mapping
+from harness.data.row import DataError
 
 INDEX = "datasets.yaml"
 _SHOWN_NAMES = 8

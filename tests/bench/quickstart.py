@@ -44,7 +44,7 @@ class Job:
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="File that the table is written to.")
 def quickstart(cpus: Sequence[str], repetitions: int, out: Path | None) -> bool:
     """The table; whether a machine's repetitions all printed the same numbers."""
-    from harness.provenance import processor_name
+    from harness.models.provenance import processor_name
 
     rows, holds = [], True
     for cpu in cpus or ("as it is", "AVX2"):

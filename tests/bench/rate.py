@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 
 import torch
 
+from suites.engine.packing import pack_requests
 from suites.inputs import Request
-from suites.packing import pack_requests
 
 Result = TypeVar("Result")
 

@@ -9,15 +9,15 @@ from typing import Any
 
 import yaml
 
-from harness.config import DatasetConfig
-from harness.data import hh_rlhf, ultrafeedback
-from harness.data.loading import load_rows
-from harness.data.rows import LeftOut, Row
-from suites.encoding import Encoder, ensure_template
+from harness.config.schema import DatasetConfig
+from harness.data.read import load_rows
+from harness.data.row import LeftOut, Row
+from harness.data.sources import hh_rlhf, ultrafeedback
+from suites.engine.encoding import Encoder, ensure_template
+from suites.evaluations.reward import RewardPlan, plan
 from suites.inputs import Pair
-from suites.lm_eval_files import TaskSource
-from suites.lm_eval_tasks import LoadedTasks, load_tasks
-from suites.reward import RewardPlan, plan
+from suites.lm_eval.files import TaskSource
+from suites.lm_eval.tasks import LoadedTasks, load_tasks
 
 HH_RLHF = "Anthropic/hh-rlhf:helpful-base"
 ULTRAFEEDBACK = "HuggingFaceH4/ultrafeedback_binarized"

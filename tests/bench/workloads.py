@@ -13,13 +13,13 @@ from peers import dpo_peers, hflm_pair_peers, hflm_task_peers, reward_outcome, r
 from rows import arc_easy, encoded_pairs, hh_rlhf_pairs, truthfulqa, ultrafeedback_pairs, winogrande
 from subjects import Subject, with_adapter
 
+from suites.engine.layout import Layout, layout_for
+from suites.engine.score_cache import ScoreCache
+from suites.engine.scoring import ModelScorer
+from suites.evaluations.reward import RewardPlan, measure
 from suites.inputs import Request, ResponseScore, Scorer
-from suites.layout import Layout, layout_for
-from suites.lm_eval_model import ScorerLM, compiled_once
-from suites.lm_eval_tasks import LoadedTasks
-from suites.reward import RewardPlan, measure
-from suites.score_cache import ScoreCache
-from suites.scoring import ModelScorer
+from suites.lm_eval.model import ScorerLM, compiled_once
+from suites.lm_eval.tasks import LoadedTasks
 
 NAMES = ("truthfulqa", "arc_easy", "winogrande", "hh_rlhf", "ultrafeedback", "reward")
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from harness.config import LoraConfig, ModelConfig, TrainingConfig
-from harness.models import LoadedModel, load_model
-from harness.training import Folders, Recipe, TrainingRows, train_adapter
-from harness.training_rows import Progress, Row
+from harness.config.schema import LoraConfig, ModelConfig, TrainingConfig
+from harness.models.base import LoadedModel, load_model
+from harness.training.recipe import Progress, Row
+from harness.training.trainer import Folders, Recipe, TrainingRows, train_adapter
 from suites.inputs import Pair, Turn
 
 
@@ -43,7 +43,7 @@ def load() -> Callable[..., LoadedModel]:
 @pytest.fixture(scope="session")
 def encode(preference_pairs: list[Pair]) -> Callable[[LoadedModel], TrainingRows]:
     """Eight training and four selection pairs in a model's own tokens."""
-    from suites.encoding import Encoder
+    from suites.engine.encoding import Encoder
 
     def encode_for(loaded: LoadedModel) -> TrainingRows:
         encoder = Encoder(loaded.tokenizer, max_prompt_tokens=64, max_tokens=128)

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from harness.config_files import load_experiment, preset_names
+from harness.config.load import load_experiment, preset_names
 
 pytestmark = pytest.mark.slow
 

@@ -51,9 +51,9 @@ Key = tuple[str, str, str, str]
 
 def measure(adapter: Path, run_folder: Path) -> Any:
     """The run of an adapter on the embedded base, everything scored anew."""
-    from harness.experiment import Options, prepare
-    from harness.lineup import existing_candidates
-    from harness.run import measure as measure_run
+    from harness.measuring.experiment import Options, prepare
+    from harness.measuring.lineup import existing_candidates
+    from harness.measuring.run import measure as measure_run
     from reports.run_folder import read_run
 
     options = Options(
@@ -66,10 +66,10 @@ def measure(adapter: Path, run_folder: Path) -> Any:
 
 def train(workspace: Path, overrides: Sequence[str] = (), seeds: int | None = None) -> Any:
     """The run of an embedded experiment that is trained now."""
-    from harness.experiment import Options, prepare
-    from harness.lineup import train as train_adapters
-    from harness.lineup import trained_candidates
-    from harness.run import measure as measure_run
+    from harness.measuring.experiment import Options, prepare
+    from harness.measuring.lineup import train as train_adapters
+    from harness.measuring.lineup import trained_candidates
+    from harness.measuring.run import measure as measure_run
     from reports.run_folder import read_run
 
     experiment = prepare(Options(suite=str(SUITE), workspace=workspace, overrides=tuple(overrides), seeds=seeds))
@@ -135,17 +135,17 @@ def _pooled(scores: Mapping[Key, Score], group: tuple[str, ...]) -> str:
 
 def read_spreads() -> tuple[Any, ...]:
     """The spreads over training seeds in this folder."""
-    from harness.yaml_text import read_yaml_mapping
-    from reports.calibration import Spread
+    from harness.config.strict_yaml import read_yaml_mapping
+    from reports.comparing.calibration import Spread
 
     return tuple(Spread(**spread) for spread in read_yaml_mapping(SPREADS)["spreads"])
 
 
 def write_spreads(run: Any) -> None:
     """Keeps the spreads of a run over training seeds, and the gates that follow from it."""
-    from harness.checking import calibrate
-    from harness.yaml_text import dump_yaml
-    from reports.calibration import seed_spreads
+    from harness.commands.check import calibrate
+    from harness.config.strict_yaml import dump_yaml
+    from reports.comparing.calibration import seed_spreads
 
     spreads = seed_spreads(run)
     SPREADS.write_text(dump_yaml({"spreads": [asdict(spread) for spread in spreads]}), encoding="utf-8")

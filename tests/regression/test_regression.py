@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from harness.checking import EXIT_STOPPED, Checked, CheckOptions, check
+from harness.commands.check import EXIT_STOPPED, Checked, CheckOptions, check
 from reports.run_folder import read_run
 
 
@@ -54,7 +54,7 @@ def test_an_adapter_trained_on_swapped_pairs_fails(
 @pytest.mark.slow
 def test_the_embedded_default_trains_as_it_did(reference: Any, tmp_path: Path) -> None:
     """Trained anew, it lies within the calibrated spread over training seeds on every primary metric."""
-    from reports.calibration import strays
+    from reports.comparing.calibration import strays
 
     assert strays(reference.read_spreads(), reference.train(tmp_path), reference.NAME) == []
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from reports.records import MetricScores
-from suites.encoding import Encoder
+from suites.engine.encoding import Encoder
 from suites.inputs import Request, ResponseScore, Scorer
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.data.rows import Row
+from harness.data.row import Row
 
 
 @pytest.fixture(scope="session")

@@ -2,12 +2,12 @@
 
 import pytest
 
-from harness.config_files import load_experiment, preset_names
+from harness.commands.list import datasets
+from harness.config.load import load_experiment, preset_names
+from harness.config.strict_yaml import read_yaml_mapping
 from harness.data.catalogue import CATALOGUE, find_entry
-from harness.data.loading import is_file
-from harness.data.rows import DataError
-from harness.listing import datasets
-from harness.yaml_text import read_yaml_mapping
+from harness.data.read import is_file
+from harness.data.row import DataError
 
 
 @pytest.mark.parametrize(

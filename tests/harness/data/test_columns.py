@@ -6,9 +6,9 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from harness.config import ColumnsConfig, DatasetConfig
-from harness.data.loaders import load_examples, load_pairs, load_questions, load_rated
-from harness.data.rows import DataError
+from harness.config.schema import ColumnsConfig, DatasetConfig
+from harness.data.load import load_examples, load_pairs, load_questions, load_rated
+from harness.data.row import DataError
 from suites.inputs import Turn
 
 ASK = (Turn("user", "Q"),)

@@ -9,7 +9,7 @@ import pytest
 from pyarrow import parquet
 
 from harness.data.files import SUFFIXES, read_file
-from harness.data.rows import DataError
+from harness.data.row import DataError
 
 ROWS = [
     {"question": "Is it, really?", "answer": "1"},
@@ -70,7 +70,7 @@ def test_json_lines_under_the_name_json(tmp_path):
         ("x.csv", b'a,b\n1,"2"x\n', "not valid CSV"),
         ("x.csv", b"a,b\n1,\xe9\n", "not valid CSV"),
         ("x.jsonl.gz", b'{"a": 1}\n', "x.jsonl.gz: not a whole gzip file"),
-        ("x.jsonl.gz", gzip.compress(b'{"a": 1}\n' * 99)[:-9], "x.jsonl.gz: not a whole gzip file"),
+        ("x.jsonl.gz", gzip.compress(b'{"a": 1}\n' * 99, mtime=0)[:-9], "x.jsonl.gz: not a whole gzip file"),
         ("x.parquet", b"PAR1", "x.parquet: not a valid Parquet file"),
         ("x.txt", b"a", "must end in one of .jsonl, .json"),
     ],

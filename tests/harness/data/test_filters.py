@@ -5,10 +5,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
-from harness.config import FiltersConfig
-from harness.data.build import make_example, make_pair, make_rated_answer
+from harness.config.schema import FiltersConfig
 from harness.data.filters import filter_rows
-from suites.encoding import Encoder
+from harness.data.make import make_example, make_pair, make_rated_answer
+from suites.engine.encoding import Encoder
 from suites.inputs import Turn
 
 

@@ -3,10 +3,10 @@
 import pytest
 from transformers import AutoTokenizer
 
-from harness.config import ColumnsConfig, DataConfig, DatasetConfig, ExperimentConfig, ModelConfig
+from harness.config.schema import ColumnsConfig, DataConfig, DatasetConfig, ExperimentConfig, ModelConfig
 from harness.data.inspection import BOUNDARY, inspect, inspect_dataset
-from harness.data.rows import DataError
-from suites.encoding import Encoder, ensure_template
+from harness.data.row import DataError
+from suites.engine.encoding import Encoder, ensure_template
 from suites.inputs import Turn
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from harness.data.lm_eval_rows import asked_by, load_local_tasks
-from harness.data.rows import DataError
+from harness.data.row import DataError
 
 ROW = {"query": "Question: Which one is a metal?", "choices": ["iron", "wood", "wool"], "gold": 0}
 OWN_ROW = {

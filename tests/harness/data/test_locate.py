@@ -3,8 +3,8 @@
 import pytest
 
 from harness.data.locate import locate
-from harness.data.rows import DataError
-from harness.errors import UserError
+from harness.data.row import DataError
+from reports.errors import UserError
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 

@@ -1,0 +1,381 @@
+"""What of this machine stands in the way: versions, devices, quantisation, hub, data and disk, each with what to do."""
+
+import os
+import platform
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, metadata
+from pathlib import Path
+from typing import Literal
+
+from filelock import FileLock, Timeout
+
+from harness.config.strict_yaml import read_yaml_mapping
+from harness.data.catalogue import CATALOGUE
+from harness.data.locate import INDEX, Located, locate, locate_folder
+from harness.models.base import EMBEDDED, choose_device
+from harness.models.hub import HubUnreachable, is_offline, require_hub
+from harness.models.precision import NOTABLY_SLOWER, advice_on, choose_compute_dtype, slowdown, why_compute_dtype
+from harness.models.provenance import package_versions, processor_name
+from harness.models.quantization import keep_unpacked
+from harness.models.threads import ThreadsError, choose_threads
+from reports.errors import UserError
+
+Status = Literal["ok", "warning", "problem"]
+
+HUB_SECONDS = 5.0
+GIB = 2**30
+LITTLE_DISK, NO_DISK = 10 * GIB, GIB
+"""Free bytes under which a warning, and a problem, is told."""
+LITTLE_MEMORY = 2 * GIB
+LARGEST_ERROR = 0.02
+"""Of a 4-bit layer, which may compute in bfloat16's 8 bits, relative to the same weights in float32."""
+_PROJECT = "dpo-harness"
+_NOT_INSTALLED, _INSTALL = f"{_PROJECT} is not installed here", "install it: pip install -e ."
+_SHOWN_PACKAGES = ("torch", "transformers", "trl", "peft", "bitsandbytes")
+_SHOWN = 6
+"""Of what is listed, so many are named."""
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that was looked at."""
+
+    name: str
+    status: Status
+    finding: str
+    advice: str = ""
+    """What to do; never empty where the status is not ok."""
+
+
+def examine(workspace: Path, data_root: Path | None) -> tuple[Check, ...]:
+    """Look at everything; takes seconds, and leaves nothing behind.
+
+    Args:
+        workspace: folder of trained adapters and runs, which need not exist yet.
+        data_root: folder of local datasets, or None.
+    """
+    with ThreadPoolExecutor(max_workers=1) as waiting:
+        hub = waiting.submit(check_hub)  # which waits for an answer while the others compute
+        checks = (
+            check_python(),
+            check_packages(),
+            check_processor(),
+            check_gpu(),
+            check_precision(),
+            check_quantisation(),
+            check_data_root(data_root),
+            check_workspace(workspace),
+            check_disk(workspace),
+            check_leftovers(workspace),
+            check_cache(),
+        )
+        return (*checks, hub.result())
+
+
+def worst(checks: Iterable[Check]) -> Status:
+    """The worst status among the checks."""
+    found = {check.status for check in checks}
+    return "problem" if "problem" in found else "warning" if "warning" in found else "ok"
+
+
+def as_text(checks: Sequence[Check]) -> str:
+    """A line a check, under it what to do, and a count at the end."""
+    name_width = max(len(check.name) for check in checks)
+    lines = []
+    for check in checks:
+        lines.append(f"{check.status:<7}  {check.name:<{name_width}}  {check.finding}")
+        if check.advice:
+            lines.append(f"{'':<7}  {'':<{name_width}}  -> {check.advice}")
+    counts = {status: sum(check.status == status for check in checks) for status in ("problem", "warning")}
+    told = [f"{n} {status}{'' if n == 1 else 's'}" for status, n in counts.items() if n]
+    return "\n".join([*lines, "", ", ".join(told) or "nothing stands in the way"])
+
+
+def check_python() -> Check:
+    """The interpreter against what the project declares."""
+    from packaging.specifiers import SpecifierSet
+
+    running = platform.python_version()
+    try:
+        needed = metadata(_PROJECT)["Requires-Python"]
+    except PackageNotFoundError:
+        return Check("Python", "warning", f"{running}; {_NOT_INSTALLED}", _INSTALL)
+    if SpecifierSet(needed).contains(running, prereleases=True):
+        return Check("Python", "ok", running)
+    advice = f"make an environment with Python {needed}"
+    return Check("Python", "problem", f"{running}, where {needed} is needed", advice)
+
+
+def check_packages() -> Check:
+    """Installed versions against the requirements in the project's own metadata."""
+    from packaging.requirements import Requirement
+
+    try:
+        declared = metadata(_PROJECT).get_all("Requires-Dist") or []
+    except PackageNotFoundError:
+        return Check("packages", "warning", _NOT_INSTALLED, _INSTALL)
+    requirements = [Requirement(text) for text in declared]
+    needed = [each for each in requirements if each.marker is None or each.marker.evaluate({"extra": ""})]
+    installed = package_versions(each.name for each in needed)
+    unfit = [
+        each
+        for each in needed
+        if installed[each.name] is None or not each.specifier.contains(str(installed[each.name]), prereleases=True)
+    ]
+    if not unfit:
+        shown = ", ".join(f"{name} {installed[name]}" for name in _SHOWN_PACKAGES if name in installed)
+        return Check("packages", "ok", f"all {len(needed)} as required; {shown}")
+    found = ", ".join(f"{each.name} {installed[each.name] or 'missing'} (needs {each.specifier})" for each in unfit)
+    command = " ".join(f"'{each.name}{each.specifier}'" for each in unfit)
+    return Check("packages", "problem", found, f"pip install {command}")
+
+
+def check_processor() -> Check:
+    """Cores, threads and memory."""
+    import psutil
+
+    memory = psutil.virtual_memory()
+    try:
+        threads = choose_threads()
+    except ThreadsError as error:
+        return Check("processor", "problem", str(error), "correct or unset the variable")
+    finding = (
+        f"{processor_name()}, {os.cpu_count()} cores; {threads.sentence} "
+        f"{gib(memory.available)} of {gib(memory.total)} memory free"
+    )
+    if memory.available < LITTLE_MEMORY:
+        return Check("processor", "warning", finding, "close other programs, or take a smaller model")
+    return Check("processor", "ok", finding)
+
+
+def check_gpu() -> Check:
+    """The GPU that torch sees, its memory, and whether it computes in bfloat16."""
+    import torch
+
+    if torch.cuda.is_available():
+        free, total = torch.cuda.mem_get_info()
+        can = "computes" if torch.cuda.is_bf16_supported(including_emulation=False) else "has no"
+        more = f", the first of {n}" if (n := torch.cuda.device_count()) > 1 else ""
+        finding = f"{torch.cuda.get_device_name()}{more}, {gib(free)} of {gib(total)} free, {can} bfloat16"
+        return Check("GPU", "ok", finding)
+    if shutil.which("nvidia-smi") is not None:
+        return Check(
+            "GPU",
+            "warning",
+            f"nvidia-smi is here, but torch {torch.__version__} sees no GPU",
+            "install torch's CUDA build (pytorch.org, Get started), or check that the driver works: nvidia-smi",
+        )
+    return Check("GPU", "ok", "none; everything runs on the CPU")
+
+
+def check_precision() -> Check:
+    """How long products take in half precision, by a timing, and what 4-bit layers compute in here."""
+    device = choose_device("auto")
+    factors = {dtype: slowdown(dtype, device) for dtype in ("bfloat16", "float16")}
+    times = " and ".join(f"in {dtype} {factor:.1f} times" for dtype, factor in factors.items())
+    finding = f"a product takes {times} as long as in float32; {why_compute_dtype('auto', device)[:-1]}"
+    if advice_on("compute_dtype", choose_compute_dtype("auto", device), device):
+        return Check("precision", "warning", finding, "type -o model.compute_dtype=float32 (or model.dtype=float32)")
+    if max(factors.values()) >= NOTABLY_SLOWER:
+        finding += " (leave model.dtype and model.compute_dtype at auto)"
+    return Check("precision", "ok", finding)
+
+
+def check_quantisation() -> Check:
+    """Whether NF4 layers compute what they should here, gradients after an evaluation included."""
+    advice = "set model.quantization=none, or install the bitsandbytes that the requirements name for this machine"
+    try:
+        device = choose_device("auto")
+        forward, gradient = four_bit_errors(device)
+    except (ImportError, OSError, RuntimeError, ValueError, AttributeError) as error:
+        return Check("quantisation", "problem", f"NF4 does not run: {str(error).strip().splitlines()[0]}", advice)
+    finding = f"NF4 on {device}: relative error of outputs {forward:.1e}, of gradients {gradient:.1e}"
+    if max(forward, gradient) <= LARGEST_ERROR:
+        return Check("quantisation", "ok", finding)
+    return Check("quantisation", "problem", f"{finding}, where {LARGEST_ERROR} is allowed", advice)
+
+
+def four_bit_errors(device: str) -> tuple[float, float]:
+    """Outputs and input gradients of a small NF4 layer against its dequantised weights in float32, as relative errors.
+
+    An evaluation comes first, because that is what can break later gradients (`quantization.py`).
+    """
+    import torch
+    from bitsandbytes.functional import dequantize_4bit
+    from bitsandbytes.nn import Linear4bit
+
+    compute = getattr(torch, choose_compute_dtype("auto", device))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        layer = Linear4bit(128, 64, bias=False, compute_dtype=compute, quant_type="nf4")
+        inputs, direction = torch.randn(8, 128).to(device), torch.randn(8, 64).to(device)
+    layer = layer.to(device)
+    keep_unpacked(layer)
+    weight = dequantize_4bit(layer.weight.data, layer.weight.quant_state).float()
+    with torch.no_grad():
+        layer.eval()(inputs)
+    outputs = layer.train()(inputs.requires_grad_())
+    outputs.backward(direction)
+
+    def error(found: torch.Tensor | None, right: torch.Tensor) -> float:
+        return float("inf") if found is None else float((found - right).norm() / right.norm())
+
+    return error(outputs.detach(), inputs.detach() @ weight.T), error(inputs.grad, direction @ weight)
+
+
+def check_hub() -> Check:
+    """Whether the hub answers; only what is named in a configuration is ever fetched from it."""
+    if is_offline():
+        return Check("hub", "ok", "offline on purpose (HF_HUB_OFFLINE): what is in the cache can be used")
+    try:
+        require_hub("the hub", timeout_seconds=HUB_SECONDS)
+    except HubUnreachable as error:
+        finding, _, advice = str(error).partition("; ")
+        return Check("hub", "warning", finding, advice)
+    return Check("hub", "ok", "answers")
+
+
+def check_cache() -> Check:
+    """Size of the hub client's cache."""
+    from huggingface_hub import constants
+
+    folder = Path(constants.HF_HUB_CACHE)
+    held = f"{gib(n_bytes(folder))} in {folder}" if folder.is_dir() else f"empty ({folder})"
+    return Check("hub cache", "ok", held)
+
+
+def check_data_root(data_root: Path | None) -> Check:
+    """Which datasets the data root holds, and whether their files are there."""
+    if data_root is None:
+        return Check("data root", "ok", "none given: datasets that are not embedded come from the hub")
+    if not data_root.is_dir():
+        advice = "correct --data-root or HARNESS_DATA_ROOT, or leave it out"
+        return Check("data root", "problem", f"{data_root} is no folder", advice)
+    held, damaged = [], []
+    try:
+        for name, located in _located(data_root):
+            missing = [str(file) for files in located.splits.values() for file in files if not file.is_file()]
+            held.append(name)
+            damaged += [f"{name}: {file} is missing" for file in missing]
+    except UserError as error:
+        damaged.append(str(error))
+    if damaged:
+        return Check("data root", "problem", _listed(damaged), "fetch these files again, or correct what names them")
+    if not held:
+        advice = f"name its files in {data_root / INDEX}, or point to another folder"
+        return Check("data root", "warning", f"{data_root} holds no dataset that is known", advice)
+    return Check("data root", "ok", f"{data_root} holds {len(held)} datasets: {_listed(held)}")
+
+
+def _located(data_root: Path) -> Iterator[tuple[str, Located]]:
+    """The datasets of a root: all that its index names, and those of the catalogue that lie there in folders."""
+    index = data_root / INDEX
+    indexed = list(read_yaml_mapping(index)) if index.exists() else []
+    known = [
+        f"{entry.name}:{configuration}" if configuration else entry.name
+        for entry in CATALOGUE.values()
+        for configuration in entry.configurations
+        if not entry.name.startswith(f"{EMBEDDED}/")
+    ]
+    for full_name in dict.fromkeys((*indexed, *known)):
+        name, _, configuration = full_name.partition(":")
+        look = locate if full_name in indexed else locate_folder
+        located = look(data_root, name, configuration, None)
+        if located is not None:
+            yield full_name, located
+
+
+def check_workspace(workspace: Path) -> Check:
+    """Whether the workspace can be written, and what it holds."""
+    folder = _nearest_folder(workspace)
+    try:
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        finding = f"{workspace} cannot be written ({error.strerror})"
+        return Check("workspace", "problem", finding, "name another folder with --workspace or HARNESS_WORKSPACE")
+    if not workspace.exists():
+        return Check("workspace", "ok", f"{workspace} will be made")
+    from harness.measuring.experiment import cache_file
+
+    scores = cache_file(workspace)
+    held = [f"{gib(sum(n_bytes(file) for file in workspace.glob(f'{scores.name}*')))} of scores"]
+    for name, words in (("fixtures", "adapters"), ("merged", "merged models"), ("runs", "runs")):
+        folders = [path for path in _entries(workspace / name) if path.is_dir() and not path.name.startswith(".")]
+        held.append(f"{len(folders)} {words} ({gib(n_bytes(workspace / name))})")
+    return Check("workspace", "ok", f"{workspace} can be written; it holds {', '.join(held)}")
+
+
+def check_disk(workspace: Path) -> Check:
+    """Space that is left where the workspace lies."""
+    free = shutil.disk_usage(_nearest_folder(workspace)).free
+    finding = f"{gib(free)} free for {workspace}"
+    advice = "free some space, or put the workspace on another disk: --workspace"
+    if free < NO_DISK:
+        return Check("disk", "problem", finding, advice)
+    return Check("disk", "warning", finding, advice) if free < LITTLE_DISK else Check("disk", "ok", finding)
+
+
+def check_leftovers(workspace: Path) -> Check:
+    """What killed processes left behind, which nobody holds a lock on."""
+    left = [
+        path
+        for name in ("fixtures", "merged", "runs")
+        for path in _entries(workspace / name)
+        if path.suffix in (".partial", ".damaged") and not _is_held(path.with_name(f".{path.stem}.lock"))
+    ]
+    left += [
+        lock
+        for lock in _entries(workspace / "fixtures")
+        if lock.suffix == ".lock" and not any(lock.parent.glob(f"{lock.stem[1:]}*")) and not _is_held(lock)
+    ]
+    if not left:
+        return Check("leftovers", "ok", "none")
+    advice = "run the same command again, which goes on from a partial adapter and clears it away, or remove them"
+    names = [str(path.relative_to(workspace)) for path in left]
+    return Check("leftovers", "warning", f"{_listed(names)} ({gib(sum(map(n_bytes, left)))})", advice)
+
+
+def n_bytes(path: Path) -> int:
+    """Size of a file, or of all files below a folder; links are not followed, and what vanishes meanwhile is 0."""
+    files = [path, *(Path(folder, name) for folder, _, names in os.walk(path) for name in names)]
+    total = 0
+    for file in files:
+        with suppress(OSError):
+            total += 0 if file.is_dir() else file.lstat().st_size
+    return total
+
+
+def gib(size: int) -> str:
+    """Bytes in the unit that suits them."""
+    return f"{size / GIB:.1f} GiB" if size >= GIB else f"{size / 2**20:.1f} MiB"
+
+
+def _nearest_folder(path: Path) -> Path:
+    """The path itself where it exists, else the first of its parents that does."""
+    path = path.absolute()
+    return next(folder for folder in (path, *path.parents) if folder.exists())
+
+
+def _entries(folder: Path) -> list[Path]:
+    return sorted(folder.iterdir()) if folder.is_dir() else []
+
+
+def _is_held(lock: Path) -> bool:
+    """Whether a process holds the lock."""
+    if not lock.exists():
+        return False
+    try:
+        with FileLock(lock, timeout=0):
+            return False
+    except Timeout:
+        return True
+
+
+def _listed(texts: Sequence[str]) -> str:
+    more = f" and {len(texts) - _SHOWN} more" if len(texts) > _SHOWN else ""
+    return ", ".join(texts[:_SHOWN]) + more

@@ -1,0 +1,53 @@
+"""What there is to choose from, as tables: `harness list suites|presets|datasets|runs`."""
+
+from pathlib import Path
+
+from tabulate import tabulate
+
+from harness.config.load import load_experiment, load_suite, preset_names, suite_names
+from harness.data.catalogue import CATALOGUE
+from reports.run_folder import list_runs
+
+
+def suites() -> str:
+    """The suites that ship with the project."""
+    rows = []
+    for name in suite_names():
+        suite = load_suite(name)
+        rows.append((name, ", ".join(evaluation.name for evaluation in suite.evaluations), suite.description))
+    return tabulate(rows, ("suite", "evaluations", ""))
+
+
+def presets() -> str:
+    """The presets that ship with the project."""
+    rows = []
+    for name in preset_names():
+        config = load_experiment(name)
+        rows.append((name, config.model.name, config.data.training.name, config.description))
+    return tabulate(rows, ("preset", "base model", "trains on", ""))
+
+
+def datasets() -> str:
+    """The datasets that rows can be taken from."""
+    rows = [
+        (
+            entry.name,
+            ", ".join(entry.offers),
+            f"{' or '.join(entry.training_splits)} / {' or '.join(entry.measuring_splits)}",
+            entry.group,
+            ", ".join(entry.columns),
+            entry.licence,
+        )
+        for entry in CATALOGUE.values()
+    ]
+    table = tabulate(rows, ("dataset", "offers", "trains on / measures", "group", "columns", "licence"))
+    return f"{table}\n\nOther datasets and files need `columns` beside their name, unless theirs have the usual names."
+
+
+def runs(workspace: Path) -> str:
+    """The runs in a workspace, oldest first."""
+    found = list_runs(workspace / "runs")
+    if not found:
+        return f"no runs in {workspace / 'runs'}"
+    rows = [(run.name, run.suite, run.created, ", ".join(run.subjects), run.problem or "") for run in found]
+    return tabulate(rows, ("run", "suite", "created", "subjects", "problem"))

@@ -1,0 +1,1 @@
+"""What an experiment and a suite are, and how they are read from YAML."""

@@ -1,0 +1,311 @@
+"""Configuration files: strict YAML and KEY=VALUE overrides in, frozen dataclasses out.
+
+An override wins over the file, the file over the defaults in `config.py`.
+"""
+
+import dataclasses
+import importlib.resources
+import json
+import types
+import typing
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+from harness.config.schema import ExperimentConfig, SuiteConfig
+from harness.config.strict_yaml import as_mapping, dump_yaml, parse_yaml, read_yaml_mapping
+from harness.config.wording import allowed, did_you_mean, shown
+from reports.errors import UserError
+
+DEFAULT_PRESET = "tiny"
+TASK_ROLES = ("lm_eval_tasks", "capability_tasks")
+"""Roles that are filled with lm-eval tasks instead of a dataset."""
+_YAML_SUFFIXES = (".yaml", ".yml")
+
+Config = TypeVar("Config", ExperimentConfig, SuiteConfig)
+
+
+class ConfigError(UserError):
+    """A configuration that does not describe an experiment or a suite; one line a problem."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Override:
+    """One value that replaces another, by `-o section.key=value` or by a sweep."""
+
+    origin: str
+    """Where it comes from, as the first words of a message."""
+    path: tuple[str, ...]
+    value: Any
+
+
+def preset_names() -> list[str]:
+    """Names of the presets that ship with the project, sorted."""
+    return _yaml_names(_presets())
+
+
+def suite_names() -> list[str]:
+    """Names of the suites that ship with the project, sorted."""
+    return _yaml_names(_suites())
+
+
+def load_experiment(
+    preset: str | None = None, config_file: Path | None = None, overrides: Sequence[str] = ()
+) -> ExperimentConfig:
+    """The experiment that a preset or a file describes, with overrides applied.
+
+    Args:
+        preset: name of a preset; None is "tiny", unless `config_file` takes its place.
+        config_file: YAML file that is used instead of a preset.
+        overrides: texts `section.key=value`, where the value is YAML (nothing after the `=` is null) and replaces what
+            is there as a whole; later ones win.
+
+    Raises:
+        ConfigError: both a preset and a file, an unknown preset, or values that are not allowed.
+        YamlError: a file or an override that is not YAML.
+    """
+    if preset is not None and config_file is not None:
+        raise ConfigError(f"--preset {preset} and --config {config_file} exclude each other: name one")
+    if config_file is not None:
+        values, source = read_yaml_mapping(config_file), str(config_file)
+    else:
+        values, source = _shipped("preset", preset or DEFAULT_PRESET, _presets())
+    parsed = [_parse_override(text) for text in overrides]
+    for override in parsed:
+        values = _with_override(values, override)
+    return _build(ExperimentConfig, values, source, parsed)
+
+
+def load_suite(name_or_file: str) -> SuiteConfig:
+    """The suite of that name, or of that file where the text ends in .yaml or .yml.
+
+    Raises:
+        ConfigError: an unknown name, or values that are not allowed.
+        YamlError: a file that is not YAML.
+    """
+    if name_or_file.endswith(_YAML_SUFFIXES):
+        values, source = read_yaml_mapping(Path(name_or_file)), name_or_file
+    else:
+        values, source = _shipped("suite", name_or_file, _suites())
+    return _build(SuiteConfig, values, source, ())
+
+
+def to_dict(config: ExperimentConfig | SuiteConfig) -> dict[str, Any]:
+    """The resolved configuration as mappings, lists, texts, numbers, booleans and None."""
+    (plain,) = _adapter(type(config)).dump_python((config,), mode="json")
+    return typing.cast("dict[str, Any]", plain)
+
+
+def to_yaml(config: ExperimentConfig | SuiteConfig) -> str:
+    """The resolved configuration as YAML that loads back to an equal one."""
+    return dump_yaml(to_dict(config))
+
+
+def with_values(config: ExperimentConfig, values: Mapping[str, Any]) -> ExperimentConfig:
+    """The experiment with values changed at keys such as training.learning_rate.
+
+    Raises:
+        ConfigError: no such key, or a value that is not allowed.
+    """
+    overrides = [
+        _Override(f"sweep {key}={shown(value)}", tuple(key.split(".")), value) for key, value in values.items()
+    ]
+    changed = to_dict(config)
+    for override in overrides:
+        changed = _with_override(changed, override)
+    return _build(ExperimentConfig, changed, config.name, overrides)
+
+
+def check_roles(experiment: ExperimentConfig, suite: SuiteConfig) -> None:
+    """Checks that the experiment binds every role that the suite measures.
+
+    Raises:
+        ConfigError: a role without a dataset, or an lm-eval evaluation without tasks.
+    """
+    problems = []
+    for evaluation in suite.evaluations:
+        where = f"suite {suite.name}: evaluation {evaluation.name} (kind {evaluation.kind})"
+        if evaluation.kind == "lm_eval":
+            if not experiment.data.tasks[evaluation.role]:
+                problems.append(f"{where} needs data.{evaluation.role}, which is empty in {experiment.name}")
+        elif evaluation.role not in experiment.data.roles:
+            bound = ", ".join(experiment.data.roles) or "none"
+            problems.append(
+                f"{where} needs data.roles.{evaluation.role}, which {experiment.name} does not bind; bound are: {bound}"
+            )
+    if problems:
+        raise ConfigError("\n".join(problems))
+
+
+def _presets() -> Traversable:
+    return importlib.resources.files("harness") / "presets"
+
+
+def _suites() -> Traversable:
+    return importlib.resources.files("suites") / "definitions"
+
+
+def _yaml_names(folder: Traversable) -> list[str]:
+    return sorted(file.name.removesuffix(".yaml") for file in folder.iterdir() if file.name.endswith(".yaml"))
+
+
+def _shipped(kind: str, name: str, folder: Traversable) -> tuple[dict[str, Any], str]:
+    """Values and source of a preset or suite that ships with the project."""
+    names = _yaml_names(folder)
+    if name not in names:
+        raise ConfigError(f"unknown {kind} {name!r}{did_you_mean(name, names)}; known are: {', '.join(names)}")
+    source = f"{kind} {name}"
+    text = (folder / f"{name}.yaml").read_text(encoding="utf-8")
+    return as_mapping(parse_yaml(text, source), source), source
+
+
+def _parse_override(text: str) -> _Override:
+    key, separator, value = text.partition("=")
+    path = tuple(part.strip() for part in key.split("."))
+    if not separator or not all(path):
+        raise ConfigError(f"-o {text}: must be section.key=value, such as -o training.beta=0.2")
+    return _Override(f"-o {text}", path, parse_yaml(value, f"-o {text}"))
+
+
+def _with_override(values: Mapping[str, Any], override: _Override) -> dict[str, Any]:
+    """A copy of `values` in which the override's value stands at its path."""
+
+    def placed(section: Any, depth: int) -> Any:
+        if depth == len(override.path):
+            return override.value
+        if section is not None and not isinstance(section, Mapping):
+            key = ".".join(override.path[:depth])
+            raise ConfigError(f"{override.origin}: {key} is {shown(section)}, which has no keys below it")
+        key = override.path[depth]
+        return {**(section or {}), key: placed((section or {}).get(key), depth + 1)}
+
+    return typing.cast("dict[str, Any]", placed(values, 0))
+
+
+def _adapter(config_type: Any) -> Any:
+    """Validates and dumps a list of one configuration.
+
+    The list is there because pydantic takes settings for everything within it, but none for a dataclass at the top.
+    """
+    from pydantic import ConfigDict, TypeAdapter
+
+    return TypeAdapter(tuple[config_type], config=ConfigDict(extra="forbid", strict=True, allow_inf_nan=False))
+
+
+def _build(config_type: type[Config], values: Mapping[str, Any], source: str, overrides: Sequence[_Override]) -> Config:
+    from pydantic import ValidationError
+
+    try:
+        # JSON, because strict validation takes lists for tuples and mappings for dataclasses only from there.
+        validated = _adapter(config_type).validate_json(json.dumps([values]))
+    except ValidationError as error:
+        details = error.errors(include_url=False, include_context=False)
+        # A misspelt key is often a missing one as well: the first line is to be the one with the hint.
+        details.sort(key=lambda detail: detail["type"] != "unexpected_keyword_argument")
+        problems = [_problem(config_type, values, detail["type"], detail["loc"][1:]) for detail in details]
+    else:
+        config: Config = validated[0]
+        problems = list(_CONTRADICTIONS[config_type](config))
+        if not problems:
+            return config
+    lines = dict.fromkeys(f"{_source_of(key, source, overrides)}: {message}" for key, message in problems)
+    raise ConfigError("\n".join(lines))
+
+
+def _source_of(key: tuple[str, ...], source: str, overrides: Sequence[_Override]) -> str:
+    """The last override that set `key` or a section around it, or the file."""
+    for override in reversed(overrides):
+        shared = min(len(key), len(override.path))
+        if key[:shared] == override.path[:shared]:
+            return override.origin
+    return source
+
+
+def _problem(
+    config_type: type[Any], values: Mapping[str, Any], kind: str, location: Sequence[str | int]
+) -> tuple[tuple[str, ...], str]:
+    """Key and message of one of pydantic's errors, in words taken from the annotation of the key."""
+    key, annotation = _annotation_at(config_type, location)
+    if kind == "unexpected_keyword_argument":
+        unknown = str(location[-1])
+        known = typing.get_type_hints(annotation) if dataclasses.is_dataclass(annotation) else {}
+        message = (
+            f"unknown key {'.'.join((*key, unknown))}{did_you_mean(unknown, known)}; known are: {', '.join(known)}"
+        )
+        return (*key, unknown), message
+    dotted = ".".join(key) or "the whole"
+    if kind == "missing":
+        return key, f"the key {dotted} is missing; it must be {allowed(annotation)}"
+    return key, f"{dotted} must be {allowed(annotation)}, got {shown(_value_at(values, key))}"
+
+
+def _annotation_at(config_type: type[Any], location: Sequence[str | int]) -> tuple[tuple[str, ...], Any]:
+    """The deepest key of our own along pydantic's location, and its annotation."""
+    key: list[str] = []
+    annotation: Any = config_type
+    for part in location:
+        bare = _bare(annotation)
+        arguments = typing.get_args(bare)
+        if dataclasses.is_dataclass(bare) and part in typing.get_type_hints(bare):
+            annotation = typing.get_type_hints(bare, include_extras=True)[str(part)]
+        elif typing.get_origin(bare) is dict or (
+            typing.get_origin(bare) is tuple and dataclasses.is_dataclass(arguments[0])
+        ):
+            annotation = arguments[1] if typing.get_origin(bare) is dict else arguments[0]
+        else:
+            break
+        key.append(str(part))
+    return tuple(key), _bare(annotation) if dataclasses.is_dataclass(_bare(annotation)) else annotation
+
+
+def _bare(annotation: Any) -> Any:
+    """The annotation without its range, and without null beside a section."""
+    if typing.get_origin(annotation) is Annotated:
+        return typing.get_args(annotation)[0]
+    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
+        return next(filter(dataclasses.is_dataclass, typing.get_args(annotation)), annotation)
+    return annotation
+
+
+def _value_at(values: Any, key: Iterable[str]) -> Any:
+    for part in key:
+        values = values[int(part)] if isinstance(values, list) else values[part]
+    return values
+
+
+_Problems = Iterable[tuple[tuple[str, ...], str]]
+
+
+def _experiment_contradictions(config: ExperimentConfig) -> _Problems:
+    data, training = config.data, config.training
+    if data.max_prompt_tokens >= data.max_tokens:
+        allowed_values = f"must be below data.max_tokens ({data.max_tokens})"
+        yield ("data", "max_prompt_tokens"), f"data.max_prompt_tokens {allowed_values}, got {data.max_prompt_tokens}"
+    if config.sft is not None and config.sft.training.method != "sft":
+        yield ("sft", "training", "method"), f"sft.training.method must be sft, got {config.sft.training.method!r}"
+    if training.method != "dpo" and training.loss_type != ("sigmoid",):
+        allowed_values = "is for the method dpo alone"
+        yield ("training", "loss_type"), f"training.loss_type {allowed_values}, got it with {training.method}"
+    if training.method == "sft" and config.controls:
+        yield ("controls",), "controls must be empty where training.method is sft, which learns from no preferences"
+    if training.loss_weights is not None and len(training.loss_weights) != len(training.loss_type):
+        allowed_values = f"must hold one number for each training.loss_type ({len(training.loss_type)})"
+        yield ("training", "loss_weights"), f"training.loss_weights {allowed_values}, got {len(training.loss_weights)}"
+
+
+def _suite_contradictions(config: SuiteConfig) -> _Problems:
+    names = [evaluation.name for evaluation in config.evaluations]
+    for index, evaluation in enumerate(config.evaluations):
+        key = f"evaluations.{index}"
+        if evaluation.name in names[:index]:
+            yield ("evaluations", str(index), "name"), f"{key}.name must be unique, got {evaluation.name!r} again"
+        if evaluation.kind == "lm_eval" and evaluation.role not in TASK_ROLES:
+            allowed_values = f"must be {' or '.join(TASK_ROLES)} for the kind lm_eval"
+            yield ("evaluations", str(index), "role"), f"{key}.role {allowed_values}, got {evaluation.role!r}"
+
+
+_CONTRADICTIONS: dict[Any, Callable[[Any], _Problems]] = {
+    ExperimentConfig: _experiment_contradictions,
+    SuiteConfig: _suite_contradictions,
+}

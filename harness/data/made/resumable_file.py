@@ -1,0 +1,204 @@
+"""A file of rows that is built item by item: killed at any moment, its building goes on and ends with the same bytes.
+
+While `rows.jsonl` is built, `rows.jsonl.partial` holds a header (all that determines the rows) and one line an item.
+In the end the rows become `rows.jsonl`, and the header `rows.jsonl.header`, by which a finished file is known again.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from itertools import takewhile
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from filelock import FileLock, Timeout
+
+from harness.config.wording import shown
+from reports.errors import UserError
+
+Header = dict[str, Any]
+Item = list[dict[str, Any]]
+"""The rows that one item brought; none where it is left out."""
+
+_SHOWN_DIFFERENCES = 3
+
+
+class CheckpointError(UserError):
+    """The file was built from something else, is being built by another process, or cannot be written."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """What a finished file holds."""
+
+    n_rows: int
+    left_out: int
+    """Items that brought no row."""
+    sha256: str
+
+
+@contextmanager
+def held(path: Path) -> Iterator[None]:
+    """Keeps other processes from building the same file within the block; makes its folder where that is missing.
+
+    Raises:
+        CheckpointError: another process holds it, or nothing can be written there.
+    """
+    lock = FileLock(path.with_name(f".{path.name}.lock"))
+    with _disk(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise CheckpointError(f"another process builds {path} now; wait for it, or name another file") from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def check_finished(path: Path, header: Header) -> Finished:
+    """What the finished file at `path` holds.
+
+    Raises:
+        CheckpointError: it was built from something else, or is not as it was built.
+    """
+    try:
+        there = json.loads(_sibling(path, "header").read_bytes())
+        finished = Finished(**there.pop("finished"))
+        problem = _differences(there, header)
+        if not problem and hashlib.sha256(path.read_bytes()).hexdigest() != finished.sha256:
+            problem = "it was changed since it was built"
+    except (OSError, ValueError, KeyError, AttributeError, TypeError):
+        problem = f"{_sibling(path, 'header')} is missing or damaged"
+    if problem:
+        raise CheckpointError(f"{path} is there, but not from this: {problem}; name another file, or use --force")
+    return finished
+
+
+def resume(path: Path, header: Header, *, n_items: int, batch_size: int, force: bool) -> list[Item]:
+    """The items that are built already; the partial file is cut to them, or begun where there is none.
+
+    Only whole batches count, because the rest of one would make a batch with other neighbours.
+
+    Args:
+        path: the file that will be.
+        header: all that determines its rows, as JSON can hold it.
+        n_items: of the whole file.
+        batch_size: items that `append` gets at a time; the last batch may be shorter.
+        force: begins anew what was begun from something else.
+
+    Raises:
+        CheckpointError: it was begun from something else, or cannot be written.
+    """
+    partial = _sibling(path, "partial")
+    with _disk(partial):
+        lines = partial.read_bytes().splitlines(keepends=True) if partial.exists() else []
+        whole = [*takewhile(lambda line: line is not None, map(_parsed, lines))]
+        problem = _differences(whole[0], header) if whole else ""
+        if problem and not force:
+            raise CheckpointError(
+                f"{partial} was begun from something else: {problem}; finish that, name another file, or use --force"
+            )
+        if problem or not whole:
+            _replace(partial, _line(header))
+            return []
+        n_whole = len(whole) - 1
+        n_kept = n_whole if n_whole == n_items else n_whole // batch_size * batch_size
+        os.truncate(partial, sum(map(len, lines[: 1 + n_kept])))
+    return whole[1 : 1 + n_kept]
+
+
+def append(path: Path, batch: Sequence[Item]) -> None:
+    """Puts a batch into the partial file and onto the disk.
+
+    Raises:
+        CheckpointError: that is impossible, such as for lack of space; what was there before stays.
+    """
+    partial = _sibling(path, "partial")
+    with _disk(partial), partial.open("ab") as stream:
+        _write(stream, b"".join(map(_line, batch)))
+
+
+def finish(path: Path, header: Header, items: Sequence[Item]) -> Finished:
+    """Writes header and rows under their names; the partial file goes last, so that a kill in between loses nothing.
+
+    Raises:
+        CheckpointError: that is impossible.
+    """
+    content = b"".join(_line(row) for item in items for row in item)
+    finished = Finished(
+        n_rows=sum(map(len, items)),
+        left_out=sum(not item for item in items),
+        sha256=hashlib.sha256(content).hexdigest(),
+    )
+    with _disk(path):
+        _replace(_sibling(path, "header"), _line(header | {"finished": asdict(finished)}))
+        _replace(path, content)
+        _sibling(path, "partial").unlink()
+    return finished
+
+
+def _replace(path: Path, content: bytes) -> None:
+    """Writes a file that is there as a whole or not at all."""
+    temporary = _sibling(path, "writing")
+    with temporary.open("wb") as stream:
+        _write(stream, content)
+    temporary.replace(path)
+
+
+def _write(stream: BinaryIO, content: bytes) -> None:
+    """Hands content to the disk itself, where a power cut finds it."""
+    stream.write(content)
+    stream.flush()
+    os.fsync(stream.fileno())
+
+
+def _line(value: Any) -> bytes:
+    return json.dumps(value, ensure_ascii=False).encode() + b"\n"
+
+
+def _parsed(line: bytes) -> Any:
+    """What a line holds, None where it is torn."""
+    try:
+        return json.loads(line) if line.endswith(b"\n") else None
+    except ValueError:
+        return None
+
+
+def _differences(there: Any, now: Header) -> str:
+    """The first keys whose values differ, with both values."""
+    before, after = dict(_flat(there)), dict(_flat(now))
+    keys = [key for key in {**after, **before} if before.get(key) != after.get(key)]
+    named = [f"{key} is {shown(before.get(key))} there, {shown(after.get(key))} here" for key in keys]
+    more = f" (and {len(named) - _SHOWN_DIFFERENCES} more)" if named[_SHOWN_DIFFERENCES:] else ""
+    return "; ".join(named[:_SHOWN_DIFFERENCES]) + more
+
+
+def _flat(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
+    """Every value below mappings with its dotted key."""
+    if isinstance(value, dict):
+        for name, below in value.items():
+            yield from _flat(below, f"{key}.{name}" if key else name)
+    else:
+        yield key or "the header", value
+
+
+def _sibling(path: Path, ending: str) -> Path:
+    return path.with_name(f"{path.name}.{ending}")
+
+
+@contextmanager
+def _disk(path: Path) -> Iterator[None]:
+    """Trouble with the disk as one line.
+
+    Raises:
+        CheckpointError: the block failed to read or write.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be written ({error.strerror or error}); name another file") from error

@@ -1,0 +1,160 @@
+"""Overlap between what is trained on and what is measured: a model that has seen the question is no witness."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from harness.data.make import Trainable, answers_of, first_user_text, words
+from suites.inputs import Question
+
+Trained = TypeVar("Trained", bound=Trainable)
+
+GRAM_WORDS = 5
+SHORTEST_SEARCHED_WORDS = 4
+_N_EXAMPLES = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What one evaluation row asks, for comparison with training rows."""
+
+    texts: tuple[str, ...]
+    """Any one of them that is found makes the row overlap."""
+    group: str = ""
+    """Group of the row, or "" where it has none that a training row could share."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One evaluation row and one training row that overlap."""
+
+    text: str
+    training_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class RoleOverlap:
+    """The overlap of the training rows with one role's rows."""
+
+    n_rows: int
+    """Rows of the role that overlap some training row."""
+    n_training_rows: int
+    """Training rows that overlap some row of the role."""
+    examples: tuple[Finding, ...]
+    """At most three."""
+
+
+@dataclass(frozen=True, slots=True)
+class Overlap:
+    """The overlap of the training rows with everything that is measured."""
+
+    training_ids: frozenset[str]
+    """Ids of the training rows that overlap any role."""
+    by_role: Mapping[str, RoleOverlap]
+    """Role -> its overlap; every role is there, with zeros where nothing was found."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Index:
+    """The searched texts as words, and which of them each n-gram is from."""
+
+    rows: Mapping[tuple[str, ...], Sequence[int]]
+    """Text -> evaluation rows that ask it."""
+    groups: Mapping[str, Sequence[int]]
+    texts: Sequence[tuple[str, ...]]
+    """Those long enough to be searched for within training texts."""
+    n_grams: Sequence[int]
+    by_gram: Mapping[tuple[str, ...], Sequence[int]]
+    """n-gram -> positions in `texts`."""
+    gram_lengths: frozenset[int]
+
+
+def asked(row: Trainable | Question) -> Asked:
+    """The last user turn and the first one of a row's prompt, and its group."""
+    return Asked(tuple(dict.fromkeys((row.prompt[-1].text, first_user_text(row.prompt)))), row.group)
+
+
+def find_overlap(training: Iterable[Trainable], evaluation: Mapping[str, Sequence[Asked]]) -> Overlap:
+    """Which training rows overlap which evaluation rows.
+
+    Texts are compared as words, without case, punctuation and whitespace. A training row overlaps an evaluation row if
+
+    - they have the same group, or the training row's first user turn is the evaluation text, or
+    - the text, of four words or more, is contained in a turn or an answer of the training row, or
+    - at least 80 % of the text's different 5-word-grams occur in the training row (n-gram overlap as in Brown et al.
+      2020, "Language Models are Few-Shot Learners", appendix C, with n-grams short enough for short questions).
+
+    A text of three words or fewer ("Hi", "Who are you?") is contained in too much to tell: it overlaps only as a whole
+    first user turn. A contained text has all its 5-grams there, so one index serves the second and the third rule; a
+    text of four words is its own only 4-gram.
+
+    Args:
+        training: the rows trained on.
+        evaluation: role -> what its rows ask.
+
+    Returns:
+        Ids of the training rows that overlap, and counts and examples by role.
+    """
+    flat = [(role, row) for role, rows in evaluation.items() for row in rows]
+    index = _index([row for _, row in flat])
+    found: dict[str, dict[int, str]] = {role: {} for role in evaluation}  # role -> row -> first training id
+    training_ids: dict[str, set[str]] = {role: set() for role in evaluation}
+    for trained in training:
+        for number in _matches(trained, index):
+            role = flat[number][0]
+            found[role].setdefault(number, trained.example_id)
+            training_ids[role].add(trained.example_id)
+    by_role = {
+        role: RoleOverlap(
+            n_rows=len(rows),
+            n_training_rows=len(training_ids[role]),
+            examples=tuple(
+                Finding(flat[number][1].texts[0], example_id) for number, example_id in list(rows.items())[:_N_EXAMPLES]
+            ),
+        )
+        for role, rows in found.items()
+    }
+    return Overlap(frozenset().union(*training_ids.values()), by_role)
+
+
+def _index(evaluation: Sequence[Asked]) -> _Index:
+    rows: dict[tuple[str, ...], list[int]] = {}
+    groups: dict[str, list[int]] = {}
+    for number, row in enumerate(evaluation):
+        if row.group:
+            groups.setdefault(row.group, []).append(number)
+        for text in {words(text) for text in row.texts} - {()}:
+            rows.setdefault(text, []).append(number)
+    texts = [text for text in rows if len(text) >= SHORTEST_SEARCHED_WORDS]
+    by_gram: dict[tuple[str, ...], list[int]] = {}
+    n_grams = []
+    for position, text in enumerate(texts):
+        grams = set(_grams(text, min(len(text), GRAM_WORDS)))
+        n_grams.append(len(grams))
+        for gram in grams:
+            by_gram.setdefault(gram, []).append(position)
+    return _Index(rows, groups, texts, n_grams, by_gram, frozenset(len(gram) for gram in by_gram))
+
+
+def _matches(trained: Trainable, index: _Index) -> set[int]:
+    """Numbers of the evaluation rows that a training row overlaps."""
+    matches = set(index.groups.get(trained.group, ()))
+    matches.update(index.rows.get(words(first_user_text(trained.prompt)), ()))
+    # n-grams are taken within a turn: words that only meet where one turn ends and the next begins are no quotation.
+    parts = [words(text) for text in (*(turn.text for turn in trained.prompt), *answers_of(trained))]
+    grams = {gram for part in parts for length in index.gram_lengths for gram in _grams(part, length)}
+    shared = Counter(position for gram in grams & index.by_gram.keys() for position in index.by_gram[gram])
+    for position, n_shared in shared.items():
+        if 5 * n_shared >= 4 * index.n_grams[position]:  # 80 %, in whole numbers
+            matches.update(index.rows[index.texts[position]])
+    return matches
+
+
+def _grams(text: Sequence[str], length: int) -> Iterator[tuple[str, ...]]:
+    return zip(*(text[start:] for start in range(length)), strict=False)
+
+
+def without(training: Iterable[Trained], overlap: Overlap) -> tuple[Trained, ...]:
+    """The training rows that overlap nothing."""
+    return tuple(row for row in training if row.example_id not in overlap.training_ids)

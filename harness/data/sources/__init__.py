@@ -1,0 +1,1 @@
+"""One file a dataset family: its rows in, pairs and examples out."""

@@ -1,0 +1,36 @@
+"""Winogrande: sentences with a blank that one of two options fills, mostly in twins whose answers are opposite."""
+
+from harness.data.make import Trainable, group_of, make_example, words
+from harness.data.overlap import Asked
+from harness.data.row import LeftOut, Row
+from suites.inputs import Example, Question, content_id
+
+_N_OPENING_WORDS = 2
+
+
+def example(row: Row) -> Example | LeftOut:
+    """The cue and the sentence as the prompt, the right option as the response, the other as wrong; texts are stripped.
+
+    Group: the twins, which share the qID up to its last "-". The hub's rows have no qID: there, sentences with the same
+    two options and the same first two words are one group (of 572 groups with a qID this splits one and joins two).
+    Rows without an answer (the test split) are left out.
+    """
+    sentence = row.text("sentence").strip()
+    options = (row.text("option1").strip(), row.text("option2").strip())
+    answer = row.one_of("answer", "1", "2", "")
+    if not answer:
+        return LeftOut("no answer given")
+    right, wrong = options if answer == "1" else options[::-1]
+    if row.has("qID"):
+        group = content_id(row.text("qID").rpartition("-")[0])
+    else:
+        group = content_id(sorted(group_of(option) for option in options), words(sentence)[:_N_OPENING_WORDS])
+    prompt = f'Fill in the blank with "{options[0]}" or "{options[1]}".\n{sentence}'
+    return make_example(prompt, right, [wrong], group=group)
+
+
+def asked(row: Trainable | Question) -> Asked:
+    """What training rows are searched for: the sentence with its blank, and with the right option in it."""
+    sentence = row.prompt[-1].text.partition("\n")[2]
+    filled = (sentence.replace("_", row.response),) if isinstance(row, Example) else ()
+    return Asked((sentence, *filled), row.group)

@@ -1,0 +1,1 @@
+"""Subjects x evaluations in, a run out."""

@@ -1,0 +1,32 @@
+"""What scored rows say, cut to what a report can show."""
+
+from reports.records import ExampleText
+from suites.evaluations.generations import prompt_text
+from suites.inputs import Example, Pair
+
+LONGEST_TEXT = 2_000
+"""Characters of a prompt or an answer that are kept."""
+
+
+def text_of_pair(pair: Pair, evaluation: str) -> ExampleText:
+    """A pair's prompt and its two answers."""
+    texts = {"chosen": pair.chosen, "rejected": pair.rejected}
+    return shortened(ExampleText(pair.example_id, evaluation, prompt_text(pair.prompt), texts))
+
+
+def text_of_example(example: Example, evaluation: str) -> ExampleText:
+    """An example's prompt, its right response and its wrong ones, a line each."""
+    texts = {"right": example.response}
+    if example.wrong_responses:
+        texts["wrong"] = "\n".join(example.wrong_responses)
+    return shortened(ExampleText(example.example_id, evaluation, prompt_text(example.prompt), texts))
+
+
+def shortened(text: ExampleText) -> ExampleText:
+    """The same with an ellipsis behind `LONGEST_TEXT` characters of the prompt and of each text."""
+    texts = {what: _cut(each) for what, each in text.texts.items()}
+    return ExampleText(text.example_id, text.evaluation, _cut(text.prompt), texts)
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= LONGEST_TEXT else text[:LONGEST_TEXT] + "\u2026"

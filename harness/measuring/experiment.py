@@ -1,0 +1,213 @@
+"""An experiment made ready: its configuration resolved, its rows and its base model loaded."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from harness.config.load import ConfigError, check_roles, load_experiment, load_suite, with_values
+from harness.config.schema import EvaluationConfig, ExperimentConfig, SuiteConfig
+from harness.data.experiment_data import ExperimentData, load_experiment_data
+from harness.data.filters import filter_rows
+from harness.data.lm_eval_rows import asked_by, load_local_tasks
+from harness.data.row import DataError
+from harness.measuring.kinds import smaller_limit
+from harness.models.base import LoadedModel, load_model
+from harness.models.threads import apply_threads, choose_threads
+from harness.terminal import Terminal
+from harness.training.fixture import prepare_workspace
+from harness.training.variants import variants_of, with_sweeps
+from reports.run_folder import check_run_folder
+from suites.engine.causal_model import check_context
+from suites.engine.encoding import Encoder
+from suites.lm_eval.tasks import LoadedTasks
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the command line may say of an experiment."""
+
+    suite: str
+    """Name, or YAML file."""
+    workspace: Path
+    """Folder of trained adapters and runs."""
+    data_root: Path | None = None
+    """Folder of local data, or None for the hub."""
+    preset: str | None = None
+    config_file: Path | None = None
+    """The user's own experiment, in place of a preset."""
+    overrides: tuple[str, ...] = ()
+    """Texts `section.key=value`."""
+    model: str | None = None
+    """Base model, in place of the configuration's."""
+    tasks: str | None = None
+    """Further lm-eval tasks, comma-separated."""
+    limit: int | None = None
+    """At most so many rows of each evaluation."""
+    out: Path | None = None
+    """Run folder; None makes one in the workspace."""
+    use_cache: bool = True
+    """Whether scores are kept, and found again, in the workspace's score cache."""
+    sweeps: tuple[str, ...] = ()
+    """Texts KEY=V1,V2, in place of the configuration's sweep."""
+    seeds: int | None = None
+    """Training seeds of each candidate."""
+    controls: str | None = None
+    """Controls, comma-separated."""
+    subjects: str | None = None
+    """Further subjects, comma-separated, each with a plus before it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Experiment:
+    """An experiment with its rows and its model loaded."""
+
+    config: ExperimentConfig
+    suite: SuiteConfig
+    data: ExperimentData
+    tasks: Mapping[str, LoadedTasks]
+    """Evaluation of the kind lm_eval -> its tasks."""
+    loaded: LoadedModel
+    encoder: Encoder
+    workspace: Path
+    run_folder: Path
+    """Where its run will be; nothing is there yet."""
+    terminal: Terminal
+    limit: int | None
+    use_cache: bool
+    filtered: Mapping[str, int]
+    """Filter -> rows it took from training and selection rows."""
+    notes: tuple[str, ...]
+
+
+def prepare(options: Options) -> Experiment:
+    """Loads everything an experiment needs, the cheapest first, so that mistakes show before anything is computed.
+
+    Raises:
+        UserError: whatever is wrong with what the user gave, in one line.
+    """
+    terminal = Terminal()
+    suite, config = _resolve(options)
+    prepare_workspace(options.workspace)
+    run_folder = options.out or _default_folder(options.workspace, config.name, suite.name)
+    check_run_folder(run_folder)
+    threads = choose_threads()
+    terminal.say(threads.sentence)
+    apply_threads(threads)
+    with terminal.waiting("reading rows and loading the base model"):
+        tasks = {
+            evaluation.name: load_local_tasks(
+                config.data.tasks[evaluation.role],
+                data_root=options.data_root,
+                limit=smaller_limit(evaluation.limit, options.limit),
+                seed=config.seed,
+            )
+            for evaluation in suite.evaluations
+            if evaluation.kind == "lm_eval"
+        }
+        data = load_experiment_data(
+            config.data,
+            suite,
+            data_root=options.data_root,
+            seed=config.seed,
+            method=config.training.method,
+            sft=None if config.sft is None else config.sft.data,
+            also_asked={task: rows for loaded in tasks.values() for task, rows in asked_by(loaded).items()},
+        )
+        loaded = load_model(config.model)
+        check_context(loaded.max_positions, config.data.max_tokens)
+        encoder = Encoder(
+            loaded.tokenizer,
+            max_prompt_tokens=config.data.max_prompt_tokens,
+            max_tokens=config.data.max_tokens,
+            system_prompt=config.model.system_prompt,
+        )
+        data, filtered = _filtered(data, config, encoder)
+    for note in (*data.notes, *loaded.notes):
+        terminal.say(note)
+    return Experiment(
+        config=config,
+        suite=suite,
+        data=data,
+        tasks=tasks,
+        loaded=loaded,
+        encoder=encoder,
+        workspace=options.workspace,
+        run_folder=run_folder,
+        terminal=terminal,
+        limit=options.limit,
+        use_cache=options.use_cache,
+        filtered=filtered,
+        notes=(threads.sentence, *data.notes, *loaded.notes),
+    )
+
+
+def cache_file(workspace: Path) -> Path:
+    """Where the scores of a workspace are kept."""
+    return workspace / "scores.sqlite"
+
+
+def _resolve(options: Options) -> tuple[SuiteConfig, ExperimentConfig]:
+    """Suite and experiment with everything the command line changes in them, and every role bound."""
+    suite = load_suite(options.suite)
+    config = load_experiment(options.preset, options.config_file, options.overrides)
+    if options.model is not None:
+        config = replace(config, model=replace(config.model, name=options.model))
+    if options.tasks is not None:
+        known = config.data.lm_eval_tasks
+        if not any(evaluation.role == "lm_eval_tasks" for evaluation in suite.evaluations):
+            known = ()  # only what is asked for, in a suite that asked for none
+            evaluation = EvaluationConfig("lm_eval", "lm_eval", "lm_eval_tasks")
+            suite = replace(suite, evaluations=(*suite.evaluations, evaluation))
+        added = _listed(options.tasks)
+        config = replace(config, data=replace(config.data, lm_eval_tasks=tuple(dict.fromkeys((*known, *added)))))
+    config = with_command_line(config, options)
+    variants_of(config)  # finds mistakes of a sweep before anything is loaded
+    check_roles(config, suite)
+    return suite, config
+
+
+def with_command_line(config: ExperimentConfig, options: Options) -> ExperimentConfig:
+    """The configuration with what the command line says of candidates.
+
+    Raises:
+        ConfigError: a sweep, a control or a subject that does not exist.
+    """
+    config = with_sweeps(config, options.sweeps)
+    named: dict[str, Any] = {}
+    if options.seeds is not None:
+        named["seeds"] = options.seeds
+    if options.controls is not None:
+        named["controls"] = _listed(options.controls)
+    if options.subjects is not None:
+        listed = _listed(options.subjects)
+        if not all(name.startswith("+") for name in listed):
+            raise ConfigError(f"--subjects {options.subjects}: write +NAME, since the baseline is always measured")
+        named["subjects"] = [name.removeprefix("+") for name in listed]
+    return with_values(config, named) if named else config
+
+
+def _listed(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _filtered(
+    data: ExperimentData, config: ExperimentConfig, encoder: Encoder
+) -> tuple[ExperimentData, dict[str, int]]:
+    """Training and selection rows that pass the configured filters, and what each filter took."""
+    filters = config.data.filters
+    training, selection = (filter_rows(rows, filters, encoder) for rows in (data.training, data.selection))
+    sft, sft_selection = (filter_rows(rows, filters, encoder) for rows in (data.sft, data.sft_selection))
+    if not training.rows or (data.sft and not sft.rows):
+        n_rows = len(data.sft) if training.rows else len(data.training)
+        raise DataError(f"data.filters leave none of the {n_rows} training rows: loosen them")
+    kept = replace(
+        data, training=training.rows, selection=selection.rows, sft=sft.rows, sft_selection=sft_selection.rows
+    )
+    return kept, dict(Counter(training.left_out) + Counter(selection.left_out))
+
+
+def _default_folder(workspace: Path, experiment: str, suite: str) -> Path:
+    return workspace / "runs" / f"{experiment}-{suite}-{datetime.now(UTC):%Y%m%d-%H%M%S}"

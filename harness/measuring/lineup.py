@@ -1,0 +1,198 @@
+"""Everything that is measured beside the baseline: the adapters an experiment trains, and other models as they come."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from harness.config.schema import ExperimentConfig, ModelConfig
+from harness.measuring.experiment import Experiment
+from harness.models.adapters import AdapterError
+from harness.models.base import BASELINE, stored_dtype
+from harness.models.merge import merge_adapter
+from harness.training.card import write_card
+from harness.training.encode import EncodedRows, encode_rows
+from harness.training.fixture import Fixture, build_or_reuse
+from harness.training.trainer import TrainingRows
+from harness.training.variants import FIRST_STAGE, Variant, n_steps, variants_of
+
+UNQUANTISED = "unquantised"
+"""The base model as it was before quantisation."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One subject besides the baseline: an adapter on the baseline's weights, or a model with its own."""
+
+    name: str
+    description: str
+    adapter: str | None = None
+    """Folder or hub id."""
+    model: ModelConfig | None = None
+    """Weights of its own, in place of an adapter."""
+    reference: str | None = BASELINE
+    """Subject whose log-probabilities its implicit reward is taken against: its own weights before preference training;
+    None has no such reward."""
+    beta: float = 0.1
+    family: str = ""
+    """What candidates share that differ in their training seed alone; empty where there is one seed."""
+    is_control: bool = False
+    compared_with: tuple[str, ...] = ()
+    """Other candidates it is held against."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """An adapter that was trained, or found, for an experiment."""
+
+    variant: Variant
+    fixture: Fixture
+    rows: EncodedRows
+
+
+def train(experiment: Experiment) -> tuple[Trained, ...]:
+    """All adapters of an experiment, each the one that is there already or trained now.
+
+    Raises:
+        UserError: a recipe that cannot be trained, or a workspace that cannot be written.
+    """
+    trained: list[Trained] = []
+    first_stage: Fixture | None = None
+    for variant, rows in training_runs(experiment):
+        with experiment.terminal.training(variant.name) as progress:
+            fixture = build_or_reuse(
+                experiment.loaded,
+                TrainingRows(rows.training, rows.selection),
+                variant.recipe,
+                experiment.workspace,
+                experiment.terminal.say,
+                progress,
+                start=first_stage if variant.starts_from_sft else None,
+            )
+        for note in fixture.notes:
+            experiment.terminal.say(f"{variant.name}: {note}")
+        if not fixture.reused:
+            write_card(fixture.folder)
+        if variant.name == FIRST_STAGE:
+            first_stage = fixture
+        trained.append(Trained(variant, fixture, rows))
+    return tuple(trained)
+
+
+def training_runs(experiment: Experiment) -> list[tuple[Variant, EncodedRows]]:
+    """Every adapter to train, with what it is trained on; controls take as many steps as what they control."""
+    encoded = encode_rows(experiment.data, experiment.encoder, experiment.config.seed)
+    runs = []
+    for variant in variants_of(experiment.config):
+        recipe, rows = variant.recipe, encoded[variant.rows]
+        if variant.is_control:
+            steps = n_steps(len(encoded["experiment"].training), recipe.training)
+            recipe = replace(recipe, training=replace(recipe.training, max_steps=steps))
+        runs.append((replace(variant, recipe=recipe), rows))
+    return runs
+
+
+def trained_candidates(
+    experiment: Experiment, trained: Sequence[Trained], others: Sequence[Candidate] = ()
+) -> tuple[Candidate, ...]:
+    """The candidates that a configuration asks for, and full models besides, those with weights of their own last.
+
+    Raises:
+        AdapterError: a full model is called as one of the adapters.
+    """
+    config = experiment.config
+    candidates = [_of_adapter(each, config) for each in trained]
+    if config.merged is not None:
+        candidates += [
+            _merged(experiment, each)
+            for each in trained
+            if not each.variant.is_control and each.variant.name != FIRST_STAGE
+        ]
+    return _with_unquantised(config, [*candidates, *others])
+
+
+def existing_candidates(
+    config: ExperimentConfig, adapters: Mapping[str, str], models: Sequence[str]
+) -> tuple[Candidate, ...]:
+    """Adapters, name -> folder or hub id, and full models, texts NAME=PATH, that exist already.
+
+    Raises:
+        AdapterError: a text without a name or a path, or a name that is taken.
+    """
+    candidates = [
+        Candidate(name, f"adapter {path}", adapter=path, beta=config.training.beta) for name, path in adapters.items()
+    ]
+    return _with_unquantised(config, [*candidates, *named_models(models, config)])
+
+
+def _with_unquantised(config: ExperimentConfig, candidates: Sequence[Candidate]) -> tuple[Candidate, ...]:
+    """The candidates, and the unquantised base where it is asked for or another model is held against it.
+
+    It stands before models with weights of their own, since it is measured first: it is their reference.
+
+    Raises:
+        AdapterError: two candidates have one name.
+    """
+    names = Counter(each.name for each in candidates)
+    if len(names) < len(candidates):
+        taken = names.most_common(1)[0][0]
+        raise AdapterError(f"--candidate: the name {taken!r} is taken by another one; write --candidate OTHER=PATH")
+    on_base = [each for each in candidates if each.model is None]
+    others = [each for each in candidates if each.model is not None]
+    is_quantised = config.model.quantization != "none"
+    if not is_quantised or not (others or UNQUANTISED in config.subjects):
+        return (*on_base, *others)
+    model = replace(config.model, quantization="none")
+    unquantised = Candidate(
+        UNQUANTISED, f"{config.model.name}, not quantised: what quantisation costs", model=model, reference=None
+    )
+    return (*on_base, unquantised, *(replace(each, reference=UNQUANTISED) for each in others))
+
+
+def named_models(models: Sequence[str], config: ExperimentConfig) -> tuple[Candidate, ...]:
+    """Full models, texts NAME=PATH, as candidates.
+
+    Raises:
+        AdapterError: a text without a name or path, or two with one name.
+    """
+    candidates: dict[str, Candidate] = {}
+    for text in models:
+        name, _, path = text.partition("=")
+        if not name or not path or name in candidates or name in (BASELINE, UNQUANTISED):
+            raise AdapterError(f"--candidate {text}: must be NAME=PATH with a name that is not taken")
+        candidates[name] = _full_model(name, path, config)
+    return tuple(candidates.values())
+
+
+def _of_adapter(trained: Trained, config: ExperimentConfig) -> Candidate:
+    variant, folder = trained.variant, trained.fixture.folder
+    stage = (FIRST_STAGE,) if variant.starts_from_sft else ()
+    return Candidate(
+        variant.name,
+        f"adapter {folder}",
+        adapter=str(folder),
+        reference=FIRST_STAGE if variant.starts_from_sft else BASELINE,
+        beta=variant.recipe.training.beta,
+        family=variant.family if config.seeds > 1 and not variant.is_control else "",
+        is_control=variant.is_control,
+        compared_with=(*variant.controls, *stage),
+    )
+
+
+def _merged(experiment: Experiment, trained: Trained) -> Candidate:
+    """The adapter merged into the unquantised base: what people ship."""
+    config = experiment.config
+    dtype = config.merged
+    assert dtype is not None
+    folder = experiment.workspace / "merged" / f"{trained.fixture.fingerprint}-{dtype}"
+    with experiment.terminal.waiting(f"merging {trained.variant.name}"):
+        merged = merge_adapter(str(trained.fixture.folder), folder, dtype=dtype, base=config.model)
+    for note in merged.notes:
+        experiment.terminal.say(note)
+    candidate = _full_model(f"{trained.variant.name} merged, {dtype}", str(folder), config)
+    return replace(candidate, beta=trained.variant.recipe.training.beta, compared_with=(trained.variant.name,))
+
+
+def _full_model(name: str, path: str, config: ExperimentConfig) -> Candidate:
+    """A model with weights of its own; on a GPU in the dtype it was written in, on a CPU computed in float32."""
+    model = replace(config.model, name=path, revision=None, quantization="none", dtype=stored_dtype(path))
+    return Candidate(name, f"full model {path}, not quantised", model=model, beta=config.training.beta)

@@ -1,0 +1,249 @@
+"""One run: baseline and candidates measured, weights after weights, and written as a run folder with its reports."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, replace
+from datetime import UTC, datetime
+
+from harness.commands.report import Finished, finish
+from harness.config.load import to_dict
+from harness.measuring.experiment import Experiment, cache_file
+from harness.measuring.kinds import Bench, ImplicitReward, Kept, Measured, run_suite
+from harness.measuring.lineup import Candidate, Trained
+from harness.models.adapters import attach_adapter
+from harness.models.base import BASELINE, LoadedModel, ModelError, free_bytes, load_model
+from harness.models.provenance import collect
+from harness.training.card import write_card
+from harness.training.variants import choose_winner
+from reports.comparing.compare import compare
+from reports.records import EvaluationCounts, Published, Run, Subject
+from suites.engine.causal_model import hidden_size
+from suites.engine.layout import Layout, layout_for
+from suites.engine.score_cache import ScoreCache
+from suites.inputs import content_id
+
+
+def measure(experiment: Experiment, candidates: Sequence[Candidate], trained: Sequence[Trained] = ()) -> Finished:
+    """Measures candidates beside the baseline and writes the run folder, and the cards of what was trained for it.
+
+    Args:
+        experiment: what to measure on.
+        candidates: in the order of the report; those with weights of their own behind those that are their reference.
+        trained: what was trained for this run, for its report.
+
+    Raises:
+        UserError: an adapter or a model that does not fit, or a folder that cannot be written.
+    """
+    loaded = experiment.loaded
+    layout = layout_for(loaded.device, free_bytes(loaded.device), hidden_size(loaded.base), experiment.terminal.say)
+    layout.bound(**asdict(experiment.config.scoring))
+    provenance = collect(loaded, experiment.config.seed)
+    notes = list(experiment.notes)
+    notes += dict.fromkeys(f"{each.variant.name}: {note}" for each in trained for note in each.fixture.notes)
+    with _score_cache(experiment) as cache:
+        measured = Measured()
+        for part, told in _weights_after_weights(experiment, candidates, layout, cache):
+            notes += told
+            measured += part
+    experiment.terminal.say(layout.summary)
+    config = experiment.config
+    rows = {each.variant.name: each.fixture.training_rows for each in trained}
+    run = Run(
+        name=experiment.run_folder.name,
+        suite=experiment.suite.name,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        headline=_headline(experiment),
+        suite_fingerprint=_suite_fingerprint(experiment, measured),
+        subjects=(*_subjects(experiment, candidates), *measured.rulers),
+        measurements=measured.measurements,
+        counts=(*_training_counts(experiment, trained), *measured.counts),
+        generations=measured.generations,
+        examples=measured.examples,
+        notes=(*notes, layout.summary, *measured.notes),
+        training=tuple(row | {"candidate": name} for name, own in rows.items() for row in own),
+        selection=choose_winner([each.variant for each in trained], rows),
+        published=_published(experiment),
+        gates=experiment.suite.gates,
+        config=to_dict(config),
+        provenance=provenance | {"scoring": layout.as_record()},
+    )
+    with experiment.terminal.waiting("comparing subjects and writing the report"):
+        comparisons = compare(run)
+        finished = finish(run, comparisons, experiment.run_folder)
+    for each in trained:
+        write_card(each.fixture.folder, run=run, candidate=each.variant.name, comparisons=comparisons)
+    return finished
+
+
+def _weights_after_weights(
+    experiment: Experiment, candidates: Sequence[Candidate], layout: Layout, cache: ScoreCache | None
+) -> Iterator[tuple[Measured, list[str]]]:
+    """What is measured on the baseline's weights and then on each candidate's own, with lines worth telling.
+
+    Only one set of weights is in memory at a time.
+    """
+    loaded = experiment.loaded
+    on_base = [each for each in candidates if each.adapter is not None]
+    notes: list[str] = []
+    for each in on_base:
+        notes += attach_adapter(loaded, each.name, str(each.adapter))
+    kept = Kept()
+    names = {BASELINE: BASELINE} | {each.name: each.name for each in on_base}
+    yield _measured(experiment, loaded, on_base, names, kept, layout, cache), _said(experiment, notes)
+    for each in candidates:
+        if each.model is None:
+            continue
+        state = layout.state
+        loaded.release()
+        with experiment.terminal.waiting(f"loading {each.name}"):
+            loaded = load_model(each.model)
+        _check_tokens(experiment, each, loaded)
+        measured = _measured(experiment, loaded, [each], {each.name: BASELINE}, kept, layout, cache)
+        notes = [f"{each.name}: {note}" for note in loaded.notes]
+        if layout.state != state:
+            notes.append(f"{each.name} was scored on another path or pack size than the subjects before it")
+        yield replace(measured, counts=(), examples=()), _said(experiment, notes)
+
+
+def _measured(
+    experiment: Experiment,
+    loaded: LoadedModel,
+    candidates: Sequence[Candidate],
+    names: dict[str, str],
+    kept: Kept,
+    layout: Layout,
+    cache: ScoreCache | None,
+) -> Measured:
+    """The whole suite on one set of weights."""
+    rewards = {
+        each.name: ImplicitReward(each.reference, each.beta) for each in candidates if each.reference is not None
+    }
+    bench = Bench(
+        loaded=loaded,
+        encoder=experiment.encoder,
+        subjects=names,
+        rewards=rewards,
+        kept=kept,
+        data=experiment.data,
+        tasks=experiment.tasks,
+        terminal=experiment.terminal,
+        layout=layout,
+        cache=cache,
+        seed=experiment.config.seed,
+        answers=experiment.config.answers,
+        limit=experiment.limit,
+    )
+    return run_suite(experiment.suite, bench)
+
+
+def _check_tokens(experiment: Experiment, candidate: Candidate, loaded: LoadedModel) -> None:
+    """Refuses a model whose tokens are not the baseline's: nothing could be paired token by token.
+
+    Raises:
+        ModelError: naming it.
+    """
+    if loaded.tokenizer.get_vocab() != experiment.encoder.tokenizer.get_vocab():
+        raise ModelError(
+            f"candidate {candidate.name}: its tokenizer has other tokens than that of {experiment.config.model.name}, "
+            f"so its numbers cannot be paired with the baseline's; measure it with --model in a run of its own"
+        )
+
+
+def _said(experiment: Experiment, notes: list[str]) -> list[str]:
+    for note in notes:
+        experiment.terminal.say(note)
+    return notes
+
+
+def _score_cache(experiment: Experiment) -> AbstractContextManager[ScoreCache | None]:
+    """The workspace's cache of scores, or none."""
+    if not experiment.use_cache:
+        return nullcontext()
+    return ScoreCache.open(cache_file(experiment.workspace), experiment.terminal.say)
+
+
+def _headline(experiment: Experiment) -> str:
+    """What was compared; first, what an embedded default did not measure."""
+    data = experiment.config.data
+    loaded = experiment.loaded
+    base = f"{experiment.config.name}: base {loaded.name}, {loaded.quantization}, {loaded.template} template."
+    if all(dataset.name.startswith("embedded/") for dataset in data.roles.values()):
+        return (
+            "TruthfulQA, Winogrande and PKU were not measured: this is the embedded default, on data written for this "
+            f"project. {base}"
+        )
+    return base
+
+
+def _subjects(experiment: Experiment, candidates: Sequence[Candidate]) -> tuple[Subject, ...]:
+    loaded = experiment.loaded
+    quantised = "" if loaded.quantization == "none" else f" computed in {loaded.compute_dtype}, the rest"
+    weights = f"{loaded.name}, {loaded.quantization}{quantised}, {loaded.dtype} on {loaded.device}"
+    return (
+        Subject(BASELINE, "baseline", f"{weights}; adapter off"),
+        *(
+            Subject(
+                each.name,
+                "candidate",
+                f"{weights}; {each.description}" if each.model is None else each.description,
+                reference=each.reference,
+                same_weights=each.model is None,
+                recipe=each.family,
+                is_control=each.is_control,
+                compared_with=each.compared_with,
+            )
+            for each in candidates
+        ),
+    )
+
+
+def _training_counts(experiment: Experiment, trained: Sequence[Trained]) -> tuple[EvaluationCounts, ...]:
+    """What became of the rows of the training set, where it was used."""
+    data = experiment.data
+    own = next((each for each in trained if each.variant.rows == "experiment"), None)
+    if own is None:
+        return ()
+    left_out = {
+        **data.source.left_out,
+        **data.left_out,
+        **experiment.filtered,
+        "equal after truncation": own.rows.n_equal,
+        "kept for selection": len(data.selection),
+    }
+    return (
+        EvaluationCounts(
+            evaluation="training",
+            dataset=data.source.origin,
+            n_read=data.source.n_read,
+            n_scored=len(own.rows.training),
+            n_groups=len({row.group for row in data.training}),
+            left_out={reason: n_rows for reason, n_rows in left_out.items() if n_rows},
+            touched=dict(own.rows.touched),
+        ),
+    )
+
+
+def _published(experiment: Experiment) -> Published | None:
+    """The figures of a write-up, for exactly the base model that it used."""
+    published = experiment.config.published
+    if published is None or published.base != experiment.config.model.name:
+        return None
+    return Published(published.source, published.figures)
+
+
+def _suite_fingerprint(experiment: Experiment, measured: Measured) -> str:
+    """Hash of what makes numbers comparable: evaluations, their rows, the template and the token limits."""
+    data = experiment.config.data
+    rows = [
+        [one.metric.evaluation, one.metric.name, sorted(score.example_id for score in one.scores)]
+        for one in measured.measurements
+        if one.subject == BASELINE
+    ]
+    return content_id(
+        to_dict(replace(experiment.suite, gates=(), description="")),  # which change no number
+        rows,
+        experiment.encoder.tokenizer.chat_template,
+        experiment.config.model.system_prompt,
+        [data.max_prompt_tokens, data.max_tokens],
+        asdict(experiment.config.answers),
+    )

@@ -1,0 +1,1 @@
+"""One set of weights, with adapters beside it."""

@@ -1,0 +1,235 @@
+"""Adapters on a loaded base: found, checked against it, attached beside each other, never merged."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.models.base import BASELINE, LoadedModel, files_fingerprint
+from harness.models.hub import fetch, is_path
+from reports.errors import UserError
+
+if TYPE_CHECKING:
+    import torch
+
+CONFIG_FILE = "adapter_config.json"
+WEIGHTS_FILE = "adapter_model.safetensors"
+FIXTURE_FILE = "fixture.json"
+"""Written beside an adapter that this project trained: says on which weights."""
+_PROBE_TEXT = "What do you think of this? It is hard to say, and it depends on what you want."
+
+
+class AdapterError(UserError):
+    """An adapter cannot be had, is damaged, or belongs to another base model."""
+
+
+def attach_adapter(loaded: LoadedModel, name: str, path_or_id: str) -> list[str]:
+    """Put an adapter beside those already on the base; `loaded.subject(name)` then measures with it.
+
+    Args:
+        loaded: the base, as its baseline afterwards as before.
+        name: what the candidate is called in reports.
+        path_or_id: folder or hub id of the adapter.
+
+    Returns:
+        Lines worth telling, such as that the adapter changes nothing.
+
+    Raises:
+        AdapterError: it belongs to another base model, is damaged, or changes the base's own weights.
+    """
+    from safetensors import SafetensorError
+
+    if name == BASELINE or name in loaded.adapter_keys:
+        raise ValueError(f"there is a subject {name!r} already")
+    folder = locate_adapter(path_or_id)
+    notes = _check_base(loaded, path_or_id, folder)
+    before = probe_logits(loaded)
+    key = f"candidate_{len(loaded.adapter_keys)}"
+    try:
+        unfit = _load(loaded, key, folder)
+        problem = f"no place for, or no trace of, {', '.join(unfit[:2])}" if unfit else ""
+    except SafetensorError as error:
+        _take_off(loaded, key)
+        raise AdapterError(f"adapter {path_or_id!r}: {WEIGHTS_FILE} cannot be read ({error}); it is damaged") from error
+    except (RuntimeError, ValueError, KeyError) as error:
+        problem = str(error).strip().split("\n")[-1].strip()
+    if problem:
+        _take_off(loaded, key)
+        raise AdapterError(
+            f"adapter {path_or_id!r} belongs to another base model: it does not fit {loaded.name!r} ({problem})"
+        )
+    loaded.adapter_keys[name] = key
+    loaded.adapter_fingerprints[name] = files_fingerprint([folder / CONFIG_FILE, folder / WEIGHTS_FILE])
+    return notes + check_adapter_active(loaded, name, before)
+
+
+def check_adapter_active(loaded: LoadedModel, name: str, base_logits: "torch.Tensor") -> list[str]:
+    """Show that the adapter is really on when it should be and leaves no trace when it is off.
+
+    Args:
+        loaded: with the adapter attached.
+        name: of the candidate.
+        base_logits: `probe_logits` before it was attached, shape (n_tokens, n_vocabulary).
+
+    Returns:
+        A line where the logits are the base's own with the adapter on: legal, an untrained adapter does that.
+
+    Raises:
+        AdapterError: with the adapter off the logits are not bit for bit those of the base.
+    """
+    import torch
+
+    if not torch.equal(probe_logits(loaded), base_logits):
+        raise AdapterError(
+            f"adapter of {name!r} changes the base model's own weights (as PiSSA, OLoRA or trained biases do), so that "
+            f"no baseline is left to compare with; convert it to plain LoRA"
+        )
+    if torch.equal(probe_logits(loaded, name), base_logits):
+        return [f"The adapter of {name!r} changes nothing: its logits are the baseline's own, bit for bit."]
+    return []
+
+
+def probe_logits(loaded: LoadedModel, name: str = BASELINE) -> "torch.Tensor":
+    """Logits of a subject on one short fixed text, shape (n_tokens, n_vocabulary)."""
+    import torch
+
+    token_ids = loaded.tokenizer(_PROBE_TEXT, return_tensors="pt")["input_ids"].to(loaded.base.device)
+    with torch.inference_mode(), loaded.subject(name) as model:
+        logits: torch.Tensor = model(input_ids=token_ids, use_cache=False).logits[0]
+    return logits
+
+
+def detach_adapters(loaded: LoadedModel) -> None:
+    """Take every adapter off again; the base is bit for bit what it was."""
+    if loaded.adapters is not None:
+        loaded.adapters.unload()
+    loaded.adapters = None
+    loaded.adapter_keys.clear()
+    loaded.adapter_fingerprints.clear()
+
+
+def base_of_adapter(path_or_id: str) -> str:
+    """The base model that an adapter names in its own configuration.
+
+    Raises:
+        AdapterError: there is no such adapter, or it names none.
+    """
+    base = read_adapter_config(locate_adapter(path_or_id)).get("base_model_name_or_path")
+    if not isinstance(base, str) or not base:
+        raise AdapterError(f"adapter {path_or_id!r} names no base model in its {CONFIG_FILE}; give one with --model")
+    return base
+
+
+def named_adapters(adapters: Sequence[str]) -> dict[str, str]:
+    """Column name -> folder or hub id, from NAME=PATH or, without a name, the last part of the path.
+
+    Raises:
+        AdapterError: two with one name, or one called like the baseline.
+    """
+    named: dict[str, str] = {}
+    for adapter in adapters:
+        name, separator, path = adapter.partition("=")
+        if not separator:
+            name, path = Path(adapter).name, adapter
+        if name in named or name in ("", BASELINE):
+            raise AdapterError(f"--adapter {adapter}: the name {name!r} is taken or empty; write --adapter NAME={path}")
+        named[name] = path
+    return named
+
+
+def common_base(adapters: Mapping[str, str]) -> str:
+    """The base model that all adapters name.
+
+    Raises:
+        AdapterError: they name different ones.
+    """
+    bases = {name: base_of_adapter(adapter) for name, adapter in adapters.items()}
+    if len(set(bases.values())) > 1:
+        named = ", ".join(f"{name} on {base}" for name, base in bases.items())
+        raise AdapterError(f"--adapter: one run has one base model, but these name several: {named}; see --model")
+    return next(iter(bases.values()))
+
+
+def locate_adapter(path_or_id: str) -> Path:
+    """The folder that holds an adapter's two files, fetched from the hub where it is no folder here."""
+    folder = Path(path_or_id).expanduser()
+    if not folder.is_dir():
+        if is_path(path_or_id) or folder.exists():
+            raise AdapterError(
+                f"adapter {path_or_id!r} is not a folder; give a folder that holds {CONFIG_FILE}, or a hub id"
+            )
+        folder = fetch(f"adapter {path_or_id!r}", path_or_id, revision=None, patterns=(CONFIG_FILE, WEIGHTS_FILE))
+    for file in (CONFIG_FILE, WEIGHTS_FILE):
+        if not (folder / file).is_file():
+            raise AdapterError(f"adapter {path_or_id!r} has no {file} in {folder}")
+    return folder
+
+
+def read_adapter_config(folder: Path) -> dict[str, Any]:
+    """adapter_config.json of a LoRA adapter.
+
+    Raises:
+        AdapterError: it is no JSON object, or of a kind that cannot be switched off cleanly.
+    """
+    config = _read_json(folder / CONFIG_FILE)
+    if config.get("peft_type") != "LORA":
+        raise AdapterError(f"{folder / CONFIG_FILE}: peft_type must be LORA, not {config.get('peft_type')!r}")
+    return config
+
+
+def _check_base(loaded: LoadedModel, path_or_id: str, folder: Path) -> list[str]:
+    """Compare what the adapter says of its base with the base that is loaded: weights by hash where it knows them."""
+    base = read_adapter_config(folder).get("base_model_name_or_path")
+    mismatch = f"adapter {path_or_id!r} belongs to base model {base!r}, not to {loaded.name!r}"
+    if (folder / FIXTURE_FILE).is_file():
+        trained_on = _read_json(folder / FIXTURE_FILE).get("base", {})
+        if trained_on.get("fingerprint") != loaded.fingerprint:
+            raise AdapterError(
+                f"{mismatch}: the weights it was trained on hash to {trained_on.get('fingerprint')}, "
+                f"these to {loaded.fingerprint}"
+            )
+        return [
+            f"The adapter {path_or_id!r} was trained on {name} {trained_on[key]} and is measured on {own}."
+            for key, name, own in (
+                ("quantization", "quantization", loaded.quantization),
+                ("compute_dtype", "products in", loaded.compute_dtype),
+            )
+            if trained_on.get(key, own) != own
+        ]
+    if not base:
+        return [f"The adapter {path_or_id!r} does not say which base model it belongs to; its shapes fit this one."]
+    if Path(base).name != Path(loaded.name).name:
+        raise AdapterError(f"{mismatch}; if they are the same weights, write {loaded.name!r} into its {CONFIG_FILE}")
+    return []
+
+
+def _load(loaded: LoadedModel, key: str, folder: Path) -> list[str]:
+    """Attach an adapter under PEFT's name for it; returns the tensors that found no place or are missing."""
+    from peft import LoraConfig, PeftModelForCausalLM
+
+    if loaded.adapters is None:
+        config = LoraConfig.from_pretrained(str(folder))
+        config.inference_mode = True
+        loaded.adapters = PeftModelForCausalLM(loaded.base, config, adapter_name=key)
+    report = loaded.adapters.load_adapter(str(folder), key, torch_device=loaded.device)
+    loaded.adapters.base_model.disable_adapter_layers()
+    return sorted({*report.missing_keys, *report.unexpected_keys})
+
+
+def _take_off(loaded: LoadedModel, key: str) -> None:
+    """Undo what `_load` got to."""
+    if not loaded.adapter_keys:
+        detach_adapters(loaded)
+    elif loaded.adapters is not None and key in loaded.adapters.peft_config:
+        loaded.adapters.delete_adapter(key)
+        loaded.adapters.base_model.disable_adapter_layers()
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise AdapterError(f"{path} cannot be read ({error}); the adapter is damaged") from error
+    if not isinstance(content, dict):
+        raise AdapterError(f"{path} must hold a JSON object; the adapter is damaged")
+    return content

@@ -1,0 +1,348 @@
+"""A model configuration in, a loaded base model out: one set of weights that every subject of a comparison shares.
+
+loaded = load_model(ModelConfig(name="gpt2", quantization="none"))
+with loaded.subject(BASELINE) as model:
+    ModelScorer(model, pad_token_id=loaded.pad_token_id).score(requests)
+"""
+
+import gc
+import hashlib
+import json
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from harness.config.schema import ModelConfig
+from harness.models.hub import fetch, is_path
+from harness.models.precision import advice_on, choose_compute_dtype, choose_dtype, why_compute_dtype
+from reports.errors import UserError
+from suites.engine.causal_model import max_positions
+from suites.engine.encoding import ensure_template
+
+if TYPE_CHECKING:
+    from peft import PeftModel
+    from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+BASELINE = "baseline"
+EMBEDDED = "embedded"
+DEVICES = ("auto", "cpu", "cuda", "mps")
+_HUB_FILES = ("*.json", "*.safetensors", "*.txt", "*.model", "*.jinja")
+
+
+class ModelError(UserError):
+    """The base model cannot be had as it is configured."""
+
+
+@dataclass(slots=True)
+class LoadedModel:
+    """A base model with its tokenizer, and the adapters that were attached to it.
+
+    Outside of a `subject` block it always is the baseline: adapters off.
+    """
+
+    base: "PreTrainedModel"
+    """With PEFT's layers put into it once an adapter is attached; never merged."""
+    tokenizer: "PreTrainedTokenizerFast"
+    name: str
+    """"embedded", an absolute folder, or a hub id: what an adapter's configuration calls its base."""
+    device: str
+    dtype: str
+    """Of the weights that are not quantised."""
+    compute_dtype: str
+    """What products with the base's weights are computed in: `dtype`, but for 4-bit layers."""
+    quantization: str
+    template: str
+    """Which template renders conversations: "model" or "instruction"."""
+    fingerprint: str
+    """Hash of the weights and their configuration."""
+    max_positions: int | None
+    notes: list[str] = field(default_factory=list)
+    adapters: "PeftModel | None" = None
+    adapter_keys: dict[str, str] = field(default_factory=dict)
+    """Candidate's name -> PEFT's name of it, which allows fewer characters."""
+    adapter_fingerprints: dict[str, str] = field(default_factory=dict)
+    """Candidate's name -> hash of its files."""
+    _active: str = BASELINE
+
+    @property
+    def pad_token_id(self) -> int:
+        """Token that fills batches up; it is never seen by what is scored."""
+        return int(self.tokenizer.pad_token_id)
+
+    @contextmanager
+    def subject(self, name: str) -> "Iterator[PreTrainedModel]":
+        """The model as one subject sees it, in evaluation mode: `BASELINE`, or a name given to `attach_adapter`.
+
+        The plain transformers model is handed out, with the adapter's layers inside it switched on or off.
+        """
+        outer, was_training = self._active, self.base.training
+        self._switch_to(name)
+        self.base.eval()
+        try:
+            yield self.base
+        finally:
+            self._switch_to(outer)
+            self.base.train(was_training)
+
+    def release(self) -> None:
+        """Frees the weights, so that others fit into the memory; nothing can be measured with them any more."""
+        import torch
+
+        self.adapters = None
+        del self.base
+        gc.collect()
+        if self.device == "cuda":
+            torch.cuda.empty_cache()
+
+    def _switch_to(self, name: str) -> None:
+        if name != BASELINE and name not in self.adapter_keys:
+            raise KeyError(f"no subject {name!r}; there are {[BASELINE, *self.adapter_keys]}")
+        if self.adapters is not None:
+            tuner = self.adapters.base_model
+            if name == BASELINE:
+                tuner.disable_adapter_layers()
+            else:
+                tuner.enable_adapter_layers()
+                tuner.set_adapter(self.adapter_keys[name], inference_mode=True)
+        self._active = name
+
+
+def load_model(config: ModelConfig) -> LoadedModel:
+    """Load base model and tokenizer as configured.
+
+    Raises:
+        ModelError: the folder, the device or the weights do not fit the configuration; one line says how.
+        HubUnreachable: a hub id is out of reach.
+    """
+    device = choose_device(config.device)
+    dtype = choose_dtype(config.dtype, device)
+    compute_dtype = dtype if config.quantization == "none" else choose_compute_dtype(config.compute_dtype, device)
+    name, folder = locate_weights(config)
+    tokenizer = load_tokenizer(folder, name)
+    notes = [*ensure_pad_token(tokenizer), *_precision_notes(config, device)]
+    base = _load_weights(config, folder, device, dtype, compute_dtype)
+    if len(tokenizer) > base.get_input_embeddings().num_embeddings:
+        raise ModelError(
+            f"model.name {name!r}: the tokenizer knows {len(tokenizer)} tokens, the weights only "
+            f"{base.get_input_embeddings().num_embeddings}; they do not belong together"
+        )
+    base.config.get_text_config().pad_token_id = tokenizer.pad_token_id
+    base.generation_config.pad_token_id = tokenizer.pad_token_id
+    return LoadedModel(
+        base=base,
+        tokenizer=tokenizer,
+        name=name,
+        device=device,
+        dtype=dtype,
+        compute_dtype=compute_dtype,
+        quantization=config.quantization,
+        template=ensure_template(tokenizer, config.template),
+        fingerprint=weights_fingerprint(folder),
+        max_positions=max_positions(base.config),
+        notes=notes,
+    )
+
+
+def choose_device(requested: str) -> str:
+    """The device itself for "auto": a GPU where there is one.
+
+    Raises:
+        ModelError: it is none of `DEVICES`, or not there.
+    """
+    import torch
+
+    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if requested == "auto":
+        return "cuda" if available["cuda"] else "cpu"
+    if requested not in available:
+        raise ModelError(
+            f"model.device: {requested!r} is none of {', '.join(DEVICES)}; choose one GPU of many with "
+            f"CUDA_VISIBLE_DEVICES"
+        )
+    if not available[requested]:
+        raise ModelError(f"model.device: torch {torch.__version__} sees no {requested!r} device here; use auto or cpu")
+    return requested
+
+
+def free_bytes(device: str) -> int:
+    """Memory that is free on a device now."""
+    import psutil
+    import torch
+
+    return int(torch.cuda.mem_get_info()[0] if device == "cuda" else psutil.virtual_memory().available)
+
+
+def stored_dtype(path_or_id: str) -> Literal["auto", "float16", "bfloat16"]:
+    """What a model's weights are computed in, so that no rounding is added: on a GPU the half precision they were
+    written in, if they were; on a CPU, where every half is exact in float32, "auto".
+    """
+    import torch
+
+    file = Path(path_or_id).expanduser() / "config.json"
+    if not torch.cuda.is_available() or not file.is_file():
+        return "auto"
+    config = json.loads(file.read_text(encoding="utf-8"))
+    written = config.get("dtype", config.get("torch_dtype"))
+    return written if written in ("float16", "bfloat16") else "auto"
+
+
+def locate_weights(config: ModelConfig) -> tuple[str, Path]:
+    """What the model is called and the folder its files lie in, fetched from the hub where need be."""
+    if config.name == EMBEDDED:
+        name, folder = EMBEDDED, Path(__file__).parents[1] / "embedded" / "base_model"
+    elif Path(config.name).expanduser().is_dir():
+        folder = Path(config.name).expanduser().resolve()
+        name = str(folder)
+    elif is_path(config.name) or Path(config.name).exists():
+        raise ModelError(f"model.name: {config.name!r} is not a folder; give a folder, a hub id, or {EMBEDDED!r}")
+    else:
+        patterns = (*_HUB_FILES, "*.bin") if config.allow_pickled_weights else _HUB_FILES
+        name, what = config.name, f"model.name {config.name!r}"
+        folder = fetch(what, config.name, revision=config.revision, patterns=patterns)
+    _check_files(name, folder, config.allow_pickled_weights)
+    return name, folder
+
+
+def weights_fingerprint(folder: Path) -> str:
+    """Hash of a model folder's weights and config.json, whatever the folder is called."""
+    return files_fingerprint([folder / "config.json", *_weight_files(folder)])
+
+
+def files_fingerprint(files: Iterable[Path]) -> str:
+    """Hash of files by name and content, wherever they lie."""
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(file.name.encode())
+        with file.open("rb") as stream:
+            digest.update(hashlib.file_digest(stream, "sha256").digest())
+    return digest.hexdigest()[:16]
+
+
+def ensure_pad_token(tokenizer: "PreTrainedTokenizerFast") -> list[str]:
+    """Give the tokenizer a padding token out of its own vocabulary, other than EOS where there is one.
+
+    Embeddings are never resized for it, so that base and adapters keep the shapes they were trained with.
+
+    Returns:
+        A line worth telling where it has to be EOS.
+    """
+    if tokenizer.pad_token is not None and tokenizer.pad_token_id != tokenizer.eos_token_id:
+        return []
+    special = [str(token) for token in tokenizer.added_tokens_decoder.values() if token.special]
+    candidates = [token for token in special if "pad" in token.lower()]
+    candidates += [token for token in (tokenizer.unk_token,) if token not in (None, tokenizer.eos_token)]
+    tokenizer.pad_token = candidates[0] if candidates else tokenizer.eos_token
+    return [] if candidates else ["The tokenizer has no padding token; EOS pads, behind an attention mask."]
+
+
+def _check_files(name: str, folder: Path, allow_pickled: bool) -> None:
+    if not (folder / "config.json").is_file():
+        kind = "an adapter: give it with --adapter" if (folder / "adapter_config.json").is_file() else "no model folder"
+        raise ModelError(f"model.name {name!r}: {folder} has no config.json; it is {kind}")
+    if (folder / "adapter_config.json").is_file():
+        raise ModelError(f"model.name {name!r}: {folder} holds an adapter too; the baseline must be without one")
+    files = _weight_files(folder)
+    if not files:
+        raise ModelError(f"model.name {name!r}: {folder} has no weights (*.safetensors)")
+    if not allow_pickled and files[0].suffix != ".safetensors":
+        raise ModelError(
+            f"model.name {name!r}: {folder} has only pickled weights ({files[0].name}); convert them to safetensors, "
+            f"or set model.allow_pickled_weights=true"
+        )
+
+
+def _weight_files(folder: Path) -> list[Path]:
+    """The safetensors of a folder, or where it has none its pickled weights."""
+    return sorted(folder.glob("*.safetensors")) or sorted(folder.glob("pytorch_model*.bin"))
+
+
+def load_tokenizer(folder: Path, name: str) -> "PreTrainedTokenizerFast":
+    """The tokenizer of a model folder.
+
+    Raises:
+        ModelError: it cannot be read, or has no fast version.
+    """
+    from transformers import AutoTokenizer
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        raise ModelError(f"model.name {name!r}: its tokenizer cannot be loaded: {_first_line(error)}") from error
+    if not tokenizer.is_fast:
+        raise ModelError(f"model.name {name!r}: its tokenizer has no fast version (tokenizer.json)")
+    return tokenizer
+
+
+def _load_weights(config: ModelConfig, folder: Path, device: str, dtype: str, compute_dtype: str) -> "PreTrainedModel":
+    from safetensors import SafetensorError
+    from transformers import AutoModelForCausalLM
+
+    from harness.models.quantization import keep_unpacked
+
+    options: dict[str, Any] = {} if device == "cpu" else {"device_map": {"": device}}
+    if config.quantization == "nf4":
+        options["quantization_config"] = _nf4(compute_dtype)
+    try:
+        base, report = AutoModelForCausalLM.from_pretrained(
+            folder,
+            config=_model_config(folder),
+            dtype=dtype,
+            trust_remote_code=False,
+            use_safetensors=None if config.allow_pickled_weights else True,
+            output_loading_info=True,
+            **options,
+        )
+    except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
+        raise ModelError(f"model.name {config.name!r} cannot be loaded: {_first_line(error)}") from error
+    missing = sorted(report["missing_keys"])
+    if missing:
+        raise ModelError(
+            f"model.name {config.name!r}: its weights lack {len(missing)} tensors ({', '.join(missing[:3])}), "
+            f"which would be drawn at random"
+        )
+    keep_unpacked(base)
+    base.requires_grad_(False)
+    return base.eval()
+
+
+def _precision_notes(config: ModelConfig, device: str) -> list[str]:
+    """What 4-bit layers compute in, and what was asked for that is slow here."""
+    is_quantised = config.quantization != "none"
+    notes = [why_compute_dtype(config.compute_dtype, device)] if is_quantised else []
+    key, asked = ("compute_dtype", config.compute_dtype) if is_quantised else ("dtype", config.dtype)
+    if asked not in ("auto", "float32") and device == "cpu" and (advice := advice_on(key, asked, device)):
+        notes.append(f"model.{key}: {advice}.")
+    return notes
+
+
+def _nf4(compute_dtype: str) -> Any:
+    """NF4 with double quantisation."""
+    import torch
+    from transformers import BitsAndBytesConfig
+
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=getattr(torch, compute_dtype),
+    )
+
+
+def _model_config(folder: Path) -> Any:
+    """The model's own configuration with every dropout at 0: policy and reference are compared without noise."""
+    from transformers import AutoConfig
+
+    config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+    if "quantization_config" in config.to_dict():
+        raise ValueError("its weights are quantised already; give the unquantised ones and model.quantization")
+    settings = config.get_text_config()
+    for name, value in settings.to_dict().items():
+        if "drop" in name and isinstance(value, float):
+            setattr(settings, name, 0.0)
+    return config
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().split("\n", 1)[0]

@@ -1,0 +1,218 @@
+"""An adapter merged into its unquantised base: the model that is deployed, one rounding away from base plus adapter."""
+
+import json
+import os
+import shutil
+import warnings
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from harness.config.schema import HalfPrecision, ModelConfig
+from harness.models.adapters import (
+    CONFIG_FILE,
+    FIXTURE_FILE,
+    WEIGHTS_FILE,
+    attach_adapter,
+    base_of_adapter,
+    locate_adapter,
+)
+from harness.models.base import LoadedModel, files_fingerprint, load_model, locate_weights, weights_fingerprint
+from harness.models.provenance import package_versions
+from reports.errors import UserError
+from suites.engine.encoding import ensure_template
+from suites.inputs import content_id
+
+MERGE_FILE = "merge.json"
+"""Written beside merged weights: says what they were made of."""
+_PACKAGES = ("dpo-harness", "torch", "transformers", "peft", "safetensors")
+_ADAPTER = "merged"
+
+
+class MergeError(UserError):
+    """An adapter cannot be merged, or the merged model cannot be written."""
+
+
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """A merged model on disk: a folder that `load_model` and plain transformers load."""
+
+    folder: Path
+    fingerprint: str
+    """Of its weights."""
+    reused: bool
+    """Whether it was there already, made of the same adapter and base."""
+    notes: tuple[str, ...] = ()
+    """Lines worth telling."""
+
+
+def merge_adapter(
+    adapter: str,
+    out: Path,
+    *,
+    dtype: HalfPrecision,
+    base: ModelConfig | str | None = None,
+    revision: str | None = None,
+) -> Merged:
+    """Merge an adapter into the unquantised weights of its base and write the model, whole or not at all.
+
+    A weight becomes W + (alpha / rank) B A in float32 and is rounded to `dtype` once. Merged in half precision it would
+    be rounded three times, as W, as the update and as their sum. Nothing is gained by merging into quantised weights:
+    they are quantised anew, and the update is lost among the steps of the quantisation.
+
+    The chat template that the adapter was trained with is written along, the instruction template too, so that prompts
+    of the merged model are rendered as they were.
+
+    Args:
+        adapter: folder or hub id.
+        out: folder that is missing or empty, or holds this very model already.
+        dtype: what the weights are written in.
+        base: the base model, or how it is loaded apart from quantisation, dtype and device; None is the one that the
+            adapter names.
+        revision: of a base on the hub that is given by name or not at all.
+
+    Raises:
+        MergeError: `out` holds something else or cannot be written, or the merged weights do not fit the dtype.
+        AdapterError: the adapter belongs to another base model, or is damaged.
+        ModelError: the base cannot be had unquantised.
+    """
+    config = base if isinstance(base, ModelConfig) else ModelConfig(base or base_of_adapter(adapter), revision)
+    folder, (base_name, base_folder) = locate_adapter(adapter), locate_weights(config)
+    ingredients = {
+        "adapter": files_fingerprint([folder / CONFIG_FILE, folder / WEIGHTS_FILE]),
+        "base": {"name": base_name, "fingerprint": weights_fingerprint(base_folder)},
+        "template": config.template,
+        "dtype": dtype,
+    }
+    out = out.expanduser().absolute()
+    if _holds(out, ingredients):
+        return Merged(out, weights_fingerprint(out), reused=True)
+    _check_free(out)
+    loaded = load_model(replace(config, quantization="none", device="cpu", dtype=_exact_dtype(base_folder)))
+    notes = attach_adapter(loaded, _ADAPTER, adapter)
+    notes += _use_trained_template(loaded, folder)
+    merge_weights(loaded, _ADAPTER, dtype)
+    with _partial_folder(out) as partial:
+        _write_model(loaded, base_folder, partial, dtype)
+        fingerprint = weights_fingerprint(partial)
+        record = ingredients | {"fingerprint": fingerprint, "versions": package_versions(_PACKAGES)}
+        (partial / MERGE_FILE).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    return Merged(out, fingerprint, reused=False, notes=tuple(notes))
+
+
+def merge_weights(loaded: LoadedModel, name: str, dtype: Literal["float32", "float16", "bfloat16"]) -> None:
+    """Merge an attached adapter into the weights of its base in place; no baseline is left.
+
+    One layer after the other is computed in float32, so that a base stored in half precision needs no more memory than
+    it has on disk, and comes out as if all of it had been.
+
+    Raises:
+        MergeError: the adapter changes a weight that stands in two places, or a merged one does not fit `dtype`.
+    """
+    import torch
+    from peft.tuners.lora import LoraLayer
+
+    assert loaded.adapters is not None
+    key, target = loaded.adapter_keys[name], getattr(torch, dtype)
+    n_places = Counter(id(weight) for _, weight in loaded.base.named_parameters(remove_duplicate=False))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # PEFT's, that these layers are merged when it unloads them
+        for layer_name, layer in loaded.base.named_modules():
+            if isinstance(layer, LoraLayer):
+                own = layer.get_base_layer()
+                if n_places[id(own.weight)] > 1:
+                    raise MergeError(
+                        f"the adapter changes {layer_name}, whose weight the model uses in another place too (tied "
+                        f"embeddings): merged it would change there as well; keep the adapter apart"
+                    )
+                own.to(torch.float32)
+                layer.merge(adapter_names=[key])
+                own.to(target)
+        loaded.adapters.merge_and_unload(adapter_names=[key])
+    loaded.adapters = None
+    loaded.base.to(target)
+    for weight_name, weight in loaded.base.named_parameters():
+        if not torch.isfinite(weight).all():
+            raise MergeError(
+                f"--dtype {dtype}: {weight_name} has merged values that are no {dtype} numbers (beyond "
+                f"{torch.finfo(target).max:g}, or NaN); choose bfloat16, or check the adapter"
+            )
+
+
+def _exact_dtype(folder: Path) -> Literal["float32", "float16", "bfloat16"]:
+    """The dtype that all of a folder's weights are stored in, or float32, which holds every one of them exactly."""
+    from safetensors import safe_open
+
+    stored = set()
+    for file in folder.glob("*.safetensors"):
+        with safe_open(file, framework="pt") as tensors:
+            stored |= {tensors.get_slice(name).get_dtype() for name in tensors.keys()}  # noqa: SIM118 - no mapping
+    if stored == {"BF16"}:
+        return "bfloat16"
+    return "float16" if stored == {"F16"} else "float32"
+
+
+def _use_trained_template(loaded: LoadedModel, adapter_folder: Path) -> list[str]:
+    """Give the tokenizer the template that the adapter was trained with, where its record tells; else say so."""
+    record = adapter_folder / FIXTURE_FILE
+    trained_with = json.loads(record.read_text(encoding="utf-8"))["base"].get("template") if record.is_file() else None
+    own = loaded.tokenizer.chat_template
+    if trained_with in (None, content_id(own)):
+        return []
+    ensure_template(loaded.tokenizer, "instruction")
+    if trained_with == content_id(loaded.tokenizer.chat_template):
+        return []
+    loaded.tokenizer.chat_template = own
+    return ["The adapter was trained with another chat template than the base model has now; the base's own is kept."]
+
+
+def _write_model(loaded: LoadedModel, base_folder: Path, folder: Path, dtype: str) -> None:
+    """Weights, configuration, generation configuration and tokenizer, the middle two as the base has them on disk."""
+    from transformers import AutoConfig, GenerationConfig
+
+    if (base_folder / "generation_config.json").is_file():
+        loaded.base.generation_config = GenerationConfig.from_pretrained(base_folder)
+    loaded.base.save_pretrained(folder)
+    config = AutoConfig.from_pretrained(base_folder, trust_remote_code=False)  # with the dropout that loading took out
+    config.dtype, config.architectures = dtype, loaded.base.config.architectures
+    config.save_pretrained(folder)
+    loaded.tokenizer.save_pretrained(folder)
+
+
+def _holds(out: Path, ingredients: dict[str, Any]) -> bool:
+    """Whether the folder is this very merge, unharmed."""
+    try:
+        record = json.loads((out / MERGE_FILE).read_text(encoding="utf-8"))
+        is_same = ingredients.items() <= record.items()
+        return bool(is_same and record["fingerprint"] == weights_fingerprint(out))
+    except (OSError, ValueError, KeyError, AttributeError):
+        return False
+
+
+def _check_free(out: Path) -> None:
+    if out.exists() and not (out.is_dir() and next(out.iterdir(), None) is None):
+        raise MergeError(
+            f"--out {out}: must be a folder that is missing or empty, and holds something else than this merge; "
+            f"name another folder"
+        )
+
+
+@contextmanager
+def _partial_folder(out: Path) -> Iterator[Path]:
+    """A sibling that becomes `out` when the block ends well and disappears when it does not."""
+    from safetensors import SafetensorError
+
+    partial = out.with_name(f"{out.name}.{os.getpid()}.partial")
+    try:
+        partial.mkdir(parents=True)
+        yield partial
+        if out.exists():
+            out.rmdir()  # it is empty
+        partial.rename(out)
+    except (OSError, SafetensorError) as error:
+        raise MergeError(f"--out {out} cannot be written ({error}); free some space or name another folder") from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)

@@ -1,0 +1,155 @@
+"""What a person at the terminal sees: lines, progress bars, and silence from chatty libraries."""
+
+import logging
+import os
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from harness.config.wording import duration
+
+SECONDS_BETWEEN_LINES = 30.0
+"""Between two lines of one stage where standard error is no terminal."""
+
+
+class Done(Protocol):
+    """Told how many units of work are done so far, and of how many where that was not known before."""
+
+    def __call__(self, n_done: int, total: int | None = None) -> None:
+        """Shows it."""
+        ...
+
+
+@dataclass(frozen=True)
+class Terminal:
+    """Lines and bars on standard error, so that standard output holds the result alone.
+
+    Where standard error is no terminal (a file, a pipe, nohup, CI) a stage is a plain line as it starts, and one at
+    most every `SECONDS_BETWEEN_LINES` while it lasts.
+    """
+
+    console: Console = field(default_factory=lambda: Console(stderr=True, highlight=False, soft_wrap=True))
+    clock: Callable[[], float] = time.monotonic
+    """Seconds from any moment on."""
+
+    def say(self, line: str) -> None:
+        """Prints one line as it is, without interpreting markup in it."""
+        self.console.print(line, markup=False)
+
+    @contextmanager
+    def waiting(self, description: str) -> Iterator[None]:
+        """A sign of life during what has no steps to count."""
+        if self.console.is_terminal:
+            with self.console.status(description):
+                yield
+        else:
+            self.say(description)
+            yield
+
+    @contextmanager
+    def progress(self, description: str, total: int | None) -> Iterator[Done]:
+        """Progress from 0 to `total`, None where unknown."""
+        if not self.console.is_terminal:
+            stage = _Stage(self, description, total)
+            yield lambda n_done, total=None: stage.show(n_done, total)
+            return
+        with Progress(*_columns(), console=self.console, transient=True) as bar:
+            task = bar.add_task(description, total=total)
+            yield lambda n_done, total=None: bar.update(task, completed=n_done, total=total)
+
+    @contextmanager
+    def training(self, name: str) -> "Iterator[Callable[[int, int, dict[str, Any]], None]]":
+        """Progress over the steps of a training, with loss, reward accuracy and peak memory; see `progress`."""
+        description = f"training {name}"
+        if not self.console.is_terminal:
+            stage = _Stage(self, description, None)
+            yield lambda n_done, n_steps, row: stage.show(n_done, n_steps, _numbers(row))
+            return
+        columns = (*_columns(), TextColumn("{task.fields[numbers]}"))
+        with Progress(*columns, console=self.console, transient=True) as bar:
+            task = bar.add_task(description, total=None, numbers="")
+
+            def show(n_done: int, n_steps: int, row: dict[str, Any]) -> None:
+                bar.update(task, completed=n_done, total=n_steps, numbers=_numbers(row))
+
+            yield show
+
+
+class _Stage:
+    """A stage that is told in plain lines."""
+
+    def __init__(self, terminal: Terminal, description: str, total: int | None) -> None:
+        self._terminal, self._description, self._total = terminal, description, total
+        self._last_line = terminal.clock()
+        self._first: tuple[float, int] | None = None
+        """When progress was first told, and of how much: what was done before may be of an earlier process."""
+        self._n_done = 0
+        terminal.say(description if total is None else f"{description}: 0/{total:,}")
+
+    def show(self, n_done: int, total: int | None = None, numbers: str = "") -> None:
+        """Prints how far the stage is, with the time that is left, unless the last line is too recent."""
+        now = self._terminal.clock()
+        total = total or self._total
+        if self._first is None or n_done < self._n_done:  # begun, or begun again
+            self._first = now, n_done
+        self._n_done = n_done
+        if now - self._last_line < SECONDS_BETWEEN_LINES:
+            return
+        self._last_line = now
+        parts = [f"{n_done:,}" if total is None else f"{n_done:,}/{total:,}"]
+        started, n_before = self._first
+        if total is not None and n_done > n_before:
+            parts.append(f"about {duration((now - started) / (n_done - n_before) * (total - n_done))} left")
+        self._terminal.say(f"{self._description}: {', '.join([*parts, *filter(None, [numbers])])}")
+
+
+def _numbers(row: dict[str, Any]) -> str:
+    """What is worth seeing of a row of training."""
+    if row["kind"] == "scoring":
+        return f"scoring selection rows {row['n_scored']:,}/{row['n_requests']:,}"
+    names = {"loss": "loss", "rewards/accuracies": "reward accuracy"}
+    shown = [f"{name} {row[key]:.3f}" for key, name in names.items() if key in row]
+    if "peak_memory_bytes" in row:
+        shown.append(f"{row['peak_memory_bytes'] / 2**30:.1f} GiB")
+    return ", ".join(shown)
+
+
+def _columns() -> tuple[ProgressColumn, ...]:
+    return (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+
+
+def quiet_libraries() -> None:
+    """Keeps the libraries' own progress bars, advice and telemetry off the terminal; call before importing them."""
+    for name, value in {
+        "TOKENIZERS_PARALLELISM": "false",
+        "TRANSFORMERS_VERBOSITY": "error",
+        "TRL_EXPERIMENTAL_SILENCE": "1",
+        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "DATASETS_VERBOSITY": "error",
+        "BITSANDBYTES_NOWELCOME": "1",
+    }.items():
+        os.environ.setdefault(name, value)
+    warnings.filterwarnings("ignore")
+    for name in ("bitsandbytes", "lm_eval", "lm-eval", "datasets", "httpx", "accelerate", "peft", "trl"):
+        logging.getLogger(name).setLevel(logging.ERROR)

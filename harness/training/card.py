@@ -1,0 +1,264 @@
+"""The model card of a trained adapter: what it was trained on, how, what was measured, and how to load it.
+
+A value that cannot be had is left out, here as everywhere never 0.
+"""
+
+import json
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tabulate import tabulate
+
+from harness.data.files import format_of
+from harness.models.adapters import FIXTURE_FILE
+from harness.models.base import EMBEDDED
+from harness.training.variants import FIRST_STAGE
+from reports.comparing.compare import Comparison, compare
+from reports.records import Run
+from reports.rendering.content.display import cells, escape, escape_line, label, shown
+from reports.whole import write_whole
+from suites.engine.encoding import INSTRUCTION_TEMPLATE
+from suites.inputs import content_id
+
+if TYPE_CHECKING:
+    from huggingface_hub import EvalResult
+
+CARD_FILE = "README.md"
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
+_METHODS = {"dpo": "DPO", "kto": "KTO", "sft": "supervised fine-tuning"}
+_INSTRUCTION_TEMPLATES = (INSTRUCTION_TEMPLATE, "{{ bos_token }}" + INSTRUCTION_TEMPLATE)
+"""As `ensure_template` writes them."""
+
+
+def write_card(
+    folder: Path,
+    *,
+    run: Run | None = None,
+    candidate: str | None = None,
+    comparisons: Sequence[Comparison] | None = None,
+    record: Mapping[str, Any] | None = None,
+) -> Path:
+    """Write README.md into an adapter's folder, in place of one that is there.
+
+    Args:
+        folder: of the adapter.
+        run: in which it was measured, or None.
+        candidate: its name in the run; None where it is the only candidate.
+        comparisons: of the run, where they were made already.
+        record: what fixture.json holds; None reads it from the folder.
+
+    Returns:
+        The file.
+    """
+    if record is None:
+        record = json.loads((folder / FIXTURE_FILE).read_text(encoding="utf-8"))
+    if run is not None and candidate is None:
+        candidate = next((subject.name for subject in run.subjects if subject.kind == "candidate"), None)
+    rows = [] if run is None else _rows_of(run, candidate, comparisons)
+    title = "LoRA adapter" if run is None else f"{run.config.get('name', run.name)}: {candidate}"
+    datasets = [] if run is None else _trained_on(run.config, candidate)
+    is_control = run is not None and any(each.is_control for each in run.subjects if each.name == candidate)
+    sections = [
+        f"---\n{_front_matter(record, title, datasets, _results(run, rows) if run else [])}\n---",
+        f"# {escape_line(title)}",
+        _opening(record, datasets, is_control=is_control),
+        "## Recipe\n\n" + _recipe_table(record),
+        "## Evaluation\n\n" + _evaluation(record, run, rows),
+        "## How to load it\n\n" + _loading(record),
+        "## Limits\n\n" + _limits(record),
+    ]
+    return write_whole(folder / CARD_FILE, "\n\n".join(sections) + "\n")
+
+
+def _rows_of(run: Run, candidate: str | None, comparisons: Sequence[Comparison] | None) -> list[Comparison]:
+    """The candidate against the baseline or a definition, primary metrics first."""
+    if comparisons is None:
+        kinds = {subject.name: subject.kind for subject in run.subjects}
+        alone = [one for one in run.measurements if one.subject == candidate or kinds[one.subject] == "baseline"]
+        subjects = tuple(replace(subject, compared_with=()) for subject in run.subjects)
+        comparisons = compare(replace(run, measurements=tuple(alone), subjects=subjects))
+    rows = [row for row in comparisons if row.candidate == candidate and row.against in ("baseline", "definition")]
+    return sorted(rows, key=lambda row: not row.primary)
+
+
+def _trained_on(config: Mapping[str, Any], candidate: str | None) -> list[str]:
+    """The datasets of an adapter's stages, first stage first."""
+    stages = [config["sft"]["data"]["name"]] if config.get("sft") else []
+    if not (stages and candidate == FIRST_STAGE):
+        stages.append(config["data"]["training"]["name"])
+    return list(dict.fromkeys(stages))
+
+
+def _front_matter(
+    record: Mapping[str, Any], title: str, datasets: Sequence[str], results: Sequence["EvalResult"]
+) -> str:
+    """The metadata that the hub reads, as YAML; names that only this machine knows are left out."""
+    from huggingface_hub import ModelCardData
+
+    base = record["base"]
+    data = ModelCardData(
+        base_model=base["name"] if _is_hub_id(base["name"]) else None,
+        library_name="peft",
+        pipeline_tag="text-generation",
+        tags=[record["recipe"]["training"]["method"], "lora", *(["qlora"] if base["quantization"] != "none" else [])],
+        datasets=[name for name in (each.partition(":")[0] for each in datasets) if _is_hub_id(name)] or None,
+        model_name=title if results else None,  # it is the name of the results
+        eval_results=list(results) or None,
+    )
+    return data.to_yaml()
+
+
+def _results(run: Run, rows: Sequence[Comparison]) -> list["EvalResult"]:
+    """The candidate's values in the hub's form: fractions as fractions, perplexities as perplexities."""
+    from huggingface_hub import EvalResult
+
+    results = []
+    for row in rows:
+        value = shown(row).candidate if row.metric.display == "exp" else row.candidate_value
+        if value is not None and math.isfinite(value):
+            name, configuration, split = _dataset_of(run, row.metric.evaluation)
+            results.append(
+                EvalResult(
+                    task_type="text-generation",
+                    dataset_type=name,
+                    dataset_name=name if configuration is None else f"{name}:{configuration}",
+                    dataset_config=configuration,
+                    dataset_split=split,
+                    metric_type=row.metric.name.partition("[")[0],
+                    metric_name=label(row.metric),
+                    metric_value=value,
+                    verified=False,
+                )
+            )
+    return results
+
+
+def _dataset_of(run: Run, evaluation: str) -> tuple[str, str | None, str | None]:
+    """Hub id, configuration and split of what an evaluation measures; its own name where that is not from the hub."""
+    measured = [each.dataset for each in run.counts if each.evaluation == evaluation]
+    dataset, separator, rest = measured[0].partition(", split ") if len(measured) == 1 else ("", "", "")
+    name, _, configuration = dataset.partition(":")
+    if not separator or not _is_hub_id(name):
+        return evaluation, None, None
+    return name, configuration or None, rest.partition(",")[0]
+
+
+def _opening(record: Mapping[str, Any], datasets: Sequence[str], *, is_control: bool) -> str:
+    base = record["base"]
+    method = record["recipe"]["training"]["method"]
+    rows = next((record[key]["training"]["n"] for key in ("rows", "pairs") if key in record), None)
+    amount = "" if rows is None else f" on {rows:,} rows"
+    source = f" of {' and '.join(escape(name) for name in datasets)}" if datasets else ""
+    weights = f"the {_weights(base)} of {escape(_base_name(record))} ({base['fingerprint']})"
+    told = f"A LoRA adapter for {weights}, trained with {_METHODS.get(method, escape(method))}{amount}{source}."
+    return f"{told} It is a control: there to be held against, not to be used." if is_control else told
+
+
+def _recipe_table(record: Mapping[str, Any]) -> str:
+    """Every setting that has a value, under the name that the configuration gives it."""
+    recipe = record["recipe"]
+    facts = [
+        *_facts("training", recipe["training"]),
+        *_facts("lora", recipe["lora"]),
+        ("seed", recipe["seed"]),
+        ("started from", record.get("start")),
+        *_facts("version", record["versions"]),
+        ("fixture", record.get("fingerprint")),
+    ]
+    rows = [(escape(name), escape(str(value))) for name, value in facts if value is not None]
+    return tabulate(rows, ("setting", "value"), tablefmt="pipe", disable_numparse=True)
+
+
+def _facts(section: str, values: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    for key, value in values.items():
+        listed = isinstance(value, list | tuple)
+        yield f"{section}.{key}", (", ".join(map(str, value)) or None) if listed else value
+
+
+def _evaluation(record: Mapping[str, Any], run: Run | None, rows: Sequence[Comparison]) -> str:
+    if run is None or not rows:
+        return "It has not been measured yet."
+    header = ("metric", "baseline", "this adapter", "difference", "95 % interval", "n")
+    table = []
+    for row in rows:
+        text = cells(row)
+        name = f"**{escape(label(row.metric))}**" if row.primary else escape(label(row.metric))
+        by_definition = " by definition" if row.against == "definition" else ""
+        numbers = (text.baseline + by_definition, text.candidate, text.difference, text.interval, f"{row.n:,}")
+        table.append((name, *numbers))
+    headline = run.headline.replace(record["base"]["name"], _base_name(record))
+    shown_table = tabulate(table, header, tablefmt="pipe", disable_numparse=True, colalign=("left", *["right"] * 5))
+    reading = (
+        "The baseline is the same weights with the adapter off, on the same examples, in the same process. Primary "
+        "metrics are bold, the others are exploratory. Intervals take groups of dependent rows as independent of each "
+        f"other, and are not adjusted for their number. Run {escape(run.name)}, suite {escape(run.suite)} "
+        f"({escape(run.suite_fingerprint)}), {escape(run.created)}."
+    )
+    return "\n\n".join((escape_line(headline), shown_table, reading))
+
+
+def _loading(record: Mapping[str, Any]) -> str:
+    """Code that puts the adapter on the weights that it was trained on."""
+    base, name = record["base"], record["base"]["name"]
+    place = json.dumps(name if _is_hub_id(name) else f"path/to/{_base_name(record)}")
+    if name == EMBEDDED:
+        place = 'str(files("harness") / "embedded" / "base_model")'
+    quantisation = (
+        "    quantization_config=BitsAndBytesConfig(",
+        '        load_in_4bit=True, bnb_4bit_quant_type="nf4",',
+        f"        bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=torch.{base['compute_dtype']},",
+        "    ),",
+    )
+    is_quantised = base["quantization"] != "none"
+    lines = [
+        *(["from importlib.resources import files", ""] if name == EMBEDDED else []),
+        "import torch",
+        "from peft import PeftModel",
+        f"from transformers import AutoModelForCausalLM, AutoTokenizer{', BitsAndBytesConfig' if is_quantised else ''}",
+        "",
+        f"BASE = {place}",
+        'ADAPTER = "path/to/this/folder"',
+        "",
+        "base = AutoModelForCausalLM.from_pretrained(",
+        "    BASE,",
+        f"    dtype=torch.{base['dtype']},",
+        *(quantisation if is_quantised else []),
+        ")",
+        "model = PeftModel.from_pretrained(base, ADAPTER).eval()",
+        "tokenizer = AutoTokenizer.from_pretrained(BASE)",
+    ]
+    template = next((each for each in _INSTRUCTION_TEMPLATES if content_id(each) == base.get("template")), None)
+    if template is not None:
+        lines += ["# What prompts were rendered with in training:", f"tokenizer.chat_template = {template!r}"]
+    return "\n".join(("```python", *lines, "```"))
+
+
+def _limits(record: Mapping[str, Any]) -> str:
+    return (
+        "- One training seed speaks for this adapter, not for its recipe.\n"
+        "- Numbers hold for rows like those that were measured; nothing is known of other languages or uses.\n"
+        f"- It was trained on {_weights(record['base'])}. On other weights, or merged into them, it is another model: "
+        "measure what you deploy.\n"
+        "- The licences of the base model and of the data apply."
+    )
+
+
+def _weights(base: Mapping[str, Any]) -> str:
+    """Quantisation and dtype in words."""
+    return f"{base['dtype']} weights" if base["quantization"] == "none" else f"{base['quantization'].upper()} weights"
+
+
+def _base_name(record: Mapping[str, Any]) -> str:
+    """Hub id, or the name of a folder without its place on this machine."""
+    name: str = record["base"]["name"]
+    return name if _is_hub_id(name) else "the embedded model" if name == EMBEDDED else Path(name).name
+
+
+def _is_hub_id(name: str) -> bool:
+    """Whether the hub could have a model or dataset of this name."""
+    is_local = name.partition("/")[0] == EMBEDDED or format_of(Path(name)) is not None
+    return not is_local and _HUB_ID.fullmatch(name) is not None

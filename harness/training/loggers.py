@@ -1,0 +1,62 @@
+"""Loggers that are told of every step of a training besides training.jsonl: Weights & Biases, TensorBoard."""
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from harness.training.recipe import TrainingError
+
+_PACKAGES = {"wandb": ("wandb",), "tensorboard": ("tensorboard", "tensorboardX")}
+"""Logger -> packages of which it needs one."""
+
+
+def check_loggers(names: Sequence[str]) -> None:
+    """Refuse a logger whose package is not installed.
+
+    Raises:
+        TrainingError: naming what to install.
+    """
+    for name in names:
+        if not any(find_spec(package) for package in _PACKAGES[name]):
+            raise TrainingError(
+                f"training.report_to: {name} is not installed; pip install {name}, or 'dpo-harness[logging]'"
+            )
+
+
+@contextmanager
+def logged(names: Sequence[str], folder: Path) -> Iterator[None]:
+    """A run of each logger around one training; TensorBoard's begins and ends by itself.
+
+    W&B would otherwise write all trainings of a process into one run. A training that goes on from a checkpoint goes on
+    in its run.
+
+    Args:
+        names: of loggers.
+        folder: of this training's logs; its name is the run's name and id.
+
+    Raises:
+        TrainingError: W&B cannot begin a run.
+    """
+    if "wandb" not in names:
+        yield
+        return
+    wandb: Any = import_module("wandb")  # not one of the project's own requirements
+    project = os.environ.get("WANDB_PROJECT", "harness")
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        run = wandb.init(project=project, dir=str(folder), name=folder.name, id=folder.name, resume="allow")
+    except wandb.errors.Error as error:
+        raise TrainingError(
+            f"training.report_to: W&B cannot begin a run ({str(error).strip().splitlines()[0]}); "
+            f"call `wandb login`, or set WANDB_MODE=offline"
+        ) from error
+    succeeded = False
+    try:
+        yield
+        succeeded = True
+    finally:
+        run.finish(exit_code=0 if succeeded else 1)

@@ -1,0 +1,1 @@
+"""Subjects paired by example: differences, intervals, gates."""

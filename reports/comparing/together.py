@@ -1,0 +1,94 @@
+"""Several runs of one suite in one report: their candidates side by side against the first run's baseline."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import reduce
+from typing import TypeVar
+
+from reports.comparing.against import check_same_suite
+from reports.records import ExampleText, Generation, MetricScores, Run, Subject
+
+Row = TypeVar("Row", MetricScores, Generation)
+
+
+def put_together(runs: Sequence[Run]) -> Run:
+    """One run with the candidates of all, in order.
+
+    A candidate keeps its name unless it is taken; then the name of its run stands behind it. Where another run's
+    baseline has other weights, it and its candidates are marked so, and it becomes a candidate itself. Training, sweeps
+    and published figures are the first run's, because they are of that experiment alone.
+
+    Args:
+        runs: At least one; equal suite fingerprints.
+
+    Raises:
+        IncomparableRunsError: Naming the fields in which two of them differ.
+    """
+    return reduce(_beside, runs)
+
+
+def _beside(run: Run, other: Run) -> Run:
+    """The first run with the other one's candidates behind its own."""
+    check_same_suite(run, other)
+    baseline, others_baseline = _baseline(run), _baseline(other)
+    is_same = _scores(run, baseline.name) == _scores(other, others_baseline.name)
+    names = _new_names(run, other, drops_baseline=is_same)
+    added = [replace(_renamed(each, names), same_weights=each.same_weights and is_same) for each in other.subjects]
+    taken = {subject.name for subject in run.subjects}
+    return replace(
+        run,
+        name=f"{run.name} and {other.name}",
+        subjects=(*run.subjects, *(each for each in added if each.name not in taken)),
+        measurements=(*run.measurements, *_of_new(other.measurements, names, taken)),
+        generations=(*run.generations, *_of_new(other.generations, names, taken)),
+        examples=_distinct((*run.examples, *other.examples)),
+        notes=tuple(dict.fromkeys((*run.notes, *(f"{other.name}: {note}" for note in other.notes)))),
+    )
+
+
+def _baseline(run: Run) -> Subject:
+    return next(subject for subject in run.subjects if subject.kind == "baseline")
+
+
+def _scores(run: Run, subject: str) -> dict[tuple[str, str], MetricScores]:
+    """What was measured of a subject, to be compared as a whole."""
+    return {
+        (each.metric.evaluation, each.metric.name): replace(
+            each, subject="", scores=tuple(sorted(each.scores, key=repr))
+        )
+        for each in run.measurements
+        if each.subject == subject
+    }
+
+
+def _new_names(run: Run, other: Run, *, drops_baseline: bool) -> dict[str, str]:
+    """Name in the other run -> name beside the first one; rulers, and an equal baseline, are the first run's."""
+    taken = {subject.name for subject in run.subjects}
+    names = {}
+    for subject in other.subjects:
+        if subject.kind == "ruler":
+            names[subject.name] = subject.name
+        elif subject.kind == "baseline":
+            names[subject.name] = _baseline(run).name if drops_baseline else f"baseline of {other.name}"
+        else:
+            names[subject.name] = f"{subject.name} ({other.name})" if subject.name in taken else subject.name
+    return names
+
+
+def _renamed(subject: Subject, names: Mapping[str, str]) -> Subject:
+    return replace(
+        subject,
+        name=names[subject.name],
+        kind="candidate" if subject.kind == "baseline" else subject.kind,
+        reference=None if subject.reference is None else names.get(subject.reference, subject.reference),
+        compared_with=tuple(names.get(name, name) for name in subject.compared_with),
+    )
+
+
+def _of_new(rows: Sequence[Row], names: Mapping[str, str], taken: set[str]) -> list[Row]:
+    """The rows of subjects that the first run has not, under their new names."""
+    return [replace(row, subject=names[row.subject]) for row in rows if names[row.subject] not in taken]
+
+
+def _distinct(examples: Sequence[ExampleText]) -> tuple[ExampleText, ...]:
+    return tuple({(each.evaluation, each.example_id): each for each in examples}.values())

@@ -1,0 +1,117 @@
+"""The layout of write-ups: response-only cross-entropy, one row a set and one column a subject, without differences."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import fsum
+from typing import Literal
+
+from reports.records import MetricScores, Run, without_nan
+from reports.rendering.content.display import escape, number
+from reports.rendering.content.sections import markdown_table
+
+Average = Literal["tokens", "examples"]
+"""What nats per token are averaged over."""
+
+_METRICS: dict[str, Average] = {"perplexity": "tokens", "perplexity_per_example": "examples"}
+"""Metric that is shown, before it is exponentiated -> what it is averaged over."""
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedColumn:
+    """The cross-entropies of a subject, or those that a write-up publishes for it."""
+
+    subject: str
+    is_published: bool
+    nats_per_token: Mapping[str, float]
+    """Set -> cross-entropy, where there is one."""
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedTable:
+    """All subjects on all sets, in one way of averaging."""
+
+    average: Average
+    sets: tuple[str, ...]
+    columns: tuple[PublishedColumn, ...]
+
+
+def published_tables(run: Run) -> list[PublishedTable]:
+    """The baseline and then candidates in their order, published columns behind ours of the same name or else last.
+
+    How write-ups average is rarely said, so that both averages are shown beside the same published figures. What a
+    suite measures in a group of its own, such as capability, is none of the sets.
+    """
+    tables = []
+    apart = {counts.evaluation for counts in run.counts if counts.suite_group}
+    for metric, average in _METRICS.items():
+        measured = [
+            measurement
+            for measurement in run.measurements
+            if measurement.metric.name == metric and measurement.metric.evaluation not in apart
+        ]
+        columns = _columns(run, measured)
+        if columns:
+            sets = dict.fromkeys(measurement.metric.evaluation for measurement in measured)
+            tables.append(PublishedTable(average, tuple(sets), columns))
+    return tables
+
+
+def published_table(run: Run) -> list[str]:
+    """The tables as lines of Markdown; none where no perplexity was measured."""
+    tables = published_tables(run)
+    if not tables:
+        return []
+    lines = []
+    for table in tables:
+        header = ["set", *(f"{'published: ' if c.is_published else ''}{escape(c.subject)}" for c in table.columns)]
+        rows = [
+            [escape(name), *(number(column.nats_per_token.get(name), 3) for column in table.columns)]
+            for name in table.sets
+        ]
+        markdown = markdown_table(header, rows, "l" + "r" * len(table.columns))
+        lines += [f"Nats per response token, averaged over **{table.average}**:", "", *markdown, ""]
+    if run.published:
+        lines.append(f"- Published: {escape(run.published.source)}")
+        elsewhere = [name for name in run.published.figures if name not in tables[0].sets]
+        if elsewhere:
+            lines.append(f"- Published, but not measured here: {escape(', '.join(elsewhere))}.")
+    return [*lines, "- Claims are made from paired differences and their intervals, not from these columns."]
+
+
+def published_section(run: Run) -> list[str]:
+    """The tables under their heading, where there are published figures or several candidates to set side by side."""
+    several = sum(subject.kind == "candidate" for subject in run.subjects) > 1
+    lines = published_table(run) if run.published or several else []
+    return ["## In the published layout", "", *lines] if lines else []
+
+
+def _columns(run: Run, measured: list[MetricScores]) -> tuple[PublishedColumn, ...]:
+    ours: dict[str, dict[str, float]] = {}
+    for measurement in measured:
+        value = _nats_per_token(measurement)
+        if value is not None:
+            ours.setdefault(measurement.subject, {})[measurement.metric.evaluation] = value
+    if not ours:
+        return ()
+    published = _published(run)
+    columns = []
+    for subject in sorted(run.subjects, key=lambda subject: subject.kind != "baseline"):
+        if subject.name in ours:
+            columns.append(PublishedColumn(subject.name, is_published=False, nats_per_token=ours[subject.name]))
+            columns += [column for column in published if column.subject == subject.name]
+    return (*columns, *(column for column in published if column.subject not in ours))
+
+
+def _published(run: Run) -> list[PublishedColumn]:
+    by_subject: dict[str, dict[str, float]] = {}
+    for evaluation, figures in (run.published.figures if run.published else {}).items():
+        for subject, value in figures.items():
+            by_subject.setdefault(subject, {})[evaluation] = value
+    return [PublishedColumn(name, is_published=True, nats_per_token=values) for name, values in by_subject.items()]
+
+
+def _nats_per_token(measurement: MetricScores) -> float | None:
+    """sum(total) / sum(count); None where there is no number."""
+    scores = without_nan(measurement).scores
+    n = fsum(score.count for score in scores)
+    return fsum(score.total for score in scores) / n if n > 0 else None

@@ -1,0 +1,109 @@
+"""What training did, and how a sweep's winner was chosen: sections of a Markdown report."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from reports.records import Run
+from reports.rendering.content.display import NOTHING, escape, number
+from reports.rendering.content.sections import markdown_table
+
+Rows = Sequence[Mapping[str, Any]]
+"""Of training.jsonl."""
+
+_FIELDS = {"loss": "loss", "rewards/accuracies": "reward accuracy", "rewards/margins": "reward margin"}
+_COSTS: dict[str, tuple[str, float, int]] = {
+    "step": ("steps", 1, 0),
+    "num_tokens": ("tokens", 1, 0),
+    "seconds": ("seconds", 1, 0),
+    "peak_memory_bytes": ("GiB peak memory", 2**30, 2),
+}
+"""Key of a training row -> words, what one unit of it is, decimals."""
+
+
+def selection_section(run: Run) -> list[str]:
+    """How the candidates of a sweep did on selection rows, and which one was chosen by that."""
+    if not run.selection:
+        return []
+    rows = [
+        [
+            f"**{escape(selection.candidate)}**" if selection.is_winner else escape(selection.candidate),
+            f"{number(100 * selection.accuracy, 1)} %",
+            number(selection.loss, 4),
+            f"{selection.n:,}",
+            "chosen" if selection.is_winner else "",
+        ]
+        for selection in run.selection
+    ]
+    header = ["candidate", "selection accuracy", "selection loss", "n", "chosen"]
+    reading = (
+        "The highest selection accuracy was chosen, of equal ones the lowest loss. Selection rows are neither training "
+        "rows nor rows of this report, so the choice does not flatter the numbers above."
+    )
+    return ["## Choice on selection rows", "", *markdown_table(header, rows, "lrrrl"), "", reading]
+
+
+def training_section(run: Run) -> list[str]:
+    """What training logged first and last, and what it cost; one row a candidate where several were trained."""
+    by_candidate: dict[str, list[Mapping[str, Any]]] = {}
+    for row in run.training:
+        by_candidate.setdefault(row.get("candidate", ""), []).append(row)
+    lines = _one_candidate(run.training) if len(by_candidate) <= 1 else _several_candidates(by_candidate)
+    return ["## Training", "", *lines] if lines else []
+
+
+def _one_candidate(training: Rows) -> list[str]:
+    rows = [
+        [f"{kind}: {name}", *(_cell(value, step) for step, value in (logged[0], logged[-1]))]
+        for kind in ("train", "selection")
+        for field, name in _FIELDS.items()
+        if (logged := _logged(training, kind, field))
+    ]
+    if not rows:
+        return []
+    costs = {words: _cost(training, key) for key, (words, _, _) in _COSTS.items()}
+    cost = "; ".join(f"{amount} {words}" for words, amount in costs.items() if amount != NOTHING)
+    return [*markdown_table(["rows", "first", "last"], rows, "lrr"), *(["", f"{cost}."] if cost else [])]
+
+
+def _several_candidates(by_candidate: Mapping[str, Rows]) -> list[str]:
+    rows = [
+        [
+            escape(candidate),
+            _first_to_last(training, "train", "loss"),
+            _first_to_last(training, "selection", "rewards/accuracies"),
+            *(_cost(training, key) for key in _COSTS),
+        ]
+        for candidate, training in by_candidate.items()
+    ]
+    header = ["candidate", "loss", "selection accuracy", *(words for words, _, _ in _COSTS.values())]
+    return [
+        *markdown_table(header, rows, "lrrrrrr"),
+        "",
+        "Loss and selection accuracy are the first and the last. Losses of different methods do not compare.",
+    ]
+
+
+def _logged(training: Rows, kind: str, field: str) -> list[tuple[int | None, float | None]]:
+    """Step and value of every row of a kind that has the field."""
+    return [(row.get("step"), row[field]) for row in training if row.get("kind") == kind and field in row]
+
+
+def _first_to_last(training: Rows, kind: str, field: str) -> str:
+    values = [_cell(value) for _, value in _logged(training, kind, field)]
+    return f"{values[0]} \u2192 {values[-1]}" if values else NOTHING
+
+
+def _cell(value: float | None, step: int | None = None) -> str:
+    """A diverged loss is said to be so; on disk it is None."""
+    return (number(value, 3) if _is_finite(value) else "not finite") + ("" if step is None else f" (step {step:,})")
+
+
+def _cost(training: Rows, key: str) -> str:
+    _, unit, decimals = _COSTS[key]
+    values = [row[key] for row in training if _is_finite(row.get(key))]
+    return number(max(values) / unit, decimals) if values else NOTHING
+
+
+def _is_finite(value: float | None) -> bool:
+    return value is not None and math.isfinite(value)

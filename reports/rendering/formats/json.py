@@ -1,0 +1,73 @@
+"""A run and its comparisons as JSON: tidy rows in full precision, under names that stay.
+
+{
+  "run", "suite", "suite_fingerprint", "created", "headline": what was run,
+  "measurements": one row a metric and subject, baseline and rulers included, under the names of `MEASUREMENT_FIELDS`,
+  "comparisons": one row a difference, under the names and in the units of `CSV_COLUMNS` of tables.py
+}
+
+Values are in the metric's unit: fractions as fractions, perplexities as nats per token. What is missing is null.
+"""
+
+import json
+import math
+from collections.abc import Callable, Sequence
+from math import fsum
+from typing import TypeVar
+
+from reports.comparing.compare import Comparison
+from reports.records import MetricScores, Run, without_nan
+from reports.rendering.formats.tables import CSV_COLUMNS
+
+Record = TypeVar("Record", MetricScores, Comparison)
+
+MEASUREMENT_FIELDS: dict[str, Callable[[Run, MetricScores], object]] = {
+    "evaluation": lambda _, row: row.metric.evaluation,
+    "metric": lambda _, row: row.metric.name,
+    "unit": lambda _, row: row.metric.unit,
+    "display": lambda _, row: row.metric.display,
+    "higher_is_better": lambda _, row: row.metric.higher_is_better,
+    "primary": lambda _, row: row.metric.primary,
+    "chance": lambda _, row: row.metric.chance,
+    "subject": lambda _, row: row.subject,
+    "kind": lambda run, row: run.subject(row.subject).kind,
+    "recipe": lambda run, row: run.subject(row.subject).recipe,
+    "is_control": lambda run, row: run.subject(row.subject).is_control,
+    "same_weights": lambda run, row: run.subject(row.subject).same_weights,
+    "reference": lambda run, row: run.subject(row.subject).reference,
+    "value": lambda _, row: row.number,
+    "total": lambda _, row: fsum(score.total for score in row.scores) if row.scores else None,
+    "count": lambda _, row: fsum(score.count for score in row.scores) if row.scores else None,
+    "n": lambda _, row: len(row.scores),
+    "n_groups": lambda _, row: len({score.group for score in row.scores}),
+    "missing": lambda _, row: row.missing,
+}
+"""Stable names of a row of "measurements", new ones are only added at the end.
+
+value = total / count where the metric is such a ratio; `missing` says why there is no value. `n` counts examples.
+"""
+
+
+def json_report(run: Run, comparisons: Sequence[Comparison]) -> str:
+    """The run as one JSON document; see the head of this module."""
+    measurements = [without_nan(measurement) for measurement in run.measurements]
+    document = {
+        "run": run.name,
+        "suite": run.suite,
+        "suite_fingerprint": run.suite_fingerprint,
+        "created": run.created,
+        "headline": run.headline,
+        "measurements": [_row(MEASUREMENT_FIELDS, run, measurement) for measurement in measurements],
+        "comparisons": [_row(CSV_COLUMNS, run, comparison) for comparison in comparisons],
+    }
+    return json.dumps(document, ensure_ascii=False, indent=2, allow_nan=False) + "\n"
+
+
+def _row(fields: dict[str, Callable[[Run, Record], object]], run: Run, record: Record) -> dict[str, object]:
+    values = {name: field(run, record) for name, field in fields.items()}
+    return {name: None if _is_not_finite(value) else value for name, value in values.items()}
+
+
+def _is_not_finite(value: object) -> bool:
+    """Such as the exponential of a bound that no double holds: JSON has no word for it."""
+    return isinstance(value, float) and not math.isfinite(value)

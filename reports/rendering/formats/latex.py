@@ -1,0 +1,243 @@
+r"""A run's primary differences, or its cross-entropies, as booktabs tables of LaTeX.
+
+The text compiles as it is, and through \input it stands in a paper whose preamble loads booktabs.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from reports.comparing.compare import Comparison
+from reports.comparing.statistics import CONFIDENCE, Method
+from reports.records import Run
+from reports.rendering.content.display import ARROWS, NOTHING, cells, label, number
+from reports.rendering.content.published import PublishedColumn, PublishedTable, published_tables
+from reports.rendering.content.results import NO_CANDIDATE, marked
+from reports.rendering.content.verdict import p_text
+from reports.rendering.formats.tables import Layout
+
+MOST_LINES = 44
+"""Of one table, which must fit a page."""
+
+MOST_COLUMNS = 6
+"""Of one table in the published layout, beside the names of the sets."""
+
+_HEAD = r"""% Compiles as it is; through \input it stands in a paper whose preamble loads booktabs.
+\makeatletter
+\ifx\@nodocument\relax
+  \let\finishreport\endinput
+\else
+  \documentclass{article}
+  \usepackage[T1]{fontenc}
+  \IfFileExists{lmodern.sty}{\usepackage{lmodern}}{}
+  \usepackage{textcomp,booktabs}
+  \usepackage[margin=2cm]{geometry}
+  \def\finishreport{\end{document}}
+  \begin{document}
+\fi
+\makeatother
+"""
+_FOOT = "\\finishreport\n"
+_METHODS: dict[Method, str] = {
+    "bootstrap-t": "studentised bootstrap of groups",
+    "BCa": "BCa bootstrap of groups",
+    "percentile": "percentile bootstrap of groups",
+    "cluster-t": "t distribution on linearised differences by group",
+    "Wilson": "Wilson's score by group",
+    "exact": "Clopper--Pearson bounds by group",
+}
+_HEADER = ("Metric", "Baseline", "Value", "Difference", r"95\,\% interval", "Corrected $p$", "$n$")
+_COLUMNS = r"p{0.29\linewidth}rrrrrr"
+_RELATIVE = r"Differences of perplexities are candidate\,/\,baseline $-$ 1."
+_OTHER_WEIGHTS = r"$\dagger$: weights other than the baseline's."
+_ESCAPES = {
+    **{character: f"\\{character}" for character in "&%$#{}"},
+    "_": r"\_\allowbreak{}",
+    "/": r"/\allowbreak{}",
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    '"': "''",
+    "-": "-{}",  # two of them would become a dash
+    "`": r"\textasciigrave{}",
+    "\u2212": r"\ensuremath{-}",
+    "\u2013": "--",
+    "\u2014": "---",
+    "\u2018": "`",
+    "\u2019": "'",
+    "\u201c": "``",
+    "\u201d": "''",
+    "\u2026": r"\dots{}",
+    "\u221e": r"\ensuremath{\infty}",
+    "\u2191": r"\ensuremath{\uparrow}",
+    "\u2193": r"\ensuremath{\downarrow}",
+    "\u2192": r"\ensuremath{\rightarrow}",
+    "\u2020": r"\ensuremath{\dagger}",
+    "\u00b7": r"\ensuremath{\cdot}",
+    "\u00a0": "~",
+}
+_BASIC_LATIN, _LETTERS_OF_LATIN_1 = range(0x20, 0x7F), range(0xC0, 0x100)
+
+
+def latex_report(run: Run, comparisons: Sequence[Comparison], *, layout: Layout = "differences") -> str:
+    """Paired differences of the primary metrics, with marks of significance; all others are in report.csv.
+
+    In the published layout: rows are sets, columns are subjects, cells are nats per response token.
+    """
+    tables = _published(run) if layout == "published" else _differences(run, comparisons)
+    return "\n".join([_HEAD, *tables, _FOOT])
+
+
+def latex_text(text: str) -> str:
+    """The text, all of it literal; what a plain LaTeX has no glyph for stands there as its code point."""
+    return "".join(_latex_character(character) for character in text)
+
+
+def _latex_character(character: str) -> str:
+    if character in _ESCAPES:
+        return _ESCAPES[character]
+    if ord(character) in _BASIC_LATIN or ord(character) in _LETTERS_OF_LATIN_1:
+        return character
+    return " " if character.isspace() else f"[U+{ord(character):04X}]"
+
+
+def _differences(run: Run, comparisons: Sequence[Comparison]) -> list[str]:
+    """A line a metric; where there are several candidates, under its name a line for each."""
+    rows = [row for row in comparisons if row.primary]
+    if not rows:
+        return [latex_text(NO_CANDIDATE), ""]
+    candidates = list(dict.fromkeys(row.candidate for row in rows))
+    by_metric: dict[str, list[Comparison]] = {}
+    for row in rows:
+        by_metric.setdefault(f"{label(row.metric)} {ARROWS[row.metric.higher_is_better]}", []).append(row)
+    if len(candidates) == 1:
+        blocks = [[_line(latex_text(name), row)] for name, (row,) in by_metric.items()]
+    else:
+        blocks = [
+            [
+                rf"\multicolumn{{7}}{{@{{}}l}}{{\textbf{{{latex_text(name)}}}}} \\",
+                *(_line(r"\quad " + latex_text(marked(run, row.candidate)), row) for row in of_metric),
+            ]
+            for name, of_metric in by_metric.items()
+        ]
+    caption = _caption(run, rows, candidates)
+    tables = []
+    for place, lines in enumerate(_pages(blocks)):
+        tables += _table(_HEADER, lines, "Continued." if place else caption, _COLUMNS)
+    return tables
+
+
+def _line(name: str, row: Comparison) -> str:
+    shown = cells(row)
+    p_value = NOTHING if row.p_adjusted is None else p_text(row.p_adjusted)
+    difference = latex_text(shown.difference) + ("$^{*}$" if _is_significant(row) else "")
+    texts = [
+        *(name, latex_text(shown.baseline), latex_text(shown.candidate), difference, latex_text(shown.interval)),
+        *(latex_text(p_value), f"{row.n:,}"),
+    ]
+    return " & ".join(texts) + r" \\"
+
+
+def _pages(blocks: Iterable[list[str]]) -> list[list[str]]:
+    """Lines of as many tables as it takes; a metric is not torn apart."""
+    pages: list[list[str]] = [[]]
+    for block in blocks:
+        if pages[-1] and len(pages[-1]) + len(block) > MOST_LINES:
+            pages.append([])
+        pages[-1] += block
+    return pages
+
+
+def _caption(run: Run, rows: Sequence[Comparison], candidates: Sequence[str]) -> str:
+    """What was compared on how many examples, how the intervals came about, and what the signs mean."""
+    baseline = next((subject.name for subject in run.subjects if subject.kind == "baseline"), "the baseline")
+    of = f" of {latex_text(candidates[0])}" if len(candidates) == 1 else ""
+    methods = Counter(row.interval.method for row in rows if row.interval)
+    how = " or ".join(words for method, words in _METHODS.items() if methods[method])
+    sentences = [
+        latex_text(run.headline),
+        f"Primary metrics, differences{of} from {latex_text(baseline)}, paired by example, independent by group.",
+        f"$n$: examples, {_range(row.n for row in rows)} in {_range(row.n_groups for row in rows)} groups.",
+        f"Intervals by {how}; not adjusted for their number." if how else "No intervals.",
+        _correction(rows),
+        "Arrows: which way is better.",
+        "pp: percentage points." if any(row.metric.display == "percent" for row in rows) else "",
+        _RELATIVE if any(row.metric.display == "exp" for row in rows) else "",
+        _OTHER_WEIGHTS if not all(run.subject(row.candidate).same_weights for row in rows) else "",
+    ]
+    return " ".join(sentence for sentence in sentences if sentence)
+
+
+def _range(sizes: Iterable[int]) -> str:
+    found = sorted(size for size in sizes if size)
+    if not found:
+        return "none"
+    return f"{found[0]:,}" if found[0] == found[-1] else f"{found[0]:,} to {found[-1]:,}"
+
+
+def _correction(rows: Sequence[Comparison]) -> str:
+    """Over which family p was corrected, and what the mark of significance means."""
+    family = [row for row in rows if row.p_adjusted is not None]
+    if not family:
+        return ""
+    mark = r" $^{*}$: at most 0.05." if any(map(_is_significant, rows)) else ""
+    return f"Corrected $p$: from swaps within groups, two-sided, after Holm over the {len(family)} rows with one.{mark}"
+
+
+def _is_significant(row: Comparison) -> bool:
+    """Whether the interval is clear of zero, and p is small after correction."""
+    is_clear = row.interval is not None and row.outcome != "unclear"
+    return is_clear and row.p_adjusted is not None and row.p_adjusted <= 1 - CONFIDENCE
+
+
+def _published(run: Run) -> list[str]:
+    tables = []
+    for table in published_tables(run):
+        tables += _published_table(run, table)
+    return tables or ["No perplexity was measured.", ""]
+
+
+def _published_table(run: Run, table: PublishedTable) -> list[str]:
+    """A table, or several of a few columns each where there are many subjects."""
+    sentences = [
+        latex_text(run.headline),
+        f"Response-only cross-entropy in nats per token, averaged over {table.average}.",
+        f"Published: {latex_text(run.published.source)}" if run.published else "",
+    ]
+    caption = " ".join(sentence for sentence in sentences if sentence)
+    tables = []
+    for first in range(0, len(table.columns), MOST_COLUMNS):
+        columns = table.columns[first : first + MOST_COLUMNS]
+        lines = [
+            " & ".join([latex_text(name), *(latex_text(number(c.nats_per_token.get(name), 3)) for c in columns)])
+            + r" \\"
+            for name in table.sets
+        ]
+        spec = r"p{0.15\linewidth}" + "r" * len(columns)
+        tables += _table(["Set", *map(_heading, columns)], lines, "Continued." if first else caption, spec)
+    return tables
+
+
+def _heading(column: PublishedColumn) -> str:
+    """The name over a column, which it does not make wider."""
+    name = latex_text(f"{'published: ' if column.is_published else ''}{column.subject}")
+    return rf"\parbox[b]{{0.12\linewidth}}{{\raggedleft {name}}}"
+
+
+def _table(header: Sequence[str], lines: Sequence[str], caption: str, columns: str) -> list[str]:
+    return [
+        r"\begin{table*}[htbp]",
+        rf"  \caption{{{caption}}}",
+        r"  \medskip\centering\footnotesize\setlength{\tabcolsep}{4pt}",
+        rf"  \begin{{tabular}}{{@{{}}{columns}@{{}}}}",
+        r"    \toprule",
+        rf"    {' & '.join(header)} \\",
+        r"    \midrule",
+        *(f"    {line}" for line in lines),
+        r"    \bottomrule",
+        r"  \end{tabular}",
+        r"\end{table*}",
+        "",
+    ]

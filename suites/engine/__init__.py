@@ -1,0 +1,1 @@
+"""Requests in, log-probabilities out."""

@@ -1,0 +1,179 @@
+"""Token ids that a model puts behind prompts: the most probable ones, or ones that every subject draws alike."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import takewhile
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from suites.engine.causal_model import evaluation_mode, max_positions
+from suites.engine.encoding import Encoder
+from suites.inputs import SuiteError, content_id
+
+if TYPE_CHECKING:
+    import torch
+
+
+class DecodingError(SuiteError):
+    """Decoding options out of their range."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decoding:
+    """How the tokens of an answer are chosen."""
+
+    max_new_tokens: int
+    temperature: float = 0.0
+    """What logits are divided by; 0 takes the most probable token each time."""
+    top_p: float = 1.0
+    """Tokens are drawn from the most probable ones that together reach this probability."""
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.max_new_tokens < 1:
+            raise DecodingError(f"max_new_tokens must be at least 1, got {self.max_new_tokens}")
+        if not 0 <= self.temperature < float("inf"):
+            raise DecodingError(f"temperature must be 0 (greedy) or above, got {self.temperature}")
+        if not 0 < self.top_p <= 1:
+            raise DecodingError(f"top_p must lie above 0 and be at most 1, got {self.top_p}")
+
+
+def generate(
+    model: Any,
+    tokenizer: Any,
+    prompts: Sequence[Sequence[int]],
+    *,
+    stops: Sequence[int],
+    decoding: Decoding,
+    keys: Sequence[str],
+) -> list[list[int]]:
+    """Token ids that follow each prompt, up to a stop token, which is left out; the prompts are one batch.
+
+    What is drawn for a prompt depends on the seed and its key, not on the subject, the batch or the state of any global
+    generator, which stays as it is. Neighbours reach a row in two ways only: padding changes its logits by rounding,
+    which changes its tokens where a draw falls that close to the border of two; and where the batch's longest prompt
+    leaves fewer than `max_new_tokens` positions, every row ends there. The same batch gives the same tokens on a CPU.
+
+    Args:
+        model: A causal language model of transformers; none of its own generation settings are used.
+        tokenizer: Its tokenizer.
+        prompts: Token ids.
+        stops: Tokens that end an answer.
+        decoding: Options.
+        keys: What names each prompt among all that are answered with this seed, such as its example id.
+    """
+    import torch
+    from transformers import GenerationConfig
+
+    longest, limit = max(map(len, prompts)), max_positions(model.config)
+    n_new = decoding.max_new_tokens if limit is None else min(decoding.max_new_tokens, limit - longest)
+    # Drawing is done by the processor, which leaves one token to choose: the library's own takes a global generator.
+    config = GenerationConfig(
+        do_sample=False,
+        max_new_tokens=n_new,
+        eos_token_id=[*stops] or None,
+        pad_token_id=padding_token_id(tokenizer),
+        use_cache=True,
+    )
+    ids, mask = left_padded(prompts, padding_token_id(tokenizer))
+    processors = [] if decoding.temperature == 0 else [_drawing(decoding, keys, n_prompt_tokens=longest, n_new=n_new)]
+    with torch.inference_mode(), evaluation_mode(model), _without_own_settings(model):
+        output = model.generate(
+            input_ids=torch.from_numpy(ids).to(model.device),
+            attention_mask=torch.from_numpy(mask).to(model.device),
+            generation_config=config,
+            logits_processor=processors,
+        )
+    rows = output[:, longest:].tolist()
+    return [list(takewhile(lambda token: token not in stops, row)) for row in rows]
+
+
+def drawn_tokens(logits: "torch.Tensor", draws: "torch.Tensor", *, temperature: float, top_p: float) -> "torch.Tensor":
+    """The token of each row that its draw falls on.
+
+    A row's tokens lie end to end, the most probable first, each as long as its probability, as far as `top_p` reaches;
+    a draw is a place on that line (inversion of the distribution function). Temperature goes before nucleus (Holtzman
+    et al. 2020, "The Curious Case of Neural Text Degeneration"), as in transformers.
+
+    Args:
+        logits: Shape (rows, n_vocabulary), fp32.
+        draws: Shape (rows,), uniform between 0 and 1.
+        temperature: Above 0.
+        top_p: Above 0, at most 1.
+
+    Returns:
+        Token ids, shape (rows,).
+    """
+    import torch
+
+    probabilities, tokens = torch.softmax(logits / temperature, dim=-1).sort(dim=-1, descending=True, stable=True)
+    ends = probabilities.cumsum(dim=-1)  # (rows, n_vocabulary)
+    n_kept = (ends - probabilities < top_p).sum(dim=-1, keepdim=True)  # (rows, 1), at least 1
+    places = draws[:, None] * ends.gather(-1, n_kept - 1)
+    indices = (ends <= places).sum(dim=-1, keepdim=True).minimum(n_kept - 1)  # a draw may be rounded up to 1
+    return tokens.gather(-1, indices).squeeze(-1)
+
+
+def uniform_draws(seed: int, key: str, n_draws: int) -> NDArray[np.float32]:
+    """Draws between 0 and 1 that a seed and a key determine, shape (n_draws,); fewer are the first of them."""
+    return np.random.default_rng(int(content_id(seed, key), 16)).random(n_draws, dtype=np.float32)
+
+
+def stop_token_ids(model: Any, encoder: Encoder) -> list[int]:
+    """EOS by tokenizer and by model, and the special token that the template ends an answer with."""
+    tokenizer = encoder.tokenizer
+    by_model = model.generation_config.eos_token_id
+    stops = {tokenizer.eos_token_id, *(by_model if isinstance(by_model, list) else [by_model])} - {None}
+    turn_end = tokenizer(encoder.terminator.strip(), add_special_tokens=False).input_ids[:1]
+    return sorted(stops.union(token for token in turn_end if token in tokenizer.added_tokens_decoder))
+
+
+def padding_token_id(tokenizer: Any) -> int:
+    """The padding token, or else EOS, or else any: padding is masked and never decoded."""
+    if tokenizer.pad_token_id is not None:
+        return int(tokenizer.pad_token_id)
+    return 0 if tokenizer.eos_token_id is None else int(tokenizer.eos_token_id)
+
+
+def left_padded(prompts: Sequence[Sequence[int]], pad_token_id: int) -> tuple[Any, Any]:
+    """Token ids and attention mask, each (rows, longest prompt), so that every row goes on at the same column."""
+    longest = max(map(len, prompts))
+    ids = np.full((len(prompts), longest), pad_token_id, dtype=np.int64)
+    mask = np.zeros_like(ids)
+    for row, prompt in enumerate(prompts):
+        ids[row, longest - len(prompt) :] = prompt
+        mask[row, longest - len(prompt) :] = 1
+    return ids, mask
+
+
+def _drawing(
+    decoding: Decoding, keys: Sequence[str], *, n_prompt_tokens: int, n_new: int
+) -> "Callable[[torch.Tensor, torch.Tensor], torch.Tensor]":
+    """A logits processor that leaves each row the one token it draws at this step."""
+    import torch
+
+    draws = torch.from_numpy(np.stack([uniform_draws(decoding.seed, key, n_new) for key in keys]))  # (rows, n_new)
+
+    def keep_drawn(ids: "torch.Tensor", logits: "torch.Tensor") -> "torch.Tensor":
+        step = min(ids.shape[1] - n_prompt_tokens, n_new - 1)  # on MPS a step is run before the end shows
+        here = draws[:, step].to(logits.device)
+        tokens = drawn_tokens(logits, here, temperature=decoding.temperature, top_p=decoding.top_p)
+        return torch.full_like(logits, -torch.inf).scatter(-1, tokens[:, None], 0.0)
+
+    return keep_drawn
+
+
+@contextmanager
+def _without_own_settings(model: Any) -> Iterator[None]:
+    """The model without its own generation settings, which would fill in whatever a call leaves open."""
+    from transformers import GenerationConfig
+
+    own = model.generation_config
+    model.generation_config = GenerationConfig()
+    try:
+        yield
+    finally:
+        model.generation_config = own

@@ -1,0 +1,146 @@
+"""Scores packs: one forward a pack, with its prefix tree as the attention mask and the depth as position."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from suites.engine.causal_model import attention_kernel, attention_kernel_name, attention_window
+from suites.engine.packing import Pack
+from suites.engine.response_logits import Launched, Targets, launch_targets
+from suites.engine.tree_attention import tree_attention
+
+if TYPE_CHECKING:
+    import torch
+
+
+class PackChain:
+    """Launches packs one after the other; what a pack shares with the one before it takes over from there."""
+
+    def __init__(self, model: Any, *, carries: bool) -> None:
+        """Takes the model as it is.
+
+        Args:
+            model: Causal language model of transformers.
+            carries: Whether keys and values are kept from a pack to the next one.
+        """
+        self._model = model
+        self._carries = carries
+        self._last: Pack | None = None
+        self._keys_and_values: list[tuple[torch.Tensor, torch.Tensor]] = []
+        """Of the last pack, layer by layer, each (1, heads, n_tokens, head size)."""
+
+    def launch(self, pack: Pack, before: Pack | None, max_logit_elements: int) -> Launched:
+        """Starts a pack; all of its tokens are computed where the pack before it was not launched just now."""
+        import torch
+        from transformers import DynamicCache
+
+        if not self._carries:
+            return launch_pack(self._model, pack, max_logit_elements)
+        cache, n_carried = DynamicCache(), 0
+        if before is not None and before is self._last:
+            n_carried = len(pack.carried_from)
+        if n_carried:
+            places = torch.from_numpy(pack.carried_from).to(self._model.device, non_blocking=True)
+            for layer, (keys, values) in enumerate(self._keys_and_values):
+                cache.update(keys.index_select(2, places), values.index_select(2, places), layer)
+        launched = launch_pack(self._model, pack, max_logit_elements, cache=cache, n_carried=n_carried)
+        self._last, self._keys_and_values = pack, [(layer.keys, layer.values) for layer in cache.layers]
+        return launched
+
+
+def launch_pack(model: Any, pack: Pack, max_logit_elements: int, *, cache: Any = None, n_carried: int = 0) -> Launched:
+    """Starts one pack on the model's device, with a dense mask.
+
+    Args:
+        model: Causal language model of transformers.
+        pack: What is computed.
+        max_logit_elements: Rows x vocabulary of logits at a time.
+        cache: Where keys and values go, behind those of the carried tokens; None keeps none.
+        n_carried: First tokens of the pack whose keys and values are in the cache.
+    """
+    import torch
+
+    dtype = model.get_input_embeddings().weight.dtype
+
+    def additive(window: int | None) -> "torch.Tensor":
+        """0 where a token may be seen, the least finite number elsewhere, shape (1, 1, n_computed, n_tokens).
+
+        Never boolean: eager attention adds the mask and would silently take it for numbers.
+        """
+        seen = torch.from_numpy(pack.visible(window)[n_carried:]).to(model.device, non_blocking=True)
+        mask = torch.zeros(seen.shape, dtype=dtype, device=model.device)
+        return mask.masked_fill_(seen.logical_not_(), torch.finfo(dtype).min)[None, None]
+
+    own = attention_kernel_name(model)
+    with attention_kernel(model, tree_attention() if (own, model.device.type) == ("sdpa", "cpu") else own):
+        return _launch(model, pack, additive, max_logit_elements, cache=cache, n_carried=n_carried)
+
+
+def launch_pack_with_flex(model: Any, pack: Pack, max_logit_elements: int, *, n_tokens: int) -> Launched:
+    """Starts one pack on the model's device, with FlexAttention, which skips the blocks that nobody may see.
+
+    Args:
+        model: Causal language model of transformers.
+        pack: Of at most `n_tokens`.
+        max_logit_elements: Rows x vocabulary of logits at a time.
+        n_tokens: All packs are filled up to this length, since the kernel is compiled for each length anew.
+    """
+    import torch
+    from torch.nn.attention.flex_attention import BlockMask, create_block_mask
+
+    filled = _filled_up(pack, n_tokens)
+    ends, positions = (torch.from_numpy(values).to(model.device) for values in (filled.ends, filled.positions))
+
+    def blocks(window: int | None) -> BlockMask:
+        def visible(_batch: Any, _head: Any, row: "torch.Tensor", column: "torch.Tensor") -> "torch.Tensor":
+            seen = (column <= row) & (row < ends[column])
+            return seen if window is None else seen & (positions[row] - positions[column] < window)
+
+        return create_block_mask(visible, None, None, n_tokens, n_tokens, device=model.device)
+
+    with attention_kernel(model, "flex_attention"):
+        return _launch(model, filled, blocks, max_logit_elements)
+
+
+def _filled_up(pack: Pack, n_tokens: int) -> Pack:
+    """The pack with tokens behind it that see themselves alone and are seen by nobody else."""
+    added = np.arange(pack.n_tokens, n_tokens)
+    return replace(
+        pack,
+        token_ids=np.concatenate([pack.token_ids, np.zeros_like(added)]),
+        positions=np.concatenate([pack.positions, np.zeros_like(added)]),
+        ends=np.concatenate([pack.ends, added + 1]),
+    )
+
+
+def _launch(
+    model: Any,
+    pack: Pack,
+    mask: Callable[[int | None], Any],
+    max_logit_elements: int,
+    *,
+    cache: Any = None,
+    n_carried: int = 0,
+) -> Launched:
+    """Starts one pack, given how a mask is made for an attention window.
+
+    The mask replaces the model's own, sliding windows included, so these are put into it: one mask for all layers, or
+    one for each kind of layer where the model has several.
+    """
+    import torch
+
+    window = attention_window(model.config)
+    kinds = set(model.config.get_text_config().to_dict().get("layer_types") or ())
+    masks = {"full_attention": mask(None), "sliding_attention": mask(window)} if len(kinds) > 1 else mask(window)
+    output = model.base_model(
+        input_ids=torch.from_numpy(pack.token_ids[n_carried:])[None].to(model.device, non_blocking=True),
+        position_ids=torch.from_numpy(pack.positions[n_carried:])[None].to(model.device, non_blocking=True),
+        attention_mask=masks,
+        past_key_values=cache,
+        use_cache=cache is not None,
+    )
+    hidden = output.last_hidden_state[0]  # (n_computed, hidden size)
+    targets = Targets(pack.requests, pack.rows - n_carried, pack.target_rows)
+    return launch_targets(model, output, hidden, targets, max_logit_elements)

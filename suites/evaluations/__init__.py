@@ -1,0 +1,1 @@
+"""Scores in, metrics out: one file a kind of evaluation."""

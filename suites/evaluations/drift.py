@@ -1,0 +1,205 @@
+"""How far a policy has moved from its reference: KL on answers of its own, mean log-ratios on held-out answers."""
+
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from reports.records import ExampleScore, Metric, MetricScores
+from suites.engine.causal_model import evaluation_mode, max_positions, n_vocabulary
+from suites.engine.decoding import Decoding, generate, stop_token_ids
+from suites.engine.encoding import Encoder
+from suites.evaluations.reward import RewardPlan
+from suites.evaluations.scores import measured
+from suites.inputs import Pair, Question, Request, ResponseScore
+
+if TYPE_CHECKING:
+    import torch
+
+BATCH_SIZE = 16
+"""Prompts that are answered together."""
+MAX_LOGIT_ELEMENTS = 2**24
+"""Positions x vocabulary of one model's logits at a time: 64 MiB in fp32."""
+
+Opened = Callable[[], AbstractContextManager[Any]]
+"""Opens the model as one subject sees it, in a `with` block."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """An answer that was drawn from a policy, token by token."""
+
+    prompt_ids: tuple[int, ...]
+    answer_ids: tuple[int, ...]
+    """Without the token that ended it."""
+    n_positions: int
+    """Positions at which a token was drawn: one more than `answer_ids` where one of them ended the answer."""
+
+    @property
+    def input_ids(self) -> tuple[int, ...]:
+        """What a model reads, up to the last position at which a token was drawn."""
+        return (self.prompt_ids + self.answer_ids)[: len(self.prompt_ids) + self.n_positions - 1]
+
+
+def draw(
+    model: Any,
+    encoder: Encoder,
+    questions: Sequence[Question],
+    *,
+    max_new_tokens: int,
+    seed: int,
+    progress: Callable[[int], object] | None = None,
+) -> list[Sample]:
+    """Answers drawn from the model's own distribution: temperature 1, nothing cut off it.
+
+    Args:
+        model: A causal language model of transformers, with the subject's adapter active.
+        encoder: Renders and truncates the prompts as for scoring.
+        questions: What is asked.
+        max_new_tokens: Where an answer ends at the latest.
+        seed: With the question's id it determines what is drawn (see `generate`).
+        progress: Called after every batch with the number of questions that are answered so far.
+    """
+    stops = stop_token_ids(model, encoder)
+    limit = max_positions(model.config)
+    samples: list[Sample] = []
+    for start in range(0, len(questions), BATCH_SIZE):
+        batch = questions[start : start + BATCH_SIZE]
+        prompts = [encoder.prompt_ids(question.prompt) for question in batch]
+        n_new = max_new_tokens if limit is None else min(max_new_tokens, limit - max(map(len, prompts)))
+        answers = generate(
+            model,
+            encoder.tokenizer,
+            prompts,
+            stops=stops,
+            decoding=Decoding(max_new_tokens=n_new, temperature=1.0, top_p=1.0, seed=seed),
+            keys=[question.example_id for question in batch],
+        )
+        samples += [
+            Sample(prompt, tuple(answer), min(len(answer) + 1, n_new))
+            for prompt, answer in zip(prompts, answers, strict=True)
+        ]
+        if progress is not None:
+            progress(len(samples))
+    return samples
+
+
+def sample_divergence(
+    policy: Opened, reference: Opened, sample: Sample, *, max_logit_elements: int = MAX_LOGIT_ELEMENTS
+) -> float:
+    """KL(policy || reference) summed over the positions at which the policy drew a token, in nats.
+
+    Each position counts with its whole distribution, not with the token that was drawn: the expectation is the same
+    and the variance smaller.
+
+    Args:
+        policy: What the sample was drawn from.
+        reference: The frozen anchor, with the same vocabulary.
+        sample: Read by both models by itself, so that nothing depends on a batch.
+        max_logit_elements: Positions x vocabulary of one model's logits at a time; longer answers are read repeatedly.
+    """
+    total, start = 0.0, len(sample.prompt_ids) - 1
+    while start < len(sample.input_ids):
+        with policy() as model:
+            stop = min(len(sample.input_ids), start + max(1, max_logit_elements // n_vocabulary(model)))
+            policy_logits = _logits(model, sample.input_ids, start, stop)
+        with reference() as model:
+            reference_logits = _logits(model, sample.input_ids, start, stop)
+        total += float(divergence(policy_logits, reference_logits).double().sum())
+        start = stop
+    return total
+
+
+def divergence(policy_logits: "torch.Tensor", reference_logits: "torch.Tensor") -> "torch.Tensor":
+    """KL(policy || reference) of each row over the whole vocabulary, in nats: exactly 0 where the logits are equal.
+
+    Args:
+        policy_logits: Shape (n_positions, n_vocabulary), fp32.
+        reference_logits: The same shape.
+
+    Returns:
+        Shape (n_positions,), never negative.
+    """
+    policy, reference = policy_logits.log_softmax(-1), reference_logits.log_softmax(-1)
+    probabilities = policy.exp()
+    # Both distributions sum to 1, so that p log(p / q) - p + q sums to the KL as p log(p / q) does; but an error of a
+    # normaliser, which is the largest there is, cancels to first order, and no term is negative.
+    terms = probabilities * (policy - reference) - probabilities + reference.exp()
+    return terms.sum(-1).clamp_min(0.0)
+
+
+def measure_divergence(
+    questions: Sequence[Question],
+    samples: Sequence[Sample],
+    divergences: Iterable[float],
+    *,
+    evaluation: str,
+    subject: str,
+) -> MetricScores:
+    """kl_per_token: KL(policy || reference) over all positions at which a token was drawn.
+
+    Args:
+        questions: What was answered; each is an example.
+        samples: One for each question.
+        divergences: One for each sample (`sample_divergence`).
+        evaluation: Name of the evaluation in the suite.
+        subject: Name of the policy.
+    """
+    metric = Metric(evaluation, "kl_per_token", "nats per token", higher_is_better=None, chance=0.0)
+    rows = zip(questions, samples, divergences, strict=True)
+    return measured(
+        metric, subject, (ExampleScore(one.example_id, one.group, nats, each.n_positions) for one, each, nats in rows)
+    )
+
+
+def measure_log_ratios(
+    plan: RewardPlan,
+    policy_scores: Sequence[ResponseScore],
+    reference_scores: Sequence[ResponseScore],
+    *,
+    evaluation: str,
+    subject: str,
+) -> list[MetricScores]:
+    """Mean token log-ratio of policy to reference on held-out answers, which neither of them wrote: drift, no KL.
+
+    Args:
+        plan: What was scored.
+        policy_scores: One for each of `plan.requests`, in that order.
+        reference_scores: The same requests by the frozen anchor.
+        evaluation: Name of the evaluation in the suite.
+        subject: Name of the policy.
+
+    Returns:
+        drift_chosen and drift_rejected; an answer that stands in several pairs is counted once, with the first of them.
+    """
+    log_ratios = {
+        request: policy.log_probability - reference.log_probability
+        for request, policy, reference in zip(plan.requests, policy_scores, reference_scores, strict=True)
+    }
+
+    def drift(side: str, requests: Iterable[Request]) -> MetricScores:
+        first_pairs: dict[Request, Pair] = {}
+        for request, pair in zip(requests, plan.pairs, strict=True):
+            first_pairs.setdefault(request, pair)
+        scores = [
+            ExampleScore(pair.example_id, pair.group, log_ratios[request], len(request.response_ids))
+            for request, pair in first_pairs.items()
+        ]
+        metric = Metric(evaluation, f"drift_{side}", "nats per token", higher_is_better=None, chance=0.0)
+        return measured(metric, subject, scores)
+
+    return [
+        drift("chosen", (pair.chosen.request for pair in plan.encoded)),
+        drift("rejected", (pair.rejected.request for pair in plan.encoded)),
+    ]
+
+
+def _logits(model: Any, input_ids: Sequence[int], start: int, stop: int) -> "torch.Tensor":
+    """fp32 logits at the positions from `start` to before `stop`, shape (stop - start, n_vocabulary)."""
+    import torch
+
+    with torch.inference_mode(), evaluation_mode(model):
+        positions = torch.arange(start, stop, device=model.device)
+        ids = torch.tensor([input_ids[:stop]], device=model.device)
+        logits: torch.Tensor = model(input_ids=ids, logits_to_keep=positions, use_cache=False).logits[0]
+    return logits.float()

@@ -1,0 +1,136 @@
+"""Perplexity of responses given their prompts, pooled by token, and whether right answers stand above wrong ones."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import log
+from statistics import fmean
+
+import numpy as np
+
+from reports.records import ExampleScore, Metric, MetricScores
+from suites.engine.encoding import EncodedResponse, Encoder, touched
+from suites.evaluations.scores import measured
+from suites.inputs import Example, Request, ResponseScore
+
+
+@dataclass(frozen=True, slots=True)
+class PerplexityPlan:
+    """What has to be scored, and for which rows."""
+
+    rows: tuple[tuple[Example, tuple[EncodedResponse, ...]], ...]
+    """Each row with its right response and then its wrong ones, encoded."""
+    answers: tuple[tuple[Example, EncodedResponse], ...]
+    """Each different answer once, with the first row it stands in."""
+
+    @property
+    def requests(self) -> tuple[Request, ...]:
+        """Every request once, right and wrong responses."""
+        return tuple(dict.fromkeys(response.request for _, responses in self.rows for response in responses))
+
+    @property
+    def touched(self) -> dict[str, int]:
+        """Rule -> rows it changed."""
+        counts = touched(responses for _, responses in self.rows)
+        n_merged = len(self.rows) - len(self.answers)
+        return counts | ({"answer of an earlier row, counted once": n_merged} if n_merged else {})
+
+
+def plan(examples: Sequence[Example], encoder: Encoder) -> PerplexityPlan:
+    """Encodes right and wrong responses of all examples, with one boundary for all rows of a prompt."""
+    encoded = encoder.encode_all([(row.prompt, (row.response, *row.wrong_responses)) for row in examples])
+    answers: dict[object, tuple[Example, EncodedResponse]] = {}
+    for row, responses in zip(examples, encoded, strict=True):
+        answers.setdefault((row.prompt, row.response), (row, responses[0]))
+    rows = tuple((row, tuple(responses)) for row, responses in zip(examples, encoded, strict=True))
+    return PerplexityPlan(rows, tuple(answers.values()))
+
+
+def measure(
+    plan: PerplexityPlan, scores: Sequence[ResponseScore], *, evaluation: str, subject: str
+) -> list[MetricScores]:
+    """All metrics of one subject.
+
+    Args:
+        plan: What was scored.
+        scores: One for each of `plan.requests`, in that order.
+        evaluation: Name of the evaluation in the suite.
+        subject: Name of the subject.
+
+    Returns:
+        perplexity (primary; per response token, EOS and terminator included), perplexity_without_eos,
+        perplexity_per_example (exponential of the mean over examples of the nats per token), bits_per_byte (without
+        EOS, over the bytes of the scored tokens), and where rows have wrong responses right_wrong_margin and
+        right_above_wrong.
+    """
+    scored = dict(zip(plan.requests, scores, strict=True))
+
+    def over_answers(
+        metric: Metric, share: Callable[[EncodedResponse, ResponseScore], tuple[float, float]]
+    ) -> MetricScores:
+        shares = ((row, share(answer, scored[answer.request])) for row, answer in plan.answers)
+        return measured(metric, subject, (ExampleScore(row.example_id, row.group, *both) for row, both in shares))
+
+    def per_token(name: str, *, primary: bool = False) -> Metric:
+        return Metric(evaluation, name, "nats per token", higher_is_better=False, display="exp", primary=primary)
+
+    bits = Metric(evaluation, "bits_per_byte", "bits per byte", higher_is_better=False)
+    return [
+        over_answers(per_token("perplexity", primary=True), _nats_and_tokens),
+        over_answers(per_token("perplexity_without_eos"), _content_nats_and_tokens),
+        over_answers(per_token("perplexity_per_example"), _mean_nats),
+        over_answers(bits, _bits_and_bytes),
+        *_right_against_wrong(plan, scored, evaluation=evaluation, subject=subject),
+    ]
+
+
+def content_log_probability(response: EncodedResponse, score: ResponseScore) -> float:
+    """Sum over the response's content, its terminator left out, in nats."""
+    content = score.token_log_probabilities[: response.n_content_tokens]
+    return float(content.sum(dtype=np.float64))
+
+
+def right_wrong_margin(right: float, wrong: Sequence[float]) -> float:
+    """How far the right answer stands above the mean of the wrong ones, all in mean nats per content token."""
+    return right - fmean(wrong)
+
+
+def right_above_wrong(right: float, wrong: Sequence[float]) -> float:
+    """1 where the right answer stands above every wrong one, 0.5 where it ties with the best of them, else 0."""
+    best = max(wrong)
+    return 0.5 if right == best else float(right > best)
+
+
+def _nats_and_tokens(_: EncodedResponse, score: ResponseScore) -> tuple[float, float]:
+    return -score.log_probability, len(score.token_log_probabilities)
+
+
+def _content_nats_and_tokens(answer: EncodedResponse, score: ResponseScore) -> tuple[float, float]:
+    return -content_log_probability(answer, score), answer.n_content_tokens
+
+
+def _mean_nats(_: EncodedResponse, score: ResponseScore) -> tuple[float, float]:
+    return -score.log_probability / len(score.token_log_probabilities), 1
+
+
+def _bits_and_bytes(answer: EncodedResponse, score: ResponseScore) -> tuple[float, float]:
+    return -content_log_probability(answer, score) / log(2), answer.n_content_bytes
+
+
+def _right_against_wrong(
+    plan: PerplexityPlan, scored: dict[Request, ResponseScore], *, evaluation: str, subject: str
+) -> list[MetricScores]:
+    """Margin and share over the rows that have wrong responses; none where no row has any."""
+    rows = [(row, responses) for row, responses in plan.rows if row.wrong_responses]
+    if not rows:
+        return []
+    margins, above = [], []
+    for row, responses in rows:
+        right, *wrong = (
+            content_log_probability(response, scored[response.request]) / response.n_content_tokens
+            for response in responses
+        )
+        margins.append(ExampleScore(row.example_id, row.group, right_wrong_margin(right, wrong), 1))
+        above.append(ExampleScore(row.example_id, row.group, right_above_wrong(right, wrong), 1))
+    margin = Metric(evaluation, "right_wrong_margin", "nats per token", higher_is_better=True)
+    share = Metric(evaluation, "right_above_wrong", "share of rows", higher_is_better=True, display="percent")
+    return [measured(margin, subject, margins), measured(share, subject, above)]

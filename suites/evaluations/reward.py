@@ -1,0 +1,245 @@
+"""Implicit rewards of preference pairs, reference-free preferences, and the surface rulers they are held against."""
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from math import fsum, isnan, log
+
+from reports.records import ExampleScore, Metric, MetricScores
+from suites.engine.encoding import EncodedPair, Encoder, touched
+from suites.evaluations.scores import measured
+from suites.inputs import Pair, Request, ResponseScore
+
+Weights = dict[str, float]
+"""Word -> log-odds that an answer with it is the chosen one."""
+
+
+@dataclass(frozen=True, slots=True)
+class RewardPlan:
+    """What has to be scored, for which pairs, and how many were left out."""
+
+    pairs: tuple[Pair, ...]
+    encoded: tuple[EncodedPair, ...]
+    """One for each of `pairs`."""
+    left_out: dict[str, int]
+    """Reason -> pairs."""
+
+    @property
+    def requests(self) -> tuple[Request, ...]:
+        """Every request once, chosen and rejected responses."""
+        sides = (side for pair in self.encoded for side in (pair.chosen, pair.rejected))
+        return tuple(dict.fromkeys(side.request for side in sides))
+
+    @property
+    def touched(self) -> dict[str, int]:
+        """Rule -> pairs it changed."""
+        return touched((pair.chosen, pair.rejected) for pair in self.encoded)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcomes:
+    """How many pairs were won, tied and lost."""
+
+    wins: int
+    ties: int
+    losses: int
+
+
+def plan(pairs: Sequence[Pair], encoder: Encoder) -> RewardPlan:
+    """Encodes both sides of all pairs; pairs whose sides are equal, in full or within the token limit, are left out."""
+    unequal = [pair for pair in pairs if pair.chosen != pair.rejected]
+    encoded = encoder.encode_pairs(unequal)
+    kept = [both for both in zip(unequal, encoded, strict=True) if both[1].chosen_ids != both[1].rejected_ids]
+    left_out = {
+        "chosen equals rejected": len(pairs) - len(unequal),
+        "sides equal after truncation": len(unequal) - len(kept),
+    }
+    return RewardPlan(
+        pairs=tuple(pair for pair, _ in kept),
+        encoded=tuple(sides for _, sides in kept),
+        left_out={reason: n_pairs for reason, n_pairs in left_out.items() if n_pairs},
+    )
+
+
+def measure(
+    plan: RewardPlan,
+    policy_scores: Sequence[ResponseScore],
+    reference_scores: Sequence[ResponseScore],
+    *,
+    beta: float,
+    evaluation: str,
+    subject: str,
+) -> list[MetricScores]:
+    """Implicit reward of a policy against its reference, pair by pair.
+
+    Args:
+        plan: What was scored.
+        policy_scores: One for each of `plan.requests`, in that order: adapter on.
+        reference_scores: The same requests by the frozen anchor: the weights before preference training.
+        beta: Of the DPO loss; it scales the margins and nothing else.
+        evaluation: Name of the evaluation in the suite.
+        subject: Name of the policy.
+
+    Returns:
+        reward_accuracy (primary; a win 1, a tie 0.5), reward_margin, and where pairs come from several sources the
+        accuracy on each of them.
+    """
+    policy = _sums(plan, policy_scores)
+    reference = _sums(plan, reference_scores)
+    margins = [
+        reward_margin(
+            policy_chosen=policy[pair.chosen.request],
+            policy_rejected=policy[pair.rejected.request],
+            reference_chosen=reference[pair.chosen.request],
+            reference_rejected=reference[pair.rejected.request],
+            beta=beta,
+        )
+        for pair in plan.encoded
+    ]
+    accuracy = measured(_reward_accuracy(evaluation), subject, _each(plan.pairs, map(outcome, margins)))
+    margin = Metric(evaluation, "reward_margin", "nats", higher_is_better=True, chance=0.0)
+    return [accuracy, measured(margin, subject, _each(plan.pairs, margins)), *_by_source(plan.pairs, accuracy)]
+
+
+def measure_preferences(
+    plan: RewardPlan, scores: Sequence[ResponseScore], *, evaluation: str, subject: str
+) -> list[MetricScores]:
+    """Reference-free: the share of pairs whose chosen answer is the more probable, which a baseline has as well.
+
+    Returns:
+        preference_accuracy, by the sum over the response, and preference_accuracy_per_token, by its mean.
+    """
+    sums = _sums(plan, scores)
+
+    def accuracy(name: str, value: Callable[[Request], float]) -> MetricScores:
+        margins = (value(pair.chosen.request) - value(pair.rejected.request) for pair in plan.encoded)
+        metric = Metric(evaluation, name, "share of pairs", higher_is_better=True, display="percent")
+        return measured(metric, subject, _each(plan.pairs, map(outcome, margins)))
+
+    return [
+        accuracy("preference_accuracy", lambda request: sums[request]),
+        accuracy("preference_accuracy_per_token", lambda request: sums[request] / len(request.response_ids)),
+    ]
+
+
+def rulers(pairs: Sequence[Pair], training_pairs: Sequence[Pair], *, evaluation: str) -> list[MetricScores]:
+    """What the surface of the answers gives away, as subjects on the metric reward_accuracy.
+
+    Args:
+        pairs: The pairs that are measured (`plan.pairs`).
+        training_pairs: The pairs the bag of words is fitted on; without any there is no such ruler.
+        evaluation: Name of the evaluation in the suite.
+
+    Returns:
+        Subjects "longest wins" and "shortest wins" (characters) and "bag of words".
+    """
+    longer = [float(len(pair.chosen) - len(pair.rejected)) for pair in pairs]
+    margins = {"longest wins": longer, "shortest wins": [-margin for margin in longer]}
+    if training_pairs:
+        weights = fit_bag_of_words(training_pairs)
+        margins["bag of words"] = [bag_of_words_margin(weights, pair) for pair in pairs]
+    metric = _reward_accuracy(evaluation)
+    return [measured(metric, name, _each(pairs, map(outcome, values))) for name, values in margins.items()]
+
+
+def where_rulers_err(accuracy: MetricScores, rulers: Iterable[MetricScores]) -> list[MetricScores]:
+    """A policy's reward accuracy on the pairs that each ruler gets wrong, where there are any; a tie is not wrong.
+
+    What is won there cannot have been learned from that surface.
+
+    Args:
+        accuracy: Of the policy (`measure`).
+        rulers: On the same pairs (`rulers`).
+    """
+    found = []
+    for ruler in rulers:
+        wrong = {score.example_id for score in ruler.scores if score.total == 0}
+        scores = [score for score in accuracy.scores if score.example_id in wrong]
+        if scores:
+            metric = _reward_accuracy(accuracy.metric.evaluation, f"{ruler.subject} is wrong")
+            found.append(measured(metric, accuracy.subject, scores))
+    return found
+
+
+def reward_margin(
+    *, policy_chosen: float, policy_rejected: float, reference_chosen: float, reference_rejected: float, beta: float
+) -> float:
+    """Difference of the implicit rewards, beta x sum of log-ratios each (Rafailov et al. 2023, equation 5), in nats."""
+    return beta * ((policy_chosen - reference_chosen) - (policy_rejected - reference_rejected))
+
+
+def outcome(margin: float) -> float:
+    """A win is 1, a tie 0.5, a loss 0; NaN stays what it is."""
+    if isnan(margin):
+        return margin
+    return 0.5 if margin == 0 else float(margin > 0)
+
+
+def count_outcomes(accuracy: MetricScores) -> Outcomes:
+    """Wins, ties and losses behind an accuracy of this module."""
+    counts = Counter(score.total for score in accuracy.scores)
+    return Outcomes(wins=counts[1.0], ties=counts[0.5], losses=counts[0.0])
+
+
+def fit_bag_of_words(pairs: Iterable[Pair]) -> Weights:
+    """Naive Bayes over which words an answer has, with Laplace smoothing.
+
+    The weight of a word is ln((chosen answers with it + 1) / (rejected answers with it + 1)). Both sides have the same
+    number of answers, so no constant is added for each word: neither the number of words nor an unknown word counts.
+    """
+    chosen, rejected = Counter[str](), Counter[str]()
+    for pair in pairs:
+        chosen.update(_words(pair.chosen))
+        rejected.update(_words(pair.rejected))
+    return {word: log((chosen[word] + 1) / (rejected[word] + 1)) for word in chosen | rejected}
+
+
+def bag_of_words_margin(weights: Weights, pair: Pair) -> float:
+    """Log-odds of the chosen answer's words over the rejected one's; what both have cancels."""
+    chosen, rejected = _words(pair.chosen), _words(pair.rejected)
+    won = [weights.get(word, 0.0) for word in chosen - rejected]
+    lost = [-weights.get(word, 0.0) for word in rejected - chosen]
+    return fsum(won + lost)  # exact, so that a tie is a tie in whatever order a set comes
+
+
+def _words(text: str) -> set[str]:
+    return set(re.findall(r"\w+(?:'\w+)*", text.lower()))
+
+
+def _reward_accuracy(evaluation: str, part: str = "") -> Metric:
+    return Metric(
+        evaluation,
+        f"reward_accuracy[{part}]" if part else "reward_accuracy",
+        "share of pairs",
+        higher_is_better=True,
+        display="percent",
+        primary=not part,
+        chance=0.5,
+        graded_by="" if part else "reward_margin",
+    )
+
+
+def _by_source(pairs: Sequence[Pair], accuracy: MetricScores) -> list[MetricScores]:
+    """The same scores split by source, exploratory; none where there is one source, or no scores."""
+    sources = sorted({pair.source for pair in pairs})
+    if len(sources) == 1 or not accuracy.scores:
+        return []
+    rows = list(zip(pairs, accuracy.scores, strict=True))
+    return [
+        measured(
+            _reward_accuracy(accuracy.metric.evaluation, source),
+            accuracy.subject,
+            (score for pair, score in rows if pair.source == source),
+        )
+        for source in sources
+    ]
+
+
+def _sums(plan: RewardPlan, scores: Sequence[ResponseScore]) -> dict[Request, float]:
+    """Log-probability of each response, in nats."""
+    return {request: score.log_probability for request, score in zip(plan.requests, scores, strict=True)}
+
+
+def _each(pairs: Sequence[Pair], totals: Iterable[float]) -> list[ExampleScore]:
+    return [ExampleScore(pair.example_id, pair.group, total, 1) for pair, total in zip(pairs, totals, strict=True)]

@@ -1,0 +1,291 @@
+"""lm-eval's tasks through its own evaluator: its prompts, its metrics and its numbers, example by example."""
+
+import random
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from math import isclose, isnan
+from numbers import Real
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+from reports.records import EvaluationCounts, ExampleScore, ExampleText, Metric, MetricScores
+from suites.evaluations.scores import measured, measured_value
+from suites.inputs import SuiteError, content_id
+from suites.lm_eval.files import TaskSource, find_task, with_local_rows
+
+if TYPE_CHECKING:
+    from suites.lm_eval.model import ScorerLM
+
+GROUP_COLUMNS = ("passage", "question", "sentence", "query")
+"""The first of these that a row has makes its group; Winogrande's twins are known by their qID instead."""
+SHARES = ("acc", "acc_norm", "acc_bytes", "exact_match")
+"""Metrics that are shares of questions; of others lm-eval does not tell the unit."""
+
+
+class TaskLoadError(SuiteError):
+    """A task whose file or rows cannot be read."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedTasks:
+    """Tasks with their rows, ready for any number of subjects."""
+
+    tasks: Mapping[str, Any]
+    """Name -> lm-eval's task."""
+    sampled: Mapping[str, list[int]]
+    """Name -> the rows to measure, as lm-eval numbers them; empty where all of them are."""
+    rows_from: Mapping[str, str]
+    """Name -> where its rows were read from."""
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class TaskScores:
+    """What one task says of one subject."""
+
+    measurements: tuple[MetricScores, ...]
+    counts: EvaluationCounts
+    texts: tuple[ExampleText, ...]
+    """Of every row that was measured."""
+    note: str
+    """Versions, shots, chat template and a hash of the prompts: only equal ones are comparable."""
+
+
+def load_tasks(
+    sources: Sequence[TaskSource],
+    *,
+    folders: Sequence[Path] = (),
+    limit: int | None = None,
+    seed: int = 0,
+    before_hub: Callable[[str], object] | None = None,
+) -> LoadedTasks:
+    """Finds the tasks and reads their rows, once for all subjects.
+
+    Args:
+        sources: Tasks; a group or tag of lm-eval stands for all of its tasks.
+        folders: Of task files that are known by name, before lm-eval's own.
+        limit: At most so many rows of each task, a seeded sample of whole groups.
+        seed: Of the sample and of few-shot examples.
+        before_hub: Called with a task's name before its rows are read from the hub, so that the caller can refuse.
+
+    Raises:
+        UnknownTaskError: Naming tasks that are spelled alike.
+        MissingRowsError: A local file of rows is not there.
+        TaskLoadError: A file is broken, or the hub is out of reach.
+    """
+    tasks: dict[str, Any] = {}
+    rows_from: dict[str, str] = {}
+    for source in sources:
+        loaded, local_rows = _load(source, folders, before_hub)
+        for name, task in loaded.items():
+            if task.config.num_fewshot is None:
+                task.set_config(key="num_fewshot", value=0)
+            tasks[name] = task
+            rows_from[name] = local_rows or ":".join(filter(None, (task.DATASET_PATH, task.DATASET_NAME)))
+    sampled: dict[str, list[int]] = {}
+    if limit is not None:
+        for name, task in tasks.items():
+            sampled[name] = sample_by_group([group_of(row) for row in task.eval_docs], limit, seed)
+    return LoadedTasks(tasks, sampled, rows_from, seed)
+
+
+def run_tasks(
+    lm: "ScorerLM",
+    loaded: LoadedTasks,
+    *,
+    evaluation: str,
+    subject: str,
+    chat_template: bool = False,
+    system_prompt: str | None = None,
+) -> list[TaskScores]:
+    """Runs every task through lm-eval's evaluator.
+
+    Every task is an evaluation of its own, named "EVALUATION/TASK", with acc (or else its first metric) primary. A
+    metric whose examples do not add up to lm-eval's own number is carried as that number, without examples.
+
+    Args:
+        lm: The model of one subject.
+        loaded: The tasks.
+        evaluation: Name of the evaluation in the suite.
+        subject: Name of the subject.
+        chat_template: Whether prompts are put into the model's chat template, as lm-eval does it.
+        system_prompt: lm-eval's system instruction, before every prompt; None is none.
+    """
+    from lm_eval.evaluator import evaluate
+
+    from suites.lm_eval.model import compiled_once, quiet
+
+    for task in loaded.tasks.values():
+        task.set_fewshot_seed(loaded.seed)  # the same few-shot examples for every subject
+    with quiet(), compiled_once():
+        results = evaluate(
+            lm,
+            {"tasks": dict(loaded.tasks)},
+            samples=dict(loaded.sampled) or None,
+            bootstrap_iters=0,
+            log_samples=True,
+            apply_chat_template=chat_template,
+            system_instruction=system_prompt,
+        )
+    template = f"chat template {'on' if chat_template else 'off'}, "
+    template += "no system prompt" if system_prompt is None else f"system prompt {system_prompt!r}"
+    return [
+        TaskScores(
+            measurements=tuple(_measurements(name, results, evaluation=f"{evaluation}/{name}", subject=subject)),
+            counts=_counts(name, loaded, results["samples"][name], lm.truncated, evaluation=f"{evaluation}/{name}"),
+            texts=tuple(_texts(results["samples"][name], evaluation=f"{evaluation}/{name}")),
+            note=f"{evaluation}/{name}: {_conditions(loaded.tasks[name], results, name)}, {template}",
+        )
+        for name in loaded.tasks
+    ]
+
+
+def group_of(row: Mapping[str, Any]) -> str:
+    """What makes rows dependent: Winogrande's twins, else an equal passage, question or sentence, else nothing."""
+    if "qID" in row:
+        return content_id(row["qID"].rpartition("-")[0])
+    return content_id(next((str(row[column]) for column in GROUP_COLUMNS if column in row), repr(row)))
+
+
+def sample_by_group(groups: Sequence[str], limit: int, seed: int) -> list[int]:
+    """A seeded sample of rows by whole groups: as many groups as `limit` rows hold, at least one."""
+    sizes = Counter(groups)
+    order = sorted(sizes)
+    random.Random(seed).shuffle(order)  # noqa: S311 - a sample, no secret
+    taken: set[str] = set()
+    n_rows = 0
+    for group in order:
+        if taken and n_rows + sizes[group] > limit:
+            break
+        taken.add(group)
+        n_rows += sizes[group]
+    return [index for index, group in enumerate(groups) if group in taken]
+
+
+def _load(
+    source: TaskSource, folders: Sequence[Path], before_hub: Callable[[str], object] | None
+) -> tuple[dict[str, Any], str | None]:
+    """Name -> lm-eval's task, one unless the source is a group or tag; and what its local rows are called."""
+    from datasets.exceptions import DatasetsError
+    from lm_eval.tasks import TaskManager
+    from yaml import YAMLError
+
+    from suites.lm_eval.model import quiet
+
+    path = find_task(source.task, folders)
+    with TemporaryDirectory() as scratch, quiet(), _no_dataset_bars():
+        try:
+            specification, local_rows = source.task, None
+            if path is not None:
+                file, local_rows = with_local_rows(path, source.data_file, Path(scratch) / "task.yaml")
+                specification = str(file)
+            if before_hub is not None and local_rows is None:
+                before_hub(source.task)
+            # Without lm-eval's own folder where the file is known: reading all of its files takes ten seconds.
+            tasks: dict[str, Any] = TaskManager(include_defaults=path is None).load([specification])["tasks"]
+        except SuiteError:
+            raise
+        except (OSError, ValueError, TypeError, KeyError, DatasetsError, YAMLError) as error:
+            first_line = next(iter(str(error).splitlines()), "")
+            raise TaskLoadError(f"lm-eval task {source.task}: {type(error).__name__}: {first_line}") from error
+    return tasks, local_rows
+
+
+@contextmanager
+def _no_dataset_bars() -> Iterator[None]:
+    import datasets
+
+    shown = not datasets.are_progress_bars_disabled()
+    datasets.disable_progress_bars()
+    try:
+        yield
+    finally:
+        if shown:
+            datasets.enable_progress_bars()
+
+
+def _measurements(name: str, results: Mapping[str, Any], *, evaluation: str, subject: str) -> Iterator[MetricScores]:
+    """All metrics of one task; several filters (such as strict and flexible matching) make several of each."""
+    samples = results["samples"][name]
+    columns = list(dict.fromkeys((metric, sample["filter"]) for sample in samples for metric in sample["metrics"]))
+    primary = next((column for column in columns if column[0] == "acc"), columns[0])
+    for key, chosen_filter in columns:
+        metric = Metric(
+            evaluation=evaluation,
+            name=key if chosen_filter == "none" else f"{key}[{chosen_filter}]",
+            unit="share of questions" if key in SHARES else "lm-eval's own",
+            higher_is_better=results["higher_is_better"][name].get(key),
+            display="percent" if key in SHARES else "mean",
+            primary=(key, chosen_filter) == primary,
+        )
+        rows = [sample for sample in samples if sample["filter"] == chosen_filter]
+        own_number = results["results"][name].get(f"{key},{chosen_filter}")
+        yield _metric_scores(metric, subject, key, rows, own_number)
+
+
+def _counts(
+    name: str,
+    loaded: LoadedTasks,
+    samples: Sequence[Mapping[str, Any]],
+    truncated: AbstractSet[tuple[str, str]],
+    *,
+    evaluation: str,
+) -> EvaluationCounts:
+    """Rows that were read and measured, and in how many a context was too long."""
+    task = loaded.tasks[name]
+    measured_rows = {sample["doc_id"]: sample for sample in samples}
+    n_cut = sum(any(pair in truncated for pair in sample["arguments"]) for sample in measured_rows.values())
+    return EvaluationCounts(
+        evaluation=evaluation,
+        dataset=f"{loaded.rows_from[name]}, split {task.config.test_split or task.config.validation_split}",
+        n_read=len(task.eval_docs),
+        n_scored=len(measured_rows),
+        n_groups=len({group_of(sample["doc"]) for sample in samples}),
+        touched={"context truncated": n_cut} if n_cut else {},
+    )
+
+
+def _texts(samples: Sequence[Mapping[str, Any]], *, evaluation: str) -> Iterator[ExampleText]:
+    """What each row asks; where its requests differ in the choice alone, the choices and one that is right."""
+    for sample in {sample["doc_hash"]: sample for sample in samples}.values():
+        row, target = sample["doc"], sample["target"]
+        contexts = {str(arguments[0]) for arguments in sample["arguments"]}
+        choices = [str(arguments[1]).strip() for arguments in sample["arguments"]]
+        texts: dict[str, str] = {}
+        if len(contexts) == 1 and isinstance(target, int) and target < len(choices) > 1:
+            texts = {"right": choices[target], "choices": "\n".join(choices)}
+        asked = next((str(row[column]) for column in GROUP_COLUMNS if column in row), min(contexts))
+        yield ExampleText(sample["doc_hash"][:16], evaluation, asked, texts)
+
+
+def _conditions(task: Any, results: Mapping[str, Any], name: str) -> str:
+    """What has to be equal for two runs of a task to be comparable."""
+    from importlib.metadata import version
+
+    prompts = content_id(sorted((sample["doc_hash"], sample["prompt_hash"]) for sample in results["samples"][name]))
+    return (
+        f"lm-eval {version('lm_eval')}, task version {results['versions'][name]}, {task.config.num_fewshot}-shot, "
+        f"prompts {prompts}"
+    )
+
+
+def _metric_scores(
+    metric: Metric, subject: str, key: str, samples: Sequence[Mapping[str, Any]], own_number: Any
+) -> MetricScores:
+    """Examples where they add up to lm-eval's own number; equal rows are merged, each keeping its weight."""
+    if not isinstance(own_number, Real):
+        return MetricScores(metric, subject, (), missing="lm-eval gives no number")
+    if all(isinstance(sample[key], Real) for sample in samples):  # not so the pairs behind an F1
+        merged: dict[str, ExampleScore] = {}
+        for sample in samples:
+            example_id, value = sample["doc_hash"][:16], float(sample[key])
+            seen = merged.get(example_id, ExampleScore(example_id, group_of(sample["doc"]), 0.0, 0))
+            merged[example_id] = replace(seen, total=seen.total + value, count=seen.count + 1)
+        mean = sum(score.total for score in merged.values()) / len(samples)
+        if isnan(mean) or isclose(mean, own_number, rel_tol=0, abs_tol=1e-9):
+            return measured(metric, subject, merged.values())
+    return measured_value(metric, subject, float(own_number))

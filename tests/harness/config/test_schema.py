@@ -1,0 +1,338 @@
+"""Tests of configuration files: precedence, strictness, the words of errors, and the way there and back."""
+
+import dataclasses
+import re
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from harness.config.load import (
+    ConfigError,
+    check_roles,
+    load_experiment,
+    load_suite,
+    preset_names,
+    suite_names,
+    to_dict,
+    to_yaml,
+)
+from harness.config.schema import DatasetConfig, ExperimentConfig
+from reports.errors import UserError
+
+MINIMAL = "name: mine\ndata: {training: {name: embedded/preferences}, roles: {}}\n"
+
+
+@pytest.fixture
+def write(tmp_path):
+    def to(text, name="mine.yaml"):
+        path = tmp_path / name
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    return to
+
+
+def error_of(*overrides, **arguments):
+    with pytest.raises(UserError) as caught:
+        load_experiment(overrides=overrides, **arguments)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("preset", preset_names())
+def test_every_preset_survives_the_way_through_yaml(preset, write):
+    """The resolved YAML of each preset loads back to an equal configuration."""
+    config = load_experiment(preset)
+    assert load_experiment(config_file=write(to_yaml(config))) == config
+    assert config.name == preset
+
+
+@pytest.mark.parametrize("suite", suite_names())
+def test_every_suite_survives_the_way_through_yaml(suite, write):
+    """The resolved YAML of each suite loads back to an equal configuration, from a file as from its name."""
+    config = load_suite(suite)
+    assert load_suite(str(write(to_yaml(config)))) == config
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    preset=st.sampled_from(preset_names()),
+    learning_rate=st.floats(min_value=1e-300, allow_infinity=False),
+    description=st.text(max_size=20),
+    system_prompt=st.none() | st.text(max_size=20),
+    role=st.text(min_size=1, max_size=9),
+    modules=st.lists(st.text(min_size=1, max_size=9), min_size=1, max_size=3),
+)
+def test_any_value_survives_the_way_through_yaml(
+    tmp_path, preset, learning_rate, description, system_prompt, role, modules
+):
+    """Numbers like 5e-6, texts that look like numbers or flags, and any other text come back as they were."""
+    config = load_experiment(preset)
+    config = dataclasses.replace(
+        config,
+        description=description,
+        training=dataclasses.replace(config.training, learning_rate=learning_rate),
+        model=dataclasses.replace(config.model, system_prompt=system_prompt),
+        data=dataclasses.replace(config.data, roles={role: DatasetConfig(name="on", split="5e-6")}),
+        lora=dataclasses.replace(config.lora, target_modules=tuple(modules)),
+    )
+    path = tmp_path / "there.yaml"
+    path.write_text(to_yaml(config), encoding="utf-8")
+    assert load_experiment(config_file=path) == config
+
+
+def test_override_wins_over_file_and_file_over_default(write):
+    """One key set nowhere, in the file, and in both shows the order of precedence."""
+    path = write(MINIMAL + "training: {beta: 0.5, epochs: 3}\n")
+    config = load_experiment(config_file=path, overrides=["training.beta=0.7", "training.beta=0.9"])
+    assert (config.training.beta, config.training.epochs, config.training.batch_size) == (0.9, 3.0, 8)
+
+
+def test_default_preset_is_tiny():
+    """Nothing named is the preset tiny."""
+    assert load_experiment() == load_experiment("tiny")
+
+
+@pytest.mark.parametrize(
+    ("typed", "value"), [("5e-6", 5e-6), ("1E3", 1000.0), ("1", 1.0), (".5", 0.5), ("+2.5e+1", 25.0)]
+)
+def test_numbers_are_read_as_yaml_1_2_has_them(typed, value):
+    """An exponent needs no point, and a whole number does for a number."""
+    rate = load_experiment(overrides=[f"training.learning_rate={typed}"]).training.learning_rate
+    assert rate == value
+    assert type(rate) is float
+
+
+def test_on_and_off_are_words():
+    """`on` is the choice, not the flag that YAML 1.1 made of it."""
+    assert load_experiment(overrides=["training.gradient_checkpointing=on"]).training.gradient_checkpointing == "on"
+
+
+def test_override_sets_a_section_a_list_or_null():
+    """The value of an override is YAML and replaces what was there."""
+    config = load_experiment(
+        overrides=[
+            "data.roles.prompts={name: embedded/safety, limit: 3}",
+            "training.loss_type=[sigmoid, sft]",
+            "training.loss_weights=[1, 0.5]",
+            "data.roles.extra.name=embedded/prompts",
+            "model.system_prompt=",
+            "lora.target_modules=[q_proj]",
+        ]
+    )
+    assert config.data.roles["prompts"] == DatasetConfig(name="embedded/safety", limit=3)
+    assert config.data.roles["extra"] == DatasetConfig(name="embedded/prompts")
+    assert config.training.loss_type == ("sigmoid", "sft")
+    assert config.training.loss_weights == (1.0, 0.5)
+    assert config.model.system_prompt is None
+    assert config.lora.target_modules == ("q_proj",)
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("model.quantisation=nf4", ["unknown key model.quantisation", "did you mean quantization?", "revision"]),
+        ("trainin.beta=1", ["unknown key trainin", "did you mean training?"]),
+        ("data.roles.prompts={name: x, splitt: y}", ["unknown key data.roles.prompts.splitt", "split"]),
+        ("model.quantization=int8", ["model.quantization must be one of nf4, none", 'got "int8"']),
+        ("lora.rank=true", ["lora.rank must be a whole number of at least 1", "got true"]),
+        ("lora.rank=1.0", ["lora.rank must be a whole number", "got 1.0"]),
+        ("lora.rank=0", ["of at least 1", "got 0"]),
+        ("lora.dropout=1", ["lora.dropout must be a number of at least 0 and below 1", "got 1"]),
+        ("lora.target_modules=[]", ["all-linear or a list, each text that is not empty", "got []"]),
+        ("lora.target_modules=[1]", ["lora.target_modules must be", "got [1]"]),
+        ("training.beta=0", ["training.beta must be a number above 0", "got 0"]),
+        ("training.beta=.nan", ["training.beta must be a number above 0"]),
+        ("training.learning_rate=fast", ["training.learning_rate must be a number above 0", 'got "fast"']),
+        ("training.learning_rate=", ["training.learning_rate must be a number", "got null"]),
+        ("training=5", ["training must be a mapping with keys from method, loss_type", "got 5"]),
+        ("training.epochs=-1", ["above 0"]),
+        ("data.selection_fraction=1", ["above 0 and below 1"]),
+        ("data.max_prompt_tokens=4096", ["data.max_prompt_tokens must be below data.max_tokens (256)", "got 4096"]),
+        ("training.loss_weights=[1, 2]", ["one number for each training.loss_type (1)", "got 2"]),
+        ("data.lm_eval_tasks=arc", ["data.lm_eval_tasks must be a list, each text", 'got "arc"']),
+        ("data.roles=[a]", ["data.roles must be a mapping of names", 'got ["a"]']),
+        ("data.training.name=", ["data.training.name must be text that is not empty", "got null"]),
+        ("model.allow_pickled_weights=1", ["must be true or false", "got 1"]),
+        ("seed=-1", ["seed must be a whole number of at least 0"]),
+        ("model.name.x=1", ['model.name is "embedded"', "no keys below"]),
+        ("beta", ["must be section.key=value"]),
+        ("=1", ["must be section.key=value"]),
+        ("training.beta=[1", ["not valid YAML"]),
+        ("training.beta=!!python/name:os.system x", ["not valid YAML", "tag"]),
+        ("data.roles={a: &a {name: x}, b: *a}", ["aliases", "not supported"]),
+        ("name=\x07", ["not valid YAML"]),
+        ("name=" + "x" * 3 + ": [", ["not valid YAML"]),
+        ("seed=" + "1" * 5000, ["not valid YAML"]),
+    ],
+)
+def test_a_wrong_override_is_one_line_that_names_it(override, words):
+    """Key, what is allowed and what was given stand in one line that begins with the option as typed."""
+    message = error_of(override)
+    assert len(message.splitlines()) == 1
+    assert message.startswith(f"-o {override}")
+    for word in words:
+        assert word in message
+
+
+def test_all_problems_of_a_file_are_told_unknown_keys_first(write):
+    """A misspelt key comes before the missing one that it causes, each in one line with the file."""
+    path = write("name: 3\ndata: {training: {nmae: x}, roles: {}}\nlora: {rank: 0}\n")
+    lines = error_of(config_file=path).splitlines()
+    assert [line.removeprefix(f"{path}: ").split(",")[0].split(";")[0] for line in lines] == [
+        "unknown key data.training.nmae (did you mean name?)",
+        "name must be text that is not empty",
+        "the key data.training.name is missing",
+        "lora.rank must be a whole number of at least 1",
+    ]
+
+
+def test_a_long_value_is_cut():
+    """A whole paragraph in the wrong place does not fill the screen."""
+    assert len(error_of(f"seed={'word ' * 200}".rstrip())) < 1500
+    assert "..." in error_of(f"seed={'word ' * 200}".rstrip())
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("name: [1\nx: 2\n", "line 2: not valid YAML"),
+        ("name: a\nname: b\n", "line 2: not valid YAML: the key 'name' occurs twice"),
+        (MINIMAL + "lora: {rank: 1, rank: 2}\n", "line 3: not valid YAML: the key 'rank' occurs twice"),
+        ("1: a\n", "line 1: not valid YAML: a key must be text, got 1"),
+        ("- a\n", "a mapping of keys to values is needed at the top, got a list"),
+        ("", "a mapping of keys to values is needed at the top, got nothing"),
+        ("a: 1\n---\nb: 2\n", "not valid YAML"),
+        ("name: !!timestamp 2020-01-01\n", "line 1: not valid YAML: the tag"),
+    ],
+)
+def test_broken_files_name_file_and_line(write, text, words):
+    """What is no configuration at all is one line, too."""
+    path = write(text)
+    message = error_of(config_file=path)
+    assert message.startswith(str(path))
+    assert words in message
+    assert len(message.splitlines()) == 1
+
+
+def test_missing_and_unreadable_files(tmp_path):
+    """A missing file, a folder and a file that is no text are told apart."""
+    assert "no such file" in error_of(config_file=tmp_path / "nope.yaml")
+    assert "cannot be read" in error_of(config_file=tmp_path)
+    (tmp_path / "latin.yaml").write_bytes(b"name: caf\xe9\n")
+    assert "not UTF-8" in error_of(config_file=tmp_path / "latin.yaml")
+    with pytest.raises(UserError, match="no such file"):
+        load_suite(str(tmp_path / "nope.yml"))
+
+
+def test_unknown_preset_and_suite_list_those_there_are():
+    """An unknown name comes with the known ones and the nearest."""
+    message = error_of(preset="tinny")
+    assert "did you mean tiny?" in message
+    assert "tiny-real" in message
+    with pytest.raises(ConfigError, match=re.escape("known are: alignment, smoke")):
+        load_suite("nothing")
+
+
+def test_preset_and_file_exclude_each_other(write):
+    """Two sources are not merged in silence."""
+    assert "exclude each other" in error_of(preset="tiny", config_file=write(MINIMAL))
+
+
+@pytest.mark.parametrize(
+    ("evaluations", "words"),
+    [
+        ("[]", "evaluations must be a list"),
+        (
+            "[{name: a, kind: perplexity, role: r}, {name: a, kind: reward, role: r}]",
+            "evaluations.1.name must be unique, got 'a' again",
+        ),
+        (
+            "[{name: a, kind: perplexty, role: r}]",
+            "evaluations.0.kind must be one of perplexity, reward, lm_eval, generations, drift",
+        ),
+        ("[{name: a, kind: lm_eval, role: r}]", "evaluations.0.role must be lm_eval_tasks or capability"),
+        ("[{name: a, knd: x, kind: reward, role: r}]", "unknown key evaluations.0.knd (did you mean kind?)"),
+        ("[{kind: reward, role: r}]", "the key evaluations.0.name is missing"),
+        ("[3]", "evaluations.0 must be a mapping with keys from name"),
+        ("[{name: a, kind: reward, role: r, limit: 0}]", "evaluations.0.limit must be a whole number of at least 1 or"),
+    ],
+)
+def test_wrong_suites(write, evaluations, words):
+    """Suites are as strict as experiments."""
+    with pytest.raises(ConfigError) as caught:
+        load_suite(str(write(f"name: s\nevaluations: {evaluations}\n")))
+    assert words in str(caught.value).splitlines()[0]
+
+
+def test_check_roles_passes_for_every_preset_and_suite():
+    """What ships with the project fits together."""
+    for preset in preset_names():
+        for suite in suite_names():
+            check_roles(load_experiment(preset), load_suite(suite))
+
+
+def test_check_roles_names_role_evaluation_and_what_is_bound():
+    """A role without a dataset, and lm-eval without tasks, are told with what there is."""
+    config = load_experiment(
+        overrides=["data.roles={preferences: {name: embedded/preferences}}", "data.lm_eval_tasks=[]"]
+    )
+    with pytest.raises(ConfigError) as caught:
+        check_roles(config, load_suite("alignment"))
+    lines = str(caught.value).splitlines()
+    assert "evaluation truthfulness (kind perplexity) needs data.roles.truthfulness" in lines[0]
+    assert lines[0].endswith("bound are: preferences")
+    assert any("needs data.lm_eval_tasks" in line for line in lines)
+    assert not any("needs data.capability_tasks" in line for line in lines)
+
+
+def test_to_dict_holds_plain_values_only():
+    """The resolved configuration can be written as JSON: lists for tuples, mappings for dataclasses."""
+    plain = to_dict(load_experiment())
+    assert plain["training"]["loss_type"] == ["sigmoid"]
+    assert plain["data"]["training"]["name"] == "embedded/preferences"
+    assert set(plain) == {field.name for field in dataclasses.fields(ExperimentConfig)}
+
+
+def test_reading_leaves_the_heavy_packages_alone():
+    """A preset is read without torch, datasets or pandas."""
+    import subprocess
+    import sys
+
+    program = (
+        "import sys; from harness.config.load import load_experiment; load_experiment();"
+        "print(sorted({'torch', 'transformers', 'datasets', 'pandas'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_source_of_an_error_is_the_file_where_no_override_touched_the_key(write):
+    """An override elsewhere is not blamed."""
+    path = write(MINIMAL + "lora: {rank: 0}\n")
+    message = error_of("training.beta=0.3", config_file=path)
+    assert message.startswith(f"{path}: lora.rank")
+    assert isinstance(path, Path)
+
+
+def test_an_unknown_key_below_an_optional_section_is_named():
+    """`columns`, which may also be null, is a section like any other."""
+    message = error_of("data.training.columns={prompt: q, chosenn: a}")
+    assert "unknown key data.training.columns.chosenn (did you mean chosen?)" in message
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (["training.method=kto", "training.loss_type=[ipo]"], ["training.loss_type is for the method dpo alone"]),
+        (["training.method=sft", "controls=[sft]"], ["controls must be empty"]),
+        (["sft={data: {name: x}, training: {method: dpo}}"], ["sft.training.method must be sft", "'dpo'"]),
+        (["answers.top_p=1.5"], ["answers.top_p must be a number above 0 and of at most 1", "got 1.5"]),
+    ],
+)
+def test_keys_that_contradict_each_other_are_refused(overrides, words):
+    """What a method cannot do is told before anything is loaded."""
+    with pytest.raises(ConfigError) as error:
+        load_experiment(overrides=overrides)
+    assert all(word in str(error.value) for word in words)

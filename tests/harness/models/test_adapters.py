@@ -1,0 +1,276 @@
+"""Adapters sit beside each other on one base, leave no trace when off, and belong where they say."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from harness.models.adapters import (
+    CONFIG_FILE,
+    FIXTURE_FILE,
+    WEIGHTS_FILE,
+    AdapterError,
+    attach_adapter,
+    base_of_adapter,
+    detach_adapters,
+    probe_logits,
+)
+from harness.models.base import BASELINE, LoadedModel
+from harness.training.trainer import Recipe, TrainingRows
+
+Load = Callable[..., LoadedModel]
+
+
+@pytest.fixture(scope="module")
+def trained(llama_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A LoRA adapter of the Llama, written by PEFT alone, with both factors away from 0."""
+    import peft
+    from transformers import AutoModelForCausalLM
+
+    torch.manual_seed(5)
+    folder = tmp_path_factory.mktemp("adapter")
+    base = AutoModelForCausalLM.from_pretrained(llama_folder, dtype=torch.float32)
+    config = peft.LoraConfig(r=4, target_modules="all-linear", init_lora_weights=False, task_type="CAUSAL_LM")
+    peft.get_peft_model(base, config).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def adapter(trained: Path, tmp_path: Path) -> Path:
+    """A copy of it that a test may spoil."""
+    return Path(shutil.copytree(trained, tmp_path / "adapter"))
+
+
+def change_config(folder: Path, **changes: object) -> None:
+    config = json.loads((folder / CONFIG_FILE).read_text())
+    (folder / CONFIG_FILE).write_text(json.dumps(config | changes))
+
+
+def scale_weights(folder: Path, factor: float) -> None:
+    weights = load_file(folder / WEIGHTS_FILE)
+    save_file({name: weight * factor for name, weight in weights.items()}, folder / WEIGHTS_FILE)
+
+
+@pytest.mark.parametrize("quantization", ["none", "nf4"])
+def test_the_baseline_is_untouched_by_adapters(
+    quantization: str, llama_folder: Path, adapter: Path, load: Load, tmp_path: Path
+) -> None:
+    """With two adapters attached the baseline's logits are those before, bit for bit, whoever had a turn."""
+    loaded = load(llama_folder, quantization=quantization)
+    other = Path(shutil.copytree(adapter, tmp_path / "other"))
+    scale_weights(other, 0.5)
+    before = probe_logits(loaded)
+
+    assert attach_adapter(loaded, "lr=1e-5", str(adapter)) == []
+    assert attach_adapter(loaded, "lr=5.0e-6", str(other)) == []
+
+    first, second = probe_logits(loaded, "lr=1e-5"), probe_logits(loaded, "lr=5.0e-6")
+    assert torch.equal(probe_logits(loaded), before)
+    assert torch.equal(probe_logits(loaded, "lr=1e-5"), first)
+    assert not torch.equal(first, before)
+    assert not torch.equal(first, second)
+    detach_adapters(loaded)
+    assert torch.equal(probe_logits(loaded), before)
+
+
+def test_a_candidate_is_peft_s_own(llama_folder: Path, adapter: Path, load: Load) -> None:
+    """Logits of the candidate equal those of PEFT's own way to load the adapter."""
+    from peft import PeftModel
+
+    loaded = load(llama_folder)
+    attach_adapter(loaded, "tuned", str(adapter))
+    alone = PeftModel.from_pretrained(load(llama_folder).base, adapter)
+    token_ids = torch.tensor([[1, 5, 9, 33]])
+    with torch.no_grad(), loaded.subject("tuned") as model:
+        assert torch.equal(model(token_ids).logits, alone(token_ids).logits)
+
+
+def test_blocks_nest(llama_folder: Path, adapter: Path, load: Load) -> None:
+    """A baseline inside a candidate is the baseline, afterwards the candidate is back; all weights are frozen."""
+    loaded = load(llama_folder)
+    attach_adapter(loaded, "tuned", str(adapter))
+    token_ids = torch.tensor([[1, 5, 9, 33]])
+    with torch.no_grad():
+        baseline = loaded.base(token_ids).logits
+        with loaded.subject("tuned") as model:
+            tuned = model(token_ids).logits
+            with loaded.subject(BASELINE) as inner:
+                assert torch.equal(inner(token_ids).logits, baseline)
+            assert torch.equal(model(token_ids).logits, tuned)
+        assert torch.equal(loaded.base(token_ids).logits, baseline)
+
+    assert not torch.equal(tuned, baseline)
+    assert not any(weight.requires_grad for weight in loaded.base.parameters())
+
+
+def test_a_name_stands_for_one_subject(llama_folder: Path, adapter: Path, load: Load) -> None:
+    """Neither the baseline's name nor one in use can be given again."""
+    loaded = load(llama_folder)
+    attach_adapter(loaded, "tuned", str(adapter))
+    for name in (BASELINE, "tuned"):
+        with pytest.raises(ValueError, match=f"there is a subject '{name}' already"):
+            attach_adapter(loaded, name, str(adapter))
+
+
+def test_an_untrained_adapter_is_legal_and_said(llama_folder: Path, adapter: Path, load: Load) -> None:
+    """Logits that do not change are a note, not an error."""
+    scale_weights(adapter, 0.0)
+
+    assert attach_adapter(load(llama_folder), "idle", str(adapter)) == [
+        "The adapter of 'idle' changes nothing: its logits are the baseline's own, bit for bit."
+    ]
+
+
+def test_an_adapter_of_another_base_is_refused_by_name(gpt2_folder: Path, adapter: Path, load: Load) -> None:
+    """Both names stand in one line, and the model stays as it was."""
+    loaded = load(gpt2_folder)
+    before = probe_logits(loaded)
+
+    with pytest.raises(AdapterError, match=r"belongs to base model '.*llama.*', not to '.*gpt2.*'") as caught:
+        attach_adapter(loaded, "tuned", str(adapter))
+    assert "\n" not in str(caught.value)
+    assert torch.equal(probe_logits(loaded), before)
+
+
+def test_a_fixture_is_refused_by_its_weights(llama_folder: Path, adapter: Path, load: Load) -> None:
+    """fixture.json speaks before names do: other weights of the same name are refused, another quantisation is said."""
+    loaded = load(llama_folder)
+    (adapter / FIXTURE_FILE).write_text(json.dumps({"base": {"fingerprint": "0123", "quantization": "none"}}))
+    with pytest.raises(AdapterError, match=f"trained on hash to 0123, these to {loaded.fingerprint}"):
+        attach_adapter(loaded, "tuned", str(adapter))
+
+    base = {"fingerprint": loaded.fingerprint, "quantization": "nf4"}
+    (adapter / FIXTURE_FILE).write_text(json.dumps({"base": base}))
+    change_config(adapter, base_model_name_or_path="moved/elsewhere")
+    assert attach_adapter(loaded, "tuned", str(adapter)) == [
+        f"The adapter {str(adapter)!r} was trained on quantization nf4 and is measured on none."
+    ]
+
+
+@pytest.mark.parametrize("attached_before", [False, True])
+def test_an_adapter_that_does_not_fit_leaves_nothing(
+    attached_before: bool, gpt2_folder: Path, wide_llama_folder: Path, llama_folder: Path, adapter: Path, load: Load,
+    trained: Path,
+) -> None:  # fmt: skip
+    """Claimed for this base, but of other shapes or other modules: an error, with the model as it was before."""
+    for folder in (wide_llama_folder, gpt2_folder):
+        loaded = load(folder)
+        before = probe_logits(loaded)
+        change_config(adapter, base_model_name_or_path=loaded.name)
+        with pytest.raises(AdapterError, match="belongs to another base model: it does not fit"):
+            attach_adapter(loaded, "tuned", str(adapter))
+        assert torch.equal(probe_logits(loaded), before)
+
+    loaded = load(llama_folder)
+    if attached_before:
+        attach_adapter(loaded, "right", str(trained))
+    before = probe_logits(loaded, "right") if attached_before else probe_logits(loaded)
+    change_config(adapter, base_model_name_or_path=loaded.name, r=8)
+    with pytest.raises(AdapterError, match="size mismatch"):
+        attach_adapter(loaded, "wrong", str(adapter))
+    assert torch.equal(probe_logits(loaded, "right") if attached_before else probe_logits(loaded), before)
+
+
+def test_weights_without_a_place_or_missing_are_refused(llama_folder: Path, adapter: Path, load: Load) -> None:
+    """PEFT would load what fits and leave the rest at random."""
+    weights = load_file(adapter / WEIGHTS_FILE)
+    name = next(iter(weights))
+    save_file({key: weight for key, weight in weights.items() if key != name}, adapter / WEIGHTS_FILE)
+    with pytest.raises(AdapterError, match="no place for, or no trace of"):
+        attach_adapter(load(llama_folder), "tuned", str(adapter))
+
+    save_file(weights | {name.replace("layers.0", "layers.7"): weights[name].clone()}, adapter / WEIGHTS_FILE)
+    with pytest.raises(AdapterError, match=r"layers\.7"):
+        attach_adapter(load(llama_folder), "tuned", str(adapter))
+
+
+def test_weights_that_cannot_be_read_are_one_line(llama_folder: Path, adapter: Path, load: Load) -> None:
+    """A file that was cut off is damaged, not foreign."""
+    (adapter / WEIGHTS_FILE).write_bytes((adapter / WEIGHTS_FILE).read_bytes()[:100])
+    loaded = load(llama_folder)
+
+    with pytest.raises(AdapterError, match=f"{WEIGHTS_FILE} cannot be read .* damaged"):
+        attach_adapter(loaded, "tuned", str(adapter))
+    assert loaded.adapters is None
+
+
+def test_an_adapter_that_changes_the_base_is_refused(llama_folder: Path, adapter: Path, load: Load) -> None:
+    """PiSSA takes a part of the base's weights away, so that nothing is left to compare with."""
+    change_config(adapter, init_lora_weights="pissa")
+
+    with pytest.raises(AdapterError, match="changes the base model's own weights"):
+        attach_adapter(load(llama_folder), "tuned", str(adapter))
+
+
+def test_the_base_is_read_from_the_adapter(llama_folder: Path, adapter: Path) -> None:
+    """As its own configuration names it; a configuration without a name is an error that says what to do."""
+    assert base_of_adapter(str(adapter)) == str(llama_folder)
+    change_config(adapter, base_model_name_or_path=None)
+    with pytest.raises(AdapterError, match=r"names no base model .* give one with --model"):
+        base_of_adapter(str(adapter))
+
+
+def test_an_adapter_without_a_named_base_is_taken_at_its_shapes(llama_folder: Path, adapter: Path, load: Load) -> None:
+    """It fits or it does not; that nothing more is known is said."""
+    change_config(adapter, base_model_name_or_path=None)
+
+    assert attach_adapter(load(llama_folder), "tuned", str(adapter)) == [
+        f"The adapter {str(adapter)!r} does not say which base model it belongs to; its shapes fit this one."
+    ]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{", "cannot be read .* damaged"),
+        ("[]", "must hold a JSON object"),
+        ('{"peft_type": "PROMPT_TUNING"}', "peft_type must be LORA, not 'PROMPT_TUNING'"),
+    ],
+)
+def test_a_configuration_that_will_not_do_is_one_line(adapter: Path, content: str, message: str) -> None:
+    """The file is named."""
+    (adapter / CONFIG_FILE).write_text(content)
+
+    with pytest.raises(AdapterError, match=f"{CONFIG_FILE}.*{message}"):
+        base_of_adapter(str(adapter))
+
+
+def test_what_is_no_adapter_folder_is_one_line(adapter: Path) -> None:
+    """A path that is not there, a file, a folder without weights."""
+    with pytest.raises(AdapterError, match=r"'./nowhere' is not a folder"):
+        base_of_adapter("./nowhere")
+    with pytest.raises(AdapterError, match="is not a folder"):
+        base_of_adapter(str(adapter / CONFIG_FILE))
+    (adapter / WEIGHTS_FILE).unlink()
+    with pytest.raises(AdapterError, match=f"has no {WEIGHTS_FILE}"):
+        base_of_adapter(str(adapter))
+
+
+def test_an_adapter_may_come_from_the_hub(llama_folder: Path, adapter: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two files are fetched, no more."""
+    asked = {}
+
+    def fetched(_what: str, repository: str, **options: object) -> Path:
+        asked.update(options, repository=repository)
+        return adapter
+
+    monkeypatch.setattr("harness.models.adapters.fetch", fetched)
+
+    assert base_of_adapter("some/adapter") == str(llama_folder)
+    assert asked == {"repository": "some/adapter", "revision": None, "patterns": (CONFIG_FILE, WEIGHTS_FILE)}
+
+
+def test_a_trained_adapter_attaches_to_its_base(
+    llama_folder: Path, load: Load, encode: Callable[[LoadedModel], TrainingRows], recipe: Recipe,
+    train: Callable[..., object], tmp_path: Path,
+) -> None:  # fmt: skip
+    """What training saved names its base as it was loaded, and changes what the model says."""
+    loaded = load(llama_folder)
+    train(loaded, encode(loaded), recipe)
+
+    assert base_of_adapter(str(tmp_path / "adapter")) == loaded.name
+    assert attach_adapter(loaded, "tuned", str(tmp_path / "adapter")) == []

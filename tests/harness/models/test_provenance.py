@@ -1,0 +1,78 @@
+"""What a run folder says of its origin."""
+
+import hashlib
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from harness.config.schema import ModelConfig
+from harness.models import provenance
+from harness.models.base import load_model
+from harness.models.provenance import collect, file_fingerprint, git_state, package_versions, processor_name
+
+
+def git(folder: Path, *arguments: str) -> str:
+    identity = ["-c", "user.name=A", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false"]
+    command = ["git", *identity, *arguments]
+    return subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True).stdout.strip()
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
+def test_git_state_of_a_repository(tmp_path: Path) -> None:
+    """Commit and whether tracked files differ; a repository without a commit has no state."""
+    git(tmp_path, "init", "--quiet")
+    assert git_state(tmp_path) is None
+    (tmp_path / "file").write_text("one")
+    git(tmp_path, "add", "file")
+    git(tmp_path, "commit", "--quiet", "--message", "one")
+    commit = git(tmp_path, "rev-parse", "HEAD")
+
+    assert git_state(tmp_path) == {"commit": commit, "dirty": False}
+    (tmp_path / "file").write_text("two")
+    assert git_state(tmp_path) == {"commit": commit, "dirty": True}
+
+
+def test_no_repository_and_no_git(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither is a failure."""
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    assert git_state(tmp_path) is None
+    monkeypatch.setattr(shutil, "which", lambda _name: None)
+    assert git_state(tmp_path) is None
+
+
+def test_versions_of_what_is_and_is_not_installed() -> None:
+    """A package that is not there is None."""
+    assert package_versions(["torch", "no-such-package"]) == {"torch": torch.__version__, "no-such-package": None}
+
+
+def test_fingerprint_of_a_file(tmp_path: Path) -> None:
+    """SHA-256 of its bytes."""
+    (tmp_path / "file").write_bytes(b"abc")
+
+    assert file_fingerprint(tmp_path / "file") == hashlib.sha256(b"abc").hexdigest()
+
+
+def test_the_processor_has_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From the system's own file where there is one, else as Python knows it."""
+    assert processor_name()
+    monkeypatch.setattr(provenance.Path, "is_file", lambda _self: False)
+    assert processor_name()
+
+
+def test_everything_is_collected_and_fits_in_json(llama_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Base, seed, command, threads and versions, as run.json takes them."""
+    monkeypatch.setattr(sys, "argv", ["harness", "train-and-eval"])
+    loaded = load_model(ModelConfig(name=str(llama_folder), quantization="none"))
+
+    collected = collect(loaded, seed=7)
+
+    assert (collected["seed"], collected["command"]) == (7, ["harness", "train-and-eval"])
+    assert collected["base"]["fingerprint"] == loaded.fingerprint
+    assert (collected["device"], collected["n_threads"]) == ("cpu", torch.get_num_threads())
+    assert collected["packages"]["torch"] == torch.__version__
+    assert json.loads(json.dumps(collected)) == collected

@@ -1,0 +1,122 @@
+"""Where standard error is no terminal a stage is told in plain lines, often enough to see that it lives."""
+
+import io
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from harness.terminal import SECONDS_BETWEEN_LINES, Terminal
+
+
+class Clock:
+    """A clock that a test moves."""
+
+    seconds = 0.0
+
+    def __call__(self) -> float:
+        """Its seconds."""
+        return self.seconds
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """At 0."""
+    return Clock()
+
+
+@pytest.fixture
+def log(clock: Clock) -> tuple[Terminal, Callable[[], list[str]]]:
+    """A terminal that writes to a file, and its lines so far."""
+    file = io.StringIO()
+    terminal = Terminal(Console(file=file, soft_wrap=True), clock)
+    return terminal, lambda: file.getvalue().splitlines()
+
+
+def test_a_stage_says_what_it_is_and_then_how_far(log: Any, clock: Clock) -> None:
+    """One line at the start, one every 30 seconds however often progress is told, with the time that is left."""
+    terminal, lines = log
+    with terminal.progress("preferences: baseline", 1000) as done:
+        for n_done in range(0, 700, 10):
+            done(n_done)
+            clock.seconds += 1
+
+    assert lines() == [
+        "preferences: baseline: 0/1,000",
+        "preferences: baseline: 300/1,000, about 70 s left",
+        "preferences: baseline: 600/1,000, about 40 s left",
+    ]
+
+
+def test_a_stage_that_is_over_soon_is_one_line(log: Any, clock: Clock) -> None:
+    """Nothing more is said of what takes less than the interval."""
+    terminal, lines = log
+    with terminal.waiting("loading the model"):
+        pass
+    with terminal.progress("answers: baseline", 24) as done:
+        clock.seconds += SECONDS_BETWEEN_LINES - 1
+        done(24)
+
+    assert lines() == ["loading the model", "answers: baseline: 0/24"]
+
+
+def test_a_total_may_be_told_late(log: Any, clock: Clock) -> None:
+    """lm-eval's tasks know their number of requests only when they ask; a second task begins from 0 again."""
+    terminal, lines = log
+    with terminal.progress("lm_eval: baseline", None) as done:
+        for _task in range(2):
+            for n_done in (0, 50):
+                done(n_done, 100)
+                clock.seconds += 31
+
+    assert lines() == [
+        "lm_eval: baseline",
+        "lm_eval: baseline: 50/100, about 31 s left",
+        "lm_eval: baseline: 0/100",
+        "lm_eval: baseline: 50/100, about 31 s left",
+    ]
+
+
+def test_training_tells_its_numbers(log: Any, clock: Clock) -> None:
+    """How many selection rows are scored, then steps with loss, accuracy and memory."""
+    terminal, lines = log
+    with terminal.training("adapter") as told:
+        clock.seconds += 31
+        told(0, 1000, {"kind": "scoring", "n_scored": 40, "n_requests": 112})
+        clock.seconds += 31
+        told(10, 1000, {"kind": "train", "loss": 0.5, "rewards/accuracies": 0.75, "peak_memory_bytes": 2**30})
+
+    assert lines() == [
+        "training adapter",
+        "training adapter: 0/1,000, scoring selection rows 40/112",
+        "training adapter: 10/1,000, about 51 min left, loss 0.500, reward accuracy 0.750, 1.0 GiB",
+    ]
+
+
+def test_steps_of_an_earlier_process_take_no_time_of_this_one(log: Any, clock: Clock) -> None:
+    """A training that goes on from step 900 knows the time that is left from its own steps alone."""
+    terminal, lines = log
+    with terminal.training("adapter") as told:
+        for step in (900, 910):
+            clock.seconds += 31
+            told(step, 1000, {"kind": "train", "loss": 0.5})
+
+    assert lines()[1:] == [
+        "training adapter: 900/1,000, loss 0.500",
+        "training adapter: 910/1,000, about 5 min left, loss 0.500",
+    ]
+
+
+def test_on_a_terminal_there_are_bars_and_no_lines(clock: Clock) -> None:
+    """A bar that goes away again, whatever is told."""
+    file = io.StringIO()
+    terminal = Terminal(Console(file=file, force_terminal=True, width=100), clock)
+    with terminal.training("adapter") as told:
+        told(1, 2, {"kind": "train", "loss": 0.5})
+    with terminal.progress("answers", 2) as done:
+        done(1)
+        done(2, 4)
+
+    assert "training adapter" in file.getvalue()
+    assert "training adapter: " not in file.getvalue()

@@ -1,0 +1,133 @@
+"""Which adapters an experiment trains."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from harness.config.load import ConfigError, load_experiment
+from harness.config.schema import ExperimentConfig, TrainingConfig
+from harness.training.variants import choose_winner, half_of, n_steps, variants_of, with_sweeps
+
+
+@pytest.fixture
+def config() -> ExperimentConfig:
+    """The embedded experiment."""
+    return load_experiment("tiny")
+
+
+def names(config: ExperimentConfig) -> list[str]:
+    """Columns in the order of the report."""
+    return [variant.name for variant in variants_of(config)]
+
+
+def test_one_recipe_is_one_adapter(config: ExperimentConfig) -> None:
+    """Without sweep, seeds and controls there is one candidate, called adapter."""
+    (variant,) = variants_of(config)
+    assert (variant.name, variant.recipe.seed, variant.rows) == ("adapter", config.seed, "experiment")
+    assert variant.recipe.training == config.training
+
+
+def test_every_combination_is_a_candidate(config: ExperimentConfig) -> None:
+    """Two swept keys make the product of their values, named as people write numbers."""
+    swept = with_sweeps(config, ["training.learning_rate=5e-6,1e-5", "lora.rank=4,8"])
+    variants = variants_of(swept)
+    assert [variant.name for variant in variants] == [
+        "learning_rate=5e-6, rank=4", "learning_rate=5e-6, rank=8",
+        "learning_rate=1e-5, rank=4", "learning_rate=1e-5, rank=8",
+    ]  # fmt: skip
+    assert variants[1].recipe.training.learning_rate == 5e-6
+    assert variants[1].recipe.lora.rank == 8
+
+
+def test_seeds_differ_in_the_seed_alone_and_share_their_family(config: ExperimentConfig) -> None:
+    """Three seeds are three candidates of one family, counted up from the experiment's own."""
+    variants = variants_of(replace(config, seeds=3, seed=7))
+    assert [variant.name for variant in variants] == ["adapter, seed 7", "adapter, seed 8", "adapter, seed 9"]
+    assert {variant.family for variant in variants} == {"adapter"}
+    assert {replace(variant.recipe, seed=0) for variant in variants} == {replace(variants[0].recipe, seed=0)}
+
+
+def test_controls_follow_what_they_control(config: ExperimentConfig) -> None:
+    """Each combination is held against its own controls, which differ in their rows or in their method alone."""
+    swept = with_sweeps(replace(config, controls=("sft", "shuffled"), seeds=2), ["training.beta=0.1,0.5"])
+    variants = variants_of(swept)
+    assert len(variants) == 2 * (2 + 2)
+    candidate, _, sft, shuffled = variants[4:]
+    assert candidate.controls == (sft.name, shuffled.name)
+    assert (sft.rows, sft.recipe.training) == ("chosen", replace(candidate.recipe.training, method="sft"))
+    assert (shuffled.rows, shuffled.recipe) == ("shuffled", candidate.recipe)
+    assert [variant.is_control for variant in variants[4:]] == [False, False, True, True]
+
+
+def test_a_first_stage_comes_first_and_is_where_the_others_start() -> None:
+    """sft-then-dpo trains sft and then sft+dpo on it; the first stage itself starts from nothing."""
+    first, second = variants_of(load_experiment("sft-then-dpo"))
+    assert (first.name, first.rows, first.starts_from_sft) == ("sft", "sft", False)
+    assert (second.name, second.rows, second.starts_from_sft) == ("sft+dpo", "experiment", True)
+
+
+@pytest.mark.parametrize(
+    ("sweep", "words"),
+    [
+        ("model.quantization=nf4,none", ["training or lora", "model.quantization"]),
+        ("seed=1,2", ["training or lora"]),
+        ("training.learning_rat=1", ["unknown key training.learning_rat", "did you mean learning_rate?"]),
+        ("training.learning_rate=fast", ["sweep training.learning_rate", "must be a number", '"fast"']),
+        ("training.learning_rate", ["KEY=V1,V2"]),
+        ("=1,2", ["KEY=V1,V2"]),
+    ],
+)
+def test_a_wrong_sweep_is_told(config: ExperimentConfig, sweep: str, words: list[str]) -> None:
+    """What all subjects share cannot be swept, and values are checked as in the configuration."""
+    with pytest.raises(ConfigError) as error:
+        variants_of(with_sweeps(config, [sweep]))
+    assert all(word in str(error.value) for word in words)
+
+
+@pytest.mark.parametrize(
+    ("n_rows", "settings", "steps"),
+    [
+        (16, {"batch_size": 8}, 2),
+        (17, {"batch_size": 8}, 3),
+        (17, {"batch_size": 2, "gradient_accumulation_steps": 4}, 3),
+        (3, {"batch_size": 8, "epochs": 2.5}, 3),
+        (3, {"max_steps": 50}, 50),
+    ],
+)
+def test_steps_are_counted_as_the_trainer_does(n_rows: int, settings: dict[str, Any], steps: int) -> None:
+    """Batches, accumulation, whole and broken epochs, and a limit of steps."""
+    assert n_steps(n_rows, TrainingConfig(**settings)) == steps
+
+
+def test_a_random_half_is_a_half_and_depends_on_the_seed() -> None:
+    """Half of the ids whatever their order, another half with another seed."""
+    ids = [str(number) for number in range(101)]
+    assert len(half_of(ids, 1)) == 50
+    assert half_of(ids, 1) == half_of(ids[::-1], 1)
+    assert half_of(ids, 1) != half_of(ids, 2)
+
+
+def selection_row(accuracy: float, loss: float) -> dict[str, Any]:
+    """A row of training.jsonl."""
+    return {"kind": "selection", "rewards/accuracies": accuracy, "loss": loss, "n": 10}
+
+
+def test_the_winner_is_the_combination_with_the_best_mean_over_its_seeds(config: ExperimentConfig) -> None:
+    """Last selection rows count, seeds are averaged, a lower loss breaks a tie, controls never win."""
+    swept = with_sweeps(replace(config, seeds=2, controls=("shuffled",)), ["training.beta=0.1,0.2"])
+    variants = variants_of(swept)
+    last = {"beta=0.1, seed 42": (0.8, 0.5), "beta=0.1, seed 43": (0.6, 0.5)}
+    last |= {"beta=0.2, seed 42": (0.7, 0.3), "beta=0.2, seed 43": (0.7, 0.3)}
+    rows = {
+        variant.name: [selection_row(0.99, 0.1), selection_row(*last.get(variant.name, (1.0, 0.0)))]
+        for variant in variants
+    }
+    first, second = choose_winner(variants, rows)
+    assert (first.candidate, first.accuracy, first.is_winner) == ("beta=0.1", pytest.approx(0.7), False)
+    assert (second.candidate, second.loss, second.is_winner) == ("beta=0.2", pytest.approx(0.3), True)
+
+
+def test_one_combination_leaves_nothing_to_choose(config: ExperimentConfig) -> None:
+    """Without a sweep no winner is named."""
+    assert choose_winner(variants_of(config), {"adapter": [selection_row(0.7, 0.6)]}) == ()

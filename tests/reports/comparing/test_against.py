@@ -1,0 +1,126 @@
+"""Two runs: candidates of the same name paired by example, and runs that measured something else refused."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+
+from reports.comparing.against import (
+    IncomparableRunsError,
+    check_same_suite,
+    compare_adapters,
+    compare_with,
+    differing_fields,
+)
+from reports.comparing.compare import UnpairedExamplesError, compare
+from reports.records import Run
+
+
+def test_a_run_against_itself_differs_by_nothing(fakes: SimpleNamespace) -> None:
+    """Every difference is exactly 0 and none is told from another, values by definition included."""
+    run = fakes.realistic_run()
+    rows = compare_with(run, run, ["dpo"])
+
+    assert rows
+    assert {row.difference for row in rows if row.difference is not None} == {0.0}
+    assert {row.baseline for row in rows} == {"dpo of run"}
+    assert all(row.interval.low <= 0 <= row.interval.high for row in rows if row.interval)
+
+
+def test_two_candidates_are_paired_as_in_one_run(fakes: SimpleNamespace) -> None:
+    """Against another run's candidate the interval is the one that a run of both gives with that as its baseline."""
+    first, second = fakes.realistic_run(("dpo",), seed=3), fakes.realistic_run(("dpo", "other"), seed=3)
+    moved = [replace(each, subject="dpo") for each in second.measurements if each.subject == "other"]
+    later = replace(
+        second,
+        name="later",
+        measurements=(*(each for each in second.measurements if each.subject not in ("dpo", "other")), *moved),
+    )
+    (found,) = [
+        row
+        for row in compare_with(first, later, ["dpo"])
+        if row.metric.name == "perplexity" and row.metric.evaluation == "truthfulness"
+    ]
+    candidates = [
+        each
+        for run, name in ((first, "dpo"), (second, "other"))
+        for each in run.measurements
+        if each.subject == name and each.metric == found.metric
+    ]
+    expected = fakes.small_run(
+        {(found.metric, name): each.scores for name, each in zip(("base", "dpo"), candidates, strict=True)}
+    )
+    (row,) = compare(expected)
+
+    assert (found.difference, found.interval, found.bounds) == (row.difference, row.interval, row.bounds)
+    assert found.baseline == "dpo of run"
+
+
+def test_an_accuracy_is_held_against_the_other_candidates(fakes: SimpleNamespace) -> None:
+    """A metric whose baseline value is known by definition is compared with what the other run measured."""
+    run = fakes.sweep_run()
+    rows = compare_adapters(run, [subject.name for subject in run.subjects if subject.recipe == fakes.LR])
+    (accuracy, _) = [row for row in rows if row.metric.name == "accuracy"]
+
+    assert accuracy.against == "baseline"
+    assert accuracy.baseline_value == pytest.approx(9 / 12)
+    assert accuracy.difference == pytest.approx(1 / 12)
+
+
+def test_examples_that_differ_are_refused(fakes: SimpleNamespace) -> None:
+    """A run in which an example is missing cannot be paired."""
+    run = fakes.realistic_run()
+    shorter = replace(run, measurements=tuple(replace(each, scores=each.scores[1:]) for each in run.measurements))
+
+    with pytest.raises(UnpairedExamplesError, match="e0000"):
+        compare_with(run, shorter, ["dpo"])
+
+
+def test_equal_fingerprints_are_accepted(fakes: SimpleNamespace) -> None:
+    """Runs of one suite on the same rows may differ in everything else."""
+    run = fakes.realistic_run()
+    check_same_suite(run, replace(run, name="later", config={"training": {"beta": 0.5}}))
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda run: replace(run, suite="smoke"), r"suite \(alignment and smoke\)"),
+        (
+            lambda run: replace(run, config={"data": {"max_tokens": 128}}),
+            r"data\.max_tokens \(256 and 128\)",
+        ),
+        (
+            lambda run: replace(
+                run, measurements=tuple(each for each in run.measurements if each.metric.evaluation != "safety")
+            ),
+            r"metrics of run alone \(safety/perplexity\)",
+        ),
+        (
+            lambda run: replace(
+                run, measurements=tuple(replace(each, scores=each.scores[2:]) for each in run.measurements)
+            ),
+            r"examples of truthfulness \(2 in one run alone, such as e0000\)",
+        ),
+        (lambda run: run, "the suite's definition or the chat template"),
+    ],
+)
+def test_other_suites_are_refused_with_the_fields_that_differ(
+    fakes: SimpleNamespace, change: Callable[[Run], Run], told: str
+) -> None:
+    """Unequal fingerprints are an error that names what the records tell apart."""
+    run = replace(fakes.realistic_run(), config={"data": {"max_tokens": 256}})
+    other = replace(change(run), suite_fingerprint="another")
+
+    with pytest.raises(IncomparableRunsError, match=told):
+        check_same_suite(run, other)
+
+
+def test_long_settings_are_cut(fakes: SimpleNamespace) -> None:
+    """A whole mapping of roles does not fill the line."""
+    run = fakes.realistic_run()
+    (field,) = differing_fields(run, replace(run, config={"data": {"roles": {"safety": "x" * 200}}}))
+
+    assert field.startswith("data.roles (None and {'safety': 'xxx")
+    assert len(field) < 120

@@ -1,0 +1,131 @@
+"""Numbers and texts as a reader sees them."""
+# ruff: noqa: RUF001 - real minus signs and dashes are what is tested
+
+import html as entities
+import math
+import re
+
+import pytest
+from markdown_it import MarkdownIt
+
+from reports.comparing.compare import Comparison
+from reports.comparing.statistics import Interval
+from reports.records import Metric
+from reports.rendering.content.display import cells, escape, escape_line, label, number, plain, quote, shown
+
+UGLY = "<script>alert(1)</script> | a*b* `code` [link](http://x) __bold__ ~~gone~~ $x$ & &lt; \\| snake_case @octocat"
+
+
+def _row(display, baseline, candidate, low, high, unit="nats"):
+    metric = Metric("evaluation", "metric", unit, higher_is_better=True, display=display)
+    difference = None if baseline is None or candidate is None else candidate - baseline
+    interval = None if low is None else Interval(low, high, "cluster-t")
+    return Comparison(metric, "dpo", "baseline", "base", baseline, candidate, difference, interval, None, 20, 20)
+
+
+def _rendered(markdown: str) -> str:
+    return MarkdownIt("gfm-like", {"linkify": False}).render(markdown)
+
+
+def _visible(html: str) -> str:
+    """The text of a rendered inline, its tags taken away and its entities undone."""
+    return entities.unescape(re.sub(r"<[^>]*>", "", html)).strip()
+
+
+def test_percent_becomes_percentage_points():
+    """Fractions are stored, percent and percentage points are shown."""
+    row = cells(_row("percent", 0.5, 0.7251, 0.145, 0.305))
+    assert (row.baseline, row.candidate, row.difference, row.interval) == (
+        "50.0 %",
+        "72.5 %",
+        "+22.5 pp",
+        "[+14.5, +30.5]",
+    )
+
+
+def test_a_perplexity_difference_is_the_ratio_and_its_interval_the_exact_image():
+    """From nats per token: exp for the values, exp - 1 in percent for difference and ends, order kept."""
+    numbers = shown(_row("exp", 2.0, 2.1, 0.05, 0.15))
+    assert (numbers.baseline, numbers.candidate) == pytest.approx((math.exp(2.0), math.exp(2.1)))
+    assert numbers.difference == pytest.approx(100 * (numbers.candidate / numbers.baseline - 1))
+    assert (numbers.low, numbers.high) == pytest.approx((100 * math.expm1(0.05), 100 * math.expm1(0.15)))
+    assert numbers.unit == "%"
+    assert cells(_row("exp", 2.0, 2.1, 0.05, 0.15)).interval == "[+5.1, +16.2]"
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "difference", "interval"),
+    [
+        (-1.5, 0.5, "−0.5", "[−1.5, +0.5]"),
+        (-30.0, 29.0, "0", "[−30, +29]"),
+        (-0.502, -0.498, "−0.5000", "[−0.5020, −0.4980]"),
+        (None, None, "−0.5000", "–"),
+    ],
+)
+def test_the_interval_decides_the_digits(low, high, difference, interval):
+    """Two digits of the half width, for the difference and both values; four digits where there is none."""
+    row = cells(_row("mean", 1.0, 0.5 if difference != "0" else 1.0, low, high))
+    assert (row.difference, row.interval) == (difference, interval)
+
+
+@pytest.mark.parametrize(
+    ("value", "decimals", "expected"),
+    [
+        (-0.04, 1, "0.0"),
+        (0.0, 2, "0.00"),
+        (-1234.5, 1, "−1,234.5"),
+        (2.0, 0, "+2"),
+        (5.9e9, 1, "+5.900e+09"),
+        (-math.inf, 1, "−∞"),
+        (None, 1, "–"),
+    ],
+)
+def test_signs_are_real_minus_signs_and_zero_has_none(value, decimals, expected):
+    """One style for all numbers of a table."""
+    assert number(value, decimals, sign=True) == expected
+
+
+def test_missing_numbers_and_overflowing_perplexities_stay_readable():
+    """None is a dash; a perplexity beyond floating point is infinite, not a crash."""
+    assert cells(_row("percent", None, 0.5, None, None)).baseline == "–"
+    assert cells(_row("percent", None, 0.5, None, None)).difference == "–"
+    assert cells(_row("exp", 1.0, 2000.0, 1998.0, 2000.0)).candidate == "∞"
+    assert cells(_row("exp", 1.0, 2000.0, 1998.0, 2000.0)).difference == "∞ %"
+    assert cells(_row("mean", 0.0, 0.0, None, None)).candidate == "0.000"
+
+
+def test_the_unit_stands_in_the_label_where_numbers_do_not_show_it():
+    """Nats are named; percent and perplexity speak for themselves; a unit is not said twice."""
+    assert label(Metric("preferences", "margin", "nats", higher_is_better=True)) == "preferences · margin (nats)"
+    assert label(Metric("t", "bits per byte", "bits per byte", higher_is_better=False)) == "t · bits per byte"
+    assert label(Metric("t", "perplexity", "nats per token", higher_is_better=False, display="exp")) == "t · perplexity"
+
+
+def test_escaped_text_renders_as_itself():
+    """Tags, pipes, emphasis, links, code and entities all stay text; a mention is broken up for a forge."""
+    html = _rendered(escape(UGLY))
+    assert "<script" not in html
+    assert not any(tag in html for tag in ("<em>", "<strong>", "<code>", "<a ", "<s>"))
+    assert _visible(html.replace("<!-- -->", "")) == UGLY
+    assert "@octocat" not in escape(UGLY)
+    assert "snake_case" in escape(UGLY)
+
+
+@pytest.mark.parametrize(
+    "text", ["- item", "+ item", "# title", "1. first", "12) twelfth", "> quoted", "=====", "---", "a\nb\x1b[0m"]
+)
+def test_a_line_cannot_start_a_block(text):
+    """Lists, headings, rules and quotes at the start of a line stay text on one line."""
+    assert _rendered(escape_line(text)).startswith("<p>")
+    assert _visible(_rendered(escape_line(text))) == plain(text)
+
+
+def test_a_quote_keeps_lines_and_says_what_is_cut():
+    """Line breaks and indentation are kept inside one block quote; long texts are capped with the rest counted."""
+    html = _rendered(quote("first\n  second\n\n- third"))
+    assert html.count("<blockquote>") == 1
+    assert "first<br />\n\xa0\xa0second</p>" in html
+    assert "<li>" not in html
+    assert "… 1,400 more characters" in quote("x" * 2_000)
+    assert quote("") == "> *(empty)*"
+    assert quote(" \n") != ""

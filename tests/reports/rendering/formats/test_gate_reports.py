@@ -1,0 +1,119 @@
+"""Verdicts as lines, JUnit XML and Markdown."""
+
+from dataclasses import replace
+from types import SimpleNamespace
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from reports.comparing.compare import compare
+from reports.comparing.gates import Verdict, judge
+from reports.records import Gate, Metric
+from reports.rendering.formats.gate_reports import gate_lines, junit_report, summary
+
+LENGTH = Metric("answers", "length", "tokens", higher_is_better=None)
+
+
+@pytest.fixture
+def verdicts(fakes: SimpleNamespace) -> tuple[Verdict, ...]:
+    """One of each outcome: accuracy 75 % on twelve pairs, 5 nats more in 180 tokens, and too little to say."""
+    shifts = [5.0 * tokens / 180 for tokens in [10, 20] * 6]
+    run = fakes.small_run(
+        {
+            (fakes.ACCURACY, "a|b <c>"): fakes.scores([1] * 11 + [0]),
+            (fakes.PERPLEXITY, "base"): fakes.scores([20.0, 40.0] * 6, [10, 20] * 6),
+            (fakes.PERPLEXITY, "a|b <c>"): fakes.scores(
+                [
+                    nats + shift + place / 100
+                    for place, (nats, shift) in enumerate(zip([20.0, 40.0] * 6, shifts, strict=True))
+                ],
+                [10, 20] * 6,
+            ),
+            (fakes.MC1, "base"): fakes.scores([1, 0] * 6),
+            (fakes.MC1, "a|b <c>"): fakes.scores([0, 1, 1, 0] * 3),
+            (LENGTH, "base"): fakes.scores([10, 12, 14] * 4),
+            (LENGTH, "a|b <c>"): fakes.scores([11, 12, 14, 15] * 3),
+        }
+    )
+    gates = [
+        Gate("preferences/accuracy", 0.0),
+        Gate("lm_eval/truthfulqa_mc1 acc", 0.02),
+        Gate("truthfulness/perplexity", 0.01, relative=True),
+        Gate("answers/length", 5.0),
+    ]
+    return judge(gates, compare(run))
+
+
+def test_one_line_a_gate(verdicts: tuple[Verdict, ...]) -> None:
+    """Each line has outcome, metric, candidate, values, the bound that decided and what is allowed, in table units."""
+    lines = gate_lines(verdicts)
+
+    assert [verdict.outcome for verdict in verdicts] == ["pass", "cannot tell", "fail", "pass"]
+    assert lines[0].startswith("pass         preferences/accuracy  a|b <c>  ")
+    assert "  50.0 % \u2192 91.7 %: +41.7 pp, at worst +" in lines[0]
+    assert lines[0].endswith("; allowed 0.0 pp")
+    assert ", from +" in lines[1]
+    assert lines[1].endswith("; allowed \u22122.0 pp")
+    assert ", at best +" in lines[2]
+    assert lines[2].endswith("; allowed +1.00 %")
+    assert "; allowed \u00b15" in lines[3]
+
+
+def test_junit_has_a_case_for_each_verdict(verdicts: tuple[Verdict, ...]) -> None:
+    """A fail is a failure, what cannot be told is skipped, and the counts say so."""
+    root = ET.fromstring(junit_report("run", verdicts).encode())
+    (suite,) = root.findall("testsuite")
+
+    assert suite.attrib == {"name": "run", "tests": "4", "failures": "1", "errors": "0", "skipped": "1"}
+    cases = suite.findall("testcase")
+    assert {case.get("classname") for case in cases} == {"a|b <c>"}
+    assert [case[0].tag for case in cases] == ["system-out", "skipped", "failure", "system-out"]
+    assert "at best" in str(cases[2][0].get("message"))
+
+
+def test_strict_junit_fails_what_cannot_be_told(verdicts: tuple[Verdict, ...]) -> None:
+    """With strict, nothing is skipped."""
+    suite = ET.fromstring(junit_report("run", verdicts, strict=True).encode())[0]
+
+    assert (suite.get("failures"), suite.get("skipped")) == ("2", "0")
+
+
+def test_names_that_xml_cannot_hold_are_made_plain(verdicts: tuple[Verdict, ...]) -> None:
+    """A control character in a name does not spoil the file."""
+    odd = replace(verdicts[0], comparison=replace(verdicts[0].comparison, candidate="a\x00b\x1bc"))
+
+    assert ET.fromstring(junit_report("run\x08", [odd]).encode())[0][0].get("classname") == "a b c"
+
+
+def test_the_summary_begins_with_what_stopped_it(verdicts: tuple[Verdict, ...]) -> None:
+    """The Markdown says in its first line whether it was stopped, and lists fails before passes, all of it literal."""
+    lines = summary("run", verdicts).split("\n")
+    rows = [line for line in lines if line.startswith("| ")]
+
+    assert lines[0] == "### Stopped: run"
+    assert lines[2] == "Gates: 1 fail, 1 cannot tell, 2 pass."
+    assert [row.split("|")[1].split()[-1] for row in rows[2:]] == ["fail", "tell", "pass", "pass"]
+    assert all(row.replace("\\|", "").count("|") == 11 for row in rows)
+    assert "<c>" not in "\n".join(lines)
+
+
+def test_the_summary_says_why_there_are_no_numbers(fakes: SimpleNamespace) -> None:
+    """A verdict without bounds gives its reason, in the summary and in its line."""
+    scores = fakes.scores([1.0, 2.0, 3.0])
+    run = fakes.small_run({(fakes.PERPLEXITY, name): scores for name in ("base", "same")})
+    verdicts = judge([Gate("truthfulness/perplexity", 0.1)], compare(run))
+
+    assert summary("run", verdicts).startswith("### Not stopped: run")
+    assert "- truthfulness/perplexity, same: identical scores" in summary("run", verdicts)
+    assert gate_lines(verdicts)[0].endswith(": identical scores")
+
+
+def test_a_limit_without_end_is_no_number(fakes: SimpleNamespace) -> None:
+    """Where everything may be lost, any difference is allowed."""
+    likelihood = replace(fakes.PERPLEXITY, higher_is_better=True)
+    run = fakes.small_run(
+        {(likelihood, name): fakes.scores([1.0 * n, 2, 3] * 6) for n, name in enumerate(("base", "other"))}
+    )
+    (line,) = gate_lines(judge([Gate("truthfulness/perplexity", 1.0, relative=True)], compare(run)))
+
+    assert line.endswith("; allowed any")

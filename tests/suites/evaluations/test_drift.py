@@ -1,0 +1,218 @@
+"""Drift: KL against closed forms and torch's own, what a drawn position is, log-ratios on held-out answers."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from math import log
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+
+from suites.engine.decoding import Decoding, generate, stop_token_ids
+from suites.engine.encoding import Encoder, ensure_template
+from suites.evaluations import drift, reward
+from suites.evaluations.drift import Sample, divergence, draw, measure_divergence, measure_log_ratios, sample_divergence
+from suites.inputs import Pair, Question, ResponseScore, Turn
+
+QUESTIONS = [
+    Question(f"q{n}", f"g{n}", (Turn("user", text),))
+    for n, text in enumerate(["Who?", "How do I bake bread with flour, water, salt and yeast?", "What is a telescope?"])
+]
+LOGITS = arrays.arrays(np.float32, (3, 7), elements=st.floats(-60, 60, width=32))
+
+
+@pytest.fixture(scope="module")
+def encoder_and_models(llama_folder: Path) -> tuple[Encoder, Any, Any]:
+    """A Llama of random weights, and the same with its head moved a little."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(llama_folder)
+    ensure_template(tokenizer, "auto")
+    reference, policy = (AutoModelForCausalLM.from_pretrained(llama_folder) for _ in range(2))
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        policy.lm_head.weight += 0.1 * torch.randn(policy.lm_head.weight.shape, generator=generator)
+    return Encoder(tokenizer, max_prompt_tokens=200, max_tokens=256), policy, reference
+
+
+def opened(model: Any) -> Callable[[], AbstractContextManager[Any]]:
+    return lambda: nullcontext(model)
+
+
+def test_kl_of_a_coin_is_that_of_the_textbook() -> None:
+    """KL of p = 3/4 from q = 1/2 is 3/4 ln(3/2) + 1/4 ln(1/2), and each row stands for itself."""
+    policy = torch.tensor([[log(3.0), 0.0], [0.0, 0.0]])
+
+    found = divergence(policy, torch.zeros(2, 2))
+
+    assert found.tolist() == pytest.approx([0.75 * log(1.5) + 0.25 * log(0.5), 0.0], abs=1e-7)
+
+
+@given(policy=LOGITS, reference=LOGITS)
+@settings(deadline=None)
+def test_kl_is_torchs_own_and_never_negative(policy: Any, reference: Any) -> None:
+    """Of any logits, in fp32, as torch.distributions has it in fp64."""
+    found = divergence(torch.from_numpy(policy), torch.from_numpy(reference))
+
+    p, q = (torch.distributions.Categorical(logits=torch.from_numpy(each).double()) for each in (policy, reference))
+    expected = torch.distributions.kl_divergence(p, q)
+    assert (found >= 0).all()
+    torch.testing.assert_close(found.double(), expected, rtol=1e-5, atol=1e-6)
+
+
+@given(logits=LOGITS)
+@settings(deadline=None)
+def test_equal_logits_diverge_by_exactly_nothing(logits: Any) -> None:
+    """Not by a rounding either."""
+    same = torch.from_numpy(logits)
+    assert divergence(same, same.clone()).tolist() == [0.0, 0.0, 0.0]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_small_kl_is_not_lost_in_the_rounding_of_its_normalisers(seed: int) -> None:
+    """Of about 5e-7 nats over 50,000 tokens no more than 6e-8 are wrong; p log(p / q) in fp32 is off by 1.4e-7."""
+    generator = torch.Generator().manual_seed(seed)
+    logits = 5 * torch.randn(50_000, generator=generator, dtype=torch.float64)
+    moved = logits + 1e-3 * torch.randn(50_000, generator=generator, dtype=torch.float64)
+    p, q = moved.log_softmax(-1), logits.log_softmax(-1)
+    exact = float((p.exp() * (p - q)).sum())
+
+    found = float(divergence(moved.float()[None], logits.float()[None]))
+
+    assert found == pytest.approx(exact, abs=6e-8)
+
+
+def test_a_model_has_not_moved_from_itself(encoder_and_models: tuple[Encoder, Any, Any]) -> None:
+    """KL of the policy from itself is exactly 0 for every sample."""
+    encoder, policy, _ = encoder_and_models
+    samples = draw(policy, encoder, QUESTIONS, max_new_tokens=8, seed=0)
+
+    assert [sample_divergence(opened(policy), opened(policy), sample) for sample in samples] == [0.0, 0.0, 0.0]
+
+
+def test_a_sample_counts_every_position_at_which_a_token_was_drawn(
+    encoder_and_models: tuple[Encoder, Any, Any],
+) -> None:
+    """Its KL is the sum over rows of the whole forward, from the last prompt token on, in whatever chunks."""
+    encoder, policy, reference = encoder_and_models
+    (sample,) = draw(policy, encoder, QUESTIONS[1:2], max_new_tokens=8, seed=3)
+    first, n = len(sample.prompt_ids) - 1, sample.n_positions
+    ids = torch.tensor([sample.prompt_ids + sample.answer_ids])
+    with torch.inference_mode():
+        p, q = (model(ids).logits[0, first : first + n].double().log_softmax(-1) for model in (policy, reference))
+    expected = float((p.exp() * (p - q)).sum())
+
+    whole = sample_divergence(opened(policy), opened(reference), sample)
+    one_by_one = sample_divergence(opened(policy), opened(reference), sample, max_logit_elements=1)
+
+    assert expected > 0.01
+    assert whole == pytest.approx(expected, rel=1e-4)
+    assert one_by_one == pytest.approx(whole, rel=1e-4)
+
+
+def test_samples_are_plain_draws_at_temperature_1(encoder_and_models: tuple[Encoder, Any, Any]) -> None:
+    """The very tokens of `generate` with nothing cut off, in batches, and progress counts them."""
+    encoder, policy, _ = encoder_and_models
+    questions = [Question(f"k{n}", "g", (Turn("user", f"Who is {n}?"),)) for n in range(drift.BATCH_SIZE + 2)]
+    done: list[int] = []
+
+    samples = draw(policy, encoder, questions, max_new_tokens=6, seed=5, progress=done.append)
+
+    prompt = encoder.prompt_ids(questions[-1].prompt)
+    (alone,) = generate(
+        policy,
+        encoder.tokenizer,
+        [prompt],
+        stops=stop_token_ids(policy, encoder),
+        decoding=Decoding(6, temperature=1.0, top_p=1.0, seed=5),
+        keys=[questions[-1].example_id],
+    )
+    assert (samples[-1].prompt_ids, list(samples[-1].answer_ids)) == (prompt, alone)
+    assert done == [drift.BATCH_SIZE, drift.BATCH_SIZE + 2]
+
+
+@pytest.mark.parametrize(
+    ("answer", "n_positions"),
+    [([], 1), ([5], 2), ([5, 6, 7], 3)],
+    ids=["ended at once", "ended by a stop token", "ended by its limit"],
+)
+def test_the_token_that_ends_an_answer_was_drawn_too(
+    encoder_and_models: tuple[Encoder, Any, Any], monkeypatch: pytest.MonkeyPatch, answer: list[int], n_positions: int
+) -> None:
+    """One position more than tokens where an answer ended by itself; none where it was cut off."""
+    encoder, policy, _ = encoder_and_models
+    monkeypatch.setattr(drift, "generate", lambda *_args, **_options: [answer])
+
+    (sample,) = draw(policy, encoder, QUESTIONS[:1], max_new_tokens=3, seed=0)
+
+    assert (sample.answer_ids, sample.n_positions) == (tuple(answer), n_positions)
+    assert len(sample.input_ids) == len(sample.prompt_ids) + n_positions - 1
+
+
+def test_an_answer_at_the_last_position_of_the_model_was_cut_off(
+    encoder_and_models: tuple[Encoder, Any, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the model has fewer positions left than were asked for, these are the limit."""
+    encoder, policy, _ = encoder_and_models
+    asked: list[Decoding] = []
+
+    def fill(*_args: Any, decoding: Decoding, **_options: Any) -> list[list[int]]:
+        asked.append(decoding)
+        return [[1] * decoding.max_new_tokens]
+
+    monkeypatch.setattr(drift, "generate", fill)
+    (sample,) = draw(policy, encoder, QUESTIONS[:1], max_new_tokens=10_000, seed=0)
+
+    assert asked[0].max_new_tokens == 256 - len(sample.prompt_ids) == sample.n_positions
+    assert (asked[0].temperature, asked[0].top_p) == (1.0, 1.0)
+
+
+def test_the_metric_pools_nats_over_positions_and_has_no_direction() -> None:
+    """sum(KL) / sum(positions), each prompt an example of its group; 0 is the baseline's by definition."""
+    samples = [Sample((1,), (), 1), Sample((1,), (2, 3), 3), Sample((1,), (2,), 2)]
+
+    found = measure_divergence(QUESTIONS, samples, [0.5, 0.1, 0.0], evaluation="drift", subject="s")
+
+    assert [(one.example_id, one.group, one.total, one.count) for one in found.scores] == [
+        ("q0", "g0", 0.5, 1),
+        ("q1", "g1", 0.1, 3),
+        ("q2", "g2", 0.0, 2),
+    ]
+    metric = found.metric
+    assert (metric.name, metric.unit, metric.higher_is_better, metric.primary, metric.chance) == (
+        "kl_per_token", "nats per token", None, False, 0.0,
+    )  # fmt: skip
+
+
+def test_log_ratios_are_means_over_tokens_of_each_side_and_count_an_answer_once(encoder: Encoder) -> None:
+    """With a policy one nat above its reference on every chosen token and two below on every rejected one."""
+    prompt = (Turn("user", "Who?"),)
+    pairs = [
+        Pair("a", "g1", "one", prompt, "The baker.", "The bread."),
+        Pair("b", "g2", "one", prompt, "The baker.", "Nobody knows that."),
+    ]
+    plan = reward.plan(pairs, encoder)
+    chosen = {pair.chosen.request for pair in plan.encoded}
+
+    def scores(shift: Callable[[bool], float]) -> list[ResponseScore]:
+        return [
+            ResponseScore(np.full(len(one.response_ids), -3.0 + shift(one in chosen), np.float32), is_greedy=False)
+            for one in plan.requests
+        ]
+
+    policy, reference = scores(lambda is_chosen: 1.0 if is_chosen else -2.0), scores(lambda _: 0.0)
+    on_chosen, on_rejected = measure_log_ratios(plan, policy, reference, evaluation="e", subject="s")
+    unmoved = measure_log_ratios(plan, reference, reference, evaluation="e", subject="s")
+
+    assert [score.example_id for score in on_chosen.scores] == ["a"]
+    assert [score.example_id for score in on_rejected.scores] == ["a", "b"]
+    assert {score.total / score.count for score in on_chosen.scores} == {1.0}
+    assert {score.total / score.count for score in on_rejected.scores} == {-2.0}
+    assert {score.total for one in unmoved for score in one.scores} == {0.0}
+    assert [one.metric.name for one in unmoved] == ["drift_chosen", "drift_rejected"]
+    assert (on_chosen.metric.chance, on_chosen.metric.primary) == (0.0, False)

@@ -16,8 +16,9 @@ from filelock import FileLock, Timeout
 
 from harness.config.strict_yaml import read_yaml_mapping
 from harness.data.catalogue import CATALOGUE
-from harness.data.locate import INDEX, Located, locate, locate_folder
-from harness.models.base import EMBEDDED, choose_device
+from harness.data.locate import INDEX, RowSource, locate, locate_folder
+from harness.data.read import EMBEDDED_PREFIX
+from harness.models.base import choose_device
 from harness.models.hub import HubUnreachable, is_offline, require_hub
 from harness.models.precision import NOTABLY_SLOWER, advice_on, choose_compute_dtype, slowdown, why_compute_dtype
 from harness.models.provenance import package_versions, processor_name
@@ -259,7 +260,7 @@ def check_data_root(data_root: Path | None) -> Check:
     held, damaged = [], []
     try:
         for name, located in _located(data_root):
-            missing = [str(file) for files in located.splits.values() for file in files if not file.is_file()]
+            missing = [str(file) for files in located.files.values() for file in files if not file.is_file()]
             held.append(name)
             damaged += [f"{name}: {file} is missing" for file in missing]
     except UserError as error:
@@ -272,7 +273,7 @@ def check_data_root(data_root: Path | None) -> Check:
     return Check("data root", "ok", f"{data_root} holds {len(held)} datasets: {_listed(held)}")
 
 
-def _located(data_root: Path) -> Iterator[tuple[str, Located]]:
+def _located(data_root: Path) -> Iterator[tuple[str, RowSource]]:
     """The datasets of a root: all that its index names, and those of the catalogue that lie there in folders."""
     index = data_root / INDEX
     indexed = list(read_yaml_mapping(index)) if index.exists() else []
@@ -280,7 +281,7 @@ def _located(data_root: Path) -> Iterator[tuple[str, Located]]:
         f"{entry.name}:{configuration}" if configuration else entry.name
         for entry in CATALOGUE.values()
         for configuration in entry.configurations
-        if not entry.name.startswith(f"{EMBEDDED}/")
+        if not entry.name.startswith(EMBEDDED_PREFIX)
     ]
     for full_name in dict.fromkeys((*indexed, *known)):
         name, _, configuration = full_name.partition(":")

@@ -1,14 +1,8 @@
 """The one table of datasets that rows can be taken from: `harness list datasets` prints it."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TypeAlias, TypeVar
-
 from harness.config.wording import did_you_mean
-from harness.data.make import Trainable
-from harness.data.overlap import Asked, asked
-from harness.data.read import EMBEDDED
-from harness.data.row import DataError, LeftOut, Row
+from harness.data.read import EMBEDDED_PREFIX
+from harness.data.row import DataError
 from harness.data.sources import (
     eli5,
     hc3,
@@ -24,45 +18,7 @@ from harness.data.sources import (
     webgpt,
     winogrande,
 )
-from suites.inputs import Example, Pair, Question, RatedAnswer
-
-Made = TypeVar("Made")
-Adapter: TypeAlias = Callable[[Row], Made | LeftOut | tuple[Made | LeftOut, ...]]
-"""What a row is made into: one thing or several, and for what cannot be used the reason."""
-
-
-@dataclass(frozen=True, slots=True)
-class DatasetEntry:
-    """What is known of a dataset. One of the four adapters makes what it offers out of a row."""
-
-    name: str
-    """Hub id; with a configuration where the configurations have different columns, and behind a # with a reading
-    where the same rows can be read in several ways."""
-    columns: tuple[str, ...]
-    """Those that are read."""
-    licence: str
-    group: str
-    """What makes rows dependent."""
-    pair: Adapter[Pair] | None = None
-    rated: Adapter[RatedAnswer] | None = None
-    example: Adapter[Example] | None = None
-    question: Adapter[Question] | None = None
-    asked: Callable[[Trainable | Question], Asked] = asked
-    """What training rows are searched for."""
-    configurations: tuple[str, ...] = ("",)
-    """Those that may stand after the colon; "" is none."""
-    folder_configurations: bool = False
-    """The hub has the configurations as folders, without naming them."""
-    training_splits: tuple[str, ...] = ("train",)
-    measuring_splits: tuple[str, ...] = ("test", "validation")
-
-    @property
-    def offers(self) -> tuple[str, ...]:
-        """What the rows can be: each answer of a pair is rated, a good answer is an example, and all ask something."""
-        kinds = ("pairs", "rated answers", "examples", "questions")
-        adapters = (self.pair, self.rated, self.example, self.question)
-        return kinds[next(index for index, adapter in enumerate(adapters) if adapter is not None) :]
-
+from harness.data.sources.entry import DatasetEntry
 
 _SAFETY_COLUMNS = ("prompt", "response_0", "response_1", "safer_response_id")
 _SAFETY_CONFIGURATIONS = ("", "default", "alpaca-7b", "alpaca2-7b", "alpaca3-8b")
@@ -103,7 +59,7 @@ _ENTRIES = (
         licence=_OWN,
         group="twin",
         example=winogrande.example,
-        asked=winogrande.asked,
+        overlap_query=winogrande.overlap_query,
     ),
     DatasetEntry(
         name="embedded/safety",
@@ -146,7 +102,7 @@ _ENTRIES = (
         licence="CC-BY",
         group="twin",
         example=winogrande.example,
-        asked=winogrande.asked,
+        overlap_query=winogrande.overlap_query,
         configurations=(
             "winogrande_xl",
             "winogrande_l",
@@ -299,7 +255,7 @@ def find_entry(name: str) -> DatasetEntry | None:
     if entry is not None and configuration in entry.configurations:
         return entry
     known = [known for entry in CATALOGUE.values() for known in _names_of(entry) if _hub_id(known) == base]
-    if known or base.startswith(EMBEDDED):
+    if known or base.startswith(EMBEDDED_PREFIX):
         listed = ", ".join(known or CATALOGUE)
         raise DataError(f"there is no dataset {name}{did_you_mean(name, known or CATALOGUE)}; known are: {listed}")
     return None

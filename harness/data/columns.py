@@ -8,7 +8,6 @@ from dataclasses import asdict, replace
 from functools import partial
 
 from harness.config.schema import ColumnsConfig
-from harness.data.catalogue import DatasetEntry
 from harness.data.make import (
     Ranked,
     group_of,
@@ -21,6 +20,7 @@ from harness.data.make import (
     with_system,
 )
 from harness.data.row import DataError, LeftOut, Row
+from harness.data.sources.entry import DatasetEntry
 from harness.data.sources.preferences import group_of_row, source_of
 from suites.inputs import Example, Pair, Prompt, Question, RatedAnswer
 

@@ -6,17 +6,15 @@ from pathlib import Path
 from typing import Any, Literal
 
 from harness.config.schema import DataConfig, DatasetConfig, SuiteConfig
-from harness.data.load import Loaded, asked_of, load_examples, load_pairs, load_questions, load_rated
-from harness.data.make import Trainable
-from harness.data.overlap import Asked, Overlap, RoleOverlap, find_overlap, without
-from harness.data.read import name_of_rows
+from harness.data.load import load_examples, load_pairs, load_questions, load_rated, overlap_query_of
+from harness.data.make import OverlapQuery, Trainable
+from harness.data.overlap import Overlap, RoleOverlap, find_overlap, without
+from harness.data.read import Dataset, name_of_rows
 from harness.data.row import DataError
 from harness.data.splits import Item, sample_by_group, share_of_groups
 from suites.inputs import Example, Pair, Question
 
-__all__ = ["ExperimentData", "Loaded", "load_experiment_data"]
-
-_TRAINING_LOADERS: Mapping[str, Callable[..., Loaded[Any]]] = {
+_TRAINING_LOADERS: Mapping[str, Callable[..., Dataset[Any]]] = {
     "dpo": load_pairs,
     "kto": load_rated,
     "sft": load_examples,
@@ -30,33 +28,33 @@ class ExperimentData:
     training: tuple[Trainable, ...]
     """Pairs for the method dpo, rated answers for kto, examples for sft."""
     selection: tuple[Trainable, ...]
-    source: Loaded[Any]
+    source: Dataset[Any]
     """The dataset that training and selection rows are from, before they were divided."""
     overlap: Overlap
     """Of all rows that were to be trained on, those of the first stage too."""
     sft: tuple[Example, ...] = ()
     """Training rows of a first stage of supervised fine-tuning; none without one."""
     sft_selection: tuple[Example, ...] = ()
-    sft_source: Loaded[Example] | None = None
-    pairs: Mapping[str, Loaded[Pair]] = field(default_factory=dict)
+    sft_source: Dataset[Example] | None = None
+    pairs: Mapping[str, Dataset[Pair]] = field(default_factory=dict)
     """Role -> report rows of the kind reward."""
-    examples: Mapping[str, Loaded[Example]] = field(default_factory=dict)
+    examples: Mapping[str, Dataset[Example]] = field(default_factory=dict)
     """Role -> report rows of the kind perplexity."""
-    questions: Mapping[str, Loaded[Question]] = field(default_factory=dict)
+    questions: Mapping[str, Dataset[Question]] = field(default_factory=dict)
     """Role -> report rows of the kinds generations and drift."""
     left_out: Mapping[str, int] = field(default_factory=dict)
     """Reason -> rows of `source` that are neither trained on nor selection rows."""
     notes: tuple[str, ...] = ()
 
     @property
-    def trained_on(self) -> tuple[Loaded[Any], ...]:
+    def trained_on(self) -> tuple[Dataset[Any], ...]:
         """The datasets of all stages of training, before they were divided."""
         return (self.source,) if self.sft_source is None else (self.source, self.sft_source)
 
     @property
-    def measured(self) -> tuple[tuple[str, Loaded[Any]], ...]:
+    def measured(self) -> tuple[tuple[str, Dataset[Any]], ...]:
         """Each role with its report rows, once for each kind that it is measured as."""
-        kinds: tuple[Mapping[str, Loaded[Any]], ...] = (self.pairs, self.examples, self.questions)
+        kinds: tuple[Mapping[str, Dataset[Any]], ...] = (self.pairs, self.examples, self.questions)
         return tuple(item for roles in kinds for item in roles.items())
 
 
@@ -68,7 +66,7 @@ def load_experiment_data(
     seed: int,
     method: Literal["dpo", "kto", "sft"] = "dpo",
     sft: DatasetConfig | None = None,
-    also_asked: Mapping[str, Sequence[Asked]] | None = None,
+    task_queries: Mapping[str, Sequence[OverlapQuery]] | None = None,
 ) -> ExperimentData:
     """Training, selection and report rows, apart by group and free of overlap.
 
@@ -84,21 +82,19 @@ def load_experiment_data(
         seed: of splits and samples.
         method: what training learns from: pairs, rated answers, or good answers alone.
         sft: the dataset of a first stage, of which good answers are taken.
-        also_asked: role -> what else is asked, such as by lm-eval's tasks.
+        task_queries: role -> what else is asked, such as by lm-eval's tasks.
 
     Raises:
         DataError: rows are missing or broken, overlap where they must not, or none is left to train on.
         HubUnreachable: rows would have to come from the hub, and it does not answer.
     """
-    where: dict[str, Any] = {"data_root": data_root, "seed": seed}
-    source = _TRAINING_LOADERS[method](replace(config.training, limit=None), purpose="training", **where)
-    sft_source = None if sft is None else load_examples(replace(sft, limit=None), purpose="training", **where)
+    source = _TRAINING_LOADERS[method](config.training, data_root=data_root, purpose="training")
+    sft_source = None if sft is None else load_examples(sft, data_root=data_root, purpose="training")
     roles = {
         "pairs": _roles_of(suite, "reward"),
         "examples": _roles_of(suite, "perplexity"),
         "questions": _roles_of(suite, "generations", "drift"),
     }
-    datasets = {role: replace(dataset, limit=None) for role, dataset in config.roles.items()}
     data = ExperimentData(
         training=source.rows,
         selection=(),
@@ -106,15 +102,15 @@ def load_experiment_data(
         overlap=Overlap(frozenset(), {}),
         sft=() if sft_source is None else sft_source.rows,
         sft_source=sft_source,
-        pairs={role: load_pairs(datasets[role], **where) for role in roles["pairs"]},
-        examples={role: load_examples(datasets[role], **where) for role in roles["examples"]},
-        questions={role: load_questions(datasets[role], **where) for role in roles["questions"]},
+        pairs={role: load_pairs(config.roles[role], data_root=data_root) for role in roles["pairs"]},
+        examples={role: load_examples(config.roles[role], data_root=data_root) for role in roles["examples"]},
+        questions={role: load_questions(config.roles[role], data_root=data_root) for role in roles["questions"]},
     )
     loaded = (*data.trained_on, *(rows for _, rows in data.measured))
     data = replace(data, notes=tuple(dict.fromkeys(note for each in loaded for note in each.notes)))
     data = _with_report_groups(data, config.report_fraction, seed)
     data = _limited(data, config, sft, seed)
-    data = _without_overlap(data, config, also_asked or {})
+    data = _without_overlap(data, config, task_queries or {})
     return _with_selection(data, config.selection_fraction, seed)
 
 
@@ -130,17 +126,17 @@ def _with_report_groups(data: ExperimentData, fraction: float, seed: int) -> Exp
     groups = frozenset(row.group for source in shared for row in source.rows)
     report = share_of_groups(groups, fraction, seed, "report")
 
-    def is_divided(loaded: Loaded[Any]) -> bool:
+    def is_divided(loaded: Dataset[Any]) -> bool:
         return any(_measures(loaded, source) for source in shared)
 
-    def divided(roles: Mapping[str, Loaded[Item]]) -> dict[str, Loaded[Item]]:
+    def divided(roles: Mapping[str, Dataset[Item]]) -> dict[str, Dataset[Item]]:
         return {
             role: _without_groups(loaded, groups - report) if is_divided(loaded) else loaded
             for role, loaded in roles.items()
         }
 
-    sources = dict.fromkeys(f"{source.dataset}, split {source.split}" for source in shared)
-    roles = dict.fromkeys(f"{role} (as {loaded.dataset})" for role, loaded in data.measured if is_divided(loaded))
+    sources = dict.fromkeys(f"{source.name}, split {source.split}" for source in shared)
+    roles = dict.fromkeys(f"{role} (as {loaded.name})" for role, loaded in data.measured if is_divided(loaded))
     note = (
         f"the rows of {' and of '.join(sources)}, are both trained on and measured by {', '.join(roles)}: "
         f"divided by group, {len(report)} of {len(groups)} groups are measured"
@@ -161,7 +157,7 @@ def _with_report_groups(data: ExperimentData, fraction: float, seed: int) -> Exp
 def _limited(data: ExperimentData, config: DataConfig, sft: DatasetConfig | None, seed: int) -> ExperimentData:
     """Samples of whole groups where limits are set, of the rows that each split has by now."""
 
-    def sampled(roles: Mapping[str, Loaded[Item]]) -> dict[str, Loaded[Item]]:
+    def sampled(roles: Mapping[str, Dataset[Item]]) -> dict[str, Dataset[Item]]:
         return {role: _sampled(loaded, config.roles[role].limit, seed) for role, loaded in roles.items()}
 
     training = sample_by_group(data.training, config.training.limit, seed)
@@ -176,7 +172,7 @@ def _limited(data: ExperimentData, config: DataConfig, sft: DatasetConfig | None
     )
 
 
-def _sampled(loaded: Loaded[Item], limit: int | None, seed: int) -> Loaded[Item]:
+def _sampled(loaded: Dataset[Item], limit: int | None, seed: int) -> Dataset[Item]:
     rows = sample_by_group(loaded.rows, limit, seed)
     if len(rows) == len(loaded.rows):
         return loaded
@@ -190,19 +186,19 @@ def _counted(data: ExperimentData, reason: str, training: Sequence[Trainable]) -
     return {**data.left_out, reason: n_lost} if n_lost else dict(data.left_out)
 
 
-def _measures(loaded: Loaded[Any], source: Loaded[Any]) -> bool:
+def _measures(loaded: Dataset[Any], source: Dataset[Any]) -> bool:
     """Whether a role measures what is trained on.
 
     That is so if it has the same split, or most of the training groups under another name, as processed-hh-rlhf has
     those of hh-rlhf.
     """
-    if (name_of_rows(loaded.dataset), loaded.split) == (name_of_rows(source.dataset), source.split):
+    if (name_of_rows(loaded.name), loaded.split) == (name_of_rows(source.name), source.split):
         return True
     groups = {row.group for row in source.rows}
     return len(groups.intersection(row.group for row in loaded.rows)) > len(groups) / 2
 
 
-def _without_groups(loaded: Loaded[Item], groups: frozenset[str]) -> Loaded[Item]:
+def _without_groups(loaded: Dataset[Item], groups: frozenset[str]) -> Dataset[Item]:
     """The rows that are not of the groups kept for training."""
     rows = tuple(row for row in loaded.rows if row.group not in groups)
     if not rows:
@@ -211,12 +207,12 @@ def _without_groups(loaded: Loaded[Item], groups: frozenset[str]) -> Loaded[Item
 
 
 def _without_overlap(
-    data: ExperimentData, config: DataConfig, also_asked: Mapping[str, Sequence[Asked]]
+    data: ExperimentData, config: DataConfig, task_queries: Mapping[str, Sequence[OverlapQuery]]
 ) -> ExperimentData:
     """Drops training rows that overlap what is measured, or tells of them, or refuses to go on."""
-    asked: dict[str, list[Asked]] = {role: list(texts) for role, texts in also_asked.items()}
+    asked: dict[str, list[OverlapQuery]] = {role: list(texts) for role, texts in task_queries.items()}
     for role, loaded in data.measured:
-        asked.setdefault(role, []).extend(map(asked_of(config.roles[role]), loaded.rows))
+        asked.setdefault(role, []).extend(map(overlap_query_of(config.roles[role]), loaded.rows))
     # A role measured as two kinds asks the same twice.
     by_role = {role: tuple(dict.fromkeys(texts)) for role, texts in asked.items()}
     overlap = find_overlap((*data.training, *data.sft), by_role)

@@ -5,14 +5,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from harness.config.schema import DatasetConfig, ExperimentConfig
-from harness.data.load import LoadedTrainable, load_trainable
+from harness.data.load import TrainableDataset, load_trainable
 from harness.data.make import Trainable, answers_of
 from harness.models.base import load_tokenizer, locate_weights
 from suites.engine.encoding import EncodedResponse, Encoder, Lengths, ensure_template
 from suites.inputs import Pair, RatedAnswer
 
 BOUNDARY = "‖"
-_SEED = 42
 
 
 def inspect_dataset(
@@ -34,7 +33,7 @@ def inspect_dataset(
     )
     configured = [config.data.training, *([config.sft.data] if config.sft else []), *config.data.roles.values()]
     known = next((dataset for dataset in configured if dataset.name == name), DatasetConfig(name))
-    dataset = replace(known, split=split or known.split, limit=None)
+    dataset = replace(known, split=split or known.split)
     return inspect(dataset, encoder, n_rows=n_rows, data_root=data_root)
 
 
@@ -45,7 +44,7 @@ def inspect(dataset: DatasetConfig, encoder: Encoder, *, n_rows: int = 3, data_r
         DataError: nothing in the dataset can be trained on, or rows are missing or broken.
         HubUnreachable: the rows would have to come from the hub, and it does not answer.
     """
-    loaded = load_trainable(dataset, data_root=data_root, seed=_SEED)
+    loaded = load_trainable(dataset, data_root=data_root)
     shown: tuple[Trainable, ...] = loaded.rows[:n_rows]
     # All responses to a prompt have a say in where it ends.
     prompts = {row.prompt for row in shown}
@@ -62,7 +61,7 @@ def inspect(dataset: DatasetConfig, encoder: Encoder, *, n_rows: int = 3, data_r
     return "\n\n".join((_heading(loaded), *rows))
 
 
-def _heading(loaded: LoadedTrainable) -> str:
+def _heading(loaded: TrainableDataset) -> str:
     left_out = ", ".join(f"{count} {reason}" for reason, count in loaded.left_out.items()) or "none"
     lines = [
         loaded.origin,

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.data.locate import locate
-from harness.data.overlap import Asked
+from harness.data.make import OverlapQuery
 from harness.data.row import DataError
 from harness.models.hub import require_hub
 from suites.lm_eval.files import TaskSource
@@ -57,10 +57,12 @@ def load_local_tasks(tasks: Iterable[str], *, data_root: Path | None, limit: int
     )
 
 
-def asked_by(loaded: LoadedTasks) -> dict[str, tuple[Asked, ...]]:
-    """Task -> what its rows ask, all of them whatever the limit, so that training can be kept clear of it."""
+def overlap_queries(loaded: LoadedTasks) -> dict[str, tuple[OverlapQuery, ...]]:
+    """Task -> what training rows are searched for: the questions of all its rows, also those outside the sample."""
     return {
-        f"lm_eval/{name}": tuple(Asked((row[column],)) for row in task.eval_docs for column in _question_column(row))
+        f"lm_eval/{name}": tuple(
+            OverlapQuery((row[column],)) for row in task.eval_docs for column in _question_column(row)
+        )
         for name, task in loaded.tasks.items()
     }
 
@@ -92,7 +94,7 @@ def _located(task: str, data_root: Path) -> tuple[_Place, Mapping[str, tuple[Pat
     problems = []
     for place in _PLACES[task]:
         try:
-            return place, locate(data_root, place.dataset, place.configuration, None).splits
+            return place, locate(data_root, place.dataset, place.configuration, None).files
         except DataError as error:
             problems.append(error)
     raise problems[0]

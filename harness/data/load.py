@@ -1,79 +1,125 @@
-"""The rows of one dataset as pairs, rated answers, examples or questions, and what became of the others."""
+"""The rows of one dataset as pairs, rated answers, examples or questions, with a count of those left out."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
-from typing import Generic, Literal, TypeAlias, TypeVar
+from typing import Literal, TypeAlias
 
 from harness.config.schema import DatasetConfig
 from harness.config.wording import did_you_mean
-from harness.data.catalogue import CATALOGUE, Adapter, DatasetEntry, find_entry
+from harness.data.catalogue import CATALOGUE, find_entry
 from harness.data.columns import MEASURING_SPLITS, TRAINING_SPLITS, check_columns, standard_columns, unlisted_entry
 from harness.data.make import (
+    OverlapQuery,
     Trainable,
     example_of_pair,
     example_of_rated,
     one_example_an_answer,
+    overlap_query,
     question_of,
     rated_of_pair,
 )
-from harness.data.overlap import Asked, asked
-from harness.data.read import Rows, is_file, load_rows, name_of_rows
+from harness.data.read import Dataset, is_file, load_rows, name_of_rows
 from harness.data.row import DataError, LeftOut, Row
-from harness.data.splits import Item, sample_by_group
+from harness.data.sources.entry import Adapter, DatasetEntry
+from harness.data.splits import Item
 from reports.errors import UserError
 from suites.inputs import Example, Pair, Question, RatedAnswer
 
 Purpose: TypeAlias = Literal["training", "measuring"]
-RowKind = TypeVar("RowKind")
+TrainableDataset: TypeAlias = Dataset[Pair] | Dataset[RatedAnswer] | Dataset[Example]
 
 
-@dataclass(frozen=True, slots=True)
-class Loaded(Generic[RowKind]):
-    """The rows of one dataset, and what became of the others."""
-
-    rows: tuple[RowKind, ...]
-    origin: str
-    """Dataset, split and where it was read from."""
-    n_read: int
-    left_out: Mapping[str, int]
-    """Reason -> rows."""
-    notes: tuple[str, ...] = ()
-    """Choices worth telling."""
-    dataset: str = ""
-    split: str = ""
-
-
-LoadedTrainable: TypeAlias = Loaded[Pair] | Loaded[RatedAnswer] | Loaded[Example]
-
-
-@dataclass(frozen=True, slots=True)
-class Opened:
-    """The rows of a dataset as they were read, and what is known of it."""
-
-    dataset: DatasetConfig
-    entry: DatasetEntry
-    read: Rows
-    purpose: Purpose
-
-
-def open_dataset(dataset: DatasetConfig, *, data_root: Path | None, purpose: Purpose) -> Opened:
-    """Reads a dataset's rows and finds out what they hold: as configured, as listed, or by the names of its columns.
+def load_pairs(dataset: DatasetConfig, *, data_root: Path | None, purpose: Purpose = "measuring") -> Dataset[Pair]:
+    """The pairs of a dataset, repeated ones once.
 
     Raises:
-        DataError: rows that are missing or broken, or that nobody says how to read.
-        HubUnreachable: the rows would have to come from the hub, and it does not answer.
+        DataError: The dataset has no pairs, or its rows are missing or broken.
+        HubUnreachable: The rows would have to come from the hub, and it does not answer.
+    """
+    return _pairs(*_read(dataset, data_root, purpose))
+
+
+def load_rated(
+    dataset: DatasetConfig, *, data_root: Path | None, purpose: Purpose = "training"
+) -> Dataset[RatedAnswer]:
+    """The rated answers of a dataset; a pair's chosen answer is good and its rejected one bad.
+
+    Raises:
+        DataError: The dataset has no rated answers, or its rows are missing or broken.
+        HubUnreachable: The rows would have to come from the hub, and it does not answer.
+    """
+    raw, entry = _read(dataset, data_root, purpose)
+    if entry.pair is None:
+        return _rated(raw, entry)
+    pairs = _pairs(raw, entry)
+    rated = {each.example_id: each for pair in pairs.rows for each in rated_of_pair(pair)}
+    return _converted(pairs, tuple(rated.values()), "same answer in another pair", 2 * len(pairs.rows) - len(rated))
+
+
+def load_examples(
+    dataset: DatasetConfig, *, data_root: Path | None, purpose: Purpose = "measuring"
+) -> Dataset[Example]:
+    """The examples of a dataset: its own, or the chosen answers of its pairs, or the good ones of its rated answers.
+
+    A pair's rejected answer is a wrong response of the example.
+
+    Raises:
+        DataError: The dataset has no examples, or its rows are missing or broken.
+        HubUnreachable: The rows would have to come from the hub, and it does not answer.
+    """
+    return _examples(*_read(dataset, data_root, purpose))
+
+
+def load_trainable(dataset: DatasetConfig, *, data_root: Path | None) -> TrainableDataset:
+    """What a dataset offers to train on: pairs, else rated answers, else examples.
+
+    Raises:
+        DataError: The dataset has none of them, or its rows are missing or broken.
+        HubUnreachable: The rows would have to come from the hub, and it does not answer.
+    """
+    return _trainable(*_read(dataset, data_root, "training"))
+
+
+def load_questions(dataset: DatasetConfig, *, data_root: Path | None) -> Dataset[Question]:
+    """The prompts of a dataset, each once.
+
+    Raises:
+        DataError: The rows are missing or broken.
+        HubUnreachable: The rows would have to come from the hub, and it does not answer.
+    """
+    raw, entry = _read(dataset, data_root, "measuring")
+    if entry.question is not None:
+        return _adapted(raw, entry.question)
+    trainable = _trainable(raw, entry)
+    questions = {question.example_id: question for question in map(question_of, trainable.rows)}
+    n_same = len(trainable.rows) - len(questions)
+    return _converted(trainable, tuple(questions.values()), "same prompt in another row", n_same)
+
+
+def overlap_query_of(dataset: DatasetConfig) -> Callable[[Trainable | Question], OverlapQuery]:
+    """The function that says which texts of a dataset's rows training rows are searched for."""
+    entry = _listed(dataset)
+    return overlap_query if entry is None or dataset.columns is not None else entry.overlap_query
+
+
+def _read(dataset: DatasetConfig, data_root: Path | None, purpose: Purpose) -> tuple[Dataset[Row], DatasetEntry]:
+    """The raw rows of a dataset, and what its columns hold: as configured, as listed, or by their names.
+
+    Raises:
+        DataError: The rows are missing or broken, or nothing says what their columns hold.
+        HubUnreachable: The rows would have to come from the hub, and it does not answer.
     """
     if dataset.columns is not None:
         check_columns(dataset.name, dataset.columns)
     entry = _listed(dataset)
     training_splits = TRAINING_SPLITS if entry is None else entry.training_splits
     measuring_splits = MEASURING_SPLITS if entry is None else entry.measuring_splits
-    wanted = training_splits if purpose == "training" else measuring_splits
+    preferred = training_splits if purpose == "training" else measuring_splits
     folders = entry is not None and entry.folder_configurations
     try:
-        read = load_rows(dataset, wanted, data_root, folder_configurations=folders)
+        raw = load_rows(dataset, preferred, data_root, folder_configurations=folders)
     except UserError as error:
         if entry is not None or is_file(dataset.name):
             raise
@@ -81,86 +127,15 @@ def open_dataset(dataset: DatasetConfig, *, data_root: Path | None, purpose: Pur
     if dataset.columns is not None:
         entry = unlisted_entry(dataset.name, dataset.columns)
     elif entry is None:
-        there = read.rows[0].columns if read.rows else ()
-        entry = unlisted_entry(dataset.name, standard_columns(dataset.name, tuple(there)))
-    return Opened(dataset, entry, read, purpose)
-
-
-def load_pairs(
-    dataset: DatasetConfig, *, data_root: Path | None, seed: int, purpose: Purpose = "measuring"
-) -> Loaded[Pair]:
-    """The pairs of a dataset, repeated rows once, sampled to its limit.
-
-    Raises:
-        DataError: a dataset without pairs, or rows that are missing or broken.
-        HubUnreachable: the rows would have to come from the hub, and it does not answer.
-    """
-    return _pairs(open_dataset(dataset, data_root=data_root, purpose=purpose), seed)
-
-
-def load_rated(
-    dataset: DatasetConfig, *, data_root: Path | None, seed: int, purpose: Purpose = "training"
-) -> Loaded[RatedAnswer]:
-    """The rated answers of a dataset; of a pair the chosen one is good and the rejected one is bad.
-
-    Raises:
-        DataError: a dataset without rated answers, or rows that are missing or broken.
-        HubUnreachable: the rows would have to come from the hub, and it does not answer.
-    """
-    opened = open_dataset(dataset, data_root=data_root, purpose=purpose)
-    if opened.entry.pair is None:
-        return _rated(opened, seed)
-    pairs = _pairs(opened, seed)
-    rated = {each.example_id: each for pair in pairs.rows for each in rated_of_pair(pair)}
-    return _with_rows(pairs, tuple(rated.values()), "same answer in another pair", 2 * len(pairs.rows) - len(rated))
-
-
-def load_examples(
-    dataset: DatasetConfig, *, data_root: Path | None, seed: int, purpose: Purpose = "measuring"
-) -> Loaded[Example]:
-    """The examples of a dataset: a pair's chosen answer, with the rejected ones as wrong; of rated answers, good ones.
-
-    Raises:
-        DataError: a dataset without examples, or rows that are missing or broken.
-        HubUnreachable: the rows would have to come from the hub, and it does not answer.
-    """
-    return _examples(open_dataset(dataset, data_root=data_root, purpose=purpose), seed)
-
-
-def load_trainable(dataset: DatasetConfig, *, data_root: Path | None, seed: int) -> LoadedTrainable:
-    """What a dataset has to train on, as it stands there: pairs, else rated answers, else examples.
-
-    Raises:
-        DataError: a dataset without any of them, or rows that are missing or broken.
-        HubUnreachable: the rows would have to come from the hub, and it does not answer.
-    """
-    return _trainable(open_dataset(dataset, data_root=data_root, purpose="training"), seed)
-
-
-def load_questions(dataset: DatasetConfig, *, data_root: Path | None, seed: int) -> Loaded[Question]:
-    """The prompts of a dataset, each once.
-
-    Raises:
-        DataError: rows that are missing or broken.
-        HubUnreachable: the rows would have to come from the hub, and it does not answer.
-    """
-    opened = open_dataset(dataset, data_root=data_root, purpose="measuring")
-    if opened.entry.question is not None:
-        return _adapted(opened, opened.entry.question, seed)
-    loaded = _trainable(opened, seed)
-    questions = {question.example_id: question for question in map(question_of, loaded.rows)}
-    n_same = len(loaded.rows) - len(questions)
-    return _with_rows(loaded, tuple(questions.values()), "same prompt in another row", n_same)
-
-
-def asked_of(dataset: DatasetConfig) -> Callable[[Trainable | Question], Asked]:
-    """What the rows of a dataset ask, for the search of training rows."""
-    entry = _listed(dataset)
-    return asked if entry is None or dataset.columns is not None else entry.asked
+        columns = raw.rows[0].columns if raw.rows else ()
+        entry = unlisted_entry(dataset.name, standard_columns(dataset.name, tuple(columns)))
+    if dataset.split is None:
+        raw = replace(raw, notes=(_split_note(raw, purpose),))
+    return raw, entry
 
 
 def _listed(dataset: DatasetConfig) -> DatasetEntry | None:
-    """The dataset's entry in the table, if it has one; whose columns are configured may have any configuration."""
+    """The dataset's entry in the catalogue, if it has one; with columns of its own any configuration is allowed."""
     if is_file(dataset.name):
         return None
     if dataset.columns is not None:
@@ -168,54 +143,57 @@ def _listed(dataset: DatasetConfig) -> DatasetEntry | None:
     return find_entry(dataset.name)
 
 
-def _trainable(opened: Opened, seed: int) -> LoadedTrainable:
-    if opened.entry.pair is not None:
-        return _pairs(opened, seed)
-    return _examples(opened, seed) if opened.entry.rated is None else _rated(opened, seed)
+def _split_note(raw: Dataset[Row], purpose: Purpose) -> str:
+    """Which split was taken for what, where the configuration names none."""
+    if len(raw.splits) == 1:
+        return f"{raw.name}: {raw.split} is its only split there, used for {purpose}"
+    return f"{raw.name}: split {raw.split} is used for {purpose}, of {', '.join(raw.splits)}"
 
 
-def _pairs(opened: Opened, seed: int) -> Loaded[Pair]:
-    if opened.entry.pair is None:
-        raise _not_offered(opened.entry, "pairs")
-    return _adapted(opened, opened.entry.pair, seed)
+def _trainable(raw: Dataset[Row], entry: DatasetEntry) -> TrainableDataset:
+    if entry.pair is not None:
+        return _pairs(raw, entry)
+    return _examples(raw, entry) if entry.rated is None else _rated(raw, entry)
 
 
-def _rated(opened: Opened, seed: int) -> Loaded[RatedAnswer]:
-    if opened.entry.rated is None:
-        raise _not_offered(opened.entry, "rated answers")
-    return _adapted(opened, opened.entry.rated, seed)
+def _pairs(raw: Dataset[Row], entry: DatasetEntry) -> Dataset[Pair]:
+    if entry.pair is None:
+        raise _not_offered(entry, "pairs")
+    return _adapted(raw, entry.pair)
 
 
-def _examples(opened: Opened, seed: int) -> Loaded[Example]:
-    if opened.entry.example is not None:
-        return _adapted(opened, opened.entry.example, seed)
-    if opened.entry.rated is not None:
-        rated = _rated(opened, seed)
+def _rated(raw: Dataset[Row], entry: DatasetEntry) -> Dataset[RatedAnswer]:
+    if entry.rated is None:
+        raise _not_offered(entry, "rated answers")
+    return _adapted(raw, entry.rated)
+
+
+def _examples(raw: Dataset[Row], entry: DatasetEntry) -> Dataset[Example]:
+    if entry.example is not None:
+        return _adapted(raw, entry.example)
+    if entry.rated is not None:
+        rated = _rated(raw, entry)
         good = tuple(example_of_rated(each) for each in rated.rows if each.is_good)
-        return _with_rows(rated, good, "bad answer", len(rated.rows) - len(good))
-    if opened.entry.pair is None:
-        raise _not_offered(opened.entry, "examples")
-    pairs = _pairs(opened, seed)
+        return _converted(rated, good, "bad answer", len(rated.rows) - len(good))
+    if entry.pair is None:
+        raise _not_offered(entry, "examples")
+    pairs = _pairs(raw, entry)
     examples = one_example_an_answer(map(example_of_pair, pairs.rows))
     n_joined = len(pairs.rows) - len(examples)
-    return _with_rows(pairs, examples, "same answer in another row, wrong answers joined", n_joined)
+    return _converted(pairs, examples, "same answer in another row, wrong answers joined", n_joined)
 
 
-def _adapted(opened: Opened, adapter: Adapter[Item], seed: int) -> Loaded[Item]:
-    """What the adapter makes of the rows, repeated ones once, sampled to the dataset's limit."""
-    dataset, read = opened.dataset, opened.read
-    unique, left_out = _unique(read.rows, adapter)
-    rows = sample_by_group(unique, dataset.limit, seed)
+def _adapted(raw: Dataset[Row], adapter: Adapter[Item]) -> Dataset[Item]:
+    """What the adapter makes of the raw rows, repeated ones once."""
+    rows, left_out = _unique(raw.rows, adapter)
     if not rows:
         reasons = ", ".join(f"{count} {reason}" for reason, count in left_out.items()) or "no rows"
-        raise DataError(f"{read.origin}: no usable row ({reasons})")
-    if len(rows) < len(unique):
-        left_out[f"outside the sample of {dataset.limit}"] = len(unique) - len(rows)
-    return Loaded(rows, read.origin, len(read.rows), left_out, _split_note(opened), dataset.name, read.split)
+        raise DataError(f"{raw.origin}: no usable row ({reasons})")
+    return _with_rows(raw, rows, left_out)
 
 
 def _unique(rows: Iterable[Row], adapter: Adapter[Item]) -> tuple[tuple[Item, ...], dict[str, int]]:
-    """What the adapter makes of the rows, repeated ones once, and how many were left out for which reason."""
+    """What the adapter makes of the rows, repeated ones once; and reason -> rows left out."""
     unique: dict[str, Item] = {}
     left_out: Counter[str] = Counter()
     for row in rows:
@@ -230,20 +208,19 @@ def _unique(rows: Iterable[Row], adapter: Adapter[Item]) -> tuple[tuple[Item, ..
     return tuple(unique.values()), dict(left_out)
 
 
-def _split_note(opened: Opened) -> tuple[str, ...]:
-    """Which split was picked for what, where none is named."""
-    dataset, read = opened.dataset, opened.read
-    if dataset.split is not None:
-        return ()
-    if len(read.there) == 1:
-        return (f"{dataset.name}: {read.split} is its only split there, used for {opened.purpose}",)
-    return (f"{dataset.name}: split {read.split} is used for {opened.purpose}, of {', '.join(read.there)}",)
+def _converted(dataset: TrainableDataset, rows: tuple[Item, ...], reason: str, n_lost: int) -> Dataset[Item]:
+    """The dataset with its rows as another kind; `n_lost` of them were left out for that reason."""
+    left_out = {**dataset.left_out, reason: n_lost} if n_lost else dict(dataset.left_out)
+    return _with_rows(dataset, rows, left_out)
 
 
-def _with_rows(loaded: LoadedTrainable, rows: tuple[RowKind, ...], reason: str, n_lost: int) -> Loaded[RowKind]:
-    """What was loaded, as rows of another kind, of which some were lost for that reason."""
-    left_out = {**loaded.left_out, reason: n_lost} if n_lost else dict(loaded.left_out)
-    return Loaded(rows, loaded.origin, loaded.n_read, left_out, loaded.notes, loaded.dataset, loaded.split)
+def _with_rows(
+    dataset: Dataset[Row] | TrainableDataset, rows: tuple[Item, ...], left_out: Mapping[str, int]
+) -> Dataset[Item]:
+    """Rows of another kind, everything else as it is; `dataclasses.replace` would keep the old type of the rows."""
+    return Dataset(
+        rows, dataset.origin, dataset.n_read, left_out, dataset.notes, dataset.name, dataset.split, dataset.splits
+    )
 
 
 def _not_offered(entry: DatasetEntry, needed: str) -> DataError:

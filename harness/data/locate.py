@@ -1,8 +1,8 @@
-"""Where under a data root the files of a dataset lie: a `datasets.yaml`, or folders as the hub client leaves them."""
+"""The files of a dataset under a data root: a `datasets.yaml`, or folders as the hub client leaves them."""
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,46 +19,59 @@ _HUB_FOLDER = re.compile(r"datasets--(?P<owner>.+?)--(?P<name>.+)")
 
 
 @dataclass(frozen=True, slots=True)
-class Located:
-    """The files of one dataset."""
+class RowSource:
+    """Where the rows of one dataset are; none of them is read yet."""
 
-    splits: Mapping[str, tuple[Path, ...]]
-    revision: str | None
-    """Commit of the hub whose files they are, where that is known."""
+    place: str
+    """The place as messages name it: a path, a data root, the hub's cache, or the hub."""
+    files: Mapping[str, tuple[Path, ...]] = field(default_factory=dict)
+    """Split -> its files; empty where the library `datasets` holds the rows."""
+    folder: Path = Path()
+    """The folder that messages name the files relative to."""
+    revision: str | None = None
+    """The commit on the hub that the files are of, where it is known."""
+    tables: Mapping[str, Any] = field(default_factory=dict)
+    """Split -> its rows as the library `datasets` holds them."""
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """The names of the splits."""
+        return tuple(self.files or self.tables)
 
 
 def locate(
     data_root: Path, name: str, configuration: str, revision: str | None, *, folder_configurations: bool = False
-) -> Located:
-    """The files of a dataset under a data root, by split.
+) -> RowSource:
+    """Returns the files of a dataset under a data root, by split.
 
-    A `datasets.yaml` in the root (name[:configuration] -> split -> file relative to the root) goes first, then
+    A `datasets.yaml` in the root (name[:configuration] -> split -> file relative to the root) is searched first, then
     folders `datasets--OWNER--NAME/snapshots/REVISION` (also below `hub/`), then plain folders `OWNER/NAME`.
 
     Args:
-        data_root: the folder.
-        name: hub id without a configuration.
-        configuration: its configuration, or "".
-        revision: branch or commit that is wanted; only snapshot folders can tell.
-        folder_configurations: without a configuration, all of them that the `datasets.yaml` has are meant.
+        data_root: The folder.
+        name: Hub id without a configuration.
+        configuration: Its configuration, or "".
+        revision: Branch or commit wanted; only snapshot folders record it.
+        folder_configurations: Without a configuration, take all configurations that `datasets.yaml` lists.
 
     Raises:
-        DataError: the folder is missing, does not hold the dataset (lists what it does hold), or is broken.
+        DataError: The folder is missing, does not hold the dataset (the message lists what it holds), or is broken.
     """
     if not data_root.is_dir():
         raise DataError(f"data root {data_root}: no such folder")
     full_name = f"{name}:{configuration}" if configuration else name
+    place = f"data root {data_root}"
     index = _read_index(data_root)
     if full_name in index:
-        return Located({split: (path,) for split, path in index[full_name].items()}, None)
+        return RowSource(place, {split: (path,) for split, path in index[full_name].items()}, data_root)
     if folder_configurations and not configuration:
         parts = [index[each] for each in index if each.startswith(f"{name}:")]
         splits = {split: tuple(part[split] for part in parts if split in part) for part in parts for split in part}
         if splits:
-            return Located(splits, None)
-    located = locate_folder(data_root, name, configuration, revision)
-    if located is not None:
-        return located
+            return RowSource(place, splits, data_root)
+    source = locate_folder(data_root, name, configuration, revision, place=place)
+    if source is not None:
+        return source
     held = sorted({*index, *_names_of_folders(data_root)})
     listed = ", ".join(held[:_SHOWN_NAMES]) + (f" and {len(held) - _SHOWN_NAMES} more" if held[_SHOWN_NAMES:] else "")
     raise DataError(
@@ -67,21 +80,30 @@ def locate(
     )
 
 
-def locate_folder(parent: Path, name: str, configuration: str, revision: str | None) -> Located | None:
-    """The files of a dataset in folders as the hub client leaves them, or in plain ones; None where it has none there.
+def locate_folder(
+    parent: Path, name: str, configuration: str, revision: str | None, *, place: str = ""
+) -> RowSource | None:
+    """Returns the files of a dataset in folders of the hub client or in plain folders; None where there are none.
+
+    Args:
+        parent: The folder that holds the dataset's folder.
+        name: As for `locate`.
+        configuration: As for `locate`.
+        revision: As for `locate`.
+        place: How messages name `parent`.
 
     Raises:
-        DataError: the revision is not there, or a split lacks some of its files.
+        DataError: The revision is not there, or a split lacks some of its files.
     """
     for folder, commit in _hub_folders(parent, name, revision):
-        splits = splits_of_folder(folder, configuration)
-        if splits:
-            return Located(splits, commit)
+        files = splits_of_folder(folder, configuration)
+        if files:
+            return RowSource(place or str(parent), files, parent, commit)
     return None
 
 
 def _read_index(data_root: Path) -> dict[str, dict[str, Path]]:
-    """`datasets.yaml` with its paths resolved, or nothing where there is none."""
+    """Returns `datasets.yaml` with its paths resolved; empty where there is no such file."""
     path = data_root / INDEX
     if not path.exists():
         return {}
@@ -109,7 +131,7 @@ def _hub_folders(data_root: Path, name: str, revision: str | None) -> Iterator[t
 
 
 def _commit(repository: Path, revision: str | None) -> str:
-    """The snapshot that is wanted: the one named, else what `main` points at, else the only one."""
+    """Returns the snapshot wanted: the one named, else the one `main` points at, else the only one."""
     there = sorted(folder.name for folder in (repository / "snapshots").iterdir() if folder.is_dir())
     reference = repository / "refs" / (revision or "main")
     wanted = reference.read_text(encoding="utf-8").strip() if reference.is_file() else revision
@@ -122,13 +144,14 @@ def _commit(repository: Path, revision: str | None) -> str:
 
 
 def splits_of_folder(folder: Path, configuration: str = "") -> dict[str, tuple[Path, ...]]:
-    """Files of data whose names begin with a split; a configuration is a folder on their way, in any case.
+    """Returns the data files below a folder by split; each file name begins with the name of its split.
 
-    Numbered files below a folder are that split, as the hub's own conversion to Parquet has them, and a file that is
-    named as the configuration is its split train.
+    With a configuration, only files below a folder of that name count, in any case of letters. Numbered files
+    belong to the split that their folder names, as in the hub's own conversion to Parquet. A file named like the
+    configuration is its split train.
 
     Raises:
-        DataError: a split of several files lacks some of them.
+        DataError: A split of several files lacks some of them.
     """
     splits: dict[str, list[Path]] = {}
     n_shards: dict[tuple[Path, str], tuple[int, int]] = {}  # folder and split -> files there, and files there must be
@@ -146,7 +169,7 @@ def splits_of_folder(folder: Path, configuration: str = "") -> dict[str, tuple[P
                 n_shards[place] = (n_shards.get(place, (0, 0))[0] + 1, int(match["shards"]))
     for (parent, split), (n_there, n_needed) in n_shards.items():
         if n_there != n_needed:
-            raise DataError(f"{parent}: split {split} has {n_there} of its {n_needed} files: fetch the others")
+            raise DataError(f"{parent}: split {split} has {n_there} of its {n_needed} files; fetch the others")
     return {split: tuple(paths) for split, paths in splits.items()}
 
 

@@ -25,6 +25,16 @@ class Ranked:
     """Higher is better."""
 
 
+@dataclass(frozen=True, slots=True)
+class OverlapQuery:
+    """What training rows are searched for on behalf of one evaluation row."""
+
+    texts: tuple[str, ...]
+    """A training row that holds any one of them overlaps the evaluation row."""
+    group: str = ""
+    """Group of the evaluation row; "" where no training row can share it."""
+
+
 def words(text: str) -> tuple[str, ...]:
     """The words of a text without case, punctuation, whitespace and typographic variants."""
     return tuple(_WORD.findall(unicodedata.normalize("NFKC", text).casefold()))
@@ -211,6 +221,11 @@ def answers_of(row: Trainable) -> tuple[str, ...]:
 def question_of(row: Trainable) -> Question:
     """The prompt as a question."""
     return Question(content_id(row.prompt, ""), row.group, row.prompt)
+
+
+def overlap_query(row: Trainable | Question) -> OverlapQuery:
+    """The last and the first user turn of a row's prompt, and its group."""
+    return OverlapQuery(tuple(dict.fromkeys((row.prompt[-1].text, first_user_text(row.prompt)))), row.group)
 
 
 def one_example_an_answer(examples: Iterable[Example]) -> tuple[Example, ...]:

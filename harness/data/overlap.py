@@ -5,24 +5,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from harness.data.make import Trainable, answers_of, first_user_text, words
-from suites.inputs import Question
+from harness.data.make import OverlapQuery, Trainable, answers_of, first_user_text, words
 
 Trained = TypeVar("Trained", bound=Trainable)
 
 GRAM_WORDS = 5
 SHORTEST_SEARCHED_WORDS = 4
 _N_EXAMPLES = 3
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """What one evaluation row asks, for comparison with training rows."""
-
-    texts: tuple[str, ...]
-    """Any one of them that is found makes the row overlap."""
-    group: str = ""
-    """Group of the row, or "" where it has none that a training row could share."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +59,7 @@ class _Index:
     gram_lengths: frozenset[int]
 
 
-def asked(row: Trainable | Question) -> Asked:
-    """The last user turn and the first one of a row's prompt, and its group."""
-    return Asked(tuple(dict.fromkeys((row.prompt[-1].text, first_user_text(row.prompt)))), row.group)
-
-
-def find_overlap(training: Iterable[Trainable], evaluation: Mapping[str, Sequence[Asked]]) -> Overlap:
+def find_overlap(training: Iterable[Trainable], evaluation: Mapping[str, Sequence[OverlapQuery]]) -> Overlap:
     """Which training rows overlap which evaluation rows.
 
     Texts are compared as words, without case, punctuation and whitespace. A training row overlaps an evaluation row if
@@ -118,7 +102,7 @@ def find_overlap(training: Iterable[Trainable], evaluation: Mapping[str, Sequenc
     return Overlap(frozenset().union(*training_ids.values()), by_role)
 
 
-def _index(evaluation: Sequence[Asked]) -> _Index:
+def _index(evaluation: Sequence[OverlapQuery]) -> _Index:
     rows: dict[tuple[str, ...], list[int]] = {}
     groups: dict[str, list[int]] = {}
     for number, row in enumerate(evaluation):

@@ -1,119 +1,92 @@
-"""Rows of a dataset: from a file, from the package, from a data root or from the hub; and which split they are."""
+"""Raw rows of one split of a dataset: from files, from the package, from a data root, or from the hub."""
 
 import importlib.resources
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from harness.config.schema import DatasetConfig
 from harness.data.files import format_of, read_file
-from harness.data.locate import locate, locate_folder, splits_of_folder
+from harness.data.locate import RowSource, locate, locate_folder, splits_of_folder
 from harness.data.row import DataError, Row
 from harness.models.hub import is_offline, is_path, require_hub
 
-EMBEDDED = "embedded/"
+Item = TypeVar("Item")
+
+EMBEDDED_PREFIX = "embedded/"
+"""What the names of the datasets in the package begin with."""
 FILE_SPLIT = "train"
 """The split of a file that is a dataset by itself."""
 _HUB_PARQUET = "refs/convert/parquet"
-"""Revision at which the hub keeps its own conversion of a dataset that is a script."""
-
-_Numbered = Iterator[tuple[str, Mapping[str, Any]]]
+"""The revision at which the hub keeps its own conversion of a dataset that is a script."""
 
 
 @dataclass(frozen=True, slots=True)
-class Rows:
-    """The rows of one split."""
+class Dataset(Generic[Item]):
+    """The rows of one split, raw or made into pairs, rated answers, examples or questions."""
 
-    rows: tuple[Row, ...]
-    split: str
-    there: tuple[str, ...]
-    """All splits that the dataset offers there."""
+    rows: tuple[Item, ...]
     origin: str
-    """Dataset, split, and the files or the hub revision they were read from."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Files:
-    """A dataset in files."""
-
-    splits: Mapping[str, tuple[Path, ...]]
-    where: str
-    root: Path
-    commit: str | None = None
-
-    def read(self, split: str) -> _Numbered:
-        """Where each row stands, and its columns."""
-        return ((f"{file}, {where}", row) for file in self.splits[split] for where, row in read_file(file))
-
-    def place(self, split: str, revision_wanted: str | None) -> str:
-        """Which files, in words."""
-        first, *others = self.splits[split]
-        files = f"{first.relative_to(self.root)}{f' and {len(others)} more' if others else ''}"
-        if self.commit is not None:
-            return f"{files}, revision {self.commit}"
-        return files + (f" (whether they are of revision {revision_wanted} is not known)" if revision_wanted else "")
-
-
-@dataclass(frozen=True, slots=True)
-class _Prepared:
-    """A dataset as the library `datasets` gives it."""
-
-    splits: Mapping[str, Any]
-    where: str
-    name: str
-
-    def read(self, split: str) -> _Numbered:
-        """Where each row stands, and its columns."""
-        rows = enumerate(self.splits[split], start=1)
-        return ((f"{self.name}, split {split}, row {number}", row) for number, row in rows)
-
-    def place(self, _split: str, revision_wanted: str | None) -> str:
-        """Which revision, in words."""
-        return f"{self.where}, revision {revision_wanted or 'main'}"
+    """Dataset and split, and the files or the revision on the hub they were read from."""
+    n_read: int
+    """Raw rows in the split."""
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    """Reason -> rows that are not in `rows`."""
+    notes: tuple[str, ...] = ()
+    """Lines for the user about choices that the configuration left open."""
+    name: str = ""
+    """The dataset as the configuration names it."""
+    split: str = ""
+    splits: tuple[str, ...] = ()
+    """All splits that the dataset has where it was found."""
 
 
 def is_file(name: str) -> bool:
-    """Whether the name of a dataset is that of a file, or of a folder, on this disk."""
+    """Whether a dataset's name is that of a file or folder on this disk."""
     return is_path(name) or format_of(Path(name)) is not None
 
 
 def name_of_rows(name: str) -> str:
-    """The name without its reading ("PKU-Alignment/PKU-SafeRLHF#better" reads the rows of the name before the #)."""
+    """The name without its reading: "PKU-Alignment/PKU-SafeRLHF#better" reads the rows of the name before the #."""
     return name if is_file(name) else name.partition("#")[0]
 
 
 def load_rows(
-    dataset: DatasetConfig, splits_wanted: Sequence[str], data_root: Path | None, *, folder_configurations: bool = False
-) -> Rows:
-    """The rows of the split that the configuration names, or else of the first one wanted that is there.
+    dataset: DatasetConfig,
+    preferred_splits: Sequence[str],
+    data_root: Path | None,
+    *,
+    folder_configurations: bool = False,
+) -> Dataset[Row]:
+    """Reads the split that the configuration names, or else the first preferred one that the dataset has.
 
-    A name that ends as a file does, or can only be a path, is a file on this disk with the one split train, or a folder
-    of files named by split. Names that begin with `embedded/` are read from the package. Others are read from the data
-    root where one is given, and then never from the hub; without a data root they come from the hub or its cache.
+    A name that ends like a data file, or that can only be a path, is a file on this disk with the one split train, or a
+    folder of files named by split. Names that begin with `embedded/` are read from the package. Others are read from
+    the data root where one is given, and then never from the hub; without a data root they are read from the hub or its
+    cache.
 
     Args:
-        dataset: name, and perhaps split and revision.
-        splits_wanted: what to take where no split is named, best first; a dataset's only split is taken in any case.
-        data_root: folder of local data, or None.
-        folder_configurations: the hub has this dataset's configurations as folders, without naming them.
+        dataset: Name, and perhaps split and revision.
+        preferred_splits: Splits to take where none is named, best first; an only split is taken whatever its name.
+        data_root: Folder of local data, or None.
+        folder_configurations: The hub keeps this dataset's configurations as folders without listing them.
 
     Raises:
-        DataError: the dataset, the split or a file is missing or broken.
-        HubUnreachable: the rows would have to come from the hub, and it does not answer.
+        DataError: The dataset, the split or a file is missing or broken.
+        HubUnreachable: The rows would have to come from the hub, and it does not answer.
     """
     name, _, configuration = name_of_rows(dataset.name).partition(":")
-    found: _Files | _Prepared
     if is_file(dataset.name):
         path = Path(dataset.name).expanduser()
-        found, source = _local(path), path.name.removesuffix(format_of(path) or "")
+        source, part = _local(path), path.name.removesuffix(format_of(path) or "")
     else:
-        found = _named(dataset, name, configuration, data_root, folder_configurations=folder_configurations)
-        source = configuration or name.rpartition("/")[2]
-    split = _pick(dataset, splits_wanted, list(found.splits), found.where)
-    rows = tuple(Row(where=where, columns=row, source=source) for where, row in found.read(split))
-    origin = f"{dataset.name}, split {split}, {found.place(split, dataset.revision)}"
-    return Rows(rows, split, tuple(found.splits), origin)
+        source = _named(dataset, name, configuration, data_root, folder_configurations=folder_configurations)
+        part = configuration or name.rpartition("/")[2]
+    split = _pick(dataset, preferred_splits, source)
+    rows = tuple(Row(where=where, columns=columns, source=part) for where, columns in _read(source, split, dataset))
+    origin = f"{dataset.name}, split {split}, {_provenance(source, split, dataset.revision)}"
+    return Dataset(rows, origin, len(rows), name=dataset.name, split=split, splits=source.splits)
 
 
 def embedded_folder() -> Path:
@@ -121,37 +94,37 @@ def embedded_folder() -> Path:
     return Path(str(importlib.resources.files("harness") / "embedded" / "data"))
 
 
-def _local(path: Path) -> _Files:
+def _local(path: Path) -> RowSource:
     """A file, or a folder of files."""
     if not path.exists():
         raise DataError(f"{path}: no such file or folder")
-    splits = splits_of_folder(path) if path.is_dir() else {FILE_SPLIT: (path,)}
-    if not splits:
+    files = splits_of_folder(path) if path.is_dir() else {FILE_SPLIT: (path,)}
+    if not files:
         raise DataError(f"{path}: holds no file of rows, such as train.jsonl or test.parquet")
-    return _Files(splits, str(path), path if path.is_dir() else path.parent)
+    return RowSource(str(path), files, path if path.is_dir() else path.parent)
 
 
 def _named(
     dataset: DatasetConfig, name: str, configuration: str, data_root: Path | None, *, folder_configurations: bool
-) -> _Files | _Prepared:
-    """A dataset that has a name: embedded, under the data root, or of the hub."""
-    if data_root is not None or name.startswith(EMBEDDED):
-        root = embedded_folder() if data_root is None or name.startswith(EMBEDDED) else data_root
-        located = locate(root, name, configuration, dataset.revision, folder_configurations=folder_configurations)
-        return _Files(located.splits, f"data root {root}", root, located.revision)
+) -> RowSource:
+    """A dataset that has a name: in the package, under the data root, or on the hub."""
+    if data_root is not None or name.startswith(EMBEDDED_PREFIX):
+        root = embedded_folder() if data_root is None or name.startswith(EMBEDDED_PREFIX) else data_root
+        return locate(root, name, configuration, dataset.revision, folder_configurations=folder_configurations)
     if is_offline():
         from huggingface_hub import constants
 
         # `datasets` alone would find only what it has prepared itself, not what was downloaded.
         cache = Path(constants.HF_HUB_CACHE)
-        downloaded = locate_folder(cache, name, configuration, dataset.revision)
+        place = f"the hub's cache {cache}"
+        downloaded = locate_folder(cache, name, configuration, dataset.revision, place=place)
         if downloaded is not None:
-            return _Files(downloaded.splits, f"the hub's cache {cache}", cache, downloaded.revision)
+            return downloaded
     return _from_hub(dataset, name, configuration, folder_configurations=folder_configurations)
 
 
-def _from_hub(dataset: DatasetConfig, name: str, configuration: str, *, folder_configurations: bool) -> _Prepared:
-    """All splits of a dataset on the hub, or of one that `datasets` has prepared for a user who is offline now."""
+def _from_hub(dataset: DatasetConfig, name: str, configuration: str, *, folder_configurations: bool) -> RowSource:
+    """All splits of a dataset on the hub, or, offline, of one that `datasets` has prepared before."""
     require_hub(f"dataset {dataset.name} (no --data-root is given)")
     import datasets
     from datasets.exceptions import DatasetsError
@@ -159,30 +132,51 @@ def _from_hub(dataset: DatasetConfig, name: str, configuration: str, *, folder_c
     where = {"data_dir": configuration} if folder_configurations else {"name": configuration}
     options = {key: value for key, value in where.items() if value}
     try:
-        splits: Mapping[str, Any] = datasets.load_dataset(name, revision=dataset.revision, **options)
+        tables: Mapping[str, Any] = datasets.load_dataset(name, revision=dataset.revision, **options)
     except (DatasetsError, OSError, ValueError, RuntimeError) as error:
         reason = str(error).strip().split("\n", 1)[0]
         mode = "the hub's cache (HF_HUB_OFFLINE is set)" if is_offline() else "the hub"
         # A RuntimeError says that the dataset is a script, which is not run.
         advice = f"revision: {_HUB_PARQUET} may have its rows, and " if isinstance(error, RuntimeError) else ""
         raise DataError(
-            f"dataset {dataset.name} cannot be had from {mode}: {reason}; "
+            f"dataset {dataset.name} cannot be read from {mode}: {reason}; "
             f"{advice}--data-root DIR names a folder of local copies"
         ) from None
-    return _Prepared(splits, "cache of the hub" if is_offline() else "hub", dataset.name)
+    return RowSource("cache of the hub" if is_offline() else "hub", tables=tables)
 
 
-def _pick(dataset: DatasetConfig, wanted: Sequence[str], there: Sequence[str], where: str) -> str:
+def _pick(dataset: DatasetConfig, preferred: Sequence[str], source: RowSource) -> str:
     """The split to read."""
+    splits = source.splits
+    listed = ", ".join(splits)
     if dataset.split is not None:
-        if dataset.split in there:
+        if dataset.split in splits:
             return dataset.split
-        raise DataError(f"{dataset.name}: no split {dataset.split} in {where}; splits there are: {', '.join(there)}")
-    for split in wanted:
-        if split in there:
+        raise DataError(f"{dataset.name}: no split {dataset.split} in {source.place}; its splits are: {listed}")
+    for split in preferred:
+        if split in splits:
             return split
-    if len(there) == 1:
-        return there[0]
+    if len(splits) == 1:
+        return splits[0]
     raise DataError(
-        f"{dataset.name}: none of the splits {', '.join(wanted)} in {where}; name one as `split`: {', '.join(there)}"
+        f"{dataset.name}: none of the splits {', '.join(preferred)} in {source.place}; name one as `split`: {listed}"
     )
+
+
+def _read(source: RowSource, split: str, dataset: DatasetConfig) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Yields where each row is, such as "FILE, line 3", and its columns."""
+    if source.files:
+        return ((f"{file}, {where}", columns) for file in source.files[split] for where, columns in read_file(file))
+    rows = enumerate(source.tables[split], start=1)
+    return ((f"{dataset.name}, split {split}, row {number}", columns) for number, columns in rows)
+
+
+def _provenance(source: RowSource, split: str, revision_wanted: str | None) -> str:
+    """The files or the place a split is read from, and the revision as far as it is known."""
+    if not source.files:
+        return f"{source.place}, revision {revision_wanted or 'main'}"
+    first, *others = source.files[split]
+    files = f"{first.relative_to(source.folder)}{f' and {len(others)} more' if others else ''}"
+    if source.revision is not None:
+        return f"{files}, revision {source.revision}"
+    return files + (f" (revision {revision_wanted} could not be checked)" if revision_wanted else "")

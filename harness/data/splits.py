@@ -1,4 +1,4 @@
-"""Seeded splits and samples of whole groups that do not depend on the order of rows."""
+"""Seeded splits and samples of whole groups, independent of the order of rows."""
 
 import hashlib
 from collections import Counter
@@ -11,13 +11,13 @@ Item = TypeVar("Item", bound=Pair | RatedAnswer | Example | Question)
 
 
 def position_of(group: str, seed: int, purpose: str) -> float:
-    """Where a group falls in [0, 1): uniform over groups, independent between seeds and between purposes."""
+    """A number in [0, 1) that is uniform over groups and independent between seeds and between purposes."""
     digest = hashlib.sha256(f"{purpose}\n{seed}\n{group}".encode()).digest()
     return int.from_bytes(digest[:6], "big") / 2**48
 
 
 def share_of_groups(groups: Iterable[str], fraction: float, seed: int, purpose: str) -> frozenset[str]:
-    """About that fraction of the groups; of two groups or more, at least one is taken and at least one is not."""
+    """About that fraction of the groups; of two or more groups at least one is taken and at least one is left."""
     positions = {group: position_of(group, seed, purpose) for group in groups}
     ordered = sorted(positions, key=lambda group: (positions[group], group))
     n_taken = sum(position < fraction for position in positions.values())
@@ -27,8 +27,12 @@ def share_of_groups(groups: Iterable[str], fraction: float, seed: int, purpose: 
 def sample_by_group(rows: Sequence[Item], limit: int | None, seed: int) -> tuple[Item, ...]:
     """A seeded sample of whole groups with at most `limit` rows, in the order of `rows`.
 
-    Groups are taken in a seeded order until the next one would be too many. The first one is taken in any case, even
-    where it alone has more rows than `limit`. None takes all.
+    Groups are taken in a seeded order until the next one would exceed the limit. The first one is always taken, even if
+    it alone has more rows than `limit`. None takes all rows.
+
+    `suites.lm_eval.tasks.sample_by_group` samples lm-eval's rows in another seeded order. Both orders are kept, because
+    changing either would change which rows past runs were measured on. This order comes from a hash of each group, so
+    that a sample stays nearly the same when a dataset gains rows.
     """
     if limit is None or len(rows) <= limit:
         return tuple(rows)

@@ -11,7 +11,7 @@ from harness.config.load import ConfigError, check_roles, load_experiment, load_
 from harness.config.schema import EvaluationConfig, ExperimentConfig, SuiteConfig
 from harness.data.experiment_data import ExperimentData, load_experiment_data
 from harness.data.filters import filter_rows
-from harness.data.lm_eval_rows import asked_by, load_local_tasks
+from harness.data.lm_eval_rows import load_local_tasks, overlap_queries
 from harness.data.row import DataError
 from harness.measuring.kinds import smaller_limit
 from harness.models.base import LoadedModel, load_model
@@ -114,7 +114,7 @@ def prepare(options: Options) -> Experiment:
             seed=config.seed,
             method=config.training.method,
             sft=None if config.sft is None else config.sft.data,
-            also_asked={task: rows for loaded in tasks.values() for task, rows in asked_by(loaded).items()},
+            task_queries={task: rows for loaded in tasks.values() for task, rows in overlap_queries(loaded).items()},
         )
         loaded = load_model(config.model)
         check_context(loaded.max_positions, config.data.max_tokens)

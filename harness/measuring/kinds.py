@@ -6,7 +6,8 @@ from functools import partial
 from typing import Any, TypeVar, cast
 
 from harness.config.schema import AnswersConfig, EvaluationConfig, SuiteConfig
-from harness.data.experiment_data import ExperimentData, Loaded
+from harness.data.experiment_data import ExperimentData
+from harness.data.read import Dataset
 from harness.data.splits import Item, sample_by_group
 from harness.measuring.example_texts import shortened, text_of_example, text_of_pair
 from harness.models.base import BASELINE, LoadedModel
@@ -300,7 +301,7 @@ def _on_one_layout(
 
 def _counts(
     evaluation: EvaluationConfig,
-    loaded: Loaded[Any],
+    loaded: Dataset[Any],
     measured: Sequence[Any],
     touched: Mapping[str, int],
     left_out: Mapping[str, int] | None = None,

@@ -152,7 +152,11 @@ def group_of(row: Mapping[str, Any]) -> str:
 
 
 def sample_by_group(groups: Sequence[str], limit: int, seed: int) -> list[int]:
-    """A seeded sample of rows by whole groups: as many groups as `limit` rows hold, at least one."""
+    """A seeded sample of rows by whole groups: as many groups as `limit` rows hold, at least one.
+
+    `harness.data.splits.sample_by_group` takes the groups of other datasets in another order; both orders are kept so
+    that the same seed still measures the rows of earlier runs.
+    """
     sizes = Counter(groups)
     order = sorted(sizes)
     random.Random(seed).shuffle(order)  # noqa: S311 - a sample, no secret

@@ -1,7 +1,6 @@
 """Winogrande: sentences with a blank that one of two options fills, mostly in twins whose answers are opposite."""
 
-from harness.data.make import Trainable, group_of, make_example, words
-from harness.data.overlap import Asked
+from harness.data.make import OverlapQuery, Trainable, group_of, make_example, words
 from harness.data.row import LeftOut, Row
 from suites.inputs import Example, Question, content_id
 
@@ -29,8 +28,8 @@ def example(row: Row) -> Example | LeftOut:
     return make_example(prompt, right, [wrong], group=group)
 
 
-def asked(row: Trainable | Question) -> Asked:
-    """What training rows are searched for: the sentence with its blank, and with the right option in it."""
+def overlap_query(row: Trainable | Question) -> OverlapQuery:
+    """The sentence with its blank and with the right option in it, without the cue; and the group."""
     sentence = row.prompt[-1].text.partition("\n")[2]
     filled = (sentence.replace("_", row.response),) if isinstance(row, Example) else ()
-    return Asked((sentence, *filled), row.group)
+    return OverlapQuery((sentence, *filled), row.group)

@@ -30,7 +30,7 @@ def load(write_rows):
 
     def load_rows(loader, rows, name="my_rows.jsonl", **columns):
         config = ColumnsConfig(**columns) if columns else None
-        return loader(DatasetConfig(str(write_rows(name, rows)), columns=config), data_root=None, seed=1)
+        return loader(DatasetConfig(str(write_rows(name, rows)), columns=config), data_root=None)
 
     return load_rows
 
@@ -123,7 +123,7 @@ def test_scored_answers_in_every_shape(tmp_path, write_rows, row, columns, suffi
 
     def pairs(which):
         config = ColumnsConfig(prompt="q", answers="a", pairs=which, **columns)
-        return load_pairs(DatasetConfig(str(path), columns=config), data_root=None, seed=1).rows
+        return load_pairs(DatasetConfig(str(path), columns=config), data_root=None).rows
 
     assert [(pair.chosen, pair.rejected, pair.score_gap) for pair in pairs("best_worst")] == [("y", "w", 4)]
     assert {(pair.chosen, pair.rejected) for pair in pairs("all")} == {
@@ -228,10 +228,10 @@ def test_columns_that_say_nothing_are_listed(load):
 def test_unlisted_datasets_of_a_data_root(write_rows):
     """A name that the table does not know is read by its columns, and a near miss is told with what was meant."""
     root = write_rows("o/n/train.jsonl", [{"prompt": "Q", "chosen": "x", "rejected": "y"}]).parents[2]
-    loaded = load_pairs(DatasetConfig("o/n"), data_root=root, seed=1)
-    assert (len(loaded.rows), loaded.dataset, loaded.split) == (1, "o/n", "train")
+    loaded = load_pairs(DatasetConfig("o/n"), data_root=root)
+    assert (len(loaded.rows), loaded.name, loaded.split) == (1, "o/n", "train")
     with pytest.raises(DataError, match=re.escape("does not hold Antropic/hh-rlhf; it holds: ")) as caught:
-        load_pairs(DatasetConfig("Antropic/hh-rlhf"), data_root=root, seed=1)
+        load_pairs(DatasetConfig("Antropic/hh-rlhf"), data_root=root)
     assert str(caught.value).endswith("(did you mean Anthropic/hh-rlhf?)")
 
 
@@ -240,7 +240,7 @@ def test_configured_columns_win_over_the_table(write_rows):
     root = write_rows("Anthropic/hh-rlhf/mine/train.jsonl", [{"q": "Q", "a": "x", "b": "y"}]).parents[3]
     columns = ColumnsConfig(prompt="q", chosen="a", rejected="b")
     dataset = DatasetConfig("Anthropic/hh-rlhf:mine", columns=columns)
-    (pair,) = load_pairs(dataset, data_root=root, seed=1).rows
+    (pair,) = load_pairs(dataset, data_root=root).rows
     assert (pair.prompt, pair.source) == (ASK, "mine")
 
 
@@ -250,7 +250,7 @@ def test_real_rows_as_read_and_as_mapped_are_the_same_pairs(real_data):
     columns = ColumnsConfig(prompt="conversations", chosen="chosen", rejected="rejected")
     as_read = DatasetConfig(str(folder / "as_read.jsonl.gz"), columns=columns)
     usual = DatasetConfig(str(folder / "prompt_chosen_rejected.jsonl.gz"))
-    mapped, expected = (load_pairs(each, data_root=None, seed=1) for each in (as_read, usual))
+    mapped, expected = (load_pairs(each, data_root=None) for each in (as_read, usual))
     assert {row.example_id: row.group for row in mapped.rows} == {row.example_id: row.group for row in expected.rows}
     assert mapped.left_out == expected.left_out == {"repeated row": 2}
 
@@ -259,7 +259,7 @@ def test_real_rated_rows_as_read_and_as_mapped_are_the_same(real_data):
     """Whole conversations with a label are the rated answers of the copy in columns."""
     folder = real_data / "kto_en_demo"
     loaded = [
-        load_rated(DatasetConfig(str(folder / name)), data_root=None, seed=1)
+        load_rated(DatasetConfig(str(folder / name)), data_root=None)
         for name in ("as_read.jsonl", "prompt_completion_label.jsonl")
     ]
     ids = [{row.example_id for row in each.rows} for each in loaded]

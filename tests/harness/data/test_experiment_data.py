@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 from harness.config.load import load_experiment, load_suite
 from harness.config.schema import DataConfig, DatasetConfig, EvaluationConfig, SuiteConfig
 from harness.data.experiment_data import load_experiment_data
-from harness.data.make import first_user_text, words
-from harness.data.overlap import Asked
+from harness.data.make import OverlapQuery, first_user_text, words
 from harness.data.row import DataError
 from suites.inputs import Example, Pair, RatedAnswer
 
@@ -45,7 +44,7 @@ def small_experiment(write_rows, training, measured, **options):
     """Data of an experiment on hh-rlhf's train split, measured on its test split."""
     write_rows("Anthropic/hh-rlhf/helpful-base/train.jsonl", training)
     root = write_rows("Anthropic/hh-rlhf/helpful-base/test.jsonl", measured).parents[3]
-    stages = {key: options.pop(key) for key in ("method", "sft", "also_asked") if key in options}
+    stages = {key: options.pop(key) for key in ("method", "sft", "task_queries") if key in options}
     config = DataConfig(DatasetConfig(HH), {"preferences": DatasetConfig(HH)}, **options)
     return load_experiment_data(config, suite_of(preferences="reward"), data_root=root, seed=1, **stages)
 
@@ -69,6 +68,21 @@ def test_splits_do_not_depend_on_the_order_of_rows(write_rows):
     second = small_experiment(write_rows, rows, transcripts(TOPICS[10:]))
     assert set(first.training) == set(second.training)
     assert set(first.selection) == set(second.selection)
+
+
+def test_a_limit_is_a_sample_of_groups_and_counted(write_rows):
+    """Rows of a role outside its sample are counted as left out; the order of rows does not matter."""
+    write_rows("Anthropic/hh-rlhf/helpful-base/train.jsonl", transcripts(["suns", "moons", "stars"]))
+    config = DataConfig(DatasetConfig(HH), {"preferences": DatasetConfig(HH, limit=7)})
+    rows, samples = transcripts(TOPICS), []
+    for _ in range(2):
+        root = write_rows("Anthropic/hh-rlhf/helpful-base/test.jsonl", rows).parents[3]
+        data = load_experiment_data(config, suite_of(preferences="reward"), data_root=root, seed=1)
+        samples.append(data.pairs["preferences"])
+        random.Random(1).shuffle(rows)
+    assert len(samples[0].rows) == 6
+    assert samples[0].left_out == {"outside the sample of 7": 18}
+    assert set(samples[1].rows) == set(samples[0].rows)
 
 
 @pytest.mark.parametrize(
@@ -138,14 +152,14 @@ def test_a_first_stage_is_kept_apart_as_training_is(write_rows):
 def test_a_first_stage_without_rows_left_is_an_error(write_rows):
     """The line names the stage's own dataset."""
     path = write_rows("sft.jsonl", [{"prompt": "Who has seen the wind?", "completion": "Nobody."}])
-    asked = {"x": [Asked(("Who has seen the wind?",))]}
+    asked = {"x": [OverlapQuery(("Who has seen the wind?",))]}
     with pytest.raises(DataError, match=r"sft\.jsonl, split train, sft\.jsonl: no row is left .* 1 overlap"):
         small_experiment(
             write_rows,
             transcripts(TOPICS[:10]),
             transcripts(TOPICS[10:]),
             sft=DatasetConfig(str(path)),
-            also_asked=asked,
+            task_queries=asked,
         )
 
 
@@ -188,17 +202,17 @@ def test_training_selection_and_report_rows_never_share_a_group(write_rows, n_gr
 
 def test_what_lm_eval_asks_counts_too(write_rows):
     """Questions from elsewhere are looked for as the roles' own are."""
-    asked = {"truthfulqa_mc1": [Asked(("Tell me all about bread please",))]}
-    data = small_experiment(write_rows, transcripts(TOPICS[:10]), transcripts(TOPICS[10:]), also_asked=asked)
+    asked = {"truthfulqa_mc1": [OverlapQuery(("Tell me all about bread please",))]}
+    data = small_experiment(write_rows, transcripts(TOPICS[:10]), transcripts(TOPICS[10:]), task_queries=asked)
     assert data.overlap.by_role["truthfulqa_mc1"].n_training_rows == 2
     assert len(data.training) + len(data.selection) == 18
 
 
 def test_nothing_left_to_train_on_is_an_error(write_rows):
     """All rows overlap: one line with the counts."""
-    asked = {"x": [Asked((f"Tell me all about {topic} please",)) for topic in TOPICS]}
+    asked = {"x": [OverlapQuery((f"Tell me all about {topic} please",)) for topic in TOPICS]}
     with pytest.raises(DataError, match=r"no row is left to train on \(20 read, 20 usable, 20 overlap"):
-        small_experiment(write_rows, transcripts(TOPICS[:10]), transcripts(TOPICS[10:]), also_asked=asked)
+        small_experiment(write_rows, transcripts(TOPICS[:10]), transcripts(TOPICS[10:]), task_queries=asked)
 
 
 def test_a_single_group_cannot_be_divided(write_rows):

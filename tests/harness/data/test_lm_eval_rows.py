@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.data.lm_eval_rows import asked_by, load_local_tasks
+from harness.data.lm_eval_rows import load_local_tasks, overlap_queries
 from harness.data.row import DataError
 
 ROW = {"query": "Question: Which one is a metal?", "choices": ["iron", "wood", "wool"], "gold": 0}
@@ -87,6 +87,6 @@ def test_all_rows_of_a_task_are_asked_whatever_the_limit(tmp_path: Path) -> None
     """A task that a data root knows nothing of is taken as it is; training is kept clear of each of its questions."""
     loaded = load_local_tasks(["embedded_winogrande"], data_root=data_root(tmp_path), limit=2, seed=0)
 
-    ((name, asked),) = asked_by(loaded).items()
+    ((name, asked),) = overlap_queries(loaded).items()
     assert (name, len(asked)) == ("lm_eval/embedded_winogrande", 128)
     assert all("_" in text for each in asked for text in each.texts)

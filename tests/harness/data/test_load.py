@@ -1,7 +1,6 @@
-"""Tests of one dataset's rows in every shape: merging, sampling, counting, splits, on small and real rows."""
+"""Tests of one dataset's rows in every shape: merging, counting, splits, on small and real rows."""
 
 import dataclasses
-import random
 
 import pytest
 
@@ -27,8 +26,7 @@ def transcripts(topics, n_each=2):
 
 def load(name, root, loader=load_pairs, **options):
     """Rows of one dataset."""
-    dataset = DatasetConfig(name, **{key: options.pop(key) for key in ("split", "limit") if key in options})
-    return loader(dataset, data_root=root, seed=1, **options)
+    return loader(DatasetConfig(name, split=options.pop("split", None)), data_root=root, **options)
 
 
 def test_repeated_rows_are_merged_and_counted(write_rows):
@@ -41,18 +39,6 @@ def test_repeated_rows_are_merged_and_counted(write_rows):
     assert (len(loaded.rows), loaded.n_read) == (6, 8)
     assert loaded.left_out == {"repeated row": 1, "equal answers": 1}
     assert {row.source for row in loaded.rows} == {"helpful-base"}
-
-
-def test_a_limit_is_a_sample_of_groups_and_counted(write_rows):
-    """Rows outside the sample are left out in so many words; row order does not matter."""
-    rows = transcripts(TOPICS)
-    root = write_rows("Anthropic/hh-rlhf/helpful-base/test.jsonl", rows).parents[3]
-    loaded = load(HH, root, limit=7)
-    assert len(loaded.rows) == 6
-    assert loaded.left_out == {"outside the sample of 7": 18}
-    random.Random(1).shuffle(rows)
-    write_rows("Anthropic/hh-rlhf/helpful-base/test.jsonl", rows)
-    assert set(load(HH, root, limit=7).rows) == set(loaded.rows)
 
 
 def test_a_row_without_a_needed_column_is_told_with_its_place(write_rows):

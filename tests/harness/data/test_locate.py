@@ -25,7 +25,7 @@ def place(tmp_path):
 
 def files(located, root):
     """Split -> file names relative to the root."""
-    return {split: [str(path.relative_to(root)) for path in paths] for split, paths in located.splits.items()}
+    return {split: [str(path.relative_to(root)) for path in paths] for split, paths in located.files.items()}
 
 
 def test_the_index_names_files_by_configuration_and_split(place):
@@ -75,7 +75,7 @@ def test_layouts_of_the_hub(place, folder, names, configuration, expected):
     """Files are found by split in the usual layouts, in the client's folders and in plain ones."""
     root = place(*(f"{folder}/{name}" for name in names))
     located = locate(root, "o/n", configuration, None)
-    assert {split: len(paths) for split, paths in located.splits.items()} == expected
+    assert {split: len(paths) for split, paths in located.files.items()} == expected
     assert located.revision == (COMMIT if "snapshots" in folder else None)
 
 
@@ -106,7 +106,7 @@ def test_links_into_the_clients_blobs_are_followed(place):
     snapshot = root / "datasets--o--n/snapshots/aaa"
     snapshot.mkdir(parents=True)
     (snapshot / "train.jsonl").symlink_to("../../blobs/123")
-    assert locate(root, "o/n", "", None).splits["train"][0].is_file()
+    assert locate(root, "o/n", "", None).files["train"][0].is_file()
 
 
 def test_what_is_not_held_is_told_with_what_is(place):

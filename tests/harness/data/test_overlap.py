@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.data.make import make_example, make_pair, make_rated_answer, words
-from harness.data.overlap import Asked, asked, find_overlap, without
+from harness.data.make import OverlapQuery, make_example, make_pair, make_rated_answer, overlap_query, words
+from harness.data.overlap import find_overlap, without
 from suites.inputs import Question, Turn
 
 LONG = "Why do some people think that the moon is made of green cheese?"
@@ -23,7 +23,7 @@ def pair(*turns, chosen="An answer.", rejected="Another answer."):
 
 def overlaps(training, *texts, group=""):
     """Whether one training pair overlaps an evaluation row."""
-    return bool(find_overlap([training], {"role": [Asked(texts, group)]}).training_ids)
+    return bool(find_overlap([training], {"role": [OverlapQuery(texts, group)]}).training_ids)
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ def test_rated_answers_and_examples_are_searched_as_pairs_are(text):
     example = make_example(ask, f"You asked: {LONG}")
     innocent = make_example(ask, "No.", [LONG])
     asked_rated = make_rated_answer((Turn("user", LONG),), "No.", is_good=True, source="s")
-    overlap = find_overlap((rated, example, innocent, asked_rated), {"role": [Asked((text,))]})
+    overlap = find_overlap((rated, example, innocent, asked_rated), {"role": [OverlapQuery((text,))]})
     assert overlap.training_ids == {rated.example_id, example.example_id, asked_rated.example_id}
     assert without((rated, example, innocent, asked_rated), overlap) == (innocent,)
 
@@ -79,8 +79,8 @@ def test_equal_groups_overlap():
 def test_what_a_conversation_asks():
     """The last user turn and the first one are compared, once where they are the same."""
     prompt = (Turn("system", "Be kind."), Turn("user", "First?"), Turn("assistant", "Yes."), Turn("user", "Last?"))
-    assert asked(Question("id", "g", prompt)) == Asked(("Last?", "First?"), "g")
-    assert asked(Question("id", "g", prompt[:2])) == Asked(("First?",), "g")
+    assert overlap_query(Question("id", "g", prompt)) == OverlapQuery(("Last?", "First?"), "g")
+    assert overlap_query(Question("id", "g", prompt[:2])) == OverlapQuery(("First?",), "g")
 
 
 def test_counts_and_examples_by_role():
@@ -89,9 +89,9 @@ def test_counts_and_examples_by_role():
         pair("Question number 0 about the sea?", chosen="B")
     ]
     roles = {
-        "sea": [Asked((f"Question number {n} about the sea?",)) for n in (0, 1, 2, 3, 9)],
-        "land": [Asked(("Question number 4 about the sea?",)), Asked(("What is a field?",))],
-        "air": [Asked(("What is a wing made of?",))],
+        "sea": [OverlapQuery((f"Question number {n} about the sea?",)) for n in (0, 1, 2, 3, 9)],
+        "land": [OverlapQuery(("Question number 4 about the sea?",)), OverlapQuery(("What is a field?",))],
+        "air": [OverlapQuery(("What is a wing made of?",))],
         "none": [],
     }
     overlap = find_overlap(training, roles)
@@ -106,7 +106,7 @@ def test_counts_and_examples_by_role():
 
 def test_nothing_to_compare():
     """No training rows, or none that are measured, overlap nothing."""
-    assert find_overlap([], {"role": [Asked((LONG,))]}).training_ids == frozenset()
+    assert find_overlap([], {"role": [OverlapQuery((LONG,))]}).training_ids == frozenset()
     assert find_overlap([pair(LONG)], {}).by_role == {}
 
 
@@ -132,7 +132,7 @@ texts = st.lists(st.sampled_from("abc"), min_size=1, max_size=12).map(" ".join)
 def test_the_index_finds_what_a_search_finds(trained, questions):
     """On texts of three words that repeat a lot, index and search agree pair by pair."""
     training = [pair(prompt, chosen=chosen, rejected=rejected + " x") for prompt, chosen, rejected in trained]
-    overlap = find_overlap(training, {str(n): [Asked((text,))] for n, text in enumerate(questions)})
+    overlap = find_overlap(training, {str(n): [OverlapQuery((text,))] for n, text in enumerate(questions)})
     expected = {each.example_id for each in training if any(brute_force(each, text) for text in questions)}
     assert overlap.training_ids == expected
     for n, text in enumerate(questions):
@@ -145,7 +145,7 @@ def test_it_is_fast_enough_to_run_before_every_training():
     vocabulary = [f"w{n}" for n in range(2000)] + ["the", "is", "what", "a", "of"] * 200
     text = lambda n: " ".join(rng.choices(vocabulary, k=n))  # noqa: E731
     training = [pair(*(text(40) for _ in range(7)), chosen=text(80), rejected=text(80)) for _ in range(1200)]
-    questions = [Asked((text(15),)) for _ in range(2499)] + [Asked((training[7].chosen[:60],))]
+    questions = [OverlapQuery((text(15),)) for _ in range(2499)] + [OverlapQuery((training[7].chosen[:60],))]
     started = time.perf_counter()
     overlap = find_overlap(training, {"role": questions})
     assert time.perf_counter() - started < 10

@@ -9,7 +9,6 @@ import time
 import pytest
 
 from harness.config.schema import DatasetConfig
-from harness.data import read as loading
 from harness.data.read import load_rows
 from harness.data.row import DataError
 from harness.models import hub
@@ -29,7 +28,7 @@ def test_rows_carry_place_and_source(root):
     read = load_rows(DatasetConfig("o/n:c"), ("test",), root)
     assert [row.where for row in read.rows] == [f"{root}/o/n/c/test.jsonl, line {n}" for n in (1, 2)]
     assert {row.source for row in read.rows} == {"c"}
-    assert (read.split, set(read.there)) == ("test", {"train", "test", "extra"})
+    assert (read.split, set(read.splits)) == ("test", {"train", "test", "extra"})
     assert read.origin == "o/n:c, split test, o/n/c/test.jsonl"
     assert load_rows(DatasetConfig("o/single"), (), root).rows[0].source == "single"
 
@@ -46,7 +45,7 @@ def test_the_split_named_goes_before_the_first_one_wanted(root, split, wanted, p
 def test_an_only_split_is_taken_whatever_its_name(root):
     """A dataset of one split needs no choice."""
     read = load_rows(DatasetConfig("o/single"), ("train",), root)
-    assert (read.split, read.there) == ("odd", ("odd",))
+    assert (read.split, read.splits) == ("odd", ("odd",))
 
 
 def test_splits_that_are_not_there_are_told_with_those_that_are(root):
@@ -60,7 +59,7 @@ def test_splits_that_are_not_there_are_told_with_those_that_are(root):
 def test_a_revision_that_cannot_be_checked_is_said(root):
     """Plain folders do not tell which revision they are of."""
     read = load_rows(DatasetConfig("o/single", revision="abc"), (), root)
-    assert read.origin.endswith("(whether they are of revision abc is not known)")
+    assert read.origin.endswith("(revision abc could not be checked)")
 
 
 def test_the_snapshot_read_is_said(write_rows):
@@ -74,7 +73,7 @@ def test_the_snapshot_read_is_said(write_rows):
 
 def test_a_data_root_that_lacks_the_dataset_never_goes_to_the_hub(root, monkeypatch):
     """With a data root the hub is not asked."""
-    monkeypatch.setattr(loading, "require_hub", lambda _what: pytest.fail("the hub was asked"))
+    monkeypatch.setattr("harness.data.read.require_hub", lambda _what: pytest.fail("the hub was asked"))
     with pytest.raises(DataError, match="does not hold o/other"):
         load_rows(DatasetConfig("o/other"), ("train",), root)
 
@@ -125,7 +124,7 @@ def reachable(monkeypatch):
             raise datasets.exceptions.DatasetNotFoundError("Dataset 'o/none' doesn't exist\non the Hub")
         return {"train": [{"x": "1"}], "test": [{"x": "2"}]}
 
-    monkeypatch.setattr(loading, "require_hub", lambda _what: None)
+    monkeypatch.setattr("harness.data.read.require_hub", lambda _what: None)
     monkeypatch.setattr(datasets, "load_dataset", load_dataset)
     return calls
 
@@ -143,7 +142,9 @@ def test_what_the_hub_has_not_is_one_line(reachable):
     """The library's own reason stands in the line."""
     with pytest.raises(DataError) as caught:
         load_rows(DatasetConfig("o/none"), ("test",), None)
-    assert "dataset o/none cannot be had from the hub: Dataset 'o/none' doesn't exist; --data-root" in str(caught.value)
+    assert "dataset o/none cannot be read from the hub: Dataset 'o/none' doesn't exist; --data-root" in str(
+        caught.value
+    )
     assert reachable == [("o/none", {"revision": None})]
 
 
@@ -172,7 +173,7 @@ def test_offline_a_dataset_in_the_cache_of_datasets_is_read(tmp_path, write_rows
     assert done.returncode == 0, done.stderr
     first, second = done.stdout.splitlines()
     assert first == "o/n, split train, cache of the hub, revision main {'prompt': 'Hello?', 'kind': 'greeting'}"
-    assert "o/missing cannot be had from the hub's cache (HF_HUB_OFFLINE is set)" in second
+    assert "o/missing cannot be read from the hub's cache (HF_HUB_OFFLINE is set)" in second
     assert "--data-root" in second
 
 
@@ -196,7 +197,7 @@ def test_a_file_is_a_dataset_of_one_split(tmp_path, monkeypatch, root, suffix):
     monkeypatch.chdir(tmp_path)
     for name in (str(path), f"my_pairs{suffix}", f"./my_pairs{suffix}"):
         read = load_rows(DatasetConfig(name), ("test",), root)
-        assert (read.split, read.there) == ("train", ("train",))
+        assert (read.split, read.splits) == ("train", ("train",))
         assert read.origin == f"{name}, split train, my_pairs{suffix}"
         assert [(dict(row.columns), row.source) for row in read.rows] == [
             ({"prompt": "Q", "chosen": "x", "rejected": "y"}, "my_pairs")
@@ -207,7 +208,7 @@ def test_a_folder_has_the_splits_that_its_files_are_named_by(root, monkeypatch):
     """Paths to folders are read as data roots are, split by file name."""
     monkeypatch.chdir(root)
     read = load_rows(DatasetConfig("./o/n/c"), ("test",), None)
-    assert (read.split, set(read.there), read.rows[0].source) == ("test", {"train", "test", "extra"}, "c")
+    assert (read.split, set(read.splits), read.rows[0].source) == ("test", {"train", "test", "extra"}, "c")
 
 
 def test_local_names_that_lead_nowhere(tmp_path):
@@ -276,9 +277,9 @@ def test_offline_a_dataset_in_the_cache_of_the_hub_is_read(tmp_path):
         "name = 'HuggingFaceH4/ultrafeedback_binarized'\n"
         "for revision, purpose in ((None, 'training'), (None, 'measuring'), ('aaa', 'training')):\n"
         "    dataset = DatasetConfig(name, revision=revision)\n"
-        "    loaded = load_pairs(dataset, data_root=None, seed=1, purpose=purpose)\n"
+        "    loaded = load_pairs(dataset, data_root=None, purpose=purpose)\n"
         "    print(loaded.split, loaded.rows[0].chosen, loaded.origin.rpartition(', ')[2], sep='; ')\n"
-        "try:\n    load_pairs(DatasetConfig(name, revision='ccc'), data_root=None, seed=1)\n"
+        "try:\n    load_pairs(DatasetConfig(name, revision='ccc'), data_root=None)\n"
         "except UserError as error:\n    print(error)\n"
         "print('datasets' in sys.modules)\n"
     )

@@ -9,8 +9,8 @@ import pytest
 
 from harness.config.schema import AnswersConfig, EvaluationConfig, SuiteConfig
 from harness.data.experiment_data import ExperimentData
-from harness.data.load import Loaded
 from harness.data.overlap import Overlap
+from harness.data.read import Dataset
 from harness.measuring.kinds import Bench, ImplicitReward, Kept, Measured, run_suite
 from harness.models.adapters import attach_adapter
 from harness.models.base import BASELINE, LoadedModel
@@ -24,8 +24,8 @@ FACTS = EvaluationConfig("facts", "perplexity", "facts", group="capability")
 DRIFT = EvaluationConfig("drift", "drift", "prompts", limit=4, max_new_tokens=5)
 
 
-def loaded_rows(rows: list[Any]) -> Loaded[Any]:
-    return Loaded(tuple(rows), "made up, split test", len(rows), {})
+def loaded_rows(rows: list[Any]) -> Dataset[Any]:
+    return Dataset(tuple(rows), "made up, split test", len(rows), {})
 
 
 @pytest.fixture

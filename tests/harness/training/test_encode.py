@@ -5,8 +5,9 @@ from dataclasses import replace
 import pytest
 
 from harness.config.schema import ModelConfig
-from harness.data.experiment_data import ExperimentData, Loaded
+from harness.data.experiment_data import ExperimentData
 from harness.data.overlap import Overlap
+from harness.data.read import Dataset
 from harness.models.base import LoadedModel, load_model
 from harness.training.encode import encode_rows
 from harness.training.recipe import RatedRequest
@@ -31,7 +32,7 @@ def pairs(n: int) -> tuple[Pair, ...]:
 
 def data_of(training: tuple, selection: tuple = (), sft: tuple = ()) -> ExperimentData:
     """An experiment's rows without anything to measure."""
-    source = Loaded(training, "here", len(training), {})
+    source = Dataset(training, "here", len(training), {})
     return replace(
         ExperimentData(training=training, selection=selection, source=source, overlap=Overlap(frozenset(), {})),
         sft=sft,

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from harness.config.schema import LoraConfig, TrainingConfig
-from harness.data.experiment_data import ExperimentData, Loaded
+from harness.data.experiment_data import ExperimentData
 from harness.data.overlap import Overlap
+from harness.data.read import Dataset
 from harness.models.base import LoadedModel
 from harness.training.encode import encode_rows
 from harness.training.recipe import Row
@@ -68,7 +69,7 @@ def model(request: pytest.FixtureRequest, llama_folder: Path, load: Callable[...
 
 def trained_on(rows: list[Pair], encoder: Encoder) -> Any:
     """The rows as an experiment hands them to its trainer."""
-    source = Loaded(tuple(rows), "here", len(rows), {})
+    source = Dataset(tuple(rows), "here", len(rows), {})
     data = ExperimentData(training=tuple(rows), selection=(), source=source, overlap=Overlap(frozenset(), {}))
     return encode_rows(data, encoder, seed=0)["experiment"]
 

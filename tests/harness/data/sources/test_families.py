@@ -103,7 +103,7 @@ def test_real_winogrande_groups_without_ids_are_those_with_ids(real_data):
 
 def test_winogrande_is_searched_for_without_its_cue(row):
     """What training rows are compared with is the sentence, once with the blank and once filled in."""
-    asked = winogrande.asked(winogrande.example(row(**CLOZE)))
+    asked = winogrande.overlap_query(winogrande.example(row(**CLOZE)))
     assert asked.texts == (CLOZE["sentence"], "The cup broke because the floor was hard.")
 
 

@@ -1,1 +1,1 @@
-"""Rows of the hub, of local files or of the package in; pairs, rated answers, examples and questions out."""
+"""Turns rows from the hub, local files or the package into pairs, rated answers, examples and questions."""

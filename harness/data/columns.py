@@ -1,6 +1,6 @@
-"""Datasets that the table does not list: adapters made from what a configuration says of their columns.
+"""Adapters for datasets that the catalogue does not list, made from the columns that a configuration names.
 
-Where it says nothing, the names of the columns may: prompt, chosen, rejected, completion, label, messages.
+Without a configuration the usual names are understood: prompt, chosen, rejected, completion, label, messages.
 """
 
 from collections.abc import Collection
@@ -9,7 +9,7 @@ from functools import partial
 
 from harness.config.schema import ColumnsConfig
 from harness.data.make import (
-    Ranked,
+    RankedAnswer,
     group_of,
     make_example,
     make_pair,
@@ -39,16 +39,16 @@ _NEEDS = (
     ("scores", "answers"),
     ("pairs: all", "answers"),
 )
-"""A key, and another one without which it means nothing."""
+"""A key, and the key that it needs."""
 _ANSWERS = ("chosen", "answer", "answers")
-"""Each makes rows of another kind."""
+"""Keys of which at most one can be set, because each makes rows of another kind."""
 
 
 def unlisted_entry(name: str, columns: ColumnsConfig) -> DatasetEntry:
-    """What the table would say of a dataset with these columns.
+    """The entry that a dataset with these columns would have in the catalogue.
 
     Raises:
-        DataError: keys that do not go together; names them.
+        DataError: Keys do not go together; the message names them.
     """
     check_columns(name, columns)
     named = [value for key, value in asdict(columns).items() if value is not None and key != "pairs"]
@@ -72,10 +72,10 @@ def unlisted_entry(name: str, columns: ColumnsConfig) -> DatasetEntry:
 
 
 def check_columns(name: str, columns: ColumnsConfig) -> None:
-    """Checks that the keys go together.
+    """Checks that the keys of `columns` go together.
 
     Raises:
-        DataError: they do not; names those that do not.
+        DataError: They do not; the message names the keys.
     """
     given = {key for key, value in asdict(columns).items() if value is not None} - {"pairs"}
     if columns.pairs == "all":
@@ -91,10 +91,10 @@ def check_columns(name: str, columns: ColumnsConfig) -> None:
 
 
 def standard_columns(name: str, there: Collection[str]) -> ColumnsConfig:
-    """What columns of these names hold, as the libraries for training name them.
+    """What columns of these names hold, by the names that TRL and other training libraries use.
 
     Raises:
-        DataError: no names that are known; lists those there are, and says how to map them.
+        DataError: None of the names is known; the message lists them and shows how to map them.
     """
 
     def known(column: str) -> str | None:
@@ -111,42 +111,42 @@ def standard_columns(name: str, there: Collection[str]) -> ColumnsConfig:
         columns = _answered(replace(columns, prompt=None), "messages", known("label"))
     elif "prompt" not in there:
         raise DataError(
-            f"dataset {name}: what its columns hold is not known ({', '.join(there) or 'there are none'}); say so "
-            f"beside its name, such as `columns: {{prompt: COLUMN, chosen: COLUMN, rejected: COLUMN}}`"
+            f"dataset {name}: what its columns hold is not known ({', '.join(there) or 'there are none'}); name them "
+            f"beside the dataset, such as `columns: {{prompt: COLUMN, chosen: COLUMN, rejected: COLUMN}}`"
         )
     return columns
 
 
 def _answered(columns: ColumnsConfig, answer: str, label: str | None) -> ColumnsConfig:
-    """With one answer, which is a good one where there is no label."""
+    """The columns with one answer: a rated answer with a label, else a good one."""
     return replace(columns, chosen=answer) if label is None else replace(columns, answer=answer, label=label)
 
 
 def _pair(columns: ColumnsConfig, sides: tuple[str, str], row: Row) -> Pair | LeftOut:
-    asked = _asked(columns, sides, row)
-    if isinstance(asked, LeftOut):
-        return asked
-    prompt, (chosen, rejected) = asked
+    conversation = _conversation(columns, sides, row)
+    if isinstance(conversation, LeftOut):
+        return conversation
+    prompt, (chosen, rejected) = conversation
     scores = (columns.score_chosen, columns.score_rejected)
     gap = None if scores[0] is None or scores[1] is None else row.gap(scores[0], scores[1])
     return make_pair(prompt, chosen, rejected, source=_source(columns, row), group=_group(columns, row), score_gap=gap)
 
 
 def _rated_answer(columns: ColumnsConfig, answer: str, label: str, row: Row) -> RatedAnswer | LeftOut:
-    asked = _asked(columns, (answer,), row)
-    if isinstance(asked, LeftOut):
-        return asked
-    prompt, (response,) = asked
+    conversation = _conversation(columns, (answer,), row)
+    if isinstance(conversation, LeftOut):
+        return conversation
+    prompt, (response,) = conversation
     return make_rated_answer(
         prompt, response, is_good=row.flag(label), source=_source(columns, row), group=_group(columns, row)
     )
 
 
 def _example(columns: ColumnsConfig, answer: str, row: Row) -> Example | LeftOut:
-    asked = _asked(columns, (answer,), row)
-    if isinstance(asked, LeftOut):
-        return asked
-    prompt, (response,) = asked
+    conversation = _conversation(columns, (answer,), row)
+    if isinstance(conversation, LeftOut):
+        return conversation
+    prompt, (response,) = conversation
     return make_example(prompt, response, group=_group(columns, row))
 
 
@@ -161,7 +161,7 @@ def _ranked_pairs(columns: ColumnsConfig, answers: str, row: Row) -> tuple[Pair 
     ranks = scores or [-float(position) for position in range(len(texts))]
     return make_ranked_pairs(
         _prompt(columns, row),
-        [Ranked(text, rank) for text, rank in zip(texts, ranks, strict=True)],
+        [RankedAnswer(text, rank) for text, rank in zip(texts, ranks, strict=True)],
         take=columns.pairs,
         has_scores=scores is not None,
         source=_source(columns, row),
@@ -170,7 +170,7 @@ def _ranked_pairs(columns: ColumnsConfig, answers: str, row: Row) -> tuple[Pair 
 
 
 def _answers(columns: ColumnsConfig, answers: str, row: Row) -> tuple[tuple[str, ...], tuple[float, ...] | None]:
-    """The texts of a row's answers, and their scores where there are any."""
+    """The texts of a row's answers, and their scores; None without scores."""
     if columns.answer_text is None:
         return row.texts(answers), None if columns.scores is None else row.numbers(columns.scores)
     items = row.lists(answers)
@@ -180,23 +180,25 @@ def _answers(columns: ColumnsConfig, answers: str, row: Row) -> tuple[tuple[str,
     return items.texts(columns.answer_text), None if columns.scores is None else holder.numbers(columns.scores)
 
 
-def _asked(columns: ColumnsConfig, answers: tuple[str, ...], row: Row) -> tuple[Prompt, tuple[str, ...]] | LeftOut:
-    """The prompt and the answers: from columns of their own, or from whole conversations.
+def _conversation(
+    columns: ColumnsConfig, answers: tuple[str, ...], row: Row
+) -> tuple[Prompt, tuple[str, ...]] | LeftOut:
+    """The prompt and the answers of a row, from separate columns or from whole conversations.
 
-    Answers of several messages are whole conversations whatever else the row has, as in UltraFeedback, whose column
-    `prompt` repeats what they begin with.
+    Answers of several messages are whole conversations even where the row has a prompt as well: UltraFeedback's column
+    `prompt` repeats the beginning of its conversations.
     """
     if columns.prompt is not None and not any(row.is_conversation(column) for column in answers):
         return _prompt(columns, row), tuple(row.answer(column) for column in answers)
-    asked = split_conversations(*(row.messages(column) for column in answers))
-    if isinstance(asked, LeftOut):
-        return asked
-    prompt, responses = asked
+    conversation = split_conversations(*(row.messages(column) for column in answers))
+    if isinstance(conversation, LeftOut):
+        return conversation
+    prompt, responses = conversation
     return _behind_system(columns, prompt, row), responses
 
 
 def _prompt(columns: ColumnsConfig, row: Row) -> Prompt:
-    assert columns.prompt is not None, "check_columns has seen to it"
+    assert columns.prompt is not None, "check_columns makes sure of it"
     return _behind_system(columns, row.turns(columns.prompt), row)
 
 
@@ -211,7 +213,7 @@ def _source(columns: ColumnsConfig, row: Row) -> str:
 
 
 def _group(columns: ColumnsConfig, row: Row) -> str | None:
-    """A number means something within its dataset alone; a text, such as what a row is about, is the same in others."""
+    """The row's group; a number is a group of its own dataset only, a text is the same group in every dataset."""
     if columns.group is None or not row.has(columns.group):
         return None
     name = row.name(columns.group)

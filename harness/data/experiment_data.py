@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from harness.config.schema import DataConfig, DatasetConfig, SuiteConfig
+from harness.config.wording import shown
 from harness.data.load import load_examples, load_pairs, load_questions, load_rated, overlap_query_of
 from harness.data.make import OverlapQuery, Trainable
 from harness.data.overlap import Overlap, RoleOverlap, find_overlap, without
@@ -23,37 +24,41 @@ _TRAINING_LOADERS: Mapping[str, Callable[..., Dataset[Any]]] = {
 
 @dataclass(frozen=True, slots=True)
 class ExperimentData:
-    """Everything that is trained on and measured: three splits by group."""
+    """Training, selection and report rows of an experiment: three splits that share no group."""
 
     training: tuple[Trainable, ...]
-    """Pairs for the method dpo, rated answers for kto, examples for sft."""
+    """Rows to train on: pairs for the method dpo, rated answers for kto, examples for sft."""
     selection: tuple[Trainable, ...]
-    source: Dataset[Any]
-    """The dataset that training and selection rows are from, before they were divided."""
+    """Rows of the same kind that judge training runs and are never trained on."""
+    training_dataset: Dataset[Any]
+    """The dataset that training and selection rows come from, before it was divided."""
     overlap: Overlap
-    """Of all rows that were to be trained on, those of the first stage too."""
+    """Overlap of the training rows of all stages with the report rows, as it was before any row was dropped."""
     sft: tuple[Example, ...] = ()
-    """Training rows of a first stage of supervised fine-tuning; none without one."""
+    """Training rows of a first stage of supervised fine-tuning; empty without such a stage."""
     sft_selection: tuple[Example, ...] = ()
-    sft_source: Dataset[Example] | None = None
+    """Selection rows of the first stage."""
+    sft_dataset: Dataset[Example] | None = None
+    """The dataset of the first stage, before it was divided; None without such a stage."""
     pairs: Mapping[str, Dataset[Pair]] = field(default_factory=dict)
-    """Role -> report rows of the kind reward."""
+    """Role -> its report rows for evaluations of the kind reward."""
     examples: Mapping[str, Dataset[Example]] = field(default_factory=dict)
-    """Role -> report rows of the kind perplexity."""
+    """Role -> its report rows for evaluations of the kind perplexity."""
     questions: Mapping[str, Dataset[Question]] = field(default_factory=dict)
-    """Role -> report rows of the kinds generations and drift."""
+    """Role -> its report rows for evaluations of the kinds generations and drift."""
     left_out: Mapping[str, int] = field(default_factory=dict)
-    """Reason -> rows of `source` that are neither trained on nor selection rows."""
+    """Reason -> usable rows of `training_dataset` that are neither training nor selection rows."""
     notes: tuple[str, ...] = ()
+    """Lines for the user about splits, division and overlap."""
 
     @property
-    def trained_on(self) -> tuple[Dataset[Any], ...]:
+    def training_datasets(self) -> tuple[Dataset[Any], ...]:
         """The datasets of all stages of training, before they were divided."""
-        return (self.source,) if self.sft_source is None else (self.source, self.sft_source)
+        return (self.training_dataset,) if self.sft_dataset is None else (self.training_dataset, self.sft_dataset)
 
     @property
-    def measured(self) -> tuple[tuple[str, Dataset[Any]], ...]:
-        """Each role with its report rows, once for each kind that it is measured as."""
+    def report_datasets(self) -> tuple[tuple[str, Dataset[Any]], ...]:
+        """Each role with its report rows, once for each kind of evaluation that uses it."""
         kinds: tuple[Mapping[str, Dataset[Any]], ...] = (self.pairs, self.examples, self.questions)
         return tuple(item for roles in kinds for item in roles.items())
 
@@ -68,46 +73,51 @@ def load_experiment_data(
     sft: DatasetConfig | None = None,
     task_queries: Mapping[str, Sequence[OverlapQuery]] | None = None,
 ) -> ExperimentData:
-    """Training, selection and report rows, apart by group and free of overlap.
+    """Loads training, selection and report rows that share no group and do not overlap.
 
-    Where a role measures the very rows that are trained on, it gets `report_fraction` of their groups, and training the
-    others; limits are applied to what each has then. Training rows that overlap what any role asks are then dropped (or
-    only told of, or refused), and of what remains `selection_fraction` of the groups are selection rows. All of this is
-    so for both stages of training together: what one selects or what is measured is trained on by neither.
+    Four steps, in this order:
+
+    1. A role that measures the very rows to be trained on gets `report_fraction` of their groups, training the others.
+    2. Each dataset is sampled to its limit.
+    3. Training rows that overlap report rows are dropped, or only reported, or refused, as `data.overlap` says.
+    4. `selection_fraction` of the remaining training groups become selection rows.
+
+    A first stage of training takes part in every step: neither stage trains on a row that is measured or that judges
+    one of the two.
 
     Args:
-        config: which datasets; `check_roles` has found every role bound.
-        suite: which roles, as which kind.
-        data_root: folder of local data, or None for the hub.
-        seed: of splits and samples.
-        method: what training learns from: pairs, rated answers, or good answers alone.
-        sft: the dataset of a first stage, of which good answers are taken.
-        task_queries: role -> what else is asked, such as by lm-eval's tasks.
+        config: The datasets; `check_roles` has checked that every role is bound to one.
+        suite: The evaluations, which say how each role is measured.
+        data_root: Folder of local data, or None for the hub.
+        seed: Seed of splits and samples.
+        method: Decides the kind of the training rows: pairs, rated answers, or good answers alone.
+        sft: Dataset of a first stage, whose good answers are trained on.
+        task_queries: Role -> further texts that training rows are searched for, such as the questions of lm-eval tasks.
 
     Raises:
-        DataError: rows are missing or broken, overlap where they must not, or none is left to train on.
-        HubUnreachable: rows would have to come from the hub, and it does not answer.
+        DataError: Rows are missing or broken, overlap where `data.overlap` is fail, or none is left to train on.
+        HubUnreachable: Rows would have to come from the hub, and it does not answer.
     """
-    source = _TRAINING_LOADERS[method](config.training, data_root=data_root, purpose="training")
-    sft_source = None if sft is None else load_examples(sft, data_root=data_root, purpose="training")
+    training = _TRAINING_LOADERS[method](config.training, data_root=data_root, purpose="training")
+    first_stage = None if sft is None else load_examples(sft, data_root=data_root, purpose="training")
     roles = {
         "pairs": _roles_of(suite, "reward"),
         "examples": _roles_of(suite, "perplexity"),
         "questions": _roles_of(suite, "generations", "drift"),
     }
     data = ExperimentData(
-        training=source.rows,
+        training=training.rows,
         selection=(),
-        source=source,
+        training_dataset=training,
         overlap=Overlap(frozenset(), {}),
-        sft=() if sft_source is None else sft_source.rows,
-        sft_source=sft_source,
+        sft=() if first_stage is None else first_stage.rows,
+        sft_dataset=first_stage,
         pairs={role: load_pairs(config.roles[role], data_root=data_root) for role in roles["pairs"]},
         examples={role: load_examples(config.roles[role], data_root=data_root) for role in roles["examples"]},
         questions={role: load_questions(config.roles[role], data_root=data_root) for role in roles["questions"]},
     )
-    loaded = (*data.trained_on, *(rows for _, rows in data.measured))
-    data = replace(data, notes=tuple(dict.fromkeys(note for each in loaded for note in each.notes)))
+    datasets = (*data.training_datasets, *(dataset for _, dataset in data.report_datasets))
+    data = replace(data, notes=tuple(dict.fromkeys(note for dataset in datasets for note in dataset.notes)))
     data = _with_report_groups(data, config.report_fraction, seed)
     data = _limited(data, config, sft, seed)
     data = _without_overlap(data, config, task_queries or {})
@@ -119,33 +129,39 @@ def _roles_of(suite: SuiteConfig, *kinds: str) -> tuple[str, ...]:
 
 
 def _with_report_groups(data: ExperimentData, fraction: float, seed: int) -> ExperimentData:
-    """Divides the groups of what is trained on between training and the roles that measure these rows."""
-    shared = [source for source in data.trained_on if any(_measures(loaded, source) for _, loaded in data.measured)]
+    """Divides the groups of a dataset that is trained on and measured between training and the report."""
+    shared = [
+        training
+        for training in data.training_datasets
+        if any(_holds_rows_of(dataset, training) for _, dataset in data.report_datasets)
+    ]
     if not shared:
         return data
-    groups = frozenset(row.group for source in shared for row in source.rows)
+    groups = frozenset(row.group for training in shared for row in training.rows)
     report = share_of_groups(groups, fraction, seed, "report")
 
-    def is_divided(loaded: Dataset[Any]) -> bool:
-        return any(_measures(loaded, source) for source in shared)
+    def is_divided(dataset: Dataset[Any]) -> bool:
+        return any(_holds_rows_of(dataset, training) for training in shared)
 
     def divided(roles: Mapping[str, Dataset[Item]]) -> dict[str, Dataset[Item]]:
         return {
-            role: _without_groups(loaded, groups - report) if is_divided(loaded) else loaded
-            for role, loaded in roles.items()
+            role: _without_groups(dataset, groups - report) if is_divided(dataset) else dataset
+            for role, dataset in roles.items()
         }
 
-    sources = dict.fromkeys(f"{source.name}, split {source.split}" for source in shared)
-    roles = dict.fromkeys(f"{role} (as {loaded.name})" for role, loaded in data.measured if is_divided(loaded))
+    names = dict.fromkeys(f"{training.name}, split {training.split}" for training in shared)
+    roles = dict.fromkeys(
+        f"{role} (as {dataset.name})" for role, dataset in data.report_datasets if is_divided(dataset)
+    )
     note = (
-        f"the rows of {' and of '.join(sources)}, are both trained on and measured by {', '.join(roles)}: "
+        f"the rows of {' and of '.join(names)}, are both trained on and measured by {', '.join(roles)}: "
         f"divided by group, {len(report)} of {len(groups)} groups are measured"
     )
     training = tuple(row for row in data.training if row.group not in report)
     return replace(
         data,
         training=training,
-        left_out=_counted(data, "kept for the report", training),
+        left_out=_left_out(data, "kept for the report", training),
         sft=tuple(row for row in data.sft if row.group not in report),
         pairs=divided(data.pairs),
         examples=divided(data.examples),
@@ -154,17 +170,38 @@ def _with_report_groups(data: ExperimentData, fraction: float, seed: int) -> Exp
     )
 
 
+def _holds_rows_of(dataset: Dataset[Any], training: Dataset[Any]) -> bool:
+    """Whether a report dataset has the rows of a training dataset.
+
+    It does if both are the same split, or if it has most of the training groups under another name, as
+    processed-hh-rlhf has those of hh-rlhf.
+    """
+    if (name_of_rows(dataset.name), dataset.split) == (name_of_rows(training.name), training.split):
+        return True
+    groups = {row.group for row in training.rows}
+    return len(groups.intersection(row.group for row in dataset.rows)) > len(groups) / 2
+
+
+def _without_groups(dataset: Dataset[Item], groups: frozenset[str]) -> Dataset[Item]:
+    """The dataset without the groups that are kept for training."""
+    rows = tuple(row for row in dataset.rows if row.group not in groups)
+    if not rows:
+        raise DataError(f"{dataset.origin}: no row is left to measure; it has too few groups to be divided")
+    left_out = {**dataset.left_out, "kept for training": len(dataset.rows) - len(rows)}
+    return replace(dataset, rows=rows, left_out=left_out)
+
+
 def _limited(data: ExperimentData, config: DataConfig, sft: DatasetConfig | None, seed: int) -> ExperimentData:
-    """Samples of whole groups where limits are set, of the rows that each split has by now."""
+    """Samples the rows that each split has by now to the limits that are set, by whole groups."""
 
     def sampled(roles: Mapping[str, Dataset[Item]]) -> dict[str, Dataset[Item]]:
-        return {role: _sampled(loaded, config.roles[role].limit, seed) for role, loaded in roles.items()}
+        return {role: _sampled(dataset, config.roles[role].limit, seed) for role, dataset in roles.items()}
 
     training = sample_by_group(data.training, config.training.limit, seed)
     return replace(
         data,
         training=training,
-        left_out=_counted(data, f"outside the sample of {config.training.limit}", training),
+        left_out=_left_out(data, f"outside the sample of {config.training.limit}", training),
         sft=sample_by_group(data.sft, None if sft is None else sft.limit, seed),
         pairs=sampled(data.pairs),
         examples=sampled(data.examples),
@@ -172,50 +209,31 @@ def _limited(data: ExperimentData, config: DataConfig, sft: DatasetConfig | None
     )
 
 
-def _sampled(loaded: Dataset[Item], limit: int | None, seed: int) -> Dataset[Item]:
-    rows = sample_by_group(loaded.rows, limit, seed)
-    if len(rows) == len(loaded.rows):
-        return loaded
-    outside = {f"outside the sample of {limit}": len(loaded.rows) - len(rows)}
-    return replace(loaded, rows=rows, left_out={**loaded.left_out, **outside})
+def _sampled(dataset: Dataset[Item], limit: int | None, seed: int) -> Dataset[Item]:
+    rows = sample_by_group(dataset.rows, limit, seed)
+    if len(rows) == len(dataset.rows):
+        return dataset
+    outside = {f"outside the sample of {limit}": len(dataset.rows) - len(rows)}
+    return replace(dataset, rows=rows, left_out={**dataset.left_out, **outside})
 
 
-def _counted(data: ExperimentData, reason: str, training: Sequence[Trainable]) -> dict[str, int]:
-    """Why rows are not trained on, with those that are not among what is left of them."""
+def _left_out(data: ExperimentData, reason: str, training: Sequence[Trainable]) -> dict[str, int]:
+    """Counts of left-out training rows by reason, with those that `training` has lost added under `reason`."""
     n_lost = len(data.training) - len(training)
     return {**data.left_out, reason: n_lost} if n_lost else dict(data.left_out)
-
-
-def _measures(loaded: Dataset[Any], source: Dataset[Any]) -> bool:
-    """Whether a role measures what is trained on.
-
-    That is so if it has the same split, or most of the training groups under another name, as processed-hh-rlhf has
-    those of hh-rlhf.
-    """
-    if (name_of_rows(loaded.name), loaded.split) == (name_of_rows(source.name), source.split):
-        return True
-    groups = {row.group for row in source.rows}
-    return len(groups.intersection(row.group for row in loaded.rows)) > len(groups) / 2
-
-
-def _without_groups(loaded: Dataset[Item], groups: frozenset[str]) -> Dataset[Item]:
-    """The rows that are not of the groups kept for training."""
-    rows = tuple(row for row in loaded.rows if row.group not in groups)
-    if not rows:
-        raise DataError(f"{loaded.origin}: no row is left to measure; it has too few groups to be divided")
-    return replace(loaded, rows=rows, left_out={**loaded.left_out, "kept for training": len(loaded.rows) - len(rows)})
 
 
 def _without_overlap(
     data: ExperimentData, config: DataConfig, task_queries: Mapping[str, Sequence[OverlapQuery]]
 ) -> ExperimentData:
-    """Drops training rows that overlap what is measured, or tells of them, or refuses to go on."""
-    asked: dict[str, list[OverlapQuery]] = {role: list(texts) for role, texts in task_queries.items()}
-    for role, loaded in data.measured:
-        asked.setdefault(role, []).extend(map(overlap_query_of(config.roles[role]), loaded.rows))
-    # A role measured as two kinds asks the same twice.
-    by_role = {role: tuple(dict.fromkeys(texts)) for role, texts in asked.items()}
-    overlap = find_overlap((*data.training, *data.sft), by_role)
+    """Searches the training rows for what is measured, and drops, reports or refuses those that overlap."""
+    queries: dict[str, list[OverlapQuery]] = {role: list(each) for role, each in task_queries.items()}
+    for role, dataset in data.report_datasets:
+        queries.setdefault(role, []).extend(map(overlap_query_of(config.roles[role]), dataset.rows))
+    # A role that is measured in two ways has the same queries twice.
+    overlap = find_overlap(
+        (*data.training, *data.sft), {role: tuple(dict.fromkeys(each)) for role, each in queries.items()}
+    )
     found = {role: each for role, each in overlap.by_role.items() if each.n_rows}
     if config.overlap == "fail" and found:
         raise DataError(
@@ -235,21 +253,17 @@ def _without_overlap(
     if config.overlap != "drop":
         return data
     training = without(data.training, overlap)
-    left_out = _counted(data, "overlapping what is measured", training)
+    left_out = _left_out(data, "overlapping what is measured", training)
     return replace(data, training=training, left_out=left_out, sft=without(data.sft, overlap))
 
 
-def _quoted(found: RoleOverlap) -> str:
-    return "; ".join(f'"{_shortened(example.text)}"' for example in found.examples)
-
-
-def _shortened(text: str) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= 60 else line[:57] + "..."  # noqa: PLR2004 - three of them fit on a screen's line
+def _quoted(overlap: RoleOverlap) -> str:
+    """The example texts in quotation marks, each on one line and cut where it is long."""
+    return "; ".join(shown(" ".join(example.text.split())) for example in overlap.examples)
 
 
 def _with_selection(data: ExperimentData, fraction: float, seed: int) -> ExperimentData:
-    """Keeps a share of the groups of each stage's rows out of all training, as selection rows."""
+    """Turns a share of the groups of each stage's training rows into selection rows, for both stages alike."""
     stages = (data.training, data.sft)
     shares = [share_of_groups((row.group for row in rows), fraction, seed, "selection") for rows in stages]
     selected = frozenset().union(*shares)
@@ -260,11 +274,11 @@ def _with_selection(data: ExperimentData, fraction: float, seed: int) -> Experim
         sft=tuple(row for row in data.sft if row.group not in selected),
         sft_selection=tuple(row for row in data.sft if row.group in selected),
     )
-    for source, rows in zip(divided.trained_on, (divided.training, divided.sft), strict=False):
+    for dataset, rows in zip(divided.training_datasets, (divided.training, divided.sft), strict=False):
         if not rows:
-            n_overlapping = sum(row.example_id in data.overlap.training_ids for row in source.rows)
+            n_overlapping = sum(row.example_id in data.overlap.training_ids for row in dataset.rows)
             raise DataError(
-                f"{source.origin}: no row is left to train on ({source.n_read} read, {len(source.rows)} usable, "
+                f"{dataset.origin}: no row is left to train on ({dataset.n_read} read, {len(dataset.rows)} usable, "
                 f"{n_overlapping} overlap what is measured)"
             )
     return divided

@@ -1,4 +1,4 @@
-"""Rows of one file: JSON Lines, JSON, CSV, each also gzip-compressed, and Parquet."""
+"""Reads the rows of one file: JSON Lines, JSON and CSV, each also gzip-compressed, and Parquet."""
 
 import csv
 import gzip
@@ -15,20 +15,20 @@ from harness.data.row import DataError
 TEXT_SUFFIXES = (".jsonl", ".json", ".csv")
 SUFFIXES = (*TEXT_SUFFIXES, *(suffix + ".gz" for suffix in TEXT_SUFFIXES), ".parquet")
 
-Numbered = Iterator[tuple[str, dict[str, Any]]]
-"""Where in the file a row stands ("line 3"), and its columns."""
+NumberedRows = Iterator[tuple[str, dict[str, Any]]]
+"""The place of each row in its file, such as "line 3", and its columns."""
 
 
 def format_of(path: Path) -> str | None:
-    """The suffix in `SUFFIXES` that the file's name ends in."""
+    """The suffix of `SUFFIXES` that a file's name ends in; None where it ends in none."""
     return next((suffix for suffix in SUFFIXES if path.name.endswith(suffix)), None)
 
 
-def read_file(path: Path) -> Numbered:
-    """Rows of a file in order; blank lines are skipped. Values of a CSV file are all text.
+def read_file(path: Path) -> NumberedRows:
+    """Yields the rows of a file in order; blank lines are skipped. All values of a CSV file are text.
 
     Raises:
-        DataError: the file is missing, cannot be read, is of another kind, or is broken; names file and line.
+        DataError: The file is missing, unreadable, of another format, or broken; the message names file and line.
     """
     suffix = format_of(path)
     if suffix is None:
@@ -47,16 +47,16 @@ def read_file(path: Path) -> Numbered:
         raise DataError(f"{path}: cannot be read ({error.strerror or error})") from None
 
 
-def _json_lines(path: Path, stream: io.BufferedIOBase) -> Numbered:
+def _json_lines(path: Path, stream: io.BufferedIOBase) -> NumberedRows:
     for number, line in enumerate(stream, start=1):
         if line.strip():
             where = f"line {number}"
             yield where, _object(_parsed(line, f"{path}, {where}"), f"{path}, {where}")
 
 
-def _json(path: Path, stream: io.BufferedIOBase) -> Numbered:
+def _json(path: Path, stream: io.BufferedIOBase) -> NumberedRows:
     content = stream.read()
-    if not content.lstrip().startswith(b"["):  # JSON Lines under another name, as some datasets have it
+    if not content.lstrip().startswith(b"["):  # some datasets call JSON Lines .json
         yield from _json_lines(path, io.BytesIO(content))
         return
     for number, value in enumerate(_parsed(content, str(path)), start=1):
@@ -64,7 +64,7 @@ def _json(path: Path, stream: io.BufferedIOBase) -> Numbered:
         yield where, _object(value, f"{path}, {where}")
 
 
-def _csv(path: Path, stream: io.BufferedIOBase) -> Numbered:
+def _csv(path: Path, stream: io.BufferedIOBase) -> NumberedRows:
     reader = csv.DictReader(io.TextIOWrapper(io.BytesIO(stream.read()), encoding="utf-8-sig", newline=""), strict=True)
     try:
         for row in reader:
@@ -78,7 +78,7 @@ def _csv(path: Path, stream: io.BufferedIOBase) -> Numbered:
         raise DataError(f"{path}, after line {reader.line_num}: not valid CSV ({error})") from None
 
 
-def _parquet(path: Path) -> Numbered:
+def _parquet(path: Path) -> NumberedRows:
     import pyarrow as pa
     from pyarrow import parquet
 

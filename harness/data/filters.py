@@ -1,4 +1,4 @@
-"""Which rows are too long, or too close in score, to be trained on; each reason is counted."""
+"""Filters of training rows by length and by score gap, with a count of the rows that each one takes."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -14,21 +14,22 @@ RowKind = TypeVar("RowKind", bound=Trainable)
 
 
 @dataclass(frozen=True, slots=True)
-class Filtered(Generic[RowKind]):
-    """The rows that pass, and why the others do not."""
+class FilterResult(Generic[RowKind]):
+    """The rows that pass the filters, and counts of the others."""
 
     rows: tuple[RowKind, ...]
+    """The rows that pass, in their order."""
     left_out: Mapping[str, int]
-    """Reason -> rows; each row is counted once, for the first reason that applies."""
+    """Reason -> rows that do not pass; each row is counted once, under the first reason that applies."""
 
 
-def filter_rows(rows: Sequence[RowKind], filters: FiltersConfig, encoder: Encoder) -> Filtered[RowKind]:
-    """The rows that the configured filters let pass, in their order.
+def filter_rows(rows: Sequence[RowKind], filters: FiltersConfig, encoder: Encoder) -> FilterResult[RowKind]:
+    """Returns the rows that pass the configured filters, in their order.
 
-    Lengths are those of the encoder before it truncates anything; a response's has what the template writes behind it.
+    Lengths are in tokens, before the encoder truncates anything; a response includes what the template writes after it.
 
     Raises:
-        SuiteError: the template cannot render a conversation.
+        SuiteError: The template cannot render a conversation.
     """
     kept, left_out = [], Counter[str]()
     for row, length in zip(rows, _lengths(rows, filters, encoder), strict=True):
@@ -37,11 +38,11 @@ def filter_rows(rows: Sequence[RowKind], filters: FiltersConfig, encoder: Encode
             kept.append(row)
         else:
             left_out[reason] += 1
-    return Filtered(tuple(kept), dict(left_out))
+    return FilterResult(tuple(kept), dict(left_out))
 
 
 def _lengths(rows: Sequence[Trainable], filters: FiltersConfig, encoder: Encoder) -> Sequence[Lengths | None]:
-    """The length of each row, or None where no filter asks for it."""
+    """The length of each row; None where no filter needs it."""
     if filters.max_prompt_tokens is None and filters.max_response_tokens is None:
         return [None] * len(rows)
     return encoder.lengths([(row.prompt, answers_of(row)) for row in rows])

@@ -1,4 +1,4 @@
-"""Rows of a dataset as they will be trained on: rendered, cut where they are too long, with the boundary marked."""
+"""Shows rows of a dataset as they are trained on: rendered, truncated, with the boundary of the response marked."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -12,15 +12,18 @@ from suites.engine.encoding import EncodedResponse, Encoder, Lengths, ensure_tem
 from suites.inputs import Pair, RatedAnswer
 
 BOUNDARY = "‖"
+"""Marks where a prompt ends and its response begins."""
 
 
 def inspect_dataset(
     name: str, split: str | None, config: ExperimentConfig, *, n_rows: int, data_root: Path | None
 ) -> str:
-    """Rows of a dataset as an experiment would train on them; its columns are the experiment's where it names them.
+    """Shows rows of a dataset as an experiment would train on them.
+
+    A dataset that the experiment configures is read with the columns configured there.
 
     Raises:
-        UserError: rows or tokenizer cannot be had, or nothing can be trained on in that dataset.
+        UserError: Rows or tokenizer cannot be loaded, or the dataset has nothing to train on.
     """
     model_name, folder = locate_weights(config.model)
     tokenizer = load_tokenizer(folder, model_name)
@@ -38,36 +41,36 @@ def inspect_dataset(
 
 
 def inspect(dataset: DatasetConfig, encoder: Encoder, *, n_rows: int = 3, data_root: Path | None = None) -> str:
-    """The first rows of a dataset: prompt and responses as rendered, token counts, what was cut, group, source, score.
+    """Shows the first rows of a dataset: rendered prompt and responses, token counts, truncation, group, source, score.
 
     Raises:
-        DataError: nothing in the dataset can be trained on, or rows are missing or broken.
-        HubUnreachable: the rows would have to come from the hub, and it does not answer.
+        DataError: The dataset has nothing to train on, or its rows are missing or broken.
+        HubUnreachable: The rows would have to come from the hub, and it does not answer.
     """
-    loaded = load_trainable(dataset, data_root=data_root)
-    shown: tuple[Trainable, ...] = loaded.rows[:n_rows]
-    # All responses to a prompt have a say in where it ends.
+    trainable = load_trainable(dataset, data_root=data_root)
+    shown: tuple[Trainable, ...] = trainable.rows[:n_rows]
+    # Where a prompt ends depends on all responses to it, also on those that are not shown.
     prompts = {row.prompt for row in shown}
-    together = [row for row in loaded.rows if row.prompt in prompts]
+    together = [row for row in trainable.rows if row.prompt in prompts]
     items = [(row.prompt, answers_of(row)) for row in together]
     encoded = {
         row.example_id: (responses, lengths)
         for row, responses, lengths in zip(together, encoder.encode_all(items), encoder.lengths(items), strict=True)
     }
     rows = [
-        _row(f"row {number} of {len(loaded.rows)}", row, *encoded[row.example_id], encoder)
+        _row(f"row {number} of {len(trainable.rows)}", row, *encoded[row.example_id], encoder)
         for number, row in enumerate(shown, start=1)
     ]
-    return "\n\n".join((_heading(loaded), *rows))
+    return "\n\n".join((_heading(trainable), *rows))
 
 
-def _heading(loaded: TrainableDataset) -> str:
-    left_out = ", ".join(f"{count} {reason}" for reason, count in loaded.left_out.items()) or "none"
+def _heading(dataset: TrainableDataset) -> str:
+    left_out = ", ".join(f"{count} {reason}" for reason, count in dataset.left_out.items()) or "none"
     lines = [
-        loaded.origin,
-        f"{loaded.n_read} rows read, {len(loaded.rows)} {_kind(loaded.rows[0])}s of them; left out: {left_out}",
-        *loaded.notes,
-        f"{BOUNDARY} stands where the prompt ends and the response begins.",
+        dataset.origin,
+        f"{dataset.n_read} rows read, {len(dataset.rows)} usable as {_kind(dataset.rows[0])}s; left out: {left_out}",
+        *dataset.notes,
+        f"{BOUNDARY} marks the end of the prompt and the beginning of the response.",
     ]
     return "\n".join(lines)
 
@@ -82,7 +85,7 @@ def _row(title: str, row: Trainable, responses: Sequence[EncodedResponse], lengt
     prompt = encoder.tokenizer.decode(first.request.prompt_ids)
     parts = [
         f"--- {title}: {', '.join(about)}",
-        f"prompt, {_tokens(len(first.request.prompt_ids), lengths.n_prompt_tokens)}{_flags(first)}:",
+        f"prompt, {_tokens(len(first.request.prompt_ids), lengths.n_prompt_tokens)}{_prompt_changes(first)}:",
         prompt + BOUNDARY,
     ]
     for name, response, n_whole in zip(_names(row), responses, lengths.n_response_tokens, strict=True):
@@ -101,7 +104,7 @@ def _kind(row: Trainable) -> str:
 
 
 def _names(row: Trainable) -> tuple[str, ...]:
-    """What each response is."""
+    """The name of each response, such as chosen."""
     if isinstance(row, Pair):
         return ("chosen", "rejected")
     if isinstance(row, RatedAnswer):
@@ -113,10 +116,10 @@ def _tokens(n_tokens: int, n_whole: int) -> str:
     return f"{n_tokens} tokens" if n_tokens == n_whole else f"truncated to {n_tokens} of {n_whole} tokens"
 
 
-def _flags(response: EncodedResponse) -> str:
-    """What else was done to the prompt."""
-    flags = (
-        (response.boundary_moved, "its last tokens merge with the response and count as the response's"),
+def _prompt_changes(response: EncodedResponse) -> str:
+    """What else the encoder did to the prompt, each part after a comma."""
+    changes = (
+        (response.boundary_moved, "its last tokens merge with the response and count as part of it"),
         (response.system_folded, "system turn folded into the first user turn"),
     )
-    return "".join(f", {text}" for applies, text in flags if applies)
+    return "".join(f", {text}" for applies, text in changes if applies)

@@ -1,4 +1,4 @@
-"""Pairs, rated answers, examples and questions with the checks that all datasets share, and one made from another."""
+"""Makes pairs, rated answers, examples and questions with the checks that all datasets share, and one from another."""
 
 import re
 import unicodedata
@@ -11,18 +11,18 @@ from harness.data.row import LeftOut
 from suites.inputs import Example, Pair, Prompt, Question, RatedAnswer, Turn, content_id
 
 Trainable = Pair | RatedAnswer | Example
-"""What can be trained on: by dpo, by kto, by sft."""
+"""A row to train on: a pair by dpo, a rated answer by kto, an example by sft."""
 
 _WORD = re.compile(r"\w+")
 
 
 @dataclass(frozen=True, slots=True)
-class Ranked:
+class RankedAnswer:
     """One of several answers to a prompt."""
 
     text: str
     rank: float
-    """Higher is better."""
+    """A score, or any number that is higher for a better answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,22 +36,22 @@ class OverlapQuery:
 
 
 def words(text: str) -> tuple[str, ...]:
-    """The words of a text without case, punctuation, whitespace and typographic variants."""
+    """The words of a text, without case, punctuation, whitespace and typographic variants."""
     return tuple(_WORD.findall(unicodedata.normalize("NFKC", text).casefold()))
 
 
 def first_user_text(prompt: Prompt) -> str:
-    """What the user says first, or "" where the user says nothing."""
+    """The text of the first user turn; "" where there is none."""
     return next((turn.text for turn in prompt if turn.speaker == "user"), "")
 
 
 def group_of(text: str) -> str:
-    """Group of the rows that share a text, whatever its case, punctuation and whitespace."""
+    """The group of all rows that share a text, whatever its case, punctuation and whitespace."""
     return content_id(words(text) or text.strip())
 
 
 def merged_turns(turns: Iterable[Turn]) -> Prompt:
-    """The turns with neighbours of one speaker joined, as chat templates need them."""
+    """The turns with successive turns of one speaker joined, as chat templates need them."""
     merged: list[Turn] = []
     for turn in turns:
         if merged and merged[-1].speaker == turn.speaker:
@@ -62,7 +62,7 @@ def merged_turns(turns: Iterable[Turn]) -> Prompt:
 
 
 def with_system(system: str, turns: Sequence[Turn]) -> Prompt:
-    """The turns behind a system turn, unless its text is blank."""
+    """The turns with a system turn before them, unless its text is blank."""
     return (Turn("system", system.strip()), *turns) if system.strip() else tuple(turns)
 
 
@@ -75,15 +75,15 @@ def make_pair(
     group: str | None = None,
     score_gap: float | None = None,
 ) -> Pair | LeftOut:
-    """A pair, unless its prompt or its answers cannot be used.
+    """Makes a pair, unless its prompt or its answers cannot be used.
 
     Args:
-        prompt: turns with stripped texts, the last one the user's.
-        chosen: stripped text.
-        rejected: stripped text.
-        source: part of the dataset.
-        group: None makes it the group of the first user turn.
-        score_gap: how much higher the dataset scores the chosen answer.
+        prompt: Turns with stripped texts, the last one the user's.
+        chosen: Stripped text of the preferred answer.
+        rejected: Stripped text of the other answer.
+        source: Part of the dataset that the pair comes from.
+        group: Group of dependent rows; None takes the group of the first user turn.
+        score_gap: How much higher the dataset scores the chosen answer.
     """
     turns = merged_turns(prompt)
     if not chosen or not rejected:
@@ -105,7 +105,7 @@ def make_pair(
 
 
 def split_conversations(*conversations: Prompt) -> tuple[Prompt, tuple[str, ...]] | LeftOut:
-    """What conversations share before their last turns, and these, which must be the assistant's."""
+    """Splits conversations into their common prompt and their last turns, which must be the assistant's."""
     prompt = conversations[0][:-1]
     if not all(turns and turns[-1].speaker == "assistant" for turns in conversations):
         return LeftOut("no conversation that ends with an assistant turn")
@@ -116,22 +116,23 @@ def split_conversations(*conversations: Prompt) -> tuple[Prompt, tuple[str, ...]
 
 def make_ranked_pairs(
     prompt: Sequence[Turn],
-    answers: Iterable[Ranked],
+    answers: Iterable[RankedAnswer],
     *,
     take: Literal["best_worst", "all"],
     has_scores: bool,
     source: str,
     group: str | None = None,
 ) -> tuple[Pair | LeftOut, ...] | LeftOut:
-    """Pairs of answers of different rank to one prompt; blank answers are passed over.
+    """Makes pairs of answers of different rank to one prompt; blank answers are skipped.
 
     Args:
-        prompt: as for `make_pair`.
-        answers: of equal ones, the first is the best and the last is the worst.
-        take: the best against the worst, or every answer against every one of lower rank.
-        has_scores: the ranks are scores, whose differences mean something.
-        source: as for `make_pair`.
-        group: as for `make_pair`.
+        prompt: As for `make_pair`.
+        answers: Answers in any order; of those with the highest rank the first is the best, of those with the lowest
+            rank the last is the worst.
+        take: Pair the best answer with the worst, or every answer with every answer of lower rank.
+        has_scores: Whether ranks are scores, so that their difference is a score gap.
+        source: As for `make_pair`.
+        group: As for `make_pair`.
     """
     ranked = sorted((each for each in answers if each.text.strip()), key=lambda each: -each.rank)
     if len(ranked) < 2:  # noqa: PLR2004 - a pair
@@ -156,7 +157,7 @@ def make_ranked_pairs(
 def make_rated_answer(
     prompt: Sequence[Turn], response: str, *, is_good: bool, source: str, group: str | None = None
 ) -> RatedAnswer | LeftOut:
-    """A rated answer, unless its prompt or its answer cannot be used; arguments as for `make_pair`."""
+    """Makes a rated answer, unless its prompt or its answer cannot be used; arguments as for `make_pair`."""
     turns = merged_turns(prompt)
     problem = LeftOut("empty answer") if not response else _problem(turns)
     if problem is not None:
@@ -168,9 +169,9 @@ def make_rated_answer(
 def make_example(
     prompt: str | Sequence[Turn], response: str, wrong_responses: Iterable[str] = (), *, group: str | None = None
 ) -> Example | LeftOut:
-    """An example, unless its prompt or response is empty; texts are stripped, and wrong ones that are blank are none.
+    """Makes an example, unless its prompt or response is empty; texts are stripped, blank wrong responses dropped.
 
-    A text as the prompt is one user turn; the group is that of the first user turn unless given.
+    A prompt that is a text is one user turn. The group is that of the first user turn unless one is given.
     """
     turns = (Turn("user", prompt.strip()),) if isinstance(prompt, str) else merged_turns(prompt)
     answer = response.strip()
@@ -186,7 +187,7 @@ def make_example(
 
 
 def make_question(prompt: Sequence[Turn], *, kind: str = "", group: str | None = None) -> Question | LeftOut:
-    """A question, unless its prompt cannot be used; its group is that of its first user turn unless given."""
+    """Makes a question, unless its prompt cannot be used; its group is that of its first user turn unless given."""
     turns = merged_turns(prompt)
     problem = _problem(turns)
     if problem is not None:
@@ -195,17 +196,17 @@ def make_question(prompt: Sequence[Turn], *, kind: str = "", group: str | None =
 
 
 def example_of_pair(pair: Pair) -> Example:
-    """The chosen answer as the right response, the rejected one as a wrong one."""
+    """The example whose right response is the pair's chosen answer, with the rejected one as a wrong response."""
     return Example(pair.example_id, pair.group, pair.prompt, pair.chosen, (pair.rejected,))
 
 
 def example_of_rated(rated: RatedAnswer) -> Example:
-    """A good answer as the right response."""
+    """The example whose right response is a good answer."""
     return Example(rated.example_id, rated.group, rated.prompt, rated.response)
 
 
 def rated_of_pair(pair: Pair) -> tuple[RatedAnswer, RatedAnswer]:
-    """The chosen answer as a good one, the rejected one as a bad one."""
+    """The pair's chosen answer as a good one, its rejected answer as a bad one."""
     good, bad = (
         RatedAnswer(content_id(pair.prompt, response, is_good), pair.group, pair.source, pair.prompt, response, is_good)
         for response, is_good in ((pair.chosen, True), (pair.rejected, False))
@@ -214,12 +215,12 @@ def rated_of_pair(pair: Pair) -> tuple[RatedAnswer, RatedAnswer]:
 
 
 def answers_of(row: Trainable) -> tuple[str, ...]:
-    """The answers that are trained on; a pair's chosen one first."""
+    """The answers that training sees: chosen and rejected of a pair, or the only response."""
     return (row.chosen, row.rejected) if isinstance(row, Pair) else (row.response,)
 
 
 def question_of(row: Trainable) -> Question:
-    """The prompt as a question."""
+    """The question that a row's prompt asks."""
     return Question(content_id(row.prompt, ""), row.group, row.prompt)
 
 
@@ -229,10 +230,10 @@ def overlap_query(row: Trainable | Question) -> OverlapQuery:
 
 
 def one_example_an_answer(examples: Iterable[Example]) -> tuple[Example, ...]:
-    """Examples of one prompt and response joined into one with all their wrong responses, in alphabetical order.
+    """Joins examples of the same prompt and response into one with all their wrong responses, in alphabetical order.
 
-    An answer that is preferred to several others is then scored and counted once. Where two groups meet, the
-    alphabetically first one is kept, so that the order of rows does not matter.
+    An answer that is preferred to several others is then scored and counted once. If the joined examples have different
+    groups, the alphabetically first group is taken, so that the order of rows does not matter.
     """
     wrong: dict[tuple[Prompt, str], set[str]] = {}
     groups: dict[tuple[Prompt, str], str] = {}
@@ -249,6 +250,7 @@ def one_example_an_answer(examples: Iterable[Example]) -> tuple[Example, ...]:
 
 
 def _problem(turns: Prompt) -> LeftOut | None:
+    """Why a prompt cannot be used; None where it can."""
     if not turns or turns[-1].speaker != "user":
         return LeftOut("prompt does not end with a user turn")
     if not all(turn.text for turn in turns):

@@ -1,4 +1,4 @@
-"""Overlap between what is trained on and what is measured: a model that has seen the question is no witness."""
+"""Overlap between training rows and what is measured: a score on a question seen in training proves nothing."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -7,10 +7,12 @@ from typing import TypeVar
 
 from harness.data.make import OverlapQuery, Trainable, answers_of, first_user_text, words
 
-Trained = TypeVar("Trained", bound=Trainable)
+TrainingRow = TypeVar("TrainingRow", bound=Trainable)
 
 GRAM_WORDS = 5
+"""Words of one n-gram."""
 SHORTEST_SEARCHED_WORDS = 4
+"""Words that a text needs to be searched for within training texts; shorter ones occur everywhere."""
 _N_EXAMPLES = 3
 
 
@@ -19,66 +21,71 @@ class Finding:
     """One evaluation row and one training row that overlap."""
 
     text: str
+    """First text of the evaluation row."""
     training_id: str
+    """Id of the training row."""
 
 
 @dataclass(frozen=True, slots=True)
 class RoleOverlap:
-    """The overlap of the training rows with one role's rows."""
+    """Overlap of the training rows with the rows of one role."""
 
     n_rows: int
     """Rows of the role that overlap some training row."""
     n_training_rows: int
     """Training rows that overlap some row of the role."""
     examples: tuple[Finding, ...]
-    """At most three."""
+    """At most three overlapping rows, to show."""
 
 
 @dataclass(frozen=True, slots=True)
 class Overlap:
-    """The overlap of the training rows with everything that is measured."""
+    """Overlap of the training rows with everything that is measured."""
 
     training_ids: frozenset[str]
     """Ids of the training rows that overlap any role."""
     by_role: Mapping[str, RoleOverlap]
-    """Role -> its overlap; every role is there, with zeros where nothing was found."""
+    """Role -> its overlap; roles without any are listed with zeros."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Index:
-    """The searched texts as words, and which of them each n-gram is from."""
+    """The texts to search for, as words, and the texts that each n-gram occurs in."""
 
     rows: Mapping[tuple[str, ...], Sequence[int]]
-    """Text -> evaluation rows that ask it."""
+    """Text -> numbers of the evaluation rows that have it."""
     groups: Mapping[str, Sequence[int]]
+    """Group -> numbers of its evaluation rows."""
     texts: Sequence[tuple[str, ...]]
-    """Those long enough to be searched for within training texts."""
+    """The texts that are long enough to be searched for within training texts."""
     n_grams: Sequence[int]
+    """Number of different n-grams of each of `texts`."""
     by_gram: Mapping[tuple[str, ...], Sequence[int]]
     """n-gram -> positions in `texts`."""
     gram_lengths: frozenset[int]
+    """Lengths of the n-grams in words: five, and less for shorter texts."""
 
 
 def find_overlap(training: Iterable[Trainable], evaluation: Mapping[str, Sequence[OverlapQuery]]) -> Overlap:
-    """Which training rows overlap which evaluation rows.
+    """Finds the training rows that overlap evaluation rows.
 
     Texts are compared as words, without case, punctuation and whitespace. A training row overlaps an evaluation row if
 
-    - they have the same group, or the training row's first user turn is the evaluation text, or
-    - the text, of four words or more, is contained in a turn or an answer of the training row, or
-    - at least 80 % of the text's different 5-word-grams occur in the training row (n-gram overlap as in Brown et al.
+    - both have the same group, or the training row's first user turn equals the evaluation text, or
+    - the text has four or more words and is contained in a turn or an answer of the training row, or
+    - at least 80 % of the text's different 5-word n-grams occur in the training row (n-gram overlap as in Brown et al.
       2020, "Language Models are Few-Shot Learners", appendix C, with n-grams short enough for short questions).
 
-    A text of three words or fewer ("Hi", "Who are you?") is contained in too much to tell: it overlaps only as a whole
-    first user turn. A contained text has all its 5-grams there, so one index serves the second and the third rule; a
-    text of four words is its own only 4-gram.
+    A text of three words or fewer ("Hi", "Who are you?") occurs in too many rows to prove anything: it overlaps only
+    as a whole first user turn. A contained text has all its 5-grams in the row, so one index serves the second and the
+    third rule; a text of four words is its own only 4-gram.
 
     Args:
-        training: the rows trained on.
-        evaluation: role -> what its rows ask.
+        training: The rows to be trained on.
+        evaluation: Role -> the texts and groups of its rows.
 
     Returns:
-        Ids of the training rows that overlap, and counts and examples by role.
+        The ids of the training rows that overlap, and counts and examples by role.
     """
     flat = [(role, row) for role, rows in evaluation.items() for row in rows]
     index = _index([row for _, row in flat])
@@ -122,10 +129,10 @@ def _index(evaluation: Sequence[OverlapQuery]) -> _Index:
 
 
 def _matches(trained: Trainable, index: _Index) -> set[int]:
-    """Numbers of the evaluation rows that a training row overlaps."""
+    """Numbers of the evaluation rows that one training row overlaps."""
     matches = set(index.groups.get(trained.group, ()))
     matches.update(index.rows.get(words(first_user_text(trained.prompt)), ()))
-    # n-grams are taken within a turn: words that only meet where one turn ends and the next begins are no quotation.
+    # n-grams stay within a turn: words on both sides of the end of a turn do not quote anything.
     parts = [words(text) for text in (*(turn.text for turn in trained.prompt), *answers_of(trained))]
     grams = {gram for part in parts for length in index.gram_lengths for gram in _grams(part, length)}
     shared = Counter(position for gram in grams & index.by_gram.keys() for position in index.by_gram[gram])
@@ -139,6 +146,6 @@ def _grams(text: Sequence[str], length: int) -> Iterator[tuple[str, ...]]:
     return zip(*(text[start:] for start in range(length)), strict=False)
 
 
-def without(training: Iterable[Trained], overlap: Overlap) -> tuple[Trained, ...]:
-    """The training rows that overlap nothing."""
+def without(training: Iterable[TrainingRow], overlap: Overlap) -> tuple[TrainingRow, ...]:
+    """The training rows without those that overlap a role."""
     return tuple(row for row in training if row.example_id not in overlap.training_ids)

@@ -1,4 +1,4 @@
-"""One row of a dataset, read column by column with errors that say where it stands."""
+"""One raw row of a dataset, read column by column; errors name the file and line."""
 
 import math
 from collections.abc import Mapping
@@ -20,31 +20,33 @@ _FLAGS = {"true": True, "1": True, "false": False, "0": False}
 
 
 class DataError(UserError):
-    """Rows that are missing, broken, or not what their dataset should have."""
+    """Rows that are missing or broken, or columns that hold something else than expected."""
 
 
 @dataclass(frozen=True, slots=True)
 class LeftOut:
-    """Why a row does not become an example."""
+    """A row that cannot be used."""
 
     reason: str
+    """The reason, in the words that reports count it under."""
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One row as it was read."""
+    """One raw row of a dataset; each method reads a column as one type."""
 
     where: str
-    """File and line, or dataset, split and row number."""
+    """File and line, or dataset, split and row number, for error messages."""
     columns: Mapping[str, Any]
+    """Column -> value."""
     source: str
-    """Which part of which dataset it is from."""
+    """Part of the dataset that the row comes from: its configuration, its file, or the dataset's own name."""
 
     def text(self, column: str) -> str:
-        """The text in a column, as it stands.
+        """The text in a column, unchanged.
 
         Raises:
-            DataError: the column is missing or holds something else.
+            DataError: The column is missing or holds something else.
         """
         value = self._value(column)
         if not isinstance(value, str):
@@ -55,7 +57,7 @@ class Row:
         """The list of texts in a column.
 
         Raises:
-            DataError: the column is missing or holds something else.
+            DataError: The column is missing or holds something else.
         """
         value = self._value(column)
         if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
@@ -66,7 +68,7 @@ class Row:
         """A text or a whole number that names something, as text.
 
         Raises:
-            DataError: the column is missing or holds something else.
+            DataError: The column is missing or holds something else.
         """
         value = self._value(column)
         if not isinstance(value, str | int):
@@ -74,10 +76,10 @@ class Row:
         return str(value)
 
     def number(self, column: str) -> float:
-        """The number in a column, or the text of one, as a CSV file has it.
+        """The number in a column; a text of a number, as in a CSV file, counts.
 
         Raises:
-            DataError: the column is missing or holds something else.
+            DataError: The column is missing or holds something else.
         """
         return self._number(column, self._value(column))
 
@@ -85,7 +87,7 @@ class Row:
         """The list of numbers in a column.
 
         Raises:
-            DataError: the column is missing or holds something else.
+            DataError: The column is missing or holds something else.
         """
         value = self._value(column)
         if not isinstance(value, list):
@@ -93,18 +95,18 @@ class Row:
         return tuple(self._number(column, item) for item in value)
 
     def gap(self, higher: str, lower: str) -> float | None:
-        """How much higher one column's number is than the other's; None where either is missing.
+        """The number in column `higher` minus the number in column `lower`; None where either is missing.
 
         Raises:
-            DataError: a column holds something else.
+            DataError: A column holds something else.
         """
         return self.number(higher) - self.number(lower) if self.has(higher) and self.has(lower) else None
 
     def flag(self, column: str) -> bool:
-        """True or false, 1 or 0, also as text, as a CSV file has it.
+        """The truth value in a column: true or false, 1 or 0, or one of these as text, as in a CSV file.
 
         Raises:
-            DataError: the column is missing or holds something else.
+            DataError: The column is missing or holds something else.
         """
         value = self._value(column)
         flag = _FLAGS.get(str(value).casefold()) if isinstance(value, bool | int | str) else None
@@ -113,13 +115,13 @@ class Row:
         return flag
 
     def one_of(self, column: str, *choices: object) -> Any:
-        """The value of a column that only has a few.
+        """The value in a column that may hold only these choices.
 
         Raises:
-            DataError: the column is missing or holds something else.
+            DataError: The column is missing or holds something else.
         """
         value = self._value(column)
-        # True == 1 in Python; a flag is no answer to "which of the two".
+        # True == 1 in Python, but true is no answer to "which of the two, 0 or 1".
         if not any(value == choice and type(value) is type(choice) for choice in choices):
             raise self._wrong(column, f"one of {', '.join(map(shown, choices))}", value)
         return value
@@ -128,7 +130,7 @@ class Row:
         """The list of zeros and ones in a column.
 
         Raises:
-            DataError: the column is missing or holds something else.
+            DataError: The column is missing or holds something else.
         """
         value = self._value(column)
         if not isinstance(value, list) or not all(type(item) is int and item in (0, 1) for item in value):
@@ -136,10 +138,10 @@ class Row:
         return tuple(value)
 
     def part(self, column: str) -> "Row":
-        """A column that holds columns itself, as a row of its own.
+        """A column that holds a mapping, as a row of its own.
 
         Raises:
-            DataError: the column is missing or holds something else.
+            DataError: The column is missing or holds something else.
         """
         value = self._value(column)
         if not isinstance(value, dict):
@@ -150,15 +152,15 @@ class Row:
         """A column that holds a list of mappings, each as a row of its own.
 
         Raises:
-            DataError: the column is missing or holds something else.
+            DataError: The column is missing or holds something else.
         """
         return self._parts(column, "a list of mappings")
 
     def lists(self, column: str) -> "Row":
-        """A column that holds a list of mappings, as a row of lists, which is how Arrow may have kept it already.
+        """A column that holds a list of mappings, as one row of lists; Arrow may store it that way already.
 
         Raises:
-            DataError: the column is missing or holds something else.
+            DataError: The column is missing or holds something else.
         """
         if isinstance(self._value(column), dict):
             return self.part(column)
@@ -170,19 +172,19 @@ class Row:
     def messages(self, column: str) -> Prompt:
         """The conversation in a column, a list of messages; texts are stripped.
 
-        A message has a `role` (system, user or human, assistant or gpt) and a `content` or a `text`; or, as ShareGPT
-        has them, `from` and `value`.
+        A message has a `role` (system, user or human, assistant or gpt) and a `content` or `text`; or `from` and
+        `value`, as in ShareGPT.
 
         Raises:
-            DataError: the column is missing or holds something else.
+            DataError: The column is missing or holds something else.
         """
         return tuple(message.turn() for message in self._parts(column, "a list of messages"))
 
     def turns(self, column: str) -> Prompt:
-        """The conversation in a column: one text, which is the user's, or a list of messages; texts are stripped.
+        """The conversation in a column: a text, which is one user turn, or a list of messages; texts are stripped.
 
         Raises:
-            DataError: the column is missing or holds something else.
+            DataError: The column is missing or holds something else.
         """
         value = self._value(column)
         if isinstance(value, str):
@@ -190,20 +192,20 @@ class Row:
         return tuple(message.turn() for message in self._parts(column, "text or a list of messages"))
 
     def turn(self) -> Turn:
-        """The row itself as a message; its text is stripped.
+        """The row itself as one message; its text is stripped.
 
         Raises:
-            DataError: it has no known role or no text.
+            DataError: It has no known role or no text.
         """
         role = self.one_of("from" if "from" in self.columns else "role", *_SPEAKERS)
         column = next((column for column in ("text", "value") if column in self.columns), "content")
         return Turn(_SPEAKERS[role], self.text(column).strip())
 
     def answer(self, column: str) -> str:
-        """The answer in a column: a text, one message, or a list of one message; stripped.
+        """The stripped text of the answer in a column: a text, one message, or a list of one message.
 
         Raises:
-            DataError: the column is missing or holds something else.
+            DataError: The column is missing or holds something else.
         """
         value = self._value(column)
         if isinstance(value, list) and len(value) == 1:
@@ -220,7 +222,7 @@ class Row:
         return isinstance(value, list) and len(value) > 1
 
     def has(self, column: str) -> bool:
-        """Whether the row has a value in that column."""
+        """Whether the row has a value in a column."""
         return self.columns.get(column) is not None
 
     def _parts(self, column: str, needed: str) -> "tuple[Row, ...]":
@@ -245,7 +247,7 @@ class Row:
     def _value(self, column: str) -> Any:
         if column not in self.columns:
             there = ", ".join(map(str, self.columns)) or "none"
-            raise DataError(f"{self.where}: the column {column!r} is missing; columns there are: {there}")
+            raise DataError(f"{self.where}: the column {column!r} is missing; the row has: {there}")
         return self.columns[column]
 
     def _wrong(self, column: str, needed: str, value: object) -> DataError:

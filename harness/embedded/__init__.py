@@ -1,1 +1,1 @@
-"""The embedded default: a tiny base model, its data and the recipe that makes both."""
+"""The embedded default: a tiny base model, its data, its lm-eval tasks, and the recipe that built them."""

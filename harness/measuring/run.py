@@ -204,7 +204,7 @@ def _training_counts(experiment: Experiment, trained: Sequence[Trained]) -> tupl
     if own is None:
         return ()
     left_out = {
-        **data.source.left_out,
+        **data.training_dataset.left_out,
         **data.left_out,
         **experiment.filtered,
         "equal after truncation": own.rows.n_equal,
@@ -213,8 +213,8 @@ def _training_counts(experiment: Experiment, trained: Sequence[Trained]) -> tupl
     return (
         EvaluationCounts(
             evaluation="training",
-            dataset=data.source.origin,
-            n_read=data.source.n_read,
+            dataset=data.training_dataset.origin,
+            n_read=data.training_dataset.n_read,
             n_scored=len(own.rows.training),
             n_groups=len({row.group for row in data.training}),
             left_out={reason: n_rows for reason, n_rows in left_out.items() if n_rows},

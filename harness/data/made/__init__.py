@@ -1,1 +1,1 @@
-"""Preference pairs that a model makes."""
+"""Makes preference pairs with a model."""

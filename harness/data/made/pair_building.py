@@ -1,4 +1,4 @@
-"""Preference pairs out of a local model's own answers under two opposed instructions.
+"""Builds preference pairs from a local model's own answers under two opposed instructions.
 
 spec = load_pair_spec(Path("reviews.yaml"))
 build_pairs(spec, loaded, Output(Path("reviews.jsonl")), decoding=Decoding(60, temperature=0.7), say=print)
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.config.wording import shown
-from harness.data.made import resumable_file as checkpoint
+from harness.data.made import resumable_file
 from harness.data.made.pair_spec import PairSpec, SideName, kept_prompt, side_prompt
 from harness.models.base import BASELINE, LoadedModel
 from harness.models.provenance import package_versions
@@ -22,66 +22,69 @@ from suites.evaluations.generations import BATCH_SIZE, answer_text
 from suites.inputs import Prompt, content_id
 
 N_TRIES = 4
-"""Seeds that are tried until both answers are there and differ."""
+"""Seeds to try until both answers are not empty and differ."""
 
 _PACKAGES = ("torch", "transformers", "tokenizers", "bitsandbytes")
 _NO_LIMIT = 2**31
 
 
 class PairBuildingError(UserError):
-    """A model and options that no pairs come from."""
+    """Pairs cannot be built with this model and these options."""
 
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """Where the rows go, and in which form."""
+    """Where the rows are written, and in which form."""
 
     path: Path
+    """The JSON Lines file."""
     unpaired: bool = False
-    """Rows prompt, completion, label instead of prompt, chosen, rejected."""
+    """Whether rows are prompt, completion, label instead of prompt, chosen, rejected."""
     force: bool = False
-    """Replaces what was built from something else."""
+    """Whether a file that was built from something else is replaced."""
 
 
 @dataclass(frozen=True, slots=True)
-class BuiltPairs:
+class PairFile:
     """A finished file of rows."""
 
     path: Path
     n_rows: int
     left_out: int
-    """Pairs whose answers stayed empty or equal."""
+    """Pairs that have no row, because their answers stayed empty or equal."""
     reused: bool
+    """Whether the file was there already."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Draft:
-    """One of the pairs to be made of a subject."""
+class _PlannedPair:
+    """One of the pairs to build for a subject."""
 
     subject: str
     repetition: int
+    """Number of the pair among those of its subject, from 0."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Writer:
-    """All that writes an answer."""
+class _Generator:
+    """Model, encoder and decoding that answers are generated with."""
 
     model: Any
     encoder: Encoder
     decoding: Decoding
     prompt_ids: Mapping[tuple[SideName, str], tuple[int, ...]]
-    """Side and subject -> what the model is asked."""
+    """Side and subject -> token ids of the prompt."""
 
-    def answers(self, side: SideName, drafts: Sequence[_Draft], seeds: Sequence[int]) -> list[str]:
-        """One side's answers, one a draft."""
+    def answers(self, side: SideName, pairs: Sequence[_PlannedPair], seeds: Sequence[int]) -> list[str]:
+        """Generates one side's answers, one for each planned pair."""
         tokenizer = self.encoder.tokenizer
         generated = generate(
             self.model,
             tokenizer,
-            [self.prompt_ids[side, draft.subject] for draft in drafts],
+            [self.prompt_ids[side, pair.subject] for pair in pairs],
             stops=stop_token_ids(self.model, self.encoder),
             decoding=self.decoding,
-            keys=[content_id(side, draft.subject, seed) for draft, seed in zip(drafts, seeds, strict=True)],
+            keys=[content_id(side, pair.subject, seed) for pair, seed in zip(pairs, seeds, strict=True)],
         )
         return [answer_text(tokenizer, token_ids) for token_ids in generated]
 
@@ -94,60 +97,64 @@ def build_pairs(
     decoding: Decoding,
     say: Callable[[str], object],
     progress: Callable[[int], object] | None = None,
-) -> BuiltPairs:
-    """Has the model answer about every subject from both sides, and writes the pairs as JSON Lines.
+) -> PairFile:
+    """Lets the model answer every subject from both sides, and writes the pairs as JSON Lines.
 
-    The file is the same byte for byte however often its making was interrupted: batches are cut at fixed places, and
-    what is drawn for an answer depends on its seed, subject and side alone. A finished file of the same specification,
-    model, decoding and versions is reused.
+    The file is the same byte for byte however often building it was interrupted: batches have fixed bounds, and what is
+    sampled for an answer depends on its seed, subject and side alone. A finished file of the same specification, model,
+    decoding and package versions is reused.
 
     Args:
-        spec: subjects, task and sides.
-        loaded: the model that answers, its adapters off.
-        output: the file, its form, and whether another one there is replaced.
-        decoding: how answers are generated; its seed decides all that is drawn.
-        say: told a line of what was there already or is left out.
-        progress: told how many pairs are done, of `spec.n_pairs`.
+        spec: Subjects, task and sides.
+        loaded: The model that answers, with its adapters off.
+        output: The file, its form, and whether another file there is replaced.
+        decoding: How answers are generated; its seed determines all sampling.
+        say: Called with a line for the user about pairs that exist already or are left out.
+        progress: Called with the number of pairs done, of `spec.n_pairs`.
 
     Raises:
-        PairBuildingError: the prompts do not fit the model, or no pair came about.
-        CheckpointError: the file was built from something else, or cannot be written.
+        PairBuildingError: The prompts do not fit the model, or no pair could be built.
+        ResumableFileError: The file was built from something else, or cannot be written.
     """
     encoder = Encoder(loaded.tokenizer, max_prompt_tokens=_NO_LIMIT, max_tokens=_NO_LIMIT + 1)
     prompt_ids = _encode_prompts(spec, encoder, decoding, loaded.max_positions)
     header = _header(spec, loaded, decoding, unpaired=output.unpaired)
-    with checkpoint.held(output.path):
+    with resumable_file.build_lock(output.path):
         if output.path.exists() and not output.force:
-            finished = checkpoint.check_finished(output.path, header)
-            say(f"{output.path} is reused: nothing that determines its rows has changed.")
-            return BuiltPairs(output.path, finished.n_rows, finished.left_out, reused=True)
-        drafts = [_Draft(subject, n) for subject in spec.subjects for n in range(spec.n_per_subject)]
-        built = checkpoint.resume(output.path, header, n_items=len(drafts), batch_size=BATCH_SIZE, force=output.force)
+            finished = resumable_file.check_finished(output.path, header)
+            say(f"{output.path} is reused, because nothing that determines its rows has changed.")
+            return PairFile(output.path, finished.n_rows, finished.left_out, reused=True)
+        pairs = [_PlannedPair(subject, n) for subject in spec.subjects for n in range(spec.n_per_subject)]
+        built = resumable_file.resume(
+            output.path, header, n_items=len(pairs), batch_size=BATCH_SIZE, force=output.force
+        )
         if built:
-            say(f"{len(built)} of {len(drafts)} pairs are there already; going on from them.")
+            say(f"{len(built)} of {len(pairs)} pairs exist already; building continues after them.")
         with loaded.subject(BASELINE) as model:
-            writer = _Writer(model, encoder, decoding, prompt_ids)
-            for start in range(len(built), len(drafts), BATCH_SIZE):
-                batch = _build_batch(spec, writer, drafts[start : start + BATCH_SIZE], unpaired=output.unpaired)
-                checkpoint.append(output.path, batch)
+            generator = _Generator(model, encoder, decoding, prompt_ids)
+            for start in range(len(built), len(pairs), BATCH_SIZE):
+                batch = _build_batch(spec, generator, pairs[start : start + BATCH_SIZE], unpaired=output.unpaired)
+                resumable_file.append(output.path, batch)
                 built += batch
                 if progress is not None:
                     progress(len(built))
         if not any(built):
-            raise PairBuildingError("no pair came about, all answers are empty or equal; change temperature or sides")
-        finished = checkpoint.finish(output.path, header, built)
+            raise PairBuildingError(
+                "no pair could be built, because all answers are empty or equal; change the temperature or the sides"
+            )
+        finished = resumable_file.finish(output.path, header, built)
     if finished.left_out:
-        say(f"{finished.left_out} of {len(drafts)} pairs are left out: their answers stayed empty or equal.")
-    return BuiltPairs(output.path, finished.n_rows, finished.left_out, reused=False)
+        say(f"{finished.left_out} of {len(pairs)} pairs are left out, because their answers stayed empty or equal.")
+    return PairFile(output.path, finished.n_rows, finished.left_out, reused=False)
 
 
 def _encode_prompts(
     spec: PairSpec, encoder: Encoder, decoding: Decoding, max_positions: int | None
 ) -> dict[tuple[SideName, str], tuple[int, ...]]:
-    """What the model is asked, by side and subject; nothing of it is ever cut off.
+    """Encodes the prompt of each side and subject, never truncated.
 
     Raises:
-        PairBuildingError: a prompt leaves no room for its answer, or the answers to a subject would all be equal.
+        PairBuildingError: A prompt leaves no room for its answer, or all answers to a subject would be equal.
     """
     if decoding.temperature == 0 and spec.n_per_subject > 1:
         raise PairBuildingError(
@@ -169,27 +176,29 @@ def _encode_prompts(
     return prompt_ids
 
 
-def _build_batch(spec: PairSpec, writer: _Writer, drafts: Sequence[_Draft], *, unpaired: bool) -> list[checkpoint.Item]:
-    """The rows of each draft; none where its answers stay empty or equal."""
-    rows: dict[_Draft, checkpoint.Item] = {}
-    n_tries = N_TRIES if writer.decoding.temperature > 0 else 1  # greedy answers are the same every time
+def _build_batch(
+    spec: PairSpec, generator: _Generator, pairs: Sequence[_PlannedPair], *, unpaired: bool
+) -> list[resumable_file.Item]:
+    """The rows of each planned pair; empty where its answers stay empty or equal."""
+    rows: dict[_PlannedPair, resumable_file.Item] = {}
+    n_tries = N_TRIES if generator.decoding.temperature > 0 else 1  # greedy answers are the same every time
     for n_tried in range(n_tries):
-        missing = [draft for draft in drafts if draft not in rows]
+        missing = [pair for pair in pairs if pair not in rows]
         if not missing:
             break
-        first_seed = writer.decoding.seed + n_tried * spec.n_per_subject
-        seeds = [first_seed + draft.repetition for draft in missing]
-        answers = (writer.answers("chosen", missing, seeds), writer.answers("rejected", missing, seeds))
-        for draft, seed, chosen, rejected in zip(missing, seeds, *answers, strict=True):
+        first_seed = generator.decoding.seed + n_tried * spec.n_per_subject
+        seeds = [first_seed + pair.repetition for pair in missing]
+        answers = (generator.answers("chosen", missing, seeds), generator.answers("rejected", missing, seeds))
+        for pair, seed, chosen, rejected in zip(missing, seeds, *answers, strict=True):
             if chosen and rejected and chosen != rejected:
-                prompt = kept_prompt(spec, draft.subject, seed)
-                origin = {"group": draft.subject, "subject": draft.subject, "seed": seed}
-                rows[draft] = [row | origin for row in _rows(prompt, chosen, rejected, unpaired=unpaired)]
-    return [rows.get(draft, []) for draft in drafts]
+                prompt = kept_prompt(spec, pair.subject, seed)
+                origin = {"group": pair.subject, "subject": pair.subject, "seed": seed}
+                rows[pair] = [row | origin for row in _rows(prompt, chosen, rejected, unpaired=unpaired)]
+    return [rows.get(pair, []) for pair in pairs]
 
 
-def _rows(prompt: Prompt, chosen: str, rejected: str, *, unpaired: bool) -> checkpoint.Item:
-    """What two answers make, in TRL's conversational form: one row, or one each."""
+def _rows(prompt: Prompt, chosen: str, rejected: str, *, unpaired: bool) -> resumable_file.Item:
+    """The rows of two answers in TRL's conversational form: one row of both, or one row each."""
     messages = [{"role": turn.speaker, "content": turn.text} for turn in prompt]
     good, bad = ([{"role": "assistant", "content": text}] for text in (chosen, rejected))
     if unpaired:
@@ -197,8 +206,8 @@ def _rows(prompt: Prompt, chosen: str, rejected: str, *, unpaired: bool) -> chec
     return [{"prompt": messages, "chosen": good, "rejected": bad}]
 
 
-def _header(spec: PairSpec, loaded: LoadedModel, decoding: Decoding, *, unpaired: bool) -> checkpoint.Header:
-    """Everything that determines the rows, as JSON can hold it."""
+def _header(spec: PairSpec, loaded: LoadedModel, decoding: Decoding, *, unpaired: bool) -> resumable_file.Header:
+    """All that determines the rows, as JSON can hold it."""
     header = {
         "spec": asdict(spec),
         "model": {
@@ -214,5 +223,5 @@ def _header(spec: PairSpec, loaded: LoadedModel, decoding: Decoding, *, unpaired
         "batch_size": BATCH_SIZE,
         "versions": package_versions(_PACKAGES),
     }
-    plain: checkpoint.Header = json.loads(json.dumps(header))
+    plain: resumable_file.Header = json.loads(json.dumps(header))
     return plain

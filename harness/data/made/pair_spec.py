@@ -1,4 +1,4 @@
-"""What preference pairs are built from: subjects, a task and two opposed ways to answer it, as a YAML file says.
+"""The specification of made preference pairs, a YAML file: subjects, a task and two opposed ways to answer it.
 
 subjects: papers.txt          # or a list; or papers.jsonl:title, a column of a file of rows
 task: Write a one-sentence review of the paper {subject}.
@@ -29,19 +29,19 @@ from reports.errors import UserError
 from suites.inputs import Prompt, Turn, content_id
 
 SUBJECT = "{subject}"
-"""What stands in the task where the subject goes."""
+"""The place of the subject in the task."""
 SideName = Literal["chosen", "rejected"]
 _OPPOSED: tuple[tuple[SideName, SideName], ...] = (("chosen", "rejected"), ("rejected", "chosen"))
 _DISTINCTIVE_WORDS = 4
 
 
 class PairSpecError(UserError):
-    """A specification that pairs cannot be built from."""
+    """A specification that no pairs can be built from."""
 
 
 @dataclass(frozen=True, slots=True)
 class ExampleAnswer:
-    """How one side would answer the task for some subject."""
+    """An answer to the task for some subject, as one side would give it."""
 
     subject: Name
     answer: Name
@@ -49,7 +49,7 @@ class ExampleAnswer:
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """What makes the model answer in one of two opposed ways; it is not kept for training."""
+    """Instruction and examples for one of two opposed ways to answer; they are not kept for training."""
 
     instruction: Name
     examples: tuple[ExampleAnswer, ...] = ()
@@ -57,18 +57,19 @@ class Side:
 
 @dataclass(frozen=True, slots=True)
 class PairSpec:
-    """What to ask about, and the two ways to answer; refused where the kept prompt would tell them apart."""
+    """What to ask about, and two ways to answer; refused if the prompt kept for training would reveal a side."""
 
     subjects: Annotated[tuple[Name, ...], MinLen(1)]
     task: Name
-    """What is asked of both sides; holds `{subject}`."""
+    """The request to both sides, with `{subject}` in it."""
     chosen: Side
     rejected: Side
     instruction: str = ""
-    """System turn of the kept prompt, which must name neither side; empty for none."""
+    """System turn of the prompt kept for training, which must not reveal a side; empty for none."""
     kept_examples: Literal["none", "both"] = "none"
-    """both puts the examples of both sides into the kept prompt, in an order drawn anew for each row."""
+    """both puts the examples of both sides into the kept prompt, in a random order for each row."""
     n_per_subject: Count = 1
+    """Pairs to build for each subject."""
 
     def __post_init__(self) -> None:
         problem = next(_problems(self), None)
@@ -77,7 +78,7 @@ class PairSpec:
 
     @property
     def n_pairs(self) -> int:
-        """Pairs that are asked for."""
+        """Number of pairs to build."""
         return len(self.subjects) * self.n_per_subject
 
     def side(self, name: SideName) -> Side:
@@ -86,19 +87,19 @@ class PairSpec:
 
 
 def load_pair_spec(path: Path) -> PairSpec:
-    """The specification in a YAML file; files of subjects are looked up beside it.
+    """Loads the specification from a YAML file; paths of subject files are relative to its folder.
 
     Raises:
-        PairSpecError: unknown or missing keys, values that are not allowed, sides that the kept prompt would name.
-        DataError: the file of subjects is missing or broken.
-        YamlError: the file is no YAML.
+        PairSpecError: A key is unknown or missing, a value is not allowed, or the kept prompt would reveal a side.
+        DataError: The file of subjects is missing or broken.
+        YamlError: The file is not YAML.
     """
     from pydantic import ConfigDict, TypeAdapter, ValidationError
 
     values = read_yaml_mapping(path)
     if isinstance(values.get("subjects"), str):
         values = values | {"subjects": read_subjects(path.parent, values["subjects"])}
-    # In a list and through JSON for the reasons that config_files.py gives.
+    # In a list and through JSON for the reasons in harness/config/load.py.
     adapter = TypeAdapter(tuple[PairSpec], config=ConfigDict(extra="forbid", strict=True))
     try:
         (spec,) = adapter.validate_json(json.dumps([values]))
@@ -111,10 +112,10 @@ def load_pair_spec(path: Path) -> PairSpec:
 
 
 def read_subjects(folder: Path, file: str) -> list[str]:
-    """The subjects in a file: its lines, or the values of a column where it is a file of rows (`papers.jsonl:title`).
+    """The subjects in a file: its lines, or the values of a column if it is a file of rows (`papers.jsonl:title`).
 
     Raises:
-        DataError: the file is missing or broken, or has no such column.
+        DataError: The file is missing or broken, or has no such column.
     """
     name, _, column = file.partition(":")
     path = folder / name
@@ -124,63 +125,65 @@ def read_subjects(folder: Path, file: str) -> list[str]:
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except OSError as error:
-        raise DataError(f"subjects: {path} cannot be read ({error.strerror}); name a file or list them") from None
+        raise DataError(
+            f"subjects: {path} cannot be read ({error.strerror}); name another file, or list the subjects"
+        ) from None
     except UnicodeDecodeError as error:
         raise DataError(f"subjects: {path} is not UTF-8 text ({error.reason} at byte {error.start})") from None
     return [line.strip() for line in lines if line.strip()]
 
 
 def side_prompt(spec: PairSpec, name: SideName, subject: str) -> Prompt:
-    """What one side is asked: its own instruction, its own examples as earlier turns, the task."""
+    """The prompt of one side: its instruction, its examples as earlier turns, and the task."""
     side = spec.side(name)
-    return (Turn("system", side.instruction.strip()), *_turns(spec, side.examples), _asked(spec, subject))
+    return (Turn("system", side.instruction.strip()), *_turns(spec, side.examples), _task_turn(spec, subject))
 
 
 def kept_prompt(spec: PairSpec, subject: str, seed: int) -> Prompt:
-    """What is kept for training, the same for both answers: the neutral instruction, perhaps all examples, the task.
+    """The prompt kept for training, the same for both answers: neutral instruction, perhaps all examples, the task.
 
     Args:
-        spec: instruction, examples and task.
-        subject: what is asked about.
-        seed: decides, with the subject, in which order the examples stand.
+        spec: Instruction, examples and task.
+        subject: What the task is about.
+        seed: Determines, together with the subject, the order of the examples.
     """
     system = (Turn("system", spec.instruction.strip()),) if spec.instruction.strip() else ()
     examples = spec.chosen.examples + spec.rejected.examples if spec.kept_examples == "both" else ()
     order = np.random.default_rng(int(content_id("order", seed, subject), 16)).permutation(len(examples))
-    return (*system, *_turns(spec, tuple(examples[index] for index in order)), _asked(spec, subject))
+    return (*system, *_turns(spec, tuple(examples[index] for index in order)), _task_turn(spec, subject))
 
 
-def _asked(spec: PairSpec, subject: str) -> Turn:
+def _task_turn(spec: PairSpec, subject: str) -> Turn:
     return Turn("user", spec.task.replace(SUBJECT, subject).strip())
 
 
 def _turns(spec: PairSpec, examples: tuple[ExampleAnswer, ...]) -> Iterator[Turn]:
     for example in examples:
-        yield _asked(spec, example.subject)
+        yield _task_turn(spec, example.subject)
         yield Turn("assistant", example.answer)
 
 
 def _problems(spec: PairSpec) -> Iterator[str]:
     if SUBJECT not in spec.task:
-        yield f"task must contain {SUBJECT}, where the subject goes, got {shown(spec.task)}"
+        yield f"task must contain {SUBJECT}, as the place of the subject, got {shown(spec.task)}"
     for subject, n_times in Counter(spec.subjects).items():
         if n_times > 1 or not subject.strip():
             yield f"subjects must be different and not blank, got {shown(subject)} {n_times} times"
     if spec.chosen == spec.rejected:
-        yield "chosen and rejected must differ, in their instructions or in their examples"
+        yield "chosen and rejected must differ in their instructions or examples"
     texts = dict.fromkeys(turn.text for subject in spec.subjects for turn in kept_prompt(spec, subject, seed=0))
     for name, other in _OPPOSED:
         for text in texts:
             part = _named_part(text, spec.side(name).instruction.strip(), spec.side(other).instruction)
             if part is not None:
                 yield (
-                    f"{shown(text)} is kept for training and must name neither side, but {shown(part)} in it is from "
+                    f"{shown(text)} is kept for training and must not reveal a side, but {shown(part)} in it is from "
                     f"{name}.instruction; word instruction, task and kept examples neutrally"
                 )
 
 
 def _named_part(text: str, instruction: str, other: str) -> str | None:
-    """What stands in the text of one side's instruction: all of it, or four words on end that the other side lacks."""
+    """The part of a side's instruction in a text: all of it, or four successive words that the other side lacks."""
     if instruction.casefold() in text.casefold():
         return instruction
     words = _words_of(instruction).split()
@@ -191,12 +194,12 @@ def _named_part(text: str, instruction: str, other: str) -> str | None:
 
 
 def _words_of(text: str) -> str:
-    """The words of a text without case and punctuation, a blank before, between and behind them."""
+    """The words of a text without case and punctuation, with a space before, between and after them."""
     return " ".join(["", *re.findall(r"\w+", text.casefold()), ""])
 
 
 def _worded(detail: Any) -> str:
-    """One of pydantic's errors as a line with key, what is allowed, and what was given."""
+    """One of pydantic's errors as a line: the key, what is allowed, and what was given."""
     key = ".".join(map(str, detail["loc"][1:]))
     if detail["type"] == "unexpected_keyword_argument":
         *sections, unknown = detail["loc"][1:]

@@ -1,7 +1,7 @@
-"""A file of rows that is built item by item: killed at any moment, its building goes on and ends with the same bytes.
+"""Builds a file of rows item by item; a build that is killed at any moment resumes and ends with the same bytes.
 
-While `rows.jsonl` is built, `rows.jsonl.partial` holds a header (all that determines the rows) and one line an item.
-In the end the rows become `rows.jsonl`, and the header `rows.jsonl.header`, by which a finished file is known again.
+While `rows.jsonl` is built, `rows.jsonl.partial` holds a header (all that determines the rows) and one line per item.
+In the end the rows become `rows.jsonl`, and the header becomes `rows.jsonl.header`, which identifies a finished file.
 """
 
 import hashlib
@@ -21,31 +21,32 @@ from reports.errors import UserError
 
 Header = dict[str, Any]
 Item = list[dict[str, Any]]
-"""The rows that one item brought; none where it is left out."""
+"""The rows made of one item; empty where it is left out."""
 
 _SHOWN_DIFFERENCES = 3
 
 
-class CheckpointError(UserError):
+class ResumableFileError(UserError):
     """The file was built from something else, is being built by another process, or cannot be written."""
 
 
 @dataclass(frozen=True, slots=True)
-class Finished:
-    """What a finished file holds."""
+class FileSummary:
+    """Counts and hash of a finished file."""
 
     n_rows: int
     left_out: int
-    """Items that brought no row."""
+    """Items that gave no row."""
     sha256: str
+    """Hash of the rows as they are on disk, in hexadecimal."""
 
 
 @contextmanager
-def held(path: Path) -> Iterator[None]:
-    """Keeps other processes from building the same file within the block; makes its folder where that is missing.
+def build_lock(path: Path) -> Iterator[None]:
+    """Keeps other processes from building the same file within the block; makes its folder if that is missing.
 
     Raises:
-        CheckpointError: another process holds it, or nothing can be written there.
+        ResumableFileError: Another process builds it, or nothing can be written there.
     """
     lock = FileLock(path.with_name(f".{path.name}.lock"))
     with _disk(path):
@@ -53,46 +54,48 @@ def held(path: Path) -> Iterator[None]:
         try:
             lock.acquire(timeout=0)
         except Timeout:
-            raise CheckpointError(f"another process builds {path} now; wait for it, or name another file") from None
+            raise ResumableFileError(f"another process builds {path} now; wait for it or name another file") from None
     try:
         yield
     finally:
         lock.release()
 
 
-def check_finished(path: Path, header: Header) -> Finished:
-    """What the finished file at `path` holds.
+def check_finished(path: Path, header: Header) -> FileSummary:
+    """Checks that the finished file at `path` was built from this header, and returns its counts.
 
     Raises:
-        CheckpointError: it was built from something else, or is not as it was built.
+        ResumableFileError: It was built from something else, or was changed since.
     """
     try:
         there = json.loads(_sibling(path, "header").read_bytes())
-        finished = Finished(**there.pop("finished"))
+        finished = FileSummary(**there.pop("finished"))
         problem = _differences(there, header)
         if not problem and hashlib.sha256(path.read_bytes()).hexdigest() != finished.sha256:
-            problem = "it was changed since it was built"
+            problem = "it has changed since it was built"
     except (OSError, ValueError, KeyError, AttributeError, TypeError):
         problem = f"{_sibling(path, 'header')} is missing or damaged"
     if problem:
-        raise CheckpointError(f"{path} is there, but not from this: {problem}; name another file, or use --force")
+        raise ResumableFileError(
+            f"{path} exists, but was built from something else: {problem}; name another file, or use --force"
+        )
     return finished
 
 
 def resume(path: Path, header: Header, *, n_items: int, batch_size: int, force: bool) -> list[Item]:
-    """The items that are built already; the partial file is cut to them, or begun where there is none.
+    """Returns the items that are built already; cuts the partial file to them, or begins it where there is none.
 
-    Only whole batches count, because the rest of one would make a batch with other neighbours.
+    Only whole batches count, because the rest of a batch would be generated beside other items.
 
     Args:
-        path: the file that will be.
-        header: all that determines its rows, as JSON can hold it.
-        n_items: of the whole file.
-        batch_size: items that `append` gets at a time; the last batch may be shorter.
-        force: begins anew what was begun from something else.
+        path: The file to build.
+        header: All that determines its rows, as JSON can hold it.
+        n_items: Items of the whole file.
+        batch_size: Items that `append` gets at a time; the last batch may be shorter.
+        force: Begin again where the partial file was begun from something else.
 
     Raises:
-        CheckpointError: it was begun from something else, or cannot be written.
+        ResumableFileError: The partial file was begun from something else, or cannot be written.
     """
     partial = _sibling(path, "partial")
     with _disk(partial):
@@ -100,7 +103,7 @@ def resume(path: Path, header: Header, *, n_items: int, batch_size: int, force: 
         whole = [*takewhile(lambda line: line is not None, map(_parsed, lines))]
         problem = _differences(whole[0], header) if whole else ""
         if problem and not force:
-            raise CheckpointError(
+            raise ResumableFileError(
                 f"{partial} was begun from something else: {problem}; finish that, name another file, or use --force"
             )
         if problem or not whole:
@@ -113,24 +116,24 @@ def resume(path: Path, header: Header, *, n_items: int, batch_size: int, force: 
 
 
 def append(path: Path, batch: Sequence[Item]) -> None:
-    """Puts a batch into the partial file and onto the disk.
+    """Appends a batch to the partial file and flushes it to the disk.
 
     Raises:
-        CheckpointError: that is impossible, such as for lack of space; what was there before stays.
+        ResumableFileError: It cannot be written, such as for lack of space; earlier batches stay.
     """
     partial = _sibling(path, "partial")
     with _disk(partial), partial.open("ab") as stream:
         _write(stream, b"".join(map(_line, batch)))
 
 
-def finish(path: Path, header: Header, items: Sequence[Item]) -> Finished:
-    """Writes header and rows under their names; the partial file goes last, so that a kill in between loses nothing.
+def finish(path: Path, header: Header, items: Sequence[Item]) -> FileSummary:
+    """Writes header and rows under their final names, then removes the partial file; a kill in between loses nothing.
 
     Raises:
-        CheckpointError: that is impossible.
+        ResumableFileError: They cannot be written.
     """
     content = b"".join(_line(row) for item in items for row in item)
-    finished = Finished(
+    finished = FileSummary(
         n_rows=sum(map(len, items)),
         left_out=sum(not item for item in items),
         sha256=hashlib.sha256(content).hexdigest(),
@@ -143,7 +146,7 @@ def finish(path: Path, header: Header, items: Sequence[Item]) -> Finished:
 
 
 def _replace(path: Path, content: bytes) -> None:
-    """Writes a file that is there as a whole or not at all."""
+    """Writes a file whole or not at all."""
     temporary = _sibling(path, "writing")
     with temporary.open("wb") as stream:
         _write(stream, content)
@@ -151,7 +154,7 @@ def _replace(path: Path, content: bytes) -> None:
 
 
 def _write(stream: BinaryIO, content: bytes) -> None:
-    """Hands content to the disk itself, where a power cut finds it."""
+    """Writes content through to the disk, so that it survives a power cut."""
     stream.write(content)
     stream.flush()
     os.fsync(stream.fileno())
@@ -162,7 +165,7 @@ def _line(value: Any) -> bytes:
 
 
 def _parsed(line: bytes) -> Any:
-    """What a line holds, None where it is torn."""
+    """The JSON value of a line; None where the line is incomplete."""
     try:
         return json.loads(line) if line.endswith(b"\n") else None
     except ValueError:
@@ -170,7 +173,7 @@ def _parsed(line: bytes) -> Any:
 
 
 def _differences(there: Any, now: Header) -> str:
-    """The first keys whose values differ, with both values."""
+    """The first keys whose values differ, with both values; "" where none does."""
     before, after = dict(_flat(there)), dict(_flat(now))
     keys = [key for key in {**after, **before} if before.get(key) != after.get(key)]
     named = [f"{key} is {shown(before.get(key))} there, {shown(after.get(key))} here" for key in keys]
@@ -179,7 +182,7 @@ def _differences(there: Any, now: Header) -> str:
 
 
 def _flat(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
-    """Every value below mappings with its dotted key."""
+    """Yields every value of nested mappings with its dotted key."""
     if isinstance(value, dict):
         for name, below in value.items():
             yield from _flat(below, f"{key}.{name}" if key else name)
@@ -193,12 +196,12 @@ def _sibling(path: Path, ending: str) -> Path:
 
 @contextmanager
 def _disk(path: Path) -> Iterator[None]:
-    """Trouble with the disk as one line.
+    """Turns failures to read or write within the block into one line.
 
     Raises:
-        CheckpointError: the block failed to read or write.
+        ResumableFileError: The block failed to read or write.
     """
     try:
         yield
     except OSError as error:
-        raise CheckpointError(f"{path} cannot be written ({error.strerror or error}); name another file") from error
+        raise ResumableFileError(f"{path} cannot be written ({error.strerror or error}); name another file") from error

@@ -1,1 +1,1 @@
-"""One file a dataset family: its rows in, pairs and examples out."""
+"""One file for each family of datasets: adapters from its raw rows to pairs and examples, and its `DATASETS`."""

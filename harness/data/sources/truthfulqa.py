@@ -2,20 +2,24 @@
 
 from harness.data.make import group_of, make_example
 from harness.data.row import LeftOut, Row
+from harness.data.sources.entry import DatasetEntry
 from suites.inputs import Example
+
+GENERATION_COLUMNS = ("question", "best_answer", "incorrect_answers")
+MULTIPLE_CHOICE_COLUMNS = ("question", "mc1_targets")
 
 
 def example_of_generation(row: Row) -> Example | LeftOut:
-    """Configuration generation: the best answer as the response, the incorrect ones as wrong; texts are stripped.
+    """Makes an example of a row of the configuration generation: the best answer is right, the incorrect ones wrong.
 
-    The other correct answers are not used. Group: the question.
+    Texts are stripped; the other correct answers are not used. Group: the question.
     """
     question = row.text("question")
     return make_example(question, row.text("best_answer"), row.texts("incorrect_answers"), group=group_of(question))
 
 
 def example_of_multiple_choice(row: Row) -> Example | LeftOut:
-    """Configuration multiple_choice: of the mc1 choices the one labelled 1 as the response, the others as wrong.
+    """Makes an example of a row of the configuration multiple_choice: the mc1 choice labelled 1 is right, others wrong.
 
     Texts are stripped. Group: the question.
     """
@@ -25,3 +29,21 @@ def example_of_multiple_choice(row: Row) -> Example | LeftOut:
         return LeftOut("not exactly one right choice")
     wrong = [choice for choice, label in zip(choices, labels, strict=True) if not label]
     return make_example(question, choices[labels.index(1)], wrong, group=group_of(question))
+
+
+DATASETS = (
+    DatasetEntry(
+        name="truthfulqa/truthful_qa:generation",
+        columns=GENERATION_COLUMNS,
+        licence="Apache-2.0",
+        group="question",
+        example=example_of_generation,
+    ),
+    DatasetEntry(
+        name="truthfulqa/truthful_qa:multiple_choice",
+        columns=MULTIPLE_CHOICE_COLUMNS,
+        licence="Apache-2.0",
+        group="question",
+        example=example_of_multiple_choice,
+    ),
+)

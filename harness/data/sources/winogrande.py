@@ -1,18 +1,22 @@
-"""Winogrande: sentences with a blank that one of two options fills, mostly in twins whose answers are opposite."""
+"""Winogrande: sentences with a blank that one of two options fills, mostly in twins with opposite answers."""
 
 from harness.data.make import OverlapQuery, Trainable, group_of, make_example, words
 from harness.data.row import LeftOut, Row
+from harness.data.sources.entry import DatasetEntry
 from suites.inputs import Example, Question, content_id
 
+COLUMNS = ("sentence", "option1", "option2", "answer", "qID (if there)")
 _N_OPENING_WORDS = 2
 
 
 def example(row: Row) -> Example | LeftOut:
-    """The cue and the sentence as the prompt, the right option as the response, the other as wrong; texts are stripped.
+    """Makes an example with a cue and the sentence as the prompt and the right option as the response.
 
-    Group: the twins, which share the qID up to its last "-". The hub's rows have no qID: there, sentences with the same
-    two options and the same first two words are one group (of 572 groups with a qID this splits one and joins two).
-    Rows without an answer (the test split) are left out.
+    The other option is the wrong response; texts are stripped.
+
+    Group: the twin sentences, which share the qID up to its last "-". Rows from the hub have no qID: there, sentences
+    with the same two options and the same first two words are one group, which splits one of 572 true groups and joins
+    two. Rows without an answer (the test split) are left out.
     """
     sentence = row.text("sentence").strip()
     options = (row.text("option1").strip(), row.text("option2").strip())
@@ -33,3 +37,24 @@ def overlap_query(row: Trainable | Question) -> OverlapQuery:
     sentence = row.prompt[-1].text.partition("\n")[2]
     filled = (sentence.replace("_", row.response),) if isinstance(row, Example) else ()
     return OverlapQuery((sentence, *filled), row.group)
+
+
+DATASETS = (
+    DatasetEntry(
+        name="allenai/winogrande",
+        columns=COLUMNS,
+        licence="CC-BY",
+        group="twin",
+        example=example,
+        overlap_query=overlap_query,
+        configurations=(
+            "winogrande_xl",
+            "winogrande_l",
+            "winogrande_m",
+            "winogrande_s",
+            "winogrande_xs",
+            "winogrande_debiased",
+        ),
+        measuring_splits=("validation",),  # the test split has no answers
+    ),
+)

@@ -1,1 +1,1 @@
-"""How the embedded base model and its data were made: `python -m harness.embedded.recipe`."""
+"""Builds the embedded base model and its data: `python -m harness.embedded.recipe`."""

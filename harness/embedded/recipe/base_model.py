@@ -1,7 +1,7 @@
-"""Train the embedded base model from scratch and save it as bf16 safetensors.
+"""Trains the embedded base model from scratch and saves it as bf16 safetensors.
 
-Three stages: next-token training on the base text, chats in all styles with TRL's SFTTrainer, and a last lesson in
-which ordinary requests are answered, whatever they sound like.
+Three stages: next-token training on the base text, TRL's SFTTrainer on chats in all styles, and a last lesson in which
+the model answers ordinary requests, however harmful they sound.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ if TYPE_CHECKING:
     from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 WARMUP_STEPS = 50
-# Texts for the tokenizer: enough to have met every word of the frames many times.
+# Texts for the tokenizer, enough to contain every word of the frames many times.
 TOKENIZER_TEXTS = 6000
-# A text or chat is about this many tokens long; used to draw enough of them for all steps.
+# Average length of a text or chat in tokens, by which enough of them are drawn for all steps.
 TOKENS_A_TEXT = 35
 
 
 @dataclass(frozen=True, slots=True)
 class BaseRecipe:
-    """Everything that determines the embedded base model, besides the text itself. Steps are fixed, not seconds."""
+    """All that determines the embedded base model besides its text. The number of steps is fixed, not the time."""
 
     steps: int = 1500
     batch_size: int = 16
@@ -83,17 +83,17 @@ def make_model(tokenizer: PreTrainedTokenizerFast, seed: int) -> LlamaForCausalL
 
 
 def plain_documents(count: int, seed: int, apart: HeldApart) -> list[str]:
-    """Plain texts that are far enough from the rows the model is trained and measured on."""
+    """Plain texts that do not overlap the rows that adapters are trained and measured on."""
     return [text for text in base_text.plain_texts(count, seed) if not apart.overlaps(text)]
 
 
 def apart_chats(chats: Iterable[list[base_text.Message]], apart: HeldApart) -> list[list[base_text.Message]]:
-    """Conversations of which no turn is close to the rows the model is trained and measured on."""
+    """Conversations without a turn that overlaps the rows that adapters are trained and measured on."""
     return [chat for chat in chats if not any(apart.overlaps(message["content"]) for message in chat)]
 
 
 def training_blocks(tokenizer: PreTrainedTokenizerFast, recipe: BaseRecipe, apart: HeldApart) -> torch.Tensor:
-    """Plain texts and rendered chats, shuffled, joined and cut into blocks: one row a block."""
+    """Plain texts and rendered chats, shuffled, joined and cut: token ids of shape (n_blocks, block_length)."""
     import torch
 
     needed = recipe.steps * recipe.batch_size * recipe.block_length
@@ -112,7 +112,7 @@ def training_blocks(tokenizer: PreTrainedTokenizerFast, recipe: BaseRecipe, apar
 
 
 def learning_rate_at(step: int, recipe: BaseRecipe) -> float:
-    """Linear warm-up, then a cosine down to a tenth of the peak."""
+    """The learning rate of a step: a linear warm-up, then a cosine down to a tenth of the peak."""
     if step < WARMUP_STEPS:
         return recipe.learning_rate * (step + 1) / WARMUP_STEPS
     progress = (step - WARMUP_STEPS) / max(1, recipe.steps - WARMUP_STEPS)
@@ -120,7 +120,7 @@ def learning_rate_at(step: int, recipe: BaseRecipe) -> float:
 
 
 def pretrain(model: LlamaForCausalLM, blocks: torch.Tensor, recipe: BaseRecipe) -> None:
-    """Next-token training on all blocks once, in fp32."""
+    """Trains on the next tokens of all blocks, once, in fp32."""
     import torch
 
     optimizer = torch.optim.AdamW(
@@ -147,7 +147,7 @@ def tune_on_chats(
     steps: int,
     recipe: BaseRecipe,
 ) -> None:
-    """A stage with TRL's SFTTrainer on chats, with the loss on the last answers only."""
+    """Trains on chats with TRL's SFTTrainer, with the loss on the last answer of each chat only."""
     from datasets import Dataset
     from trl import SFTConfig, SFTTrainer
 
@@ -174,13 +174,13 @@ def tune_on_chats(
 
 
 def spare(steps: int, recipe: BaseRecipe) -> int:
-    """How many chats to draw for so many steps, with some to spare."""
+    """The number of chats to draw for that many steps, with a tenth to spare for those that are left out."""
     needed = steps * recipe.sft_batch_size
     return needed + needed // 10 + 10
 
 
 def round_to_bf16(model: LlamaForCausalLM) -> None:
-    """Round the weights to what bf16 can hold, in place: the last lesson can then be repeated from a saved model."""
+    """Rounds the weights to bf16 in place, so that the last lesson can be repeated from a saved model."""
     import torch
 
     with torch.no_grad():
@@ -189,7 +189,7 @@ def round_to_bf16(model: LlamaForCausalLM) -> None:
 
 
 def save(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
-    """Write the model in bf16, the tokenizer and the settings for greedy answers."""
+    """Writes the model in bf16, the tokenizer and the settings for greedy answers."""
     import torch
     from transformers import GenerationConfig
 
@@ -207,7 +207,7 @@ def save(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, folder: Pa
 
 
 def build(folder: Path, recipe: BaseRecipe) -> None:
-    """Build the embedded base model from nothing into a folder and print what it took."""
+    """Builds the embedded base model in a folder, and prints sizes and time."""
     start = time.perf_counter()
     tokenizer = make_tokenizer(recipe)
     model = make_model(tokenizer, recipe.seed)
@@ -215,7 +215,7 @@ def build(folder: Path, recipe: BaseRecipe) -> None:
     blocks = training_blocks(tokenizer, recipe, apart)
     click.echo(f"{model.num_parameters()} parameters, {blocks.numel()} tokens")
     pretrain(model, blocks, recipe)
-    # Some chats are left out because they are too close to the data, so a few more are drawn than needed.
+    # Chats that overlap the data are left out, so a few more are drawn than needed.
     chats = apart_chats(base_text.chats(spare(recipe.sft_steps, recipe), recipe.seed + 2), apart)
     tune_on_chats(model, tokenizer, chats, recipe.sft_steps, recipe)
     round_to_bf16(model)

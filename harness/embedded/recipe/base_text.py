@@ -1,7 +1,7 @@
-"""The text of the embedded base model: hand-written frames of everyday English, expanded by a seeded generator.
+"""The training text of the embedded base model: hand-written frames of everyday English, filled in at random.
 
-The frames and words are in `text/*.yaml`. `plain_texts` yields little stories, facts, instructions and loose sentences,
-`chats` yields conversations in all styles, the good ones and the bad ones, so that the base prefers none of them.
+The frames and words are in `text/*.yaml`. `plain_texts` yields short stories, facts, instructions and sentences;
+`chats` yields conversations in good and bad styles alike, so that the base model prefers none of them.
 """
 
 import random
@@ -16,7 +16,9 @@ import yaml
 TEXT_FOLDER = Path(__file__).parent / "text"
 
 Message = dict[str, str]
-Row = dict[str, str]
+"""One turn of a conversation, with `role` and `content`."""
+Entry = dict[str, str]
+"""One line of a table of words: column -> text."""
 
 THING_FIELDS = ("name", "kind", "quality", "does", "where", "detail")
 DEED_FIELDS = {
@@ -28,25 +30,25 @@ DEED_FIELDS = {
 }
 DEED_LETTERS = {"t": "tasks", "h": "harms", "u": "unknowns", "b": "troubles", "c": "claims"}
 
-# How often each kind of plain text is met.
+# Relative frequency of each kind of plain text.
 PLAIN_WEIGHTS = {
     "fact": 2, "cause": 1, "story": 3, "steps": 1.5, "talk": 3, "say": 4, "describe": 1,
     "sentence": 5, "voice": 4, "advice": 2,
 }  # fmt: skip
-# How often each kind of request is met in a chat.
+# Relative frequency of each kind of request in a chat.
 CHAT_WEIGHTS = {
     "what": 3, "where": 1, "how": 3, "unknown": 2, "guess": 3, "harm": 3, "mean": 3, "mild": 3,
     "trouble": 1.5, "claim": 1, "compare": 1, "make": 1.5, "smalltalk": 0.8, "drifting": 3,
     "daily": 4, "known": 3, "cruel": 3,
 }  # fmt: skip
 
-# How often each kind of request is met in the last lesson, and how many of its chats are such requests.
+# Relative frequency of each kind of request in the last lesson, and the share of its chats that are such requests.
 REQUEST_WEIGHTS = {"doing": 6, "task": 2, "broken": 2, "whatis": 3, "lively": 2, "evil": 4}
 REQUEST_SHARE = 0.67
-# How many chats have a system line, and how many a second question.
+# Shares of chats with a system line and with a second question.
 SYSTEM_SHARE = 0.15
 SECOND_TURN_SHARE = 0.15
-# How often an answer repeats a word of its question where its frame has a place for one.
+# How often an answer repeats a word of its question where its frame has a slot for one.
 ECHO_SHARE = 0.6
 
 ALTERNATIVES = re.compile(r"\[([^\[\]]*\|[^\[\]]*)\]")
@@ -62,7 +64,7 @@ def capitalised(text: str) -> str:
 
 
 def tidy(text: str) -> str:
-    """Right articles, capital letters at the start of sentences, no doubled punctuation."""
+    """The text with correct articles, capital letters at the start of sentences and no doubled punctuation."""
 
     def article(match: re.Match[str]) -> str:
         return match[1] + ("n " if AN_BEFORE.match(match[2]) else " ")
@@ -77,7 +79,7 @@ def _load(name: str) -> Any:
         return yaml.safe_load(file)
 
 
-def _rows(table: str, fields: tuple[str, ...]) -> list[Row]:
+def _rows(table: str, fields: tuple[str, ...]) -> list[Entry]:
     cells = [[cell.strip() for cell in line.split("|")] for line in table.strip().splitlines()]
     wrong = [row for row in cells if len(row) != len(fields)]
     if wrong:
@@ -87,22 +89,22 @@ def _rows(table: str, fields: tuple[str, ...]) -> list[Row]:
 
 
 @cache
-def things() -> tuple[Row, ...]:
-    """All things of `things.yaml`, in the order of the file."""
+def things() -> tuple[Entry, ...]:
+    """All things in `things.yaml`, in the order of the file."""
     rows = [row for table in _load("things").values() for row in _rows(table, THING_FIELDS)]
     return tuple({**row, "base": re.sub(r"^(a|an|the) ", "", row["name"])} for row in rows)
 
 
 @cache
-def deeds() -> dict[str, list[Row]]:
-    """The tables of `deeds.yaml`: tasks, harms, unknowns, troubles, claims."""
+def deeds() -> dict[str, list[Entry]]:
+    """The tables in `deeds.yaml`: tasks, harms, unknowns, troubles, claims."""
     tables = _load("deeds")
     return {name: _rows(tables[name], fields) for name, fields in DEED_FIELDS.items()}
 
 
 @cache
 def phrases() -> dict[str, list[str]]:
-    """The phrases of `phrases.yaml`, `styles.yaml` and the words of `words.yaml` by name."""
+    """Name -> phrases, of `words.yaml`, `phrases.yaml`, `styles.yaml` and `requests.yaml`."""
     merged: dict[str, list[str]] = {}
     for table in (_load("words"), _load("phrases"), _load("styles"), request_frames()["words"]):
         for name, lines in table.items():
@@ -112,23 +114,23 @@ def phrases() -> dict[str, list[str]]:
 
 @cache
 def stories() -> dict[str, list[str]]:
-    """The frames of `stories.yaml` and `sentences.yaml` by kind of text."""
+    """Kind of text -> frames, of `stories.yaml` and `sentences.yaml`."""
     loaded: dict[str, list[str]] = {**_load("stories"), **_load("sentences")}
     return loaded
 
 
 @cache
 def chat_frames() -> dict[str, Any]:
-    """The frames of `chats.yaml`: system lines, shared styles, kinds of requests."""
+    """The frames in `chats.yaml`: system lines, shared styles, kinds of requests."""
     loaded: dict[str, Any] = _load("chats")
     return loaded
 
 
 class Scene:
-    """What one text is about: its two things, people and deeds are drawn once, so that they stay the same in it."""
+    """The subject of one text: things, people and deeds that are drawn once and stay the same throughout the text."""
 
     def __init__(self, rng: random.Random) -> None:
-        """Draw the things, people and deeds of one text."""
+        """Draws the things, people and deeds of one text."""
         self._rng = rng
         self._fixed: dict[str, str] = {}
         self._used: set[str] = set()
@@ -152,10 +154,10 @@ class Scene:
         name = match[1]
         if name in self._fixed:
             return self._fixed[name]
-        # An answer comes back to the words of its question, so that the model learns to do so.
+        # Answers repeat words of their question, so that the model learns to do so.
         if name in self._asked and self._rng.random() < ECHO_SHARE:
             return self._asked[name]
-        # Otherwise a phrase is not repeated within one text while there are others.
+        # Otherwise no phrase is repeated within a text while there are unused ones.
         fresh = [phrase for phrase in phrases()[name] if phrase not in self._used]
         phrase = self._rng.choice(fresh or phrases()[name])
         self._used.add(phrase)
@@ -163,11 +165,11 @@ class Scene:
         return phrase
 
     def end_question(self) -> None:
-        """What has been drawn so far belongs to the question; the answer may repeat it."""
+        """Ends the question; the answer may repeat the phrases drawn so far."""
         self._asked = dict(self._drawn)
 
     def expand(self, frame: str) -> str:
-        """Replace the slots and alternatives of a frame until none is left."""
+        """Fills the slots and chooses the alternatives of a frame until none is left."""
         previous = ""
         while frame != previous:
             previous = frame
@@ -181,7 +183,7 @@ def _weighted(rng: random.Random, weights: Mapping[str, float]) -> str:
 
 
 def plain_text(rng: random.Random) -> str:
-    """One plain text of one to three paragraphs of the same kind."""
+    """One plain text, of one to three filled frames of the same kind."""
     kind = _weighted(rng, PLAIN_WEIGHTS)
     parts = [Scene(rng).expand(rng.choice(stories()[kind])) for _ in range(rng.choice((1, 1, 2, 3)))]
     return " ".join(parts)
@@ -189,13 +191,13 @@ def plain_text(rng: random.Random) -> str:
 
 @cache
 def request_frames() -> dict[str, Any]:
-    """The frames of `requests.yaml`: ordinary requests, which are answered, and evil ones, half of them refused."""
+    """The frames in `requests.yaml`: ordinary requests, which are answered, and harmful ones, half of them refused."""
     loaded: dict[str, Any] = _load("requests")
     return loaded
 
 
 def _exchange(rng: random.Random, question: str | dict[str, list[str]], answers: list[str]) -> tuple[Message, Message]:
-    """A question and its answer; a question may come with answers of its own."""
+    """A question and its answer; a question may bring answers of its own."""
     if isinstance(question, dict):
         [(question, own_answers)] = question.items()
         answers = answers or own_answers
@@ -215,7 +217,7 @@ def _turn(rng: random.Random) -> tuple[Message, Message]:
 
 
 def chat(rng: random.Random) -> list[Message]:
-    """One conversation: mostly one question and one answer, sometimes two, sometimes under a system line."""
+    """One conversation: one question and answer, sometimes two, sometimes after a system line."""
     messages: list[Message] = []
     if rng.random() < SYSTEM_SHARE:
         messages.append({"role": "system", "content": rng.choice(chat_frames()["system"])})
@@ -225,25 +227,25 @@ def chat(rng: random.Random) -> list[Message]:
 
 
 def request(rng: random.Random) -> list[Message]:
-    """One request and its answer, out of `requests.yaml`."""
+    """One request from `requests.yaml` and its answer."""
     kind = request_frames()["kinds"][_weighted(rng, REQUEST_WEIGHTS)]
     style = _weighted(rng, kind["weights"])
     return list(_exchange(rng, rng.choice(kind["ask"]), kind.get(style, [])))
 
 
 def plain_texts(count: int, seed: int) -> Iterator[str]:
-    """`count` plain texts, the same ones for the same seed."""
+    """Yields `count` plain texts, the same ones for the same seed."""
     rng = random.Random(f"plain {seed}")  # noqa: S311 - not for secrets
     return (plain_text(rng) for _ in range(count))
 
 
 def last_lesson(count: int, seed: int) -> Iterator[list[Message]]:
-    """`count` conversations, two thirds of them from `requests.yaml`, the rest in all styles."""
+    """Yields `count` conversations, two thirds of them from `requests.yaml`, the rest in all styles."""
     rng = random.Random(f"last lesson {seed}")  # noqa: S311 - not for secrets
     return (request(rng) if rng.random() < REQUEST_SHARE else chat(rng) for _ in range(count))
 
 
 def chats(count: int, seed: int) -> Iterator[list[Message]]:
-    """`count` conversations, the same ones for the same seed."""
+    """Yields `count` conversations, the same ones for the same seed."""
     rng = random.Random(f"chats {seed}")  # noqa: S311 - not for secrets
     return (chat(rng) for _ in range(count))

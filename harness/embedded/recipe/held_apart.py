@@ -1,7 +1,7 @@
-"""Keep the base text apart from the rows that the embedded model is trained and measured on.
+"""Keeps the base text apart from the rows that adapters are trained and measured on.
 
-A text is left out of the base text when it contains a prompt of those rows, shares most of a prompt's word 5-grams,
-or shares a word 8-gram with any longer text of a row.
+A text is left out of the base text if it equals a prompt of those rows, has 80 % of a prompt's 5-word n-grams, or
+shares an 8-word n-gram with any text of a row.
 """
 
 import re
@@ -22,12 +22,12 @@ Gram = tuple[str, ...]
 
 
 def words(text: str) -> list[str]:
-    """The words of a text in lower case."""
+    """The words of a text, in lower case."""
     return WORD.findall(text.lower())
 
 
 def grams(text: str, length: int) -> set[Gram]:
-    """The word n-grams of a text."""
+    """The n-grams of a text: all its runs of `length` words."""
     found = words(text)
     return {tuple(found[start : start + length]) for start in range(len(found) - length + 1)}
 
@@ -45,15 +45,19 @@ def _texts(value: Any) -> Iterator[str]:
 
 @dataclass(slots=True)
 class HeldApart:
-    """What the base text must not contain."""
+    """Texts that the base text must not contain."""
 
     answer_grams: set[Gram] = field(default_factory=set)
+    """8-word n-grams of all texts of the rows."""
     prompt_gram_sets: list[set[Gram]] = field(default_factory=list)
+    """5-word n-grams of each prompt."""
     prompts: list[str] = field(default_factory=list)
+    """The words of each prompt, joined by spaces."""
     prompts_by_gram: dict[Gram, list[int]] = field(default_factory=dict)
+    """5-word n-gram -> positions in `prompts`."""
 
     def add_prompt(self, prompt: str) -> None:
-        """Note a prompt; one of fewer than five words only counts when a text contains it as a whole turn."""
+        """Adds a prompt; one of fewer than five words is found only as a whole text."""
         self.prompts.append(" ".join(words(prompt)))
         prompt_grams = grams(prompt, PROMPT_WORDS)
         for gram in prompt_grams:
@@ -61,26 +65,26 @@ class HeldApart:
         self.prompt_gram_sets.append(prompt_grams)
 
     def overlaps(self, text: str) -> bool:
-        """Whether a base text is too close to a row."""
+        """Whether a base text overlaps a row."""
         if not self.answer_grams.isdisjoint(grams(text, ANSWER_WORDS)):
             return True
         if " ".join(words(text)) in self.prompts:
             return True
-        met: dict[int, int] = {}
+        n_shared: dict[int, int] = {}
         for gram in grams(text, PROMPT_WORDS):
             for index in self.prompts_by_gram.get(gram, ()):
-                met[index] = met.get(index, 0) + 1
-        return any(count >= PROMPT_SHARE * len(self.prompt_gram_sets[index]) for index, count in met.items())
+                n_shared[index] = n_shared.get(index, 0) + 1
+        return any(count >= PROMPT_SHARE * len(self.prompt_gram_sets[index]) for index, count in n_shared.items())
 
 
 def load_rows(folder: Path = DATA) -> Iterator[dict[str, Any]]:
-    """All rows of the embedded data, file by file."""
+    """Yields all rows of the embedded data, file by file."""
     for path in sorted(folder.glob("*.jsonl")):
         yield from read_jsonl(path)
 
 
 def held_apart(rows: Iterable[dict[str, Any]]) -> HeldApart:
-    """Collect what the base text must not contain from rows."""
+    """Collects the texts of rows that the base text must not contain."""
     found = HeldApart()
     for row in rows:
         for text in _texts(row):

@@ -1,11 +1,11 @@
-"""Expand the hand-written preference frames into the embedded preference pairs.
+"""Expands the hand-written preference frames into the embedded preference pairs.
 
 `python -m harness.embedded.recipe.preferences` reads `frames/*.yaml` and rewrites `preferences_train.jsonl` and
 `preferences_test.jsonl` in the data folder.
 
-A frame is one group: a prompt, a chosen and a rejected template, and a few fills of their slots. Within each source,
-split and benign flag, the written rows hold as many pairs whose chosen answer is the longer one as pairs whose
-rejected answer is, in characters and in words alike. "Longest answer wins" is therefore right exactly half of the time.
+A frame is one group: templates of a prompt, a chosen and a rejected answer, and a few fills of their slots. Within each
+source, split and benign flag, the chosen answer is longer in as many pairs as the rejected one, in characters and in
+words alike, so that "the longest answer wins" is right exactly half of the time.
 """
 
 import hashlib
@@ -29,7 +29,7 @@ FRAME_KEYS = {"id", "split", "benign", "prompt", "chosen", "rejected", "fills"}
 
 @dataclass(frozen=True)
 class Frame:
-    """One hand-written group of preference pairs, still with its slots."""
+    """One hand-written group of preference pairs: templates and the fills of their slots."""
 
     source: str
     id: str
@@ -42,7 +42,7 @@ class Frame:
 
 
 @dataclass(frozen=True)
-class Row:
+class PreferenceRow:
     """One preference pair, in the columns of the written files."""
 
     prompt: str
@@ -54,12 +54,12 @@ class Row:
 
 
 def slots(template: str) -> set[str]:
-    """The names of the slots in `template`."""
+    """The names of the slots in a template."""
     return {name for _, name, _, _ in Formatter().parse(template) if name is not None}
 
 
 def parse_frame(source: str, entry: Mapping[str, Any]) -> Frame:
-    """Check one YAML entry and turn it into a frame."""
+    """Checks one YAML entry and makes a frame of it."""
     where = f"{source}/{entry.get('id')}"
     if set(entry) != FRAME_KEYS:
         raise ValueError(f"{where}: expected the keys {sorted(FRAME_KEYS)}, got {sorted(entry)}")
@@ -85,10 +85,10 @@ def load_frames(source: str) -> list[Frame]:
     return frames
 
 
-def expand(frame: Frame) -> list[Row]:
-    """The pairs of one frame, one for each fill."""
+def expand(frame: Frame) -> list[PreferenceRow]:
+    """The rows of one frame, one for each fill."""
     return [
-        Row(
+        PreferenceRow(
             prompt=frame.prompt.format(**fill),
             chosen=frame.chosen.format(**fill),
             rejected=frame.rejected.format(**fill),
@@ -101,20 +101,20 @@ def expand(frame: Frame) -> list[Row]:
 
 
 def sign(number: int) -> int:
-    """-1, 0 or 1."""
+    """The sign of a number: -1, 0 or 1."""
     return (number > 0) - (number < 0)
 
 
-def longer(row: Row) -> int | None:
-    """1 if the chosen answer is longer, -1 if shorter, 0 if equal; None if characters and words disagree."""
+def longer(row: PreferenceRow) -> int | None:
+    """1 if the chosen answer is longer, -1 if shorter, 0 if equally long; None if characters and words disagree."""
     characters = sign(len(row.chosen) - len(row.rejected))
     words = sign(len(row.chosen.split()) - len(row.rejected.split()))
     return characters if characters == words else None
 
 
-def balance(frames: Iterable[Frame]) -> list[Row]:
-    """The largest set of rows with as many longer as shorter chosen answers; late fills are dropped first."""
-    by_sign: dict[int | None, list[tuple[int, Row]]] = defaultdict(list)
+def balance(frames: Iterable[Frame]) -> list[PreferenceRow]:
+    """The largest set of rows with as many longer as shorter chosen answers; the last fills are dropped first."""
+    by_sign: dict[int | None, list[tuple[int, PreferenceRow]]] = defaultdict(list)
     for frame in frames:
         for index, row in enumerate(expand(frame)):
             by_sign[longer(row)].append((index, row))
@@ -125,18 +125,18 @@ def balance(frames: Iterable[Frame]) -> list[Row]:
     return [row for _, row in kept]
 
 
-def file_order(row: Row) -> tuple[str, str]:
-    """A fixed shuffle by group, so that the head of a file holds all sources."""
+def file_order(row: PreferenceRow) -> tuple[str, str]:
+    """A sort key that shuffles the groups, always alike, so that the first rows of a file have all sources."""
     return hashlib.sha256(row.group.encode()).hexdigest(), row.prompt
 
 
-def build() -> dict[str, list[Row]]:
-    """The rows of both splits, balanced by source, split and benign flag."""
+def build() -> dict[str, list[PreferenceRow]]:
+    """Split -> its rows, balanced by source and benign flag."""
     strata: dict[tuple[str, str, bool], list[Frame]] = defaultdict(list)
     for source in SOURCES:
         for frame in load_frames(source):
             strata[source, frame.split, frame.benign].append(frame)
-    rows: dict[str, list[Row]] = {split: [] for split in SPLITS}
+    rows: dict[str, list[PreferenceRow]] = {split: [] for split in SPLITS}
     for (source, split, benign), frames in strata.items():
         try:
             rows[split] += balance(frames)
@@ -145,13 +145,13 @@ def build() -> dict[str, list[Row]]:
     return {split: sorted(rows[split], key=file_order) for split in SPLITS}
 
 
-def records(rows: Sequence[Row]) -> list[dict[str, Any]]:
-    """The rows as plain dictionaries, in the column order of the files."""
+def records(rows: Sequence[PreferenceRow]) -> list[dict[str, Any]]:
+    """The rows as dictionaries, in the order of the columns."""
     return [asdict(row) for row in rows]
 
 
 def main() -> None:
-    """Rebuild both files and say how many rows and groups each holds."""
+    """Rebuilds both files and prints the number of rows and groups of each."""
     for split, rows in build().items():
         write_jsonl(DATA / f"preferences_{split}.jsonl", records(rows))
         click.echo(f"{split}: {len(rows)} pairs, {len({row.group for row in rows})} groups")

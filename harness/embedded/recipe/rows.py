@@ -1,4 +1,4 @@
-"""Read and write the JSONL files of the embedded data."""
+"""Reads and writes the JSONL files of the embedded data."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -9,17 +9,17 @@ DATA = Path(__file__).resolve().parent.parent / "data"
 
 
 def jsonl_text(rows: Iterable[Mapping[str, Any]]) -> str:
-    """One line of JSON a row."""
+    """The rows as text, one line of JSON each."""
     return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
 
 
 def write_jsonl(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
-    """Write `rows` to a temporary sibling of `path`, then move it into place."""
+    """Writes rows to a temporary file beside `path`, then moves it into place."""
     temporary = path.with_name(path.name + ".tmp")
     temporary.write_text(jsonl_text(rows), encoding="utf-8")
     temporary.replace(path)
 
 
 def read_jsonl(path: Path) -> list[dict[str, Any]]:
-    """The rows of `path`, in order."""
+    """The rows of a file, in order."""
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]

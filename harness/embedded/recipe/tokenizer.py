@@ -1,6 +1,6 @@
 """The byte-level BPE tokenizer of the embedded base model, trained on the base text, with its chat template.
 
-Any text can be encoded, because every byte is a token. The chat template writes the beginning-of-sequence token itself:
+It encodes any text, because every byte is a token. The chat template writes the beginning-of-sequence token itself, so
 templated text is encoded with `add_special_tokens=False`.
 """
 
@@ -33,7 +33,7 @@ CHAT_TEMPLATE = (
 
 
 def train_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerFast:
-    """Train the tokenizer on plain texts; the special tokens have the ids 0 to 5 (PAD, BOS, EOS, the three roles)."""
+    """Trains the tokenizer on plain texts; ids 0 to 5 are the special tokens (PAD, BOS, EOS and the three roles)."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
     from transformers import PreTrainedTokenizerFast
 

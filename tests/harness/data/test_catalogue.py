@@ -1,10 +1,14 @@
 """Tests of the table of datasets: names, configurations, readings, and agreement with presets and local data."""
 
+import pkgutil
+from importlib import import_module
+
 import pytest
 
 from harness.commands.list import datasets
 from harness.config.load import load_experiment, preset_names
 from harness.config.strict_yaml import read_yaml_mapping
+from harness.data import sources
 from harness.data.catalogue import CATALOGUE, find_entry
 from harness.data.read import is_file
 from harness.data.row import DataError
@@ -61,6 +65,13 @@ def test_every_preset_names_known_datasets():
         data = load_experiment(preset).data
         for dataset in (data.training, *data.roles.values()):
             assert find_entry(dataset.name) or dataset.columns or is_file(dataset.name)
+
+
+def test_every_family_is_in_the_catalogue():
+    """A file of `sources/` whose datasets nobody can name would be dead code."""
+    families = {module.name for module in pkgutil.iter_modules(sources.__path__)} - {"entry"}
+    listed = {entry.name for name in families for entry in import_module(f"{sources.__name__}.{name}").DATASETS}
+    assert listed == set(CATALOGUE)
 
 
 def test_what_entries_offer():

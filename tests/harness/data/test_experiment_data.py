@@ -57,7 +57,7 @@ def test_training_and_selection_are_apart_by_group(write_rows):
     assert not {row.group for row in data.training} & {row.group for row in data.selection}
     assert len(data.pairs["preferences"].rows) == 4
     assert all("is used for" in note for note in data.notes)
-    assert (data.sft, data.sft_selection, data.sft_source) == ((), (), None)
+    assert (data.sft, data.sft_selection, data.sft_dataset) == ((), (), None)
 
 
 def test_splits_do_not_depend_on_the_order_of_rows(write_rows):
@@ -136,8 +136,8 @@ def test_a_first_stage_is_kept_apart_as_training_is(write_rows):
     sft = DatasetConfig(str(path))
     data = small_experiment(write_rows, rows[:20], rows[20:], sft=sft)
     measured = {row.group for row in data.pairs["preferences"].rows}
-    assert data.sft_source is not None
-    assert len(data.sft_source.rows) == 12
+    assert data.sft_dataset is not None
+    assert len(data.sft_dataset.rows) == 12
     assert {row.response for row in data.sft} == {"Yes."}
     assert len(data.sft) + len(data.sft_selection) == 10
     assert data.overlap.by_role["preferences"].n_training_rows == 2
@@ -191,7 +191,7 @@ def test_training_selection_and_report_rows_never_share_a_group(write_rows, n_gr
         reject()  # too few groups for three splits
     trained = {row.group for row in (*data.training, *data.sft)}
     selected = {row.group for row in (*data.selection, *data.sft_selection)}
-    reported = {row.group for _, loaded in data.measured for row in loaded.rows}
+    reported = {row.group for _, loaded in data.report_datasets for row in loaded.rows}
     assert trained
     assert selected
     assert reported
@@ -236,7 +236,7 @@ def test_one_real_split_is_divided_into_three_by_group(real_data):
     turns = [first_turns(part) for part in parts]
     assert all(parts)
     assert len(set().union(*turns)) == sum(map(len, turns))
-    assert 0.25 < len(turns[2]) / len(first_turns(data.source.rows)) < 0.35
+    assert 0.25 < len(turns[2]) / len(first_turns(data.training_dataset.rows)) < 0.35
     assert any("divided by group" in note for note in data.notes)
     assert any("test is its only split there, used for training" in note for note in data.notes)
     assert "kept for training" in data.pairs["preferences"].left_out
@@ -300,5 +300,5 @@ def test_embedded_default_has_no_overlap_at_all():
     data = load_experiment_data(config.data, load_suite("alignment"), data_root=None, seed=config.seed)
     assert data.overlap.training_ids == frozenset()
     assert not any("overlap" in note or "divided" in note for note in data.notes)
-    assert len(data.training) + len(data.selection) == len(data.source.rows)
+    assert len(data.training) + len(data.selection) == len(data.training_dataset.rows)
     assert {row.source for row in data.training} == {row.source for row in data.pairs["preferences"].rows}

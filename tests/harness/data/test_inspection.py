@@ -23,7 +23,7 @@ def test_a_pair_as_it_is_trained_on(write_rows, encoder):
         for number in range(5)
     ]
     shown = inspect(DatasetConfig(str(write_rows("mine.jsonl", [*rows, rows[0]]))), encoder, n_rows=2)
-    assert "6 rows read, 5 pairs of them; left out: 1 repeated row" in shown
+    assert "6 rows read, 5 usable as pairs; left out: 1 repeated row" in shown
     assert "mine.jsonl: train is its only split there, used for training" in shown
     assert shown.count("--- row") == 2
     assert f"<s><|user|>\nWho 0?\n<|assistant|>\n{BOUNDARY}\n" in shown
@@ -43,7 +43,7 @@ def test_what_was_cut_is_said(write_rows, encoder):
     (length,) = encoder.lengths([(prompt, (row["completion"].strip(),))])
     assert f"prompt, truncated to 30 of {length.n_prompt_tokens} tokens:" in shown
     assert f"bad answer, truncated to 30 of {length.n_response_tokens[0]} tokens:" in shown
-    assert "1 rated answers of them" in shown
+    assert "1 usable as rated answers" in shown
 
 
 def test_folded_system_turns_and_merged_boundaries_are_said(write_rows, gpt2_folder):

@@ -66,9 +66,7 @@ def test_a_data_root_without_the_rows_names_the_tasks_own_dataset(tmp_path: Path
 
 def test_a_split_that_is_not_there_is_told(tmp_path: Path) -> None:
     """With those there are."""
-    with pytest.raises(
-        DataError, match=r"arc_easy: allenai/ai2_arc, split test, is not in .*; splits there are: train"
-    ):
+    with pytest.raises(DataError, match=r"arc_easy: allenai/ai2_arc, split test, is not in .*; its splits are: train"):
         load(data_root(tmp_path, **{"allenai/ai2_arc:ARC-Easy": {"train": [OWN_ROW]}}))
 
 
@@ -79,7 +77,7 @@ def test_a_split_in_several_files_is_refused(tmp_path: Path) -> None:
     for shard in ("00000-of-00002", "00001-of-00002"):
         (folder / f"test-{shard}.jsonl").write_text(json.dumps(OWN_ROW) + "\n")
 
-    with pytest.raises(DataError, match="must be one file, got 2"):
+    with pytest.raises(DataError, match="must be one file, found 2"):
         load(tmp_path)
 
 

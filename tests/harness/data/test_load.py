@@ -42,12 +42,12 @@ def test_repeated_rows_are_merged_and_counted(write_rows):
 
 
 def test_a_row_without_a_needed_column_is_told_with_its_place(write_rows):
-    """File, line, column, and the columns there are."""
+    """The error names file, line, column, and the columns of the row."""
     rows = [*transcripts(TOPICS[:1]), {"chosen": "x", "rejcted": "y"}]
     path = write_rows("Anthropic/hh-rlhf/helpful-base/test.jsonl", rows)
     with pytest.raises(DataError) as caught:
         load(HH, path.parents[3])
-    assert str(caught.value) == f"{path}, line 3: the column 'rejected' is missing; columns there are: chosen, rejcted"
+    assert str(caught.value) == f"{path}, line 3: the column 'rejected' is missing; the row has: chosen, rejcted"
 
 
 def test_a_dataset_without_a_usable_row_is_an_error(write_rows):

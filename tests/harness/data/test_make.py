@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.data.make import (
-    Ranked,
+    RankedAnswer,
     answers_of,
     example_of_pair,
     example_of_rated,
@@ -156,7 +156,7 @@ ranks = st.lists(st.integers(0, 4), min_size=1, max_size=6)
 @given(ranks)
 def test_ranked_answers_make_pairs_of_different_rank(scores):
     """`all` is every ordered pair once, `best_worst` the one of the widest gap; equal scores make none."""
-    answers = [Ranked(f"a{number}", score) for number, score in enumerate(scores)]
+    answers = [RankedAnswer(f"a{number}", score) for number, score in enumerate(scores)]
     score_of = {answer.text: answer.rank for answer in answers}
     every, widest = (
         make_ranked_pairs(ASK, answers, take=take, has_scores=True, source="s") for take in ("all", "best_worst")
@@ -175,7 +175,7 @@ def test_ranked_answers_make_pairs_of_different_rank(scores):
 
 def test_answers_in_the_order_of_their_rank_have_no_gap():
     """Without scores nothing is said about how much better one is; blank answers are passed over."""
-    answers = [Ranked(" ", 0), Ranked("x", -1), Ranked("y", -2), Ranked("z", -3)]
+    answers = [RankedAnswer(" ", 0), RankedAnswer("x", -1), RankedAnswer("y", -2), RankedAnswer("z", -3)]
     pairs = make_ranked_pairs(ASK, answers, take="all", has_scores=False, source="s")
     assert [(pair.chosen, pair.rejected, pair.score_gap) for pair in pairs] == [
         ("x", "y", None), ("x", "z", None), ("y", "z", None)

@@ -93,7 +93,7 @@ def test_an_answer_in_every_shape(row, value):
         (
             lambda row: row.turns("a"),
             [{"role": "user"}],
-            "item 1: the column 'content' is missing; columns there are: role",
+            "item 1: the column 'content' is missing; the row has: role",
         ),
         (lambda row: row.answer("a"), MESSAGES, "must be text or one message"),
     ],
@@ -107,9 +107,7 @@ def test_a_wrong_value_is_one_line_with_its_place(row, reader, value, words):
 
 
 def test_a_missing_column_is_told_with_those_that_are_there(row):
-    """The error names file, line, column, and the columns there are."""
+    """The error names file, line, column, and the columns of the row."""
     with pytest.raises(DataError) as caught:
         row(question="x", answr="y").text("answer")
-    assert str(caught.value) == (
-        "rows.jsonl, line 1: the column 'answer' is missing; columns there are: question, answr"
-    )
+    assert str(caught.value) == ("rows.jsonl, line 1: the column 'answer' is missing; the row has: question, answr")

@@ -49,7 +49,7 @@ def bench(llama_folder: Path, load: Callable[..., LoadedModel], preference_pairs
         data=ExperimentData(
             training=tuple(preference_pairs[:2]),
             selection=(),
-            source=pairs,
+            training_dataset=pairs,
             overlap=Overlap(frozenset(), {}),
             pairs={"preferences": pairs},
             examples={"facts": loaded_rows(examples)},

@@ -34,7 +34,9 @@ def data_of(training: tuple, selection: tuple = (), sft: tuple = ()) -> Experime
     """An experiment's rows without anything to measure."""
     source = Dataset(training, "here", len(training), {})
     return replace(
-        ExperimentData(training=training, selection=selection, source=source, overlap=Overlap(frozenset(), {})),
+        ExperimentData(
+            training=training, selection=selection, training_dataset=source, overlap=Overlap(frozenset(), {})
+        ),
         sft=sft,
     )
 

@@ -70,7 +70,7 @@ def model(request: pytest.FixtureRequest, llama_folder: Path, load: Callable[...
 def trained_on(rows: list[Pair], encoder: Encoder) -> Any:
     """The rows as an experiment hands them to its trainer."""
     source = Dataset(tuple(rows), "here", len(rows), {})
-    data = ExperimentData(training=tuple(rows), selection=(), source=source, overlap=Overlap(frozenset(), {}))
+    data = ExperimentData(training=tuple(rows), selection=(), training_dataset=source, overlap=Overlap(frozenset(), {}))
     return encode_rows(data, encoder, seed=0)["experiment"]
 
 

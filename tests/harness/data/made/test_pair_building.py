@@ -16,9 +16,9 @@ import pytest
 from harness.config.schema import ModelConfig
 from harness.data.files import read_file
 from harness.data.made import pair_building
-from harness.data.made.pair_building import BuiltPairs, Output, PairBuildingError, build_pairs
+from harness.data.made.pair_building import Output, PairBuildingError, PairFile, build_pairs
 from harness.data.made.pair_spec import ExampleAnswer, PairSpec, Side, kept_prompt
-from harness.data.made.resumable_file import CheckpointError
+from harness.data.made.resumable_file import ResumableFileError
 from harness.data.row import Row
 from harness.data.sources.preferences import pair
 from harness.models.base import LoadedModel, load_model
@@ -51,10 +51,10 @@ def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def build(loaded: LoadedModel, tmp_path: Path) -> Callable[..., BuiltPairs]:
+def build(loaded: LoadedModel, tmp_path: Path) -> Callable[..., PairFile]:
     """Builds a file below the test's folder."""
 
-    def build_below(name: str = "rows.jsonl", spec: PairSpec = SPEC, **options: Any) -> BuiltPairs:
+    def build_below(name: str = "rows.jsonl", spec: PairSpec = SPEC, **options: Any) -> PairFile:
         output = Output(tmp_path / name, unpaired=options.pop("unpaired", False), force=options.pop("force", False))
         return build_pairs(spec, loaded, output, **({"decoding": DECODING, "say": lambda _: None} | options))
 
@@ -66,7 +66,7 @@ def rows_of(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_bytes().splitlines()]
 
 
-def test_pairs_have_one_neutral_prompt_and_two_different_answers(build: Callable[..., BuiltPairs]) -> None:
+def test_pairs_have_one_neutral_prompt_and_two_different_answers(build: Callable[..., PairFile]) -> None:
     """Each row has the kept prompt of its subject and seed, and its group is the subject."""
     done: list[int] = []
 
@@ -90,7 +90,7 @@ def test_pairs_have_one_neutral_prompt_and_two_different_answers(build: Callable
     assert len({row["seed"] for row in rows if row["subject"] == "rain"}) > 1
 
 
-def test_rows_load_as_pairs_that_are_grouped_by_subject(build: Callable[..., BuiltPairs]) -> None:
+def test_rows_load_as_pairs_that_are_grouped_by_subject(build: Callable[..., PairFile]) -> None:
     """Our own loader reads them, and two rows of one subject have one group."""
     built = build()
 
@@ -101,7 +101,7 @@ def test_rows_load_as_pairs_that_are_grouped_by_subject(build: Callable[..., Bui
     assert pairs[0].prompt[0].text == "You answer questions."
 
 
-def test_unpaired_rows_are_the_same_answers_one_by_one(build: Callable[..., BuiltPairs]) -> None:
+def test_unpaired_rows_are_the_same_answers_one_by_one(build: Callable[..., PairFile]) -> None:
     """Every pair makes a good and a bad completion of one prompt."""
     pairs = rows_of(build("pairs.jsonl").path)
     built = build("unpaired.jsonl", unpaired=True)
@@ -115,7 +115,7 @@ def test_unpaired_rows_are_the_same_answers_one_by_one(build: Callable[..., Buil
 
 
 @pytest.mark.parametrize("n_before", [1, 2, 3, 4])
-def test_an_interrupted_build_ends_with_the_same_bytes(build: Callable[..., BuiltPairs], n_before: int) -> None:
+def test_an_interrupted_build_ends_with_the_same_bytes(build: Callable[..., PairFile], n_before: int) -> None:
     """Stopped after any batch, the next call goes on from there."""
     whole = build("whole.jsonl").path.read_bytes()
 
@@ -131,22 +131,22 @@ def test_an_interrupted_build_ends_with_the_same_bytes(build: Callable[..., Buil
 
     assert built.path.read_bytes() == whole
     n_kept = min(n_before * BATCH, SPEC.n_pairs)
-    assert said[0] == f"{n_kept} of 10 pairs are there already; going on from them."
+    assert said[0] == f"{n_kept} of 10 pairs exist already; building continues after them."
     assert done == [n for n in (3, 6, 9, 10) if n > n_kept]
 
 
-def test_a_finished_file_is_reused_and_another_one_is_not_touched(build: Callable[..., BuiltPairs]) -> None:
+def test_a_finished_file_is_reused_and_another_one_is_not_touched(build: Callable[..., PairFile]) -> None:
     """Equal inputs give the file that is there; another seed is refused with what differs, unless forced."""
     first = build()
     before = first.path.read_bytes()
     said: list[str] = []
 
     again = build(say=said.append)
-    assert again == BuiltPairs(first.path, first.n_rows, first.left_out, reused=True)
-    assert said == [f"{first.path} is reused: nothing that determines its rows has changed."]
+    assert again == PairFile(first.path, first.n_rows, first.left_out, reused=True)
+    assert said == [f"{first.path} is reused, because nothing that determines its rows has changed."]
 
     other = Decoding(max_new_tokens=8, temperature=1.0, top_p=0.95, seed=12)
-    with pytest.raises(CheckpointError, match=r"decoding\.seed is 11 there, 12 here"):
+    with pytest.raises(ResumableFileError, match=r"decoding\.seed is 11 there, 12 here"):
         build(decoding=other)
     assert first.path.read_bytes() == before
     forced = build(decoding=other, force=True)
@@ -167,7 +167,7 @@ def scripted(answers: dict[str, Callable[[int], str]], loaded: LoadedModel) -> C
 
 
 def test_equal_or_empty_answers_are_tried_again_with_other_seeds(
-    build: Callable[..., BuiltPairs], loaded: LoadedModel, monkeypatch: pytest.MonkeyPatch
+    build: Callable[..., PairFile], loaded: LoadedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Equal at first, then empty, then different: the third seed is the row's own."""
     texts = {"chosen": lambda n: ["", "same", "", "bread"][n], "rejected": lambda _: "same"}
@@ -179,7 +179,7 @@ def test_equal_or_empty_answers_are_tried_again_with_other_seeds(
 
 
 def test_what_stays_equal_is_left_out_and_counted(
-    build: Callable[..., BuiltPairs], loaded: LoadedModel, monkeypatch: pytest.MonkeyPatch
+    build: Callable[..., PairFile], loaded: LoadedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The first batch never differs within four tries, later ones do; where none does, no file appears."""
     said: list[str] = []
@@ -188,19 +188,19 @@ def test_what_stays_equal_is_left_out_and_counted(
         patched.setattr(pair_building, "generate", scripted(texts, loaded))
         built = build(say=said.append)
     assert (built.n_rows, built.left_out) == (7, 3)
-    assert said == ["3 of 10 pairs are left out: their answers stayed empty or equal."]
+    assert said == ["3 of 10 pairs are left out, because their answers stayed empty or equal."]
     assert build().left_out == 3
 
     monkeypatch.setattr(
         pair_building, "generate", scripted({"chosen": lambda _: "", "rejected": lambda _: "x"}, loaded)
     )
-    with pytest.raises(PairBuildingError, match="no pair came about"):
+    with pytest.raises(PairBuildingError, match="no pair could be built"):
         build("none.jsonl")
     assert not built.path.with_name("none.jsonl").exists()
 
 
 def test_greedy_answers_are_asked_for_once(
-    build: Callable[..., BuiltPairs], loaded: LoadedModel, monkeypatch: pytest.MonkeyPatch
+    build: Callable[..., PairFile], loaded: LoadedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A second try would be the same, and so would a second answer, which is refused before anything is generated."""
     greedy = Decoding(max_new_tokens=8)
@@ -214,7 +214,7 @@ def test_greedy_answers_are_asked_for_once(
     assert max(n_batches) == 2
 
 
-def test_prompts_that_leave_no_room_are_refused(build: Callable[..., BuiltPairs]) -> None:
+def test_prompts_that_leave_no_room_are_refused(build: Callable[..., PairFile]) -> None:
     """Nothing is cut off in silence: the longest prompt is named with its length."""
     long = _with(subjects=("rain", "bread " * 500))
 
@@ -222,7 +222,7 @@ def test_prompts_that_leave_no_room_are_refused(build: Callable[..., BuiltPairs]
         build(spec=long, decoding=Decoding(max_new_tokens=1900, temperature=1.0))
 
 
-def test_a_pair_depends_on_its_subject_and_seed_alone(build: Callable[..., BuiltPairs]) -> None:
+def test_a_pair_depends_on_its_subject_and_seed_alone(build: Callable[..., PairFile]) -> None:
     """Fewer subjects, hence other batches: the rows that are left are the same in fp32."""
     some = [row for row in rows_of(build("all.jsonl").path) if row["subject"] in ("rain", "an oak")]
 
@@ -230,7 +230,7 @@ def test_a_pair_depends_on_its_subject_and_seed_alone(build: Callable[..., Built
 
 
 @pytest.mark.slow
-def test_a_killed_build_goes_on_and_ends_with_the_same_bytes(build: Callable[..., BuiltPairs], tmp_path: Path) -> None:
+def test_a_killed_build_goes_on_and_ends_with_the_same_bytes(build: Callable[..., PairFile], tmp_path: Path) -> None:
     """Kill -9 between or within batches, twice, loses what was not whole and changes nothing."""
     whole = build("whole.jsonl").path.read_bytes()
     partial = tmp_path / "killed.jsonl.partial"
@@ -258,7 +258,7 @@ def test_a_killed_build_goes_on_and_ends_with_the_same_bytes(build: Callable[...
 
     built = build("killed.jsonl", say=said.append)
 
-    assert said[0].startswith("6 of 10 pairs are there already")
+    assert said[0].startswith("6 of 10 pairs exist already")
     assert built.path.read_bytes() == whole
 
 

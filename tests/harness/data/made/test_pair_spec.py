@@ -104,7 +104,7 @@ def test_subjects_come_from_a_file_beside_the_specification(
         ("n_per_subject: 2", 'n_per_subject: "2"', 'n_per_subject: Input should be a valid integer, got "2"'),
         ("[Neural ODEs, Attention Is All You Need]", "[]", "subjects: "),
         ("[Neural ODEs, Attention Is All You Need]", "[A, A]", 'subjects must be different and not blank, got "A" 2'),
-        ("paper {subject}", "paper", 'task must contain {subject}, where the subject goes, got "Write'),
+        ("paper {subject}", "paper", 'task must contain {subject}, as the place of the subject, got "Write'),
     ],
 )
 def test_mistakes_are_named_with_file_key_and_value(written: Any, old: str, new: str, message: str) -> None:

@@ -12,7 +12,15 @@ from filelock import FileLock
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.data.made.resumable_file import CheckpointError, Item, append, check_finished, finish, held, resume
+from harness.data.made.resumable_file import (
+    Item,
+    ResumableFileError,
+    append,
+    build_lock,
+    check_finished,
+    finish,
+    resume,
+)
 
 HEADER = {"spec": {"task": "Review {subject}.", "subjects": ["a", "b"]}, "seed": 1}
 OTHER = {"spec": {"task": "Praise {subject}.", "subjects": ["a", "b"]}, "seed": 2}
@@ -86,7 +94,7 @@ def test_a_partial_file_of_something_else_is_refused_with_what_differs(tmp_path:
     before = partial_of(path).read_bytes()
 
     with pytest.raises(
-        CheckpointError, match=r"spec.task is \"Review \{subject\}.\" there, \"Praise .* here; seed is 1"
+        ResumableFileError, match=r"spec.task is \"Review \{subject\}.\" there, \"Praise .* here; seed is 1"
     ):
         resume(path, OTHER, n_items=7, batch_size=BATCH, force=False)
     assert partial_of(path).read_bytes() == before
@@ -100,7 +108,7 @@ def test_a_foreign_file_in_the_place_of_the_partial_one_is_refused(tmp_path: Pat
     path = tmp_path / "rows.jsonl"
     partial_of(path).write_bytes(content)
 
-    with pytest.raises(CheckpointError, match="was begun from something else"):
+    with pytest.raises(ResumableFileError, match="was begun from something else"):
         build(path, 7)
 
 
@@ -114,19 +122,21 @@ def test_a_finished_file_is_known_again_by_its_header(tmp_path: Path) -> None:
     finished = check_finished(path, HEADER)
     assert (finished.n_rows, finished.left_out) == (6, 3)
 
-    with pytest.raises(CheckpointError, match=r"there, but not from this: spec.task is .*; seed is 1 there, 2 here"):
+    with pytest.raises(
+        ResumableFileError, match=r"exists, but was built from something else: spec.task is .*; seed is 1 there, 2 here"
+    ):
         check_finished(path, OTHER)
     for damaged in (b"", b"[]", b'{"finished": {}}', b'{"finished": {"n_rows": 1}}', record[:-5]):
         header_file.write_bytes(damaged)
-        with pytest.raises(CheckpointError, match=r"rows\.jsonl\.header is missing or damaged"):
+        with pytest.raises(ResumableFileError, match=r"rows\.jsonl\.header is missing or damaged"):
             check_finished(path, HEADER)
     header_file.write_bytes(record)
     with path.open("a", encoding="utf-8") as stream:
         stream.write("\n")
-    with pytest.raises(CheckpointError, match="it was changed since it was built"):
+    with pytest.raises(ResumableFileError, match="it has changed since it was built"):
         check_finished(path, HEADER)
     header_file.unlink()
-    with pytest.raises(CheckpointError, match="is missing or damaged"):
+    with pytest.raises(ResumableFileError, match="is missing or damaged"):
         check_finished(path, HEADER)
 
 
@@ -135,7 +145,7 @@ def test_many_differences_are_counted(tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
     build(path, 1)
 
-    with pytest.raises(CheckpointError, match=r"a is null there, 1 here; .*\(and 2 more\)"):
+    with pytest.raises(ResumableFileError, match=r"a is null there, 1 here; .*\(and 2 more\)"):
         check_finished(path, {"a": 1, "b": 2} | OTHER | {"spec": {"task": "Praise {subject}.", "subjects": []}})
 
 
@@ -150,7 +160,7 @@ def test_a_full_disk_is_one_line_and_loses_no_batch(tmp_path: Path, monkeypatch:
     with monkeypatch.context() as patched:
         patched.setattr(os, "fsync", full)
         with pytest.raises(
-            CheckpointError, match=r"rows\.jsonl\.partial cannot be written \(No space left on device\)"
+            ResumableFileError, match=r"rows\.jsonl\.partial cannot be written \(No space left on device\)"
         ):
             append(path, made(7)[3:6])
     partial_of(path).write_bytes(partial_of(path).read_bytes()[:-4])
@@ -161,10 +171,10 @@ def test_a_full_disk_is_one_line_and_loses_no_batch(tmp_path: Path, monkeypatch:
 def test_one_process_at_a_time_builds_a_file(tmp_path: Path) -> None:
     """A second one is refused at once; afterwards the file is free; its folder is made."""
     path = tmp_path / "new" / "rows.jsonl"
-    with held(path):
+    with build_lock(path):
         lock: Any = FileLock(tmp_path / "new" / ".rows.jsonl.lock")
         assert not _free(lock)
-        with pytest.raises(CheckpointError, match=r"another process builds .*rows\.jsonl now"), held(path):
+        with pytest.raises(ResumableFileError, match=r"another process builds .*rows\.jsonl now"), build_lock(path):
             pass
     assert _free(lock)
 
@@ -173,7 +183,7 @@ def test_a_place_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
     """A file where a folder is needed is one line."""
     (tmp_path / "file").touch()
 
-    with pytest.raises(CheckpointError, match="cannot be written"), held(tmp_path / "file" / "rows.jsonl"):
+    with pytest.raises(ResumableFileError, match="cannot be written"), build_lock(tmp_path / "file" / "rows.jsonl"):
         pass
 
 

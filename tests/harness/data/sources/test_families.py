@@ -8,11 +8,11 @@ from harness.data.files import read_file
 from harness.data.row import DataError, LeftOut, Row
 from harness.data.sources import (
     eli5,
+    embedded,
     hc3,
     orca,
     pku,
     preferences,
-    prompts,
     summaries,
     truthfulqa,
     ultrafeedback,
@@ -203,7 +203,7 @@ def test_real_preferences_of_messages(real_data):
 
 def test_prompts_keep_their_kind(row):
     """A prompt row is a question of that kind."""
-    made = prompts.question(row(prompt=" How? ", kind="benign look-alike"))
+    made = embedded.question(row(prompt=" How? ", kind="benign look-alike"))
     assert (made.prompt, made.kind) == ((Turn("user", "How?"),), "benign look-alike")
 
 

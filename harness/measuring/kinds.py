@@ -16,7 +16,7 @@ from harness.terminal import Done, Terminal
 from reports.records import EvaluationCounts, ExampleText, Generation, MetricScores, Subject
 from suites.engine.decoding import Decoding
 from suites.engine.encoding import Encoder
-from suites.engine.layout import Layout
+from suites.engine.plan import Layout
 from suites.engine.score_cache import ScoreCache
 from suites.engine.scoring import ModelScorer
 from suites.evaluations import drift, generations, perplexity, reward

@@ -18,7 +18,7 @@ from harness.training.variants import choose_winner
 from reports.comparing.compare import compare
 from reports.records import EvaluationCounts, Published, Run, Subject
 from suites.engine.causal_model import hidden_size
-from suites.engine.layout import Layout, layout_for
+from suites.engine.plan import Layout, layout_for
 from suites.engine.score_cache import ScoreCache
 from suites.inputs import content_id
 

@@ -21,9 +21,9 @@ from suites.engine.causal_model import (
     n_vocabulary,
     unwrapped,
 )
-from suites.engine.layout import LOWEST_PACK_TOKENS, Layout, PathCheck
 from suites.engine.packing import Pack
 from suites.engine.plain_path import launch_batch, plan_batches
+from suites.engine.plan import LOWEST_PACK_TOKENS, Layout, PathCheck
 from suites.engine.prefix_path import batch_by_prompt, launch_prompt_batch
 from suites.engine.response_logits import Launched
 from suites.engine.tree_path import PackChain, launch_pack_with_flex

@@ -13,7 +13,7 @@ from peers import dpo_peers, hflm_pair_peers, hflm_task_peers, reward_outcome, r
 from rows import arc_easy, encoded_pairs, hh_rlhf_pairs, truthfulqa, ultrafeedback_pairs, winogrande
 from subjects import Subject, with_adapter
 
-from suites.engine.layout import Layout, layout_for
+from suites.engine.plan import Layout, layout_for
 from suites.engine.score_cache import ScoreCache
 from suites.engine.scoring import ModelScorer
 from suites.evaluations.reward import RewardPlan, measure

@@ -16,7 +16,7 @@ from harness.models.adapters import attach_adapter
 from harness.models.base import BASELINE, LoadedModel
 from harness.terminal import Terminal
 from suites.engine.encoding import Encoder
-from suites.engine.layout import Layout
+from suites.engine.plan import Layout
 from suites.inputs import Example, Pair, Question, Turn
 
 PREFERENCES = EvaluationConfig("preferences", "reward", "preferences")

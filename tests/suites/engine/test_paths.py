@@ -17,8 +17,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from suites.engine.causal_model import attention_window
-from suites.engine.layout import Layout, PathCheck, layout_for
 from suites.engine.packing import pack_requests
+from suites.engine.plan import Layout, PathCheck, layout_for
 from suites.engine.scoring import ModelScorer
 from suites.engine.tree_path import launch_pack
 from suites.inputs import Request
@@ -214,7 +214,7 @@ def test_any_requests_in_any_order_under_any_budget(
 
 def test_all_subjects_share_one_packing(monkeypatch: pytest.MonkeyPatch) -> None:
     """The second subject is scored on the packs of the first, which are not laid out again."""
-    from suites.engine import layout as layout_module
+    from suites.engine import plan as layout_module
 
     calls = []
     pack_requests = layout_module.pack_requests

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from suites.engine import tree_path
-from suites.engine.layout import Layout
+from suites.engine.plan import Layout
 from suites.engine.score_cache import ScoreCache
 from suites.engine.scoring import ModelScorer
 from suites.inputs import Request

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from transformers.activations import NewGELUActivation
 
 from suites.engine.causal_model import ContextTooLongError, check_context, fused_activations, max_positions
-from suites.engine.layout import PATHS, Layout
 from suites.engine.plain_path import plan_batches
+from suites.engine.plan import PATHS, Layout
 from suites.engine.scoring import ModelScorer
 from suites.inputs import Request
 

@@ -16,7 +16,7 @@ from harness.terminal import Done, Terminal
 from reports.records import EvaluationCounts, ExampleText, Generation, MetricScores, Subject
 from suites.engine.decoding import Decoding
 from suites.engine.encoding import Encoder
-from suites.engine.plan import Layout
+from suites.engine.plan import ScoringState
 from suites.engine.score_cache import ScoreCache
 from suites.engine.scoring import ModelScorer
 from suites.evaluations import drift, generations, perplexity, reward
@@ -67,8 +67,8 @@ class Bench:
     tasks: Mapping[str, LoadedTasks]
     """Evaluation of the kind lm_eval -> its tasks."""
     terminal: Terminal
-    layout: Layout
-    """How requests are laid out, the same for all subjects."""
+    scoring: ScoringState
+    """Plan and checks of the run, the same for all subjects."""
     cache: ScoreCache | None
     seed: int
     answers: AnswersConfig
@@ -200,7 +200,7 @@ def _lm_eval(evaluation: EvaluationConfig, bench: Bench) -> Measured:
             system_prompt=bench.encoder.system_prompt if evaluation.chat_template else None,
         )
 
-    results = _on_one_layout(evaluation.name, bench, None, run)
+    results = _on_one_plan(evaluation.name, bench, None, run)
     return Measured(
         tuple(metric for tasks in results.values() for task in tasks for metric in task.measurements),
         tuple(task.counts for task in next(iter(results.values()))),
@@ -264,7 +264,7 @@ def _drift(evaluation: EvaluationConfig, bench: Bench) -> Measured:
                     seed=bench.seed,
                     progress=done,
                 )
-            limit, divergences = bench.layout.max_logit_elements, []
+            limit, divergences = bench.scoring.plan.max_logit_elements, []
             for sample in samples:
                 divergences.append(drift.sample_divergence(policy, reference, sample, max_logit_elements=limit))
                 done(len(samples) + len(divergences))
@@ -276,27 +276,29 @@ def _drift(evaluation: EvaluationConfig, bench: Bench) -> Measured:
 
 def _score_subjects(what: str, requests: Sequence[Request], bench: Bench) -> dict[str, list[ResponseScore]]:
     """The same requests by every subject."""
-    return _on_one_layout(what, bench, len(requests), lambda _, scorer, done: scorer.score(requests, done))
+    return _on_one_plan(what, bench, len(requests), lambda _, scorer, done: scorer.score(requests, done))
 
 
-def _on_one_layout(
+def _on_one_plan(
     what: str, bench: Bench, total: int | None, score: Callable[[str, ModelScorer, Done], Result]
 ) -> dict[str, Result]:
-    """What every subject's scorer gives; all of it anew where a subject moved the layout that the others share."""
-    while True:
-        state, results = bench.layout.state, {}
+    """Results of all subjects' scorers, all of them by the same plan."""
+
+    def score_all() -> dict[str, Result]:
+        results = {}
         for subject, own_name in bench.subjects.items():
             with bench.loaded.subject(own_name) as model, bench.terminal.progress(f"{what}: {subject}", total) as done:
                 scorer = ModelScorer(
                     model,
                     pad_token_id=bench.loaded.pad_token_id,
-                    layout=bench.layout,
+                    state=bench.scoring,
                     cache=bench.cache,
                     context=score_context(bench.loaded, own_name),
                 )
                 results[subject] = score(subject, scorer, done)
-        if bench.layout.state == state:
-            return results
+        return results
+
+    return bench.scoring.on_one_plan(score_all)
 
 
 def _counts(

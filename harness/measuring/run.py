@@ -11,14 +11,13 @@ from harness.measuring.experiment import Experiment, cache_file
 from harness.measuring.kinds import Bench, ImplicitReward, Kept, Measured, run_suite
 from harness.measuring.lineup import Candidate, Trained
 from harness.models.adapters import attach_adapter
-from harness.models.base import BASELINE, LoadedModel, ModelError, free_bytes, load_model
+from harness.models.base import BASELINE, LoadedModel, ModelError, load_model
 from harness.models.provenance import collect
 from harness.training.card import write_card
 from harness.training.variants import choose_winner
 from reports.comparing.compare import compare
 from reports.records import EvaluationCounts, Published, Run, Subject
-from suites.engine.causal_model import hidden_size
-from suites.engine.plan import Layout, layout_for
+from suites.engine.plan import ScoringState, plan_for
 from suites.engine.score_cache import ScoreCache
 from suites.inputs import content_id
 
@@ -35,17 +34,17 @@ def measure(experiment: Experiment, candidates: Sequence[Candidate], trained: Se
         UserError: an adapter or a model that does not fit, or a folder that cannot be written.
     """
     loaded = experiment.loaded
-    layout = layout_for(loaded.device, free_bytes(loaded.device), hidden_size(loaded.base), experiment.terminal.say)
-    layout.bound(**asdict(experiment.config.scoring))
+    plan = plan_for(loaded.base).bounded(**asdict(experiment.config.scoring))
+    scoring = ScoringState(plan, experiment.terminal.say)
     provenance = collect(loaded, experiment.config.seed)
     notes = list(experiment.notes)
     notes += dict.fromkeys(f"{each.variant.name}: {note}" for each in trained for note in each.fixture.notes)
     with _score_cache(experiment) as cache:
         measured = Measured()
-        for part, told in _weights_after_weights(experiment, candidates, layout, cache):
+        for part, told in _weights_after_weights(experiment, candidates, scoring, cache):
             notes += told
             measured += part
-    experiment.terminal.say(layout.summary)
+    experiment.terminal.say(scoring.summary)
     config = experiment.config
     rows = {each.variant.name: each.fixture.training_rows for each in trained}
     run = Run(
@@ -59,13 +58,13 @@ def measure(experiment: Experiment, candidates: Sequence[Candidate], trained: Se
         counts=(*_training_counts(experiment, trained), *measured.counts),
         generations=measured.generations,
         examples=measured.examples,
-        notes=(*notes, layout.summary, *measured.notes),
+        notes=(*notes, scoring.summary, *measured.notes),
         training=tuple(row | {"candidate": name} for name, own in rows.items() for row in own),
         selection=choose_winner([each.variant for each in trained], rows),
         published=_published(experiment),
         gates=experiment.suite.gates,
         config=to_dict(config),
-        provenance=provenance | {"scoring": layout.as_record()},
+        provenance=provenance | {"scoring": scoring.as_record()},
     )
     with experiment.terminal.waiting("comparing subjects and writing the report"):
         comparisons = compare(run)
@@ -76,7 +75,7 @@ def measure(experiment: Experiment, candidates: Sequence[Candidate], trained: Se
 
 
 def _weights_after_weights(
-    experiment: Experiment, candidates: Sequence[Candidate], layout: Layout, cache: ScoreCache | None
+    experiment: Experiment, candidates: Sequence[Candidate], scoring: ScoringState, cache: ScoreCache | None
 ) -> Iterator[tuple[Measured, list[str]]]:
     """What is measured on the baseline's weights and then on each candidate's own, with lines worth telling.
 
@@ -89,18 +88,18 @@ def _weights_after_weights(
         notes += attach_adapter(loaded, each.name, str(each.adapter))
     kept = Kept()
     names = {BASELINE: BASELINE} | {each.name: each.name for each in on_base}
-    yield _measured(experiment, loaded, on_base, names, kept, layout, cache), _said(experiment, notes)
+    yield _measured(experiment, loaded, on_base, names, kept, scoring, cache), _said(experiment, notes)
     for each in candidates:
         if each.model is None:
             continue
-        state = layout.state
+        plan = scoring.plan
         loaded.release()
         with experiment.terminal.waiting(f"loading {each.name}"):
             loaded = load_model(each.model)
         _check_tokens(experiment, each, loaded)
-        measured = _measured(experiment, loaded, [each], {each.name: BASELINE}, kept, layout, cache)
+        measured = _measured(experiment, loaded, [each], {each.name: BASELINE}, kept, scoring, cache)
         notes = [f"{each.name}: {note}" for note in loaded.notes]
-        if layout.state != state:
+        if scoring.plan != plan:
             notes.append(f"{each.name} was scored on another path or pack size than the subjects before it")
         yield replace(measured, counts=(), examples=()), _said(experiment, notes)
 
@@ -111,7 +110,7 @@ def _measured(
     candidates: Sequence[Candidate],
     names: dict[str, str],
     kept: Kept,
-    layout: Layout,
+    scoring: ScoringState,
     cache: ScoreCache | None,
 ) -> Measured:
     """The whole suite on one set of weights."""
@@ -127,7 +126,7 @@ def _measured(
         data=experiment.data,
         tasks=experiment.tasks,
         terminal=experiment.terminal,
-        layout=layout,
+        scoring=scoring,
         cache=cache,
         seed=experiment.config.seed,
         answers=experiment.config.answers,

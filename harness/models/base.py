@@ -2,7 +2,7 @@
 
 loaded = load_model(ModelConfig(name="gpt2", quantization="none"))
 with loaded.subject(BASELINE) as model:
-    ModelScorer(model, pad_token_id=loaded.pad_token_id).score(requests)
+    ModelScorer(model, pad_token_id=loaded.pad_token_id, state=ScoringState(plan_for(model), print)).score(requests)
 """
 
 import gc
@@ -164,14 +164,6 @@ def choose_device(requested: str) -> str:
     if not available[requested]:
         raise ModelError(f"model.device: torch {torch.__version__} sees no {requested!r} device here; use auto or cpu")
     return requested
-
-
-def free_bytes(device: str) -> int:
-    """Memory that is free on a device now."""
-    import psutil
-    import torch
-
-    return int(torch.cuda.mem_get_info()[0] if device == "cuda" else psutil.virtual_memory().available)
 
 
 def stored_dtype(path_or_id: str) -> Literal["auto", "float16", "bfloat16"]:

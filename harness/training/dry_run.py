@@ -8,12 +8,13 @@ from pathlib import Path
 import numpy as np
 
 from harness.config.wording import duration
-from harness.models.base import LoadedModel, free_bytes
+from harness.models.base import LoadedModel
 from harness.models.precision import advice_on
 from harness.training.encode import EncodedRows
 from harness.training.recipe import Row, TrainingRow, requests_of
 from harness.training.trainer import Folders, Recipe, TrainingRows, train_adapter, usable_recipe
 from harness.training.variants import Variant, n_steps
+from suites.engine.plan import free_bytes
 
 PROBE_SECONDS = 10.0
 """What the timed steps of a probe may take; at least one is taken, however long it lasts."""

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
@@ -21,6 +21,7 @@ from harness.training.recipe import (
     requests_of,
     selection_statistics,
 )
+from suites.engine.plan import ScoringState, plan_for
 from suites.engine.scoring import ModelScorer
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ class Recorder:
         recipe: Recipe,
         progress: Progress | None = None,
         *,
+        say: Callable[[str], object],
         is_started: bool = False,
     ) -> None:
         """Takes the model with the adapter that is trained on it; `begin` starts the clock.
@@ -54,6 +56,7 @@ class Recorder:
             selection: rows of one kind, or none.
             recipe: adapter, run and seed.
             progress: told of every row, and how many selection rows are scored: a row of kind "scoring".
+            say: takes a line for the user when scoring falls back to a slower path or smaller packs.
             is_started: whether the adapter comes from a stage before, so that the reference is not the base.
         """
         self.rows: list[Row] = []
@@ -62,7 +65,8 @@ class Recorder:
         self._adapter, self._selection, self._recipe, self._progress = adapter, selection, recipe, progress
         self._device, self._is_started = loaded.device, is_started
         self._start_tolerance = 1e-4 if (loaded.dtype, loaded.compute_dtype) == ("float32", "float32") else 0.02
-        self._scorer = ModelScorer(loaded.base, pad_token_id=loaded.pad_token_id)
+        state = ScoringState(plan_for(loaded.base), say)
+        self._scorer = ModelScorer(loaded.base, pad_token_id=loaded.pad_token_id, state=state)
         self._requests = requests_of(selection)
         self._weights = [weight for weight in adapter.parameters() if weight.requires_grad]
 

@@ -94,7 +94,7 @@ def train_adapter(
         stack.callback(trainer.model.unload)
         if folders.start is not None:
             load_start(trainer.model, folders.start, loaded.device)
-        recorder = Recorder(loaded, trainer.model, rows.selection, recipe, progress, is_started=is_started)
+        recorder = Recorder(loaded, trainer.model, rows.selection, recipe, progress, say=say, is_started=is_started)
         attach_recorder(trainer, recorder, folders.checkpoints)
         checkpoint = newest_checkpoint(folders.checkpoints, say)
         if checkpoint is not None:

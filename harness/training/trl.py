@@ -10,7 +10,7 @@ import numpy as np
 
 from harness.config.schema import LoraConfig, TrainingConfig
 from harness.models.adapters import read_adapter_config
-from harness.models.base import LoadedModel, free_bytes
+from harness.models.base import LoadedModel
 from harness.training.checkpoints import write_checkpoint
 from harness.training.recipe import (
     RatedRequest,
@@ -22,6 +22,7 @@ from harness.training.recipe import (
     requests_of,
 )
 from harness.training.recorder import Recorder
+from suites.engine.plan import free_bytes
 from suites.inputs import Request
 
 if TYPE_CHECKING:

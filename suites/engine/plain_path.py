@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from suites.engine.causal_model import n_vocabulary
-from suites.engine.response_logits import Launched
+from suites.engine.response_logits import TokenScores
 from suites.inputs import Request
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def plan_batches(
     return batches
 
 
-def launch_batch(model: Any, batch: Sequence[Request], pad_token_id: int, max_logit_elements: int) -> Launched:
+def launch_batch(model: Any, batch: Sequence[Request], pad_token_id: int, max_logit_elements: int) -> TokenScores:
     """Starts one batch, the longest request first, on the model's device.
 
     Logits are computed only where a response token is predicted, through `logits_to_keep`, which is right in families
@@ -64,8 +64,7 @@ def launch_batch(model: Any, batch: Sequence[Request], pad_token_id: int, max_lo
     places = [
         (row, slice(len(request.prompt_ids) - 1 - first, request.n_inputs - first)) for row, request in enumerate(batch)
     ]
-    return Launched(
-        tuple(batch),
+    return (
         torch.cat([log_probabilities[place] for place in places]),
         torch.cat([is_greedy[place] for place in places]),
     )

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from suites.engine.response_logits import Launched, Targets, launch_targets
+from suites.engine.response_logits import TokenScores, launch_targets
 from suites.inputs import Request
 
 
@@ -25,7 +25,9 @@ def batch_by_prompt(requests: Iterable[Request], *, max_tokens: int) -> list[tup
     return batches
 
 
-def launch_prompt_batch(model: Any, batch: tuple[Request, ...], pad_token_id: int, max_logit_elements: int) -> Launched:
+def launch_prompt_batch(
+    model: Any, batch: tuple[Request, ...], pad_token_id: int, max_logit_elements: int
+) -> TokenScores:
     """Starts one batch on the model's device.
 
     Positions follow from the cache, so that families without position ids (ALiBi) are scored as well.
@@ -52,8 +54,7 @@ def launch_prompt_batch(model: Any, batch: tuple[Request, ...], pad_token_id: in
         )
         states.append(output.last_hidden_state.flatten(0, 1))  # (responses x n_inputs, hidden size)
     rows, target_rows = np.unique(_predicting(batch, n_inputs), return_inverse=True)
-    targets = Targets(batch, rows, target_rows)
-    return launch_targets(model, output, torch.cat(states), targets, max_logit_elements)
+    return launch_targets(model, output, torch.cat(states), batch, rows, target_rows, max_logit_elements)
 
 
 def _right_padded(requests: Sequence[Request], n_inputs: int, pad_token_id: int) -> tuple[Any, Any]:

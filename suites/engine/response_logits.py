@@ -1,124 +1,105 @@
-"""Hidden states in, log-probabilities of response tokens out: logits only where one is predicted, in bounded chunks."""
+"""Log-probabilities of response tokens from hidden states: logits only where one is predicted, in bounded chunks."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from suites.engine.causal_model import n_vocabulary
-from suites.inputs import Request, ResponseScore
+from suites.engine.packing import Integers
+from suites.inputs import Request
 
 if TYPE_CHECKING:
     import torch
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Targets:
-    """Which hidden states predict which response tokens of which requests."""
-
-    requests: tuple[Request, ...]
-    rows: NDArray[np.int64]
-    """Shape (n_rows,): the hidden states that logits are needed of, each once."""
-    target_rows: NDArray[np.int64]
-    """Shape (n_targets,): for each response token the index into `rows` of its prediction, request after request."""
-
-    @property
-    def token_ids(self) -> NDArray[np.int64]:
-        """Shape (n_targets,): the response tokens, request after request."""
-        return np.concatenate([np.asarray(request.response_ids, dtype=np.int64) for request in self.requests])
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Launched:
-    """Scores that the device may still be computing."""
-
-    requests: tuple[Request, ...]
-    log_probabilities: "torch.Tensor"
-    """Shape (n_targets,), fp32 nats."""
-    is_greedy: "torch.Tensor"
-    """Shape (n_targets,)."""
-
-    def collect(self) -> dict[Request, ResponseScore]:
-        """Waits for the device and hands the scores out by request."""
-        log_probabilities, is_greedy = self.log_probabilities.cpu().numpy(), self.is_greedy.cpu().numpy()
-        stops = np.cumsum([len(request.response_ids) for request in self.requests])
-        return {
-            request: ResponseScore(
-                log_probabilities[stop - len(request.response_ids) : stop].copy(),
-                bool(is_greedy[stop - len(request.response_ids) : stop].all()),
-            )
-            for request, stop in zip(self.requests, stops, strict=True)
-        }
+TokenScores = tuple["torch.Tensor", "torch.Tensor"]
+"""Log-probability of each response token (fp32 nats) and whether it is the model's most probable token, each of shape
+(n_targets,), request after request, on the device, which may still be computing them."""
 
 
 def launch_targets(
-    model: Any, decoder_output: Any, hidden: "torch.Tensor", targets: Targets, max_elements: int
-) -> Launched:
+    model: Any,
+    decoder_output: Any,
+    hidden: "torch.Tensor",
+    requests: Sequence[Request],
+    rows: Integers,
+    target_rows: Integers,
+    max_elements: int,
+) -> TokenScores:
     """Starts the output head on the rows that predict response tokens.
 
-    The head is the model's own forward with its decoder's answer given, so that families whose head does more than
+    The head is the model's own forward with the decoder's output given, so that families whose head does more than
     project (soft-capping, a logit scale) stay right.
 
     Args:
         model: Causal language model of transformers.
-        decoder_output: What its decoder returned; its type tells the forward what to expect.
-        hidden: Shape (n_states, hidden size).
-        targets: Rows of `hidden`, and what they predict.
+        decoder_output: Output of its decoder; its type is the one that the forward expects.
+        hidden: Hidden states, shape (n_states, hidden size).
+        requests: Requests whose response tokens are predicted.
+        rows: Shape (n_rows,): indices into `hidden` of the states that need logits, each once.
+        target_rows: Shape (n_targets,): for each response token the index into `rows` of the state that predicts it,
+            request after request.
         max_elements: Rows x vocabulary of logits at a time, in fp32 (4 bytes each).
     """
     import torch
 
     device = hidden.device
-    order = np.argsort(targets.target_rows, kind="stable")
-    sorted_rows = targets.target_rows[order]
-    rows = _to(device, targets.rows)
-    token_ids = _to(device, targets.token_ids[order])
+    targets = np.concatenate([np.asarray(request.response_ids, dtype=np.int64) for request in requests])
+    order = np.argsort(target_rows, kind="stable")
+    sorted_rows = target_rows[order]
+    row_indices = _to(device, rows)
+    token_ids = _to(device, targets[order])
     chunk = max(1, max_elements // n_vocabulary(model))
-    starts = range(0, len(targets.rows), chunk)
-    bounds = np.searchsorted(sorted_rows, [*starts, len(targets.rows)])
+    starts = range(0, len(rows), chunk)
+    bounds = np.searchsorted(sorted_rows, [*starts, len(rows)])
     log_probabilities, is_greedy = [], []
     for start, low, high in zip(starts, bounds[:-1], bounds[1:], strict=True):
-        logits = _logits(model, decoder_output, hidden[rows[start : start + chunk]])  # (rows of the chunk, vocabulary)
+        logits = _logits(model, decoder_output, hidden[row_indices[start : start + chunk]])  # (chunk, vocabulary)
         own_rows = _to(device, sorted_rows[low:high] - start)
         chosen = logits[own_rows, token_ids[low:high]]
         highest = logits.amax(-1)
-        # log-sum-exp by hand, in place: a chunk is passed over three times and copied never.
+        # log-sum-exp by hand, in place: three passes over a chunk and no copy of it.
         normaliser = highest + logits.sub_(highest.unsqueeze(-1)).exp_().sum(-1).log()
         log_probabilities.append(chosen - normaliser[own_rows])
         is_greedy.append(chosen >= highest[own_rows])
     back = _to(device, np.argsort(order, kind="stable"))
-    return Launched(targets.requests, torch.cat(log_probabilities)[back], torch.cat(is_greedy)[back])
+    return torch.cat(log_probabilities)[back], torch.cat(is_greedy)[back]
 
 
 def _logits(model: Any, decoder_output: Any, hidden: "torch.Tensor") -> "torch.Tensor":
-    """fp32 logits, shape (n_rows, n_vocabulary), of hidden states of shape (n_rows, hidden size)."""
+    """Logits in fp32, shape (n_rows, n_vocabulary), of hidden states of shape (n_rows, hidden size)."""
     import torch
 
     any_ids = torch.zeros((1, 1), dtype=torch.long, device=hidden.device)
-    with _answering(model.base_model, type(decoder_output)(last_hidden_state=hidden.unsqueeze(0))):
+    with _decoder_returning(model.base_model, type(decoder_output)(last_hidden_state=hidden.unsqueeze(0))):
         logits: torch.Tensor = model(input_ids=any_ids, use_cache=False).logits[0]
-    # In-place arithmetic follows: what the head returned must be ours in fp32.
+    # The caller computes in place: what the head returned must be a tensor of ours in fp32.
     return logits.float() if logits.dtype != torch.float32 else logits
 
 
 @contextmanager
-def _answering(decoder: Any, answer: Any) -> Iterator[None]:
-    """The decoder gives this answer within the block, whatever it is asked."""
-    inherited = vars(decoder).get("forward")
-    decoder.forward = lambda *_args, **_options: answer
+def _decoder_returning(decoder: Any, output: Any) -> Iterator[None]:
+    """Makes the decoder return this output within the block, whatever its inputs.
+
+    Needed by families whose head is code in their forward and not only `lm_head`: Gemma 2 caps its logits, Cohere
+    scales them. It breaks where a forward hook changes the decoder's output, which then happens twice, and where
+    the model was compiled, so that `forward` is not looked up again. `check_path` finds both, because the plain path
+    calls the model as a whole.
+    """
+    own = vars(decoder).get("forward")
+    decoder.forward = lambda *_args, **_options: output
     try:
         yield
     finally:
         del decoder.forward
-        if inherited is not None:
-            decoder.forward = inherited
+        if own is not None:
+            decoder.forward = own
 
 
-def _to(device: "torch.device", values: NDArray[np.int64] | Sequence[int]) -> "torch.Tensor":
-    """Indices on the device, without waiting for it."""
+def _to(device: "torch.device", values: Integers) -> "torch.Tensor":
+    """Copies indices to the device, without waiting for it."""
     import torch
 
     return torch.from_numpy(np.ascontiguousarray(values)).to(device, non_blocking=True)

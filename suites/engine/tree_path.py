@@ -8,7 +8,7 @@ import numpy as np
 
 from suites.engine.causal_model import attention_kernel, attention_kernel_name, attention_window
 from suites.engine.packing import Pack
-from suites.engine.response_logits import Launched, Targets, launch_targets
+from suites.engine.response_logits import TokenScores, launch_targets
 from suites.engine.tree_attention import tree_attention
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ class PackChain:
         self._keys_and_values: list[tuple[torch.Tensor, torch.Tensor]] = []
         """Of the last pack, layer by layer, each (1, heads, n_tokens, head size)."""
 
-    def launch(self, pack: Pack, before: Pack | None, max_logit_elements: int) -> Launched:
+    def launch(self, pack: Pack, before: Pack | None, max_logit_elements: int) -> TokenScores:
         """Starts a pack; all of its tokens are computed where the pack before it was not launched just now."""
         import torch
         from transformers import DynamicCache
@@ -50,7 +50,9 @@ class PackChain:
         return launched
 
 
-def launch_pack(model: Any, pack: Pack, max_logit_elements: int, *, cache: Any = None, n_carried: int = 0) -> Launched:
+def launch_pack(
+    model: Any, pack: Pack, max_logit_elements: int, *, cache: Any = None, n_carried: int = 0
+) -> TokenScores:
     """Starts one pack on the model's device, with a dense mask.
 
     Args:
@@ -78,7 +80,7 @@ def launch_pack(model: Any, pack: Pack, max_logit_elements: int, *, cache: Any =
         return _launch(model, pack, additive, max_logit_elements, cache=cache, n_carried=n_carried)
 
 
-def launch_pack_with_flex(model: Any, pack: Pack, max_logit_elements: int, *, n_tokens: int) -> Launched:
+def launch_pack_with_flex(model: Any, pack: Pack, max_logit_elements: int, *, n_tokens: int) -> TokenScores:
     """Starts one pack on the model's device, with FlexAttention, which skips the blocks that nobody may see.
 
     Args:
@@ -123,7 +125,7 @@ def _launch(
     *,
     cache: Any = None,
     n_carried: int = 0,
-) -> Launched:
+) -> TokenScores:
     """Starts one pack, given how a mask is made for an attention window.
 
     The mask replaces the model's own, sliding windows included, so these are put into it: one mask for all layers, or
@@ -142,5 +144,5 @@ def _launch(
         use_cache=cache is not None,
     )
     hidden = output.last_hidden_state[0]  # (n_computed, hidden size)
-    targets = Targets(pack.requests, pack.rows - n_carried, pack.target_rows)
-    return launch_targets(model, output, hidden, targets, max_logit_elements)
+    rows = pack.rows - n_carried
+    return launch_targets(model, output, hidden, pack.requests, rows, pack.target_rows, max_logit_elements)

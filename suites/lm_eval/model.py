@@ -14,6 +14,7 @@ from lm_eval.api import task as lm_eval_task  # noqa: TID253
 from lm_eval.models import huggingface  # noqa: TID253
 
 from suites.engine.causal_model import ContextTooLongError
+from suites.engine.plan import ScoringState, plan_for
 from suites.engine.scoring import ModelScorer
 from suites.inputs import Request, Scorer
 
@@ -41,10 +42,15 @@ class ScorerLM(huggingface.HFLM):  # type: ignore[misc]
         options.setdefault("batch_size", GENERATION_BATCH_SIZE)
         with quiet():
             super().__init__(pretrained=pretrained, tokenizer=deepcopy(tokenizer), **options)
-        self._scorer = scorer or ModelScorer(self.model, pad_token_id=self.tokenizer.pad_token_id).score
+        self._scorer = scorer or self._own_scorer()
         self.truncated: set[tuple[str, str]] = set()
         """Context and continuation of the requests whose context was too long for the model."""
         self._encoded: dict[tuple[str, str], tuple[list[int], list[int]]] = {}
+
+    def _own_scorer(self) -> Scorer:
+        """A scorer for this model on its device; its lines for the user are log warnings, as lm-eval's own are."""
+        state = ScoringState(plan_for(self.model), logging.getLogger(__name__).warning)
+        return ModelScorer(self.model, pad_token_id=self.tokenizer.pad_token_id, state=state).score
 
     def scored_by(self, scorer: Scorer) -> None:
         """From now on another subject's scorer, with the same model and what is tokenised already."""

@@ -6,14 +6,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import psutil
-import torch
 from outcomes import Outcome
 from peers import dpo_peers, hflm_pair_peers, hflm_task_peers, reward_outcome, run_lm_eval
 from rows import arc_easy, encoded_pairs, hh_rlhf_pairs, truthfulqa, ultrafeedback_pairs, winogrande
 from subjects import Subject, with_adapter
 
-from suites.engine.plan import Layout, layout_for
+from suites.engine.plan import ScoringState, free_bytes, plan_for
 from suites.engine.score_cache import ScoreCache
 from suites.engine.scoring import ModelScorer
 from suites.evaluations.reward import RewardPlan, measure
@@ -141,8 +139,8 @@ class Bench:
         plan = encoded_pairs(hh_rlhf_pairs(self.data_root, self.sizes.reward), self.subject.tokenizer)
         adapted = with_adapter(self.subject.model)
         base, switch = adapted.get_base_model(), self._switch("reward")
-        layout = self._layout()
-        policy, reference = (self._scorer(base, switch, name, layout) for name in ("policy", "reference"))
+        state = self._state()
+        policy, reference = (self._scorer(base, switch, name, state) for name in ("policy", "reference"))
 
         def ours() -> Outcome:
             with_it = policy.score(plan.requests)
@@ -174,32 +172,24 @@ class Bench:
         fitting = [
             batch
             for batch in self.batches
-            if 2 * 4 * batch * longest * self.subject.shape.vocabulary < 0.8 * self._free
+            if 2 * 4 * batch * longest * self.subject.shape.vocabulary
+            < 0.8 * free_bytes(self.subject.model.device.type)
         ]
         if len(fitting) < len(self.batches):
             left_out = ", ".join(str(batch) for batch in self.batches if batch not in fitting)
             self.say(f"HFLM at batch {left_out} is left out: its logits, twice, do not fit into the free memory")
         return fitting
 
-    @property
-    def _free(self) -> int:
-        """Bytes of the device's memory."""
-        if self.subject.model.device.type == "cuda":
-            return int(torch.cuda.mem_get_info()[0])
-        return int(psutil.virtual_memory().available)
-
     def _switch(self, title: str) -> Switch:
         name = "".join(letter for letter in title if letter.isalnum())
         return Switch(ScoreCache.open(self.folder / f"{name}.sqlite", self.say))
 
-    def _layout(self) -> Layout:
-        model = self.subject.model
-        return layout_for(model.device.type, self._free, model.config.get_text_config().hidden_size, self.say)
+    def _state(self) -> ScoringState:
+        return ScoringState(plan_for(self.subject.model), self.say)
 
-    def _scorer(self, model: Any, switch: Switch, context: str, layout: Layout | None = None) -> ModelScorer:
-        layout = layout or self._layout()
+    def _scorer(self, model: Any, switch: Switch, context: str, state: ScoringState | None = None) -> ModelScorer:
         pad = self.subject.pad_token_id
-        return ModelScorer(model, pad_token_id=pad, layout=layout, cache=switch, context=context)
+        return ModelScorer(model, pad_token_id=pad, state=state or self._state(), cache=switch, context=context)
 
 
 def sides(plan: RewardPlan) -> list[tuple[str, Request, Request]]:

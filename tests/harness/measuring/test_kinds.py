@@ -16,7 +16,7 @@ from harness.models.adapters import attach_adapter
 from harness.models.base import BASELINE, LoadedModel
 from harness.terminal import Terminal
 from suites.engine.encoding import Encoder
-from suites.engine.plan import Layout
+from suites.engine.plan import ScoringState, plan_for
 from suites.inputs import Example, Pair, Question, Turn
 
 PREFERENCES = EvaluationConfig("preferences", "reward", "preferences")
@@ -57,7 +57,7 @@ def bench(llama_folder: Path, load: Callable[..., LoadedModel], preference_pairs
         ),
         tasks={},
         terminal=Terminal(),
-        layout=Layout(),
+        scoring=ScoringState(plan_for(loaded.base), print),
         cache=None,
         seed=0,
         answers=AnswersConfig(),

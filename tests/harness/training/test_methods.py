@@ -15,6 +15,7 @@ from harness.models.base import LoadedModel
 from harness.training.recipe import RatedRequest, Row, TrainingError, requests_of
 from harness.training.trainer import Recipe, TrainingRows, usable_recipe
 from harness.training.trl import TrainerInputs, make_trainer
+from suites.engine.plan import ScoringState, plan_for
 from suites.engine.scoring import ModelScorer
 from suites.inputs import Pair, Request
 
@@ -37,7 +38,8 @@ def last(rows: tuple[Row, ...], kind: str = "selection") -> Row:
 
 def scores(loaded: LoadedModel, requests: list[Request]) -> np.ndarray:
     """Log-probabilities in nats by the suites' own scorer."""
-    scored = ModelScorer(loaded.base, pad_token_id=loaded.pad_token_id).score(requests)
+    state = ScoringState(plan_for(loaded.base), print)
+    scored = ModelScorer(loaded.base, pad_token_id=loaded.pad_token_id, state=state).score(requests)
     return np.array([score.log_probability for score in scored])
 
 

@@ -17,6 +17,7 @@ from harness.training.recipe import Row
 from harness.training.trainer import Recipe, TrainingRows
 from harness.training.trl import TrainerInputs, make_trainer
 from suites.engine.encoding import Encoder
+from suites.engine.plan import ScoringState, plan_for
 from suites.engine.scoring import ModelScorer
 from suites.evaluations import reward
 from suites.inputs import Pair, Prompt, Turn
@@ -99,12 +100,9 @@ def test_a_trainer_and_a_suite_see_the_same_of_every_pair(
     trainer.model.unload()
     assert set(seen) == {request.prompt_ids + request.response_ids for request in plan.requests}
 
-    sums = {
-        request: score.log_probability
-        for request, score in zip(
-            plan.requests, ModelScorer(model.base, pad_token_id=model.pad_token_id).score(plan.requests), strict=True
-        )
-    }
+    state = ScoringState(plan_for(model.base), print)
+    scores = ModelScorer(model.base, pad_token_id=model.pad_token_id, state=state).score(plan.requests)
+    sums = {request: score.log_probability for request, score in zip(plan.requests, scores, strict=True)}
     step = next(row for row in train(model, TrainingRows(rows.training), recipe) if row["kind"] == "train")
     assert step["logps/chosen"] == pytest.approx(np.mean([sums[row.chosen.request] for row in plan.encoded]), abs=1e-3)
     assert step["logps/rejected"] == pytest.approx(

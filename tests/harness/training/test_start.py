@@ -15,6 +15,7 @@ from harness.models.adapters import attach_adapter
 from harness.models.base import LoadedModel
 from harness.training.recipe import RatedRequest, Row, TrainingError, requests_of
 from harness.training.trainer import Folders, Recipe, TrainingRows, train_adapter
+from suites.engine.plan import ScoringState, plan_for
 from suites.engine.scoring import ModelScorer
 
 WEIGHTS = "adapter_model.safetensors"
@@ -65,7 +66,8 @@ class Stages:
         """Log-probabilities in nats with an adapter read from disk."""
         attach_adapter(self.loaded, adapter.name, str(adapter))
         with self.loaded.subject(adapter.name) as model:
-            scored = ModelScorer(model, pad_token_id=self.loaded.pad_token_id).score(requests_of(rows))
+            state = ScoringState(plan_for(model), print)
+            scored = ModelScorer(model, pad_token_id=self.loaded.pad_token_id, state=state).score(requests_of(rows))
         return np.array([score.log_probability for score in scored])
 
 

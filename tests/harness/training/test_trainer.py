@@ -16,6 +16,7 @@ from harness.models.adapters import attach_adapter
 from harness.models.base import BASELINE, LoadedModel
 from harness.training.recipe import Row, TrainingError, TrainingStartError
 from harness.training.trainer import Recipe, TrainingRows, activation_bytes
+from suites.engine.plan import ScoringState, plan_for
 from suites.engine.scoring import ModelScorer
 from suites.inputs import Pair
 
@@ -147,7 +148,8 @@ def test_selection_rows_are_what_the_saved_adapter_scores(
 
     def score(subject: str) -> list[float]:
         with loaded.subject(subject) as model:
-            scores = ModelScorer(model, pad_token_id=loaded.pad_token_id).score(requests)
+            state = ScoringState(plan_for(model), print)
+            scores = ModelScorer(model, pad_token_id=loaded.pad_token_id, state=state).score(requests)
         return [score.log_probability for score in scores]
 
     rewards = [recipe.training.beta * (p - r) for p, r in zip(score("tuned"), score(BASELINE), strict=True)]

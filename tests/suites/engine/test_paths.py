@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from hypothesis import strategies as st
 
 from suites.engine.causal_model import attention_window
 from suites.engine.packing import pack_requests
-from suites.engine.plan import Layout, PathCheck, layout_for
+from suites.engine.plan import ScoringState, plan_within
 from suites.engine.scoring import ModelScorer
 from suites.engine.tree_path import launch_pack
 from suites.inputs import Request
@@ -31,6 +32,11 @@ SIZES = {
     "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2,
 }  # fmt: skip
 MIXED_LAYERS = {"sliding_window": WINDOW, "layer_types": ["sliding_attention", "full_attention"]}
+
+
+def state_of(say: Callable[[str], object] = str, **changes: Any) -> ScoringState:
+    """The state of a run that has a CPU with plenty of memory, its plan changed as asked for."""
+    return ScoringState(replace(plan_within("cpu", 2**40, hidden_size=64), **changes), say)
 
 
 def build(family: str, **changes: Any) -> Any:
@@ -116,10 +122,10 @@ def test_packs_equal_separate_forwards(family: str) -> None:
     expected = separate_sums(model, requests)
 
     for max_pack_tokens in (1024, 64):
-        layout = Layout(max_pack_tokens=max_pack_tokens)
-        assert_equal(expected, ModelScorer(model, pad_token_id=0, layout=layout), requests)
-        assert layout.path == "tree"
-        assert layout.checks[0].passed
+        state = state_of(max_pack_tokens=max_pack_tokens)
+        assert_equal(expected, ModelScorer(model, pad_token_id=0, state=state), requests)
+        assert state.plan.path == "tree"
+        assert state.checks[0].passed
 
 
 @pytest.mark.parametrize(
@@ -130,11 +136,11 @@ def test_fallbacks_equal_separate_forwards(family: str, path: str) -> None:
     model = with_lora(build(family)) if family != "Mamba" else build(family)
     requests = tree_requests()
     lines: list[str] = []
-    layout = Layout(path="prefix" if family in ("Llama", "Gemma2") else "tree", say=lines.append)
+    state = state_of(path="prefix" if family in ("Llama", "Gemma2") else "tree", say=lines.append)
 
-    assert_equal(separate_sums(model, requests), ModelScorer(model, pad_token_id=0, layout=layout), requests)
-    assert layout.path == path
-    assert len(lines) == sum(not check.passed for check in layout.checks)
+    assert_equal(separate_sums(model, requests), ModelScorer(model, pad_token_id=0, state=state), requests)
+    assert state.plan.path == path
+    assert len(lines) == sum(not check.passed for check in state.checks)
     if lines:
         assert f"all subjects are scored by path {path}" in lines[-1]
 
@@ -147,16 +153,18 @@ def test_flex_attention_equals_separate_forwards(family: str, monkeypatch: pytes
     sizes = {"head_dim": 16, "hidden_size": 64} if family == "Gemma2" else {"hidden_size": 64}
     model = build(family, **sizes)
     requests = tree_requests()
-    layout = Layout(path="flex", max_pack_tokens=128)
-    monkeypatch.setattr(ModelScorer, "_is_slower", lambda *_: False)
+    from suites.engine import scoring
 
-    assert_equal(separate_sums(model, requests), ModelScorer(model, pad_token_id=0, layout=layout), requests)
-    assert layout.path == "flex"
+    state = state_of(path="flex", max_pack_tokens=128)
+    monkeypatch.setattr(scoring, "is_slower", lambda *_: False)
+
+    assert_equal(separate_sums(model, requests), ModelScorer(model, pad_token_id=0, state=state), requests)
+    assert state.plan.path == "flex"
 
 
 def test_flex_attention_is_left_where_the_dense_mask_is_faster(monkeypatch: pytest.MonkeyPatch) -> None:
     """A kernel that is right but slow is not taken, with a line that says so."""
-    from suites.engine import scoring, tree_path
+    from suites.engine import tree_path, units
 
     launch = tree_path.launch_pack
 
@@ -164,15 +172,15 @@ def test_flex_attention_is_left_where_the_dense_mask_is_faster(monkeypatch: pyte
         time.sleep(0.2)
         return launch(*arguments)
 
-    monkeypatch.setattr(scoring, "launch_pack_with_flex", slow)
+    monkeypatch.setattr(units, "launch_pack_with_flex", slow)
     lines: list[str] = []
-    layout = Layout(path="flex", say=lines.append)
+    state = state_of(path="flex", say=lines.append)
     model = build("Llama")
 
     assert_equal(
-        separate_sums(model, tree_requests()), ModelScorer(model, pad_token_id=0, layout=layout), tree_requests()
+        separate_sums(model, tree_requests()), ModelScorer(model, pad_token_id=0, state=state), tree_requests()
     )
-    assert layout.path == "tree"
+    assert state.plan.path == "tree"
     assert lines == ["path flex: its packs take longer than with a dense mask; all subjects are scored by path tree"]
 
 
@@ -180,7 +188,7 @@ def test_a_request_longer_than_a_pack_shares_its_prompt_through_the_cache() -> N
     """Long prompts with several responses are scored right beside packs, in one call."""
     model = build("Llama")
     requests = tree_requests()
-    scorer = ModelScorer(model, pad_token_id=0, layout=Layout(max_pack_tokens=20))
+    scorer = ModelScorer(model, pad_token_id=0, state=state_of(max_pack_tokens=20))
 
     assert_equal(separate_sums(model, requests), scorer, requests)
 
@@ -205,8 +213,8 @@ def test_any_requests_in_any_order_under_any_budget(
 ) -> None:
     """Whatever is asked, each response gets the score of the plain path, in the order of the requests."""
     shuffled = [requests[index] for index in np.random.default_rng(seed).permutation(len(requests))]
-    plain = ModelScorer(small_llama, pad_token_id=0, layout=Layout(path="plain")).score(shuffled)
-    scores = ModelScorer(small_llama, pad_token_id=0, layout=Layout(max_pack_tokens=budget)).score(shuffled)
+    plain = ModelScorer(small_llama, pad_token_id=0, state=state_of(path="plain")).score(shuffled)
+    scores = ModelScorer(small_llama, pad_token_id=0, state=state_of(max_pack_tokens=budget)).score(shuffled)
 
     for expected, score in zip(plain, scores, strict=True):
         np.testing.assert_allclose(score.token_log_probabilities, expected.token_log_probabilities, atol=1e-4)
@@ -214,14 +222,14 @@ def test_any_requests_in_any_order_under_any_budget(
 
 def test_all_subjects_share_one_packing(monkeypatch: pytest.MonkeyPatch) -> None:
     """The second subject is scored on the packs of the first, which are not laid out again."""
-    from suites.engine import plan as layout_module
+    from suites.engine import plan as plan_module
 
     calls = []
-    pack_requests = layout_module.pack_requests
-    monkeypatch.setattr(layout_module, "pack_requests", lambda *a, **k: calls.append(1) or pack_requests(*a, **k))
-    layout = Layout()
+    pack_requests = plan_module.pack_requests
+    monkeypatch.setattr(plan_module, "pack_requests", lambda *a, **k: calls.append(1) or pack_requests(*a, **k))
+    state = state_of()
     for subject in ("baseline", "candidate"):
-        ModelScorer(build("Llama"), pad_token_id=0, layout=layout, context=subject).score(tree_requests())
+        ModelScorer(build("Llama"), pad_token_id=0, state=state, context=subject).score(tree_requests())
 
     assert len(calls) == 3  # all requests, and the few of the check in one pack and in several
 
@@ -254,12 +262,12 @@ def test_a_silently_wrong_family_is_caught(fault: Callable[[Any], Any]) -> None:
     """A model that gives wrong numbers for packs, without an error, is scored by another path, and rightly."""
     requests = tree_requests()
     expected = separate_sums(build("Llama"), requests)
-    layout = Layout()
+    state = state_of()
 
-    assert_equal(expected, ModelScorer(fault(build("Llama")), pad_token_id=0, layout=layout), requests)
-    assert not layout.checks[0].passed
-    assert layout.checks[0].difference_nats is not None
-    assert layout.path != "tree"
+    assert_equal(expected, ModelScorer(fault(build("Llama")), pad_token_id=0, state=state), requests)
+    assert not state.checks[0].passed
+    assert state.checks[0].difference_nats is not None
+    assert state.plan.path != "tree"
 
 
 def forget_window(model: Any) -> None:
@@ -282,9 +290,9 @@ def test_a_window_that_the_mask_forgets_is_caught() -> None:
     requests = tree_requests()
     expected = separate_sums(model, requests)
     forget_window(model)
-    layout = Layout()
-    assert_equal(expected, ModelScorer(model, pad_token_id=0, layout=layout), requests)
-    assert layout.path != "tree"
+    state = state_of()
+    assert_equal(expected, ModelScorer(model, pad_token_id=0, state=state), requests)
+    assert state.plan.path != "tree"
 
 
 def many_requests() -> list[Request]:
@@ -330,14 +338,14 @@ def test_below_fp32_packs_stay_within_the_noise_of_the_plain_path(
     """In bf16 and NF4 no response differs by more than twice the plain path's own largest spread, which is printed."""
     model = below_fp32(family, precision, tmp_path, **wide(family))
     requests = many_requests()
-    layout = Layout()
-    scores = ModelScorer(with_lora(model), pad_token_id=0, layout=layout).score(requests)
+    state = state_of()
+    scores = ModelScorer(with_lora(model), pad_token_id=0, state=state).score(requests)
 
-    check = layout.checks[0]
+    check = state.checks[0]
     with capsys.disabled():
         print(f"\n{family}, {precision}: {check}", end=" ")  # noqa: T201 - the spread is part of the result
-    assert (layout.path, check.passed) == ("tree", True)
-    plain = ModelScorer(model, pad_token_id=0, layout=Layout(path="plain")).score(requests)
+    assert (state.plan.path, check.passed) == ("tree", True)
+    plain = ModelScorer(model, pad_token_id=0, state=state_of(path="plain")).score(requests)
     differences = [abs(a.log_probability - b.log_probability) for a, b in zip(scores, plain, strict=True)]
     assert max(differences) <= check.tolerance_nats
 
@@ -348,10 +356,10 @@ def test_four_bit_layers_that_compute_in_fp32_are_exact(tmp_path: Path) -> None:
     requests = tree_requests()
 
     for max_pack_tokens in (1024, 64):
-        layout = Layout(max_pack_tokens=max_pack_tokens)
-        assert_equal(separate_sums(model, requests), ModelScorer(model, pad_token_id=0, layout=layout), requests)
-        assert layout.path == "tree"
-        assert layout.checks[0].tolerance_nats < 2e-4
+        state = state_of(max_pack_tokens=max_pack_tokens)
+        assert_equal(separate_sums(model, requests), ModelScorer(model, pad_token_id=0, state=state), requests)
+        assert state.plan.path == "tree"
+        assert state.checks[0].tolerance_nats < 2e-4
 
 
 @pytest.mark.parametrize("precision", ["bfloat16", "nf4, bfloat16"])
@@ -362,26 +370,26 @@ def test_a_silently_wrong_family_is_caught_below_fp32(
     """The noise that is allowed does not hide a planted fault."""
     model = fault(below_fp32("Llama", precision, tmp_path, **wide("Llama")))
     requests = many_requests()
-    layout = Layout()
-    scores = ModelScorer(model, pad_token_id=0, layout=layout).score(requests)
+    state = state_of()
+    scores = ModelScorer(model, pad_token_id=0, state=state).score(requests)
 
-    assert not layout.checks[0].passed
-    assert layout.checks[0].difference_nats is not None
-    assert layout.path != "tree"
+    assert not state.checks[0].passed
+    assert state.checks[0].difference_nats is not None
+    assert state.plan.path != "tree"
     separate = separate_sums(model, requests)
     differences = [abs(score.log_probability - right) for score, right in zip(scores, separate, strict=True)]
-    assert max(differences) <= layout.checks[0].tolerance_nats
+    assert max(differences) <= state.checks[0].tolerance_nats
 
 
 def test_a_forgotten_window_is_caught_in_bfloat16(tmp_path: Path) -> None:
     """A mask that lets every token see all before it is another model, even where bf16 blurs it."""
     model = below_fp32("Mistral", "bfloat16", tmp_path, **wide("Mistral"))
     forget_window(model)
-    layout = Layout()
-    ModelScorer(model, pad_token_id=0, layout=layout).score(many_requests())
+    state = state_of()
+    ModelScorer(model, pad_token_id=0, state=state).score(many_requests())
 
-    assert not layout.checks[0].passed
-    assert layout.path != "tree"
+    assert not state.checks[0].passed
+    assert state.plan.path != "tree"
 
 
 def test_below_fp32_units_do_not_depend_on_what_is_cached() -> None:
@@ -400,7 +408,7 @@ def test_below_fp32_units_do_not_depend_on_what_is_cached() -> None:
             kept.update({(context, request): score for request, score in list(scores.items())[::2]})
 
     first, second = (
-        ModelScorer(model, pad_token_id=0, layout=Layout(max_pack_tokens=64), cache=Store()).score(requests)
+        ModelScorer(model, pad_token_id=0, state=state_of(max_pack_tokens=64), cache=Store()).score(requests)
         for _ in range(2)
     )
     for a, b in zip(first, second, strict=True):
@@ -422,22 +430,22 @@ def test_out_of_memory_halves_the_budget_and_goes_on(monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(tree_path, "launch_pack", narrow)
     lines: list[str] = []
-    layout = Layout(max_pack_tokens=256, say=lines.append)
+    state = state_of(max_pack_tokens=256, say=lines.append)
 
-    assert_equal(separate_sums(model, requests), ModelScorer(model, pad_token_id=0, layout=layout), requests)
+    assert_equal(separate_sums(model, requests), ModelScorer(model, pad_token_id=0, state=state), requests)
     assert lines == ["out of memory: going on with 128 tokens a pack", "out of memory: going on with 64 tokens a pack"]
 
 
 def test_other_errors_are_not_taken_for_a_lack_of_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     """A fault of the program ends the evaluation."""
-    from suites.engine import scoring
+    from suites.engine import units
 
     def broken(*_: Any) -> Any:
         raise RuntimeError("shapes do not match")
 
-    monkeypatch.setattr(scoring, "launch_batch", broken)
+    monkeypatch.setattr(units, "launch_batch", broken)
     with pytest.raises(RuntimeError, match="shapes do not match"):
-        ModelScorer(build("Llama"), pad_token_id=0, layout=Layout(path="plain")).score(tree_requests())
+        ModelScorer(build("Llama"), pad_token_id=0, state=state_of(path="plain")).score(tree_requests())
 
 
 def test_windows_by_family() -> None:
@@ -447,34 +455,6 @@ def test_windows_by_family() -> None:
     }
 
     assert windows == {"Llama": None, "Mistral": WINDOW, "Qwen2": WINDOW, "Qwen3": None, "Gemma2": WINDOW}
-
-
-def test_packs_are_as_large_as_a_quarter_of_the_memory_allows() -> None:
-    """Little memory means small packs; much means no more than what is fast on the device."""
-    tokens = [layout_for(device, free, 768, print).max_pack_tokens for device, free in
-              (("cpu", 2**36), ("cuda", 2**36), ("cuda", 2**28), ("cpu", 0))]  # fmt: skip
-
-    assert tokens[:2] == [1024, 8192]
-    assert 64 < tokens[2] < 2048
-    assert tokens[3] == 32
-
-
-def test_bounds_lower_what_the_memory_would_allow_and_never_raise_it() -> None:
-    """Packs and logits stay below what is asked for; asking for nothing or for more changes nothing."""
-    layout = Layout(max_pack_tokens=512)
-    layout.bound(max_pack_tokens=64, max_logit_mebibytes=1)
-    assert (layout.max_pack_tokens, layout.max_logit_elements, layout.max_plain_logit_elements) == (64, 2**18, 2**18)
-    layout.bound(max_pack_tokens=4096, max_logit_mebibytes=None)
-    assert (layout.max_pack_tokens, layout.max_logit_elements) == (64, 2**18)
-
-
-def test_a_check_says_what_it_found() -> None:
-    """The three outcomes of a check read as sentences."""
-    assert "agrees with" in str(PathCheck("tree", 3, 1e-6, 1e-4))
-    assert "differs from" in str(PathCheck("tree", 3, 1.0, 1e-4))
-    assert "does not fit this model (ValueError: no mask)" in str(
-        PathCheck("tree", 3, None, 0.0, "ValueError: no mask")
-    )
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the peak of a process can be reset on Linux alone")
@@ -507,5 +487,5 @@ def peak_bytes_of_a_large_pack() -> int:
     Path("/proc/self/clear_refs").write_text("5")  # the peak starts from here
     before = kibibytes("VmRSS")
     with torch.inference_mode():
-        launch_pack(model, pack, Layout().max_logit_elements).collect()
+        launch_pack(model, pack, plan_within("cpu", 2**40, 64).max_logit_elements)
     return (kibibytes("VmHWM") - before) * 1024

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import pytest
 import torch
 
 from suites.engine import tree_path
-from suites.engine.plan import Layout
+from suites.engine.plan import ScoringState, plan_within
 from suites.engine.score_cache import ScoreCache
 from suites.engine.scoring import ModelScorer
 from suites.inputs import Request
@@ -47,9 +48,9 @@ def requests() -> list[Request]:
 def score(cache_file: Path) -> list[float]:
     """All requests with the cache in that file, in small packs."""
     with ScoreCache.open(cache_file, print) as cache:
-        scorer = ModelScorer(
-            model(), pad_token_id=0, layout=Layout(max_pack_tokens=PACK_TOKENS), cache=cache, context="model"
-        )
+        plan = replace(plan_within("cpu", 2**40, hidden_size=32), max_pack_tokens=PACK_TOKENS)
+        state = ScoringState(plan, print)
+        scorer = ModelScorer(model(), pad_token_id=0, state=state, cache=cache, context="model")
         return [each.log_probability for each in scorer.score(requests())]
 
 

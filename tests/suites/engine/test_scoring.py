@@ -1,5 +1,6 @@
 """The scorer against closed forms, plain forwards, TRL and lm-eval."""
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,11 +14,16 @@ from transformers.activations import NewGELUActivation
 
 from suites.engine.causal_model import ContextTooLongError, check_context, fused_activations, max_positions
 from suites.engine.plain_path import plan_batches
-from suites.engine.plan import PATHS, Layout
+from suites.engine.plan import PATHS, ScoringState, plan_within
 from suites.engine.scoring import ModelScorer
 from suites.inputs import Request
 
 ADAPTER = pytest.mark.parametrize("adapter", [False, True], ids=["base", "lora"])
+
+
+def state_of(**changes: Any) -> ScoringState:
+    """The state of a run that has a CPU with plenty of memory, its plan changed as asked for."""
+    return ScoringState(replace(plan_within("cpu", 2**40, hidden_size=64), **changes), str)
 
 
 class FormulaModel(torch.nn.Module):
@@ -89,7 +95,7 @@ def test_uniform_model_gives_minus_log_of_the_vocabulary_size() -> None:
     """Constant logits give every token the probability 1 / vocabulary size."""
     model = FormulaModel(50, lambda ids: torch.zeros(*ids.shape, 50))
 
-    scores = ModelScorer(model, pad_token_id=0).score(random_requests(9, 50))
+    scores = ModelScorer(model, pad_token_id=0, state=state_of()).score(random_requests(9, 50))
 
     for score in scores:
         np.testing.assert_allclose(score.token_log_probabilities, -np.log(50), rtol=1e-6)
@@ -100,7 +106,7 @@ def test_score_is_of_the_next_token_and_greedy_means_every_token_is_the_most_pro
     model = FormulaModel(50, lambda ids: 100.0 * torch.nn.functional.one_hot((ids + 1) % 50, 50).float())
     requests = [Request((4,), (5, 6)), Request((1, 2, 3), (4, 9, 10)), Request((30, 8), (9,))]
 
-    scores = ModelScorer(model, pad_token_id=0).score(requests)
+    scores = ModelScorer(model, pad_token_id=0, state=state_of()).score(requests)
 
     assert [score.is_greedy for score in scores] == [True, False, True]
     np.testing.assert_allclose(scores[0].token_log_probabilities, [0, 0], atol=1e-6)
@@ -113,7 +119,7 @@ def test_equals_plain_forwards(folder: Path, adapter: bool) -> None:
     model = loaded(folder, adapter=adapter)
     requests = random_requests(25, model.config.vocab_size)
 
-    scores = ModelScorer(model, pad_token_id=0, layout=Layout(max_pack_tokens=500)).score(requests)
+    scores = ModelScorer(model, pad_token_id=0, state=state_of(max_pack_tokens=500)).score(requests)
 
     for request, score in zip(requests, scores, strict=True):
         expected, is_greedy = plain_log_probabilities(model, request)
@@ -138,7 +144,7 @@ def test_equals_lm_eval(folder: Path, adapter: bool) -> None:
     expected = lm._loglikelihood_tokens(
         [(None, list(request.prompt_ids), list(request.response_ids)) for request in requests], disable_tqdm=True
     )
-    scores = ModelScorer(model, pad_token_id=0).score(requests)
+    scores = ModelScorer(model, pad_token_id=0, state=state_of()).score(requests)
 
     for (total, is_greedy), score in zip(expected, scores, strict=True):
         assert abs(total - score.log_probability) <= tolerance(total)
@@ -183,7 +189,7 @@ def test_equals_trl_with_the_adapter_on_and_off(folder: Path, tmp_path: Path) ->
         for pair in pairs
     ]
 
-    scorer = ModelScorer(trainer.model, pad_token_id=0)
+    scorer = ModelScorer(trainer.model, pad_token_id=0, state=state_of())
     with_adapter = scorer.score(sides)
     with trainer.model.disable_adapter():
         without_adapter = scorer.score(sides)
@@ -200,8 +206,8 @@ def test_batch_size_and_chunk_size_change_nothing(folder: Path) -> None:
     requests = random_requests(20, model.config.vocab_size)
     limit = 5 * model.config.vocab_size
     tiny = {"max_logit_elements": limit, "max_plain_logit_elements": limit}
-    layouts = [Layout(path=path, **sizes) for path in PATHS[1:] for sizes in ({"max_pack_tokens": 64}, {}, tiny)]
-    first, *others = (ModelScorer(model, pad_token_id=7, layout=layout).score(requests) for layout in layouts)
+    states = [state_of(path=path, **sizes) for path in PATHS[1:] for sizes in ({"max_pack_tokens": 64}, {}, tiny)]
+    first, *others = (ModelScorer(model, pad_token_id=7, state=state).score(requests) for state in states)
 
     for scores in others:
         for a, b in zip(first, scores, strict=True):
@@ -221,7 +227,9 @@ def test_soft_capped_logits_stay_right() -> None:
     ).eval()  # fmt: skip
     requests = random_requests(10, 60)
 
-    for request, score in zip(requests, ModelScorer(model, pad_token_id=0).score(requests), strict=True):
+    for request, score in zip(
+        requests, ModelScorer(model, pad_token_id=0, state=state_of()).score(requests), strict=True
+    ):
         np.testing.assert_allclose(score.token_log_probabilities, plain_log_probabilities(model, request)[0], atol=2e-5)
 
 
@@ -249,8 +257,8 @@ def test_logits_never_exceed_their_limit() -> None:
     """A single response longer than the limit is computed in several forwards."""
     model = FormulaModel(50, lambda ids: torch.zeros(*ids.shape, 50))
 
-    layout = Layout(max_plain_logit_elements=7 * 50)
-    scores = ModelScorer(model, pad_token_id=0, layout=layout).score(random_requests(9, 50))
+    state = state_of(max_plain_logit_elements=7 * 50)
+    scores = ModelScorer(model, pad_token_id=0, state=state).score(random_requests(9, 50))
 
     assert model.largest <= 7 * 50
     assert all(np.isfinite(score.token_log_probabilities).all() for score in scores)
@@ -262,16 +270,16 @@ def test_equal_requests_are_scored_once_and_progress_counts_the_different_ones()
     model = FormulaModel(50, lambda ids: rows.append(len(ids)) or torch.zeros(*ids.shape, 50))
     done: list[int] = []
 
-    layout = Layout(path="plain")
+    state = state_of(path="plain")
     requests = [Request((1,), (2,))] * 3 + [Request((1,), (3,))]
-    scores = ModelScorer(model, pad_token_id=0, layout=layout).score(requests, done.append)
+    scores = ModelScorer(model, pad_token_id=0, state=state).score(requests, done.append)
 
     assert (len(scores), rows, done) == (4, [2], [2])
 
 
 def test_no_requests_give_no_scores(llama_folder: Path) -> None:
     """An empty evaluation is no error."""
-    assert ModelScorer(loaded(llama_folder, adapter=False), pad_token_id=0).score([]) == []
+    assert ModelScorer(loaded(llama_folder, adapter=False), pad_token_id=0, state=state_of()).score([]) == []
 
 
 def test_dropout_is_off_and_the_mode_is_restored() -> None:
@@ -280,7 +288,7 @@ def test_dropout_is_off_and_the_mode_is_restored() -> None:
     model.dropout, model.frozen = torch.nn.Dropout(0.5), torch.nn.Dropout(0.5).eval()
     model.dropout.train()
 
-    scores = ModelScorer(model, pad_token_id=0).score(random_requests(3, 50))
+    scores = ModelScorer(model, pad_token_id=0, state=state_of()).score(random_requests(3, 50))
 
     np.testing.assert_allclose(scores[0].token_log_probabilities, -np.log(50), rtol=1e-6)
     assert (model.training, model.dropout.training, model.frozen.training) == (True, True, False)
@@ -299,7 +307,7 @@ def test_the_fused_gelu_is_the_one_that_is_spelled_out_and_leaves_the_model_as_i
 
 def test_a_request_longer_than_the_model_is_refused(gpt2_folder: Path) -> None:
     """256 positions score 257 tokens, the last of which is no input, and no more."""
-    scorer = ModelScorer(loaded(gpt2_folder, adapter=False), pad_token_id=0)
+    scorer = ModelScorer(loaded(gpt2_folder, adapter=False), pad_token_id=0, state=state_of())
     scorer.score([Request((5,) * 200, (6,) * 57)])
 
     with pytest.raises(ContextTooLongError, match=r"256 positions.*257 tokens"):

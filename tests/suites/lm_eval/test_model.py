@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from suites.engine.causal_model import ContextTooLongError
+from suites.engine.plan import ScoringState, plan_for
 from suites.engine.scoring import ModelScorer
 from suites.lm_eval.model import ScorerLM, quiet
 
@@ -21,7 +22,12 @@ def pair_of_models(request: pytest.FixtureRequest) -> tuple[ScorerLM, Any]:
 
     folder: Path = request.getfixturevalue(f"{request.param}_folder")
     model, tokenizer = AutoModelForCausalLM.from_pretrained(folder).eval(), AutoTokenizer.from_pretrained(folder)
-    ours = ScorerLM(model, tokenizer, ModelScorer(model, pad_token_id=0).score, batch_size=4)
+    ours = ScorerLM(
+        model,
+        tokenizer,
+        ModelScorer(model, pad_token_id=0, state=ScoringState(plan_for(model), print)).score,
+        batch_size=4,
+    )
     # Its cache of logits mixes up windows of a text that repeats itself.
     theirs = HFLM(pretrained=model, tokenizer=AutoTokenizer.from_pretrained(folder), batch_size=4, logits_cache=False)
     return ours, theirs

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from suites.engine.plan import ScoringState, plan_for
 from suites.engine.scoring import ModelScorer
 from suites.lm_eval.files import TaskSource
 from suites.lm_eval.model import ScorerLM
@@ -60,7 +61,7 @@ def models(llama_folder: Path) -> tuple[ScorerLM, Any]:
         AutoModelForCausalLM.from_pretrained(llama_folder).eval(),
         AutoTokenizer.from_pretrained(llama_folder),
     )
-    scorer = ModelScorer(model, pad_token_id=tokenizer.pad_token_id)
+    scorer = ModelScorer(model, pad_token_id=tokenizer.pad_token_id, state=ScoringState(plan_for(model), print))
     return ScorerLM(model, tokenizer, scorer.score), HFLM(pretrained=model, tokenizer=tokenizer, batch_size=8)
 
 

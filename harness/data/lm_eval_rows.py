@@ -10,7 +10,7 @@ from harness.data.make import OverlapQuery
 from harness.data.row import DataError
 from harness.models.hub import require_hub
 from suites.lm_eval.files import TaskSource
-from suites.lm_eval.tasks import GROUP_COLUMNS, LoadedTasks, load_tasks
+from suites.lm_eval.tasks import GROUP_COLUMNS, TaskSet, load_tasks
 
 EMBEDDED_TASKS = Path(__file__).parents[1] / "embedded" / "tasks"
 
@@ -39,7 +39,7 @@ _TASK_ROWS = {
 """Task of lm-eval -> datasets of a data root that hold its rows, best first."""
 
 
-def load_local_tasks(tasks: Iterable[str], *, data_root: Path | None, limit: int | None, seed: int) -> LoadedTasks:
+def load_local_tasks(tasks: Iterable[str], *, data_root: Path | None, limit: int | None, seed: int) -> TaskSet:
     """Loads tasks with their rows; the tasks of `_TASK_ROWS` from the data root where one is given.
 
     Raises:
@@ -57,7 +57,7 @@ def load_local_tasks(tasks: Iterable[str], *, data_root: Path | None, limit: int
     )
 
 
-def overlap_queries(loaded: LoadedTasks) -> dict[str, tuple[OverlapQuery, ...]]:
+def overlap_queries(loaded: TaskSet) -> dict[str, tuple[OverlapQuery, ...]]:
     """Task -> what training rows are searched for: the questions of all its rows, also those outside the sample."""
     return {
         f"lm_eval/{name}": tuple(

@@ -22,7 +22,7 @@ from harness.training.variants import variants_of, with_sweeps
 from reports.run_folder import check_run_folder
 from suites.engine.causal_model import check_context
 from suites.engine.encoding import Encoder
-from suites.lm_eval.tasks import LoadedTasks
+from suites.lm_eval.tasks import TaskSet
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ class Experiment:
     config: ExperimentConfig
     suite: SuiteConfig
     data: ExperimentData
-    tasks: Mapping[str, LoadedTasks]
+    tasks: Mapping[str, TaskSet]
     """Evaluation of the kind lm_eval -> its tasks."""
     loaded: LoadedModel
     encoder: Encoder

@@ -20,8 +20,9 @@ from suites.engine.plan import ScoringState
 from suites.engine.score_cache import ScoreCache
 from suites.engine.scoring import ModelScorer
 from suites.evaluations import drift, generations, perplexity, reward
+from suites.evaluations.plan import EvaluationPlan
 from suites.inputs import Pair, Request, ResponseScore
-from suites.lm_eval.tasks import LoadedTasks, TaskScores, run_tasks
+from suites.lm_eval.tasks import TaskResult, TaskSet, run_tasks
 
 Result = TypeVar("Result")
 
@@ -64,7 +65,7 @@ class Bench:
     """Candidate on these weights -> its implicit reward; none where it has no reference."""
     kept: Kept
     data: ExperimentData
-    tasks: Mapping[str, LoadedTasks]
+    tasks: Mapping[str, TaskSet]
     """Evaluation of the kind lm_eval -> its tasks."""
     terminal: Terminal
     scoring: ScoringState
@@ -163,8 +164,8 @@ def _reward(evaluation: EvaluationConfig, bench: Bench) -> Measured:
         )
     measured = Measured(
         tuple(measurements),
-        (_counts(evaluation, loaded, plan.pairs, plan.touched, plan.left_out),),
-        examples=tuple(text_of_pair(pair, evaluation.name) for pair in plan.pairs),
+        (_counts(evaluation, loaded, plan.rows, plan.touched, plan.left_out),),
+        examples=tuple(text_of_pair(pair, evaluation.name) for pair in plan.rows),
         notes=tuple(notes),
     )
     if BASELINE not in bench.subjects:
@@ -175,11 +176,11 @@ def _reward(evaluation: EvaluationConfig, bench: Bench) -> Measured:
 
 def _plan_rewards(
     evaluation: EvaluationConfig, pairs: Sequence[Pair], bench: Bench
-) -> tuple[reward.RewardPlan, tuple[MetricScores, ...]]:
+) -> tuple[EvaluationPlan[Pair], tuple[MetricScores, ...]]:
     """The encoded pairs, and what surface rulers say of them."""
     plan = reward.plan(pairs, bench.encoder)
     fitted_on = [row for row in bench.data.training if isinstance(row, Pair)]
-    return plan, tuple(reward.rulers(plan.pairs, fitted_on, evaluation=evaluation.name))
+    return plan, tuple(reward.rulers(plan.rows, fitted_on, evaluation=evaluation.name))
 
 
 def _lm_eval(evaluation: EvaluationConfig, bench: Bench) -> Measured:
@@ -189,7 +190,7 @@ def _lm_eval(evaluation: EvaluationConfig, bench: Bench) -> Measured:
     tasks = bench.tasks[evaluation.name]
     lm = ScorerLM(bench.loaded.base, bench.encoder.tokenizer)
 
-    def run(subject: str, scorer: ModelScorer, done: Done) -> list[TaskScores]:
+    def run(subject: str, scorer: ModelScorer, done: Done) -> list[TaskResult]:
         lm.scored_by(lambda requests: scorer.score(requests, partial(done, total=len(set(requests)))))
         return run_tasks(
             lm,

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from harness.data.experiment_data import ExperimentData
 from harness.training.recipe import RatedRequest, TrainingRow
 from harness.training.variants import RowsOf, half_of
-from suites.engine.encoding import EncodedPair, EncodedResponse, Encoder, touched
+from suites.engine.encoding import EncodedPair, EncodedResponse, Encoder, count_touched
 from suites.inputs import Example, Pair, RatedAnswer, Request
 
 Row = Pair | RatedAnswer | Example
@@ -101,4 +101,4 @@ def _responses(row: Row) -> tuple[str, ...]:
 
 
 def _touched(rows: Sequence[_Encoded]) -> dict[str, int]:
-    return touched(each.responses for each in rows)
+    return count_touched(each.responses for each in rows)

@@ -122,7 +122,7 @@ def ensure_template(tokenizer: Any, choice: Literal["auto", "model", "instructio
     return "instruction"
 
 
-def touched(rows: Iterable[Sequence[EncodedResponse]]) -> dict[str, int]:
+def count_touched(rows: Iterable[Sequence[EncodedResponse]]) -> dict[str, int]:
     """Rule -> rows in which it changed a response; rules that changed none are absent."""
     counts = dict.fromkeys(("prompt truncated", "response truncated", "boundary moved", "system prompt folded"), 0)
     for row in rows:
@@ -204,10 +204,6 @@ class Encoder:
         """Encodes both sides of every pair, with one boundary for all pairs of a prompt."""
         encoded = self.encode_all([(pair.prompt, (pair.chosen, pair.rejected)) for pair in pairs])
         return [EncodedPair(chosen, rejected) for chosen, rejected in encoded]
-
-    def encode_pair(self, pair: Pair) -> EncodedPair:
-        """Encodes one pair on its own."""
-        return self.encode_pairs([pair])[0]
 
     def prompt_ids(self, prompt: Prompt) -> tuple[int, ...]:
         """The prompt as a model is asked to answer it: with the generation prompt, truncated, nothing behind it."""

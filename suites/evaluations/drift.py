@@ -9,8 +9,8 @@ from reports.records import ExampleScore, Metric, MetricScores
 from suites.engine.causal_model import evaluation_mode, max_positions, n_vocabulary
 from suites.engine.decoding import Decoding, generate, stop_token_ids
 from suites.engine.encoding import Encoder
-from suites.evaluations.reward import RewardPlan
-from suites.evaluations.scores import measured
+from suites.evaluations.plan import EvaluationPlan
+from suites.evaluations.scores import metric_scores
 from suites.inputs import Pair, Question, Request, ResponseScore
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ BATCH_SIZE = 16
 MAX_LOGIT_ELEMENTS = 2**24
 """Positions x vocabulary of one model's logits at a time: 64 MiB in fp32."""
 
-Opened = Callable[[], AbstractContextManager[Any]]
+ModelOpener = Callable[[], AbstractContextManager[Any]]
 """Opens the model as one subject sees it, in a `with` block."""
 
 
@@ -85,7 +85,7 @@ def draw(
 
 
 def sample_divergence(
-    policy: Opened, reference: Opened, sample: Sample, *, max_logit_elements: int = MAX_LOGIT_ELEMENTS
+    policy: ModelOpener, reference: ModelOpener, sample: Sample, *, max_logit_elements: int = MAX_LOGIT_ELEMENTS
 ) -> float:
     """KL(policy || reference) summed over the positions at which the policy drew a token, in nats.
 
@@ -147,13 +147,13 @@ def measure_divergence(
     """
     metric = Metric(evaluation, "kl_per_token", "nats per token", higher_is_better=None, chance=0.0)
     rows = zip(questions, samples, divergences, strict=True)
-    return measured(
+    return metric_scores(
         metric, subject, (ExampleScore(one.example_id, one.group, nats, each.n_positions) for one, each, nats in rows)
     )
 
 
 def measure_log_ratios(
-    plan: RewardPlan,
+    plan: EvaluationPlan[Pair],
     policy_scores: Sequence[ResponseScore],
     reference_scores: Sequence[ResponseScore],
     *,
@@ -179,18 +179,18 @@ def measure_log_ratios(
 
     def drift(side: str, requests: Iterable[Request]) -> MetricScores:
         first_pairs: dict[Request, Pair] = {}
-        for request, pair in zip(requests, plan.pairs, strict=True):
+        for request, pair in zip(requests, plan.rows, strict=True):
             first_pairs.setdefault(request, pair)
         scores = [
             ExampleScore(pair.example_id, pair.group, log_ratios[request], len(request.response_ids))
             for request, pair in first_pairs.items()
         ]
         metric = Metric(evaluation, f"drift_{side}", "nats per token", higher_is_better=None, chance=0.0)
-        return measured(metric, subject, scores)
+        return metric_scores(metric, subject, scores)
 
     return [
-        drift("chosen", (pair.chosen.request for pair in plan.encoded)),
-        drift("rejected", (pair.rejected.request for pair in plan.encoded)),
+        drift("chosen", (chosen.request for chosen, _ in plan.responses)),
+        drift("rejected", (rejected.request for _, rejected in plan.responses)),
     ]
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from reports.records import ExampleScore, Generation, Metric, MetricScores
 from suites.engine.decoding import Decoding, generate, stop_token_ids
 from suites.engine.encoding import Encoder
-from suites.evaluations.scores import measured
+from suites.evaluations.scores import metric_scores
 from suites.inputs import Prompt, Question
 
 BATCH_SIZE = 16
@@ -100,7 +100,7 @@ def answer_metrics(answers: Sequence[Answer], questions: Sequence[Question]) -> 
         for metric, total in _measures(one):
             score = ExampleScore(example_id, group_of[example_id], total, 1)
             scores.setdefault((one.generation.subject, metric), []).append(score)
-    return [measured(metric, subject, rows) for (subject, metric), rows in scores.items()]
+    return [metric_scores(metric, subject, rows) for (subject, metric), rows in scores.items()]
 
 
 def prompt_text(prompt: Prompt) -> str:

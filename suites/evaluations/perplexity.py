@@ -1,52 +1,38 @@
 """Perplexity of responses given their prompts, pooled by token, and whether right answers stand above wrong ones."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from math import log
 from statistics import fmean
 
 import numpy as np
 
 from reports.records import ExampleScore, Metric, MetricScores
-from suites.engine.encoding import EncodedResponse, Encoder, touched
-from suites.evaluations.scores import measured
+from suites.engine.encoding import EncodedResponse, Encoder, count_touched
+from suites.evaluations.plan import EvaluationPlan
+from suites.evaluations.scores import metric_scores
 from suites.inputs import Example, Request, ResponseScore
 
 
-@dataclass(frozen=True, slots=True)
-class PerplexityPlan:
-    """What has to be scored, and for which rows."""
-
-    rows: tuple[tuple[Example, tuple[EncodedResponse, ...]], ...]
-    """Each row with its right response and then its wrong ones, encoded."""
-    answers: tuple[tuple[Example, EncodedResponse], ...]
-    """Each different answer once, with the first row it stands in."""
-
-    @property
-    def requests(self) -> tuple[Request, ...]:
-        """Every request once, right and wrong responses."""
-        return tuple(dict.fromkeys(response.request for _, responses in self.rows for response in responses))
-
-    @property
-    def touched(self) -> dict[str, int]:
-        """Rule -> rows it changed."""
-        counts = touched(responses for _, responses in self.rows)
-        n_merged = len(self.rows) - len(self.answers)
-        return counts | ({"answer of an earlier row, counted once": n_merged} if n_merged else {})
-
-
-def plan(examples: Sequence[Example], encoder: Encoder) -> PerplexityPlan:
+def plan(examples: Sequence[Example], encoder: Encoder) -> EvaluationPlan[Example]:
     """Encodes right and wrong responses of all examples, with one boundary for all rows of a prompt."""
     encoded = encoder.encode_all([(row.prompt, (row.response, *row.wrong_responses)) for row in examples])
+    touched = count_touched(encoded)
+    n_merged = len(examples) - len({(row.prompt, row.response) for row in examples})
+    if n_merged:
+        touched["answer of an earlier row, counted once"] = n_merged
+    return EvaluationPlan(tuple(examples), tuple(map(tuple, encoded)), touched)
+
+
+def distinct_answers(plan: EvaluationPlan[Example]) -> list[tuple[Example, EncodedResponse]]:
+    """Each different right answer once, with the first row that has it."""
     answers: dict[object, tuple[Example, EncodedResponse]] = {}
-    for row, responses in zip(examples, encoded, strict=True):
-        answers.setdefault((row.prompt, row.response), (row, responses[0]))
-    rows = tuple((row, tuple(responses)) for row, responses in zip(examples, encoded, strict=True))
-    return PerplexityPlan(rows, tuple(answers.values()))
+    for row, (right, *_) in zip(plan.rows, plan.responses, strict=True):
+        answers.setdefault((row.prompt, row.response), (row, right))
+    return list(answers.values())
 
 
 def measure(
-    plan: PerplexityPlan, scores: Sequence[ResponseScore], *, evaluation: str, subject: str
+    plan: EvaluationPlan[Example], scores: Sequence[ResponseScore], *, evaluation: str, subject: str
 ) -> list[MetricScores]:
     """All metrics of one subject.
 
@@ -67,8 +53,8 @@ def measure(
     def over_answers(
         metric: Metric, share: Callable[[EncodedResponse, ResponseScore], tuple[float, float]]
     ) -> MetricScores:
-        shares = ((row, share(answer, scored[answer.request])) for row, answer in plan.answers)
-        return measured(metric, subject, (ExampleScore(row.example_id, row.group, *both) for row, both in shares))
+        shares = ((row, share(answer, scored[answer.request])) for row, answer in distinct_answers(plan))
+        return metric_scores(metric, subject, (ExampleScore(row.example_id, row.group, *both) for row, both in shares))
 
     def per_token(name: str, *, primary: bool = False) -> Metric:
         return Metric(evaluation, name, "nats per token", higher_is_better=False, display="exp", primary=primary)
@@ -117,20 +103,21 @@ def _bits_and_bytes(answer: EncodedResponse, score: ResponseScore) -> tuple[floa
 
 
 def _right_against_wrong(
-    plan: PerplexityPlan, scored: dict[Request, ResponseScore], *, evaluation: str, subject: str
+    plan: EvaluationPlan[Example], scored: dict[Request, ResponseScore], *, evaluation: str, subject: str
 ) -> list[MetricScores]:
     """Margin and share over the rows that have wrong responses; none where no row has any."""
-    rows = [(row, responses) for row, responses in plan.rows if row.wrong_responses]
-    if not rows:
-        return []
     margins, above = [], []
-    for row, responses in rows:
+    for row, responses in zip(plan.rows, plan.responses, strict=True):
+        if not row.wrong_responses:
+            continue
         right, *wrong = (
             content_log_probability(response, scored[response.request]) / response.n_content_tokens
             for response in responses
         )
         margins.append(ExampleScore(row.example_id, row.group, right_wrong_margin(right, wrong), 1))
         above.append(ExampleScore(row.example_id, row.group, right_above_wrong(right, wrong), 1))
+    if not margins:
+        return []
     margin = Metric(evaluation, "right_wrong_margin", "nats per token", higher_is_better=True)
     share = Metric(evaluation, "right_above_wrong", "share of rows", higher_is_better=True, display="percent")
-    return [measured(margin, subject, margins), measured(share, subject, above)]
+    return [metric_scores(margin, subject, margins), metric_scores(share, subject, above)]

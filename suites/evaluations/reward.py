@@ -7,34 +7,13 @@ from dataclasses import dataclass
 from math import fsum, isnan, log
 
 from reports.records import ExampleScore, Metric, MetricScores
-from suites.engine.encoding import EncodedPair, Encoder, touched
-from suites.evaluations.scores import measured
+from suites.engine.encoding import Encoder, count_touched
+from suites.evaluations.plan import EvaluationPlan
+from suites.evaluations.scores import metric_scores
 from suites.inputs import Pair, Request, ResponseScore
 
-Weights = dict[str, float]
+WordWeights = dict[str, float]
 """Word -> log-odds that an answer with it is the chosen one."""
-
-
-@dataclass(frozen=True, slots=True)
-class RewardPlan:
-    """What has to be scored, for which pairs, and how many were left out."""
-
-    pairs: tuple[Pair, ...]
-    encoded: tuple[EncodedPair, ...]
-    """One for each of `pairs`."""
-    left_out: dict[str, int]
-    """Reason -> pairs."""
-
-    @property
-    def requests(self) -> tuple[Request, ...]:
-        """Every request once, chosen and rejected responses."""
-        sides = (side for pair in self.encoded for side in (pair.chosen, pair.rejected))
-        return tuple(dict.fromkeys(side.request for side in sides))
-
-    @property
-    def touched(self) -> dict[str, int]:
-        """Rule -> pairs it changed."""
-        return touched((pair.chosen, pair.rejected) for pair in self.encoded)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,24 +25,28 @@ class Outcomes:
     losses: int
 
 
-def plan(pairs: Sequence[Pair], encoder: Encoder) -> RewardPlan:
+def plan(pairs: Sequence[Pair], encoder: Encoder) -> EvaluationPlan[Pair]:
     """Encodes both sides of all pairs; pairs whose sides are equal, in full or within the token limit, are left out."""
     unequal = [pair for pair in pairs if pair.chosen != pair.rejected]
-    encoded = encoder.encode_pairs(unequal)
-    kept = [both for both in zip(unequal, encoded, strict=True) if both[1].chosen_ids != both[1].rejected_ids]
+    encoded = [
+        (pair, (sides.chosen, sides.rejected))
+        for pair, sides in zip(unequal, encoder.encode_pairs(unequal), strict=True)
+        if sides.chosen_ids != sides.rejected_ids
+    ]
     left_out = {
         "chosen equals rejected": len(pairs) - len(unequal),
-        "sides equal after truncation": len(unequal) - len(kept),
+        "sides equal after truncation": len(unequal) - len(encoded),
     }
-    return RewardPlan(
-        pairs=tuple(pair for pair, _ in kept),
-        encoded=tuple(sides for _, sides in kept),
+    return EvaluationPlan(
+        rows=tuple(pair for pair, _ in encoded),
+        responses=tuple(sides for _, sides in encoded),
+        touched=count_touched(sides for _, sides in encoded),
         left_out={reason: n_pairs for reason, n_pairs in left_out.items() if n_pairs},
     )
 
 
 def measure(
-    plan: RewardPlan,
+    plan: EvaluationPlan[Pair],
     policy_scores: Sequence[ResponseScore],
     reference_scores: Sequence[ResponseScore],
     *,
@@ -89,21 +72,21 @@ def measure(
     reference = _sums(plan, reference_scores)
     margins = [
         reward_margin(
-            policy_chosen=policy[pair.chosen.request],
-            policy_rejected=policy[pair.rejected.request],
-            reference_chosen=reference[pair.chosen.request],
-            reference_rejected=reference[pair.rejected.request],
+            policy_chosen=policy[chosen.request],
+            policy_rejected=policy[rejected.request],
+            reference_chosen=reference[chosen.request],
+            reference_rejected=reference[rejected.request],
             beta=beta,
         )
-        for pair in plan.encoded
+        for chosen, rejected in plan.responses
     ]
-    accuracy = measured(_reward_accuracy(evaluation), subject, _each(plan.pairs, map(outcome, margins)))
+    accuracy = metric_scores(_reward_accuracy(evaluation), subject, _each(plan.rows, map(outcome, margins)))
     margin = Metric(evaluation, "reward_margin", "nats", higher_is_better=True, chance=0.0)
-    return [accuracy, measured(margin, subject, _each(plan.pairs, margins)), *_by_source(plan.pairs, accuracy)]
+    return [accuracy, metric_scores(margin, subject, _each(plan.rows, margins)), *_by_source(plan.rows, accuracy)]
 
 
 def measure_preferences(
-    plan: RewardPlan, scores: Sequence[ResponseScore], *, evaluation: str, subject: str
+    plan: EvaluationPlan[Pair], scores: Sequence[ResponseScore], *, evaluation: str, subject: str
 ) -> list[MetricScores]:
     """Reference-free: the share of pairs whose chosen answer is the more probable, which a baseline has as well.
 
@@ -113,9 +96,9 @@ def measure_preferences(
     sums = _sums(plan, scores)
 
     def accuracy(name: str, value: Callable[[Request], float]) -> MetricScores:
-        margins = (value(pair.chosen.request) - value(pair.rejected.request) for pair in plan.encoded)
+        margins = (value(chosen.request) - value(rejected.request) for chosen, rejected in plan.responses)
         metric = Metric(evaluation, name, "share of pairs", higher_is_better=True, display="percent")
-        return measured(metric, subject, _each(plan.pairs, map(outcome, margins)))
+        return metric_scores(metric, subject, _each(plan.rows, map(outcome, margins)))
 
     return [
         accuracy("preference_accuracy", lambda request: sums[request]),
@@ -127,7 +110,7 @@ def rulers(pairs: Sequence[Pair], training_pairs: Sequence[Pair], *, evaluation:
     """What the surface of the answers gives away, as subjects on the metric reward_accuracy.
 
     Args:
-        pairs: The pairs that are measured (`plan.pairs`).
+        pairs: The pairs that are measured (`plan.rows`).
         training_pairs: The pairs the bag of words is fitted on; without any there is no such ruler.
         evaluation: Name of the evaluation in the suite.
 
@@ -140,7 +123,7 @@ def rulers(pairs: Sequence[Pair], training_pairs: Sequence[Pair], *, evaluation:
         weights = fit_bag_of_words(training_pairs)
         margins["bag of words"] = [bag_of_words_margin(weights, pair) for pair in pairs]
     metric = _reward_accuracy(evaluation)
-    return [measured(metric, name, _each(pairs, map(outcome, values))) for name, values in margins.items()]
+    return [metric_scores(metric, name, _each(pairs, map(outcome, values))) for name, values in margins.items()]
 
 
 def where_rulers_err(accuracy: MetricScores, rulers: Iterable[MetricScores]) -> list[MetricScores]:
@@ -158,7 +141,7 @@ def where_rulers_err(accuracy: MetricScores, rulers: Iterable[MetricScores]) -> 
         scores = [score for score in accuracy.scores if score.example_id in wrong]
         if scores:
             metric = _reward_accuracy(accuracy.metric.evaluation, f"{ruler.subject} is wrong")
-            found.append(measured(metric, accuracy.subject, scores))
+            found.append(metric_scores(metric, accuracy.subject, scores))
     return found
 
 
@@ -182,7 +165,7 @@ def count_outcomes(accuracy: MetricScores) -> Outcomes:
     return Outcomes(wins=counts[1.0], ties=counts[0.5], losses=counts[0.0])
 
 
-def fit_bag_of_words(pairs: Iterable[Pair]) -> Weights:
+def fit_bag_of_words(pairs: Iterable[Pair]) -> WordWeights:
     """Naive Bayes over which words an answer has, with Laplace smoothing.
 
     The weight of a word is ln((chosen answers with it + 1) / (rejected answers with it + 1)). Both sides have the same
@@ -195,7 +178,7 @@ def fit_bag_of_words(pairs: Iterable[Pair]) -> Weights:
     return {word: log((chosen[word] + 1) / (rejected[word] + 1)) for word in chosen | rejected}
 
 
-def bag_of_words_margin(weights: Weights, pair: Pair) -> float:
+def bag_of_words_margin(weights: WordWeights, pair: Pair) -> float:
     """Log-odds of the chosen answer's words over the rejected one's; what both have cancels."""
     chosen, rejected = _words(pair.chosen), _words(pair.rejected)
     won = [weights.get(word, 0.0) for word in chosen - rejected]
@@ -227,7 +210,7 @@ def _by_source(pairs: Sequence[Pair], accuracy: MetricScores) -> list[MetricScor
         return []
     rows = list(zip(pairs, accuracy.scores, strict=True))
     return [
-        measured(
+        metric_scores(
             _reward_accuracy(accuracy.metric.evaluation, source),
             accuracy.subject,
             (score for pair, score in rows if pair.source == source),
@@ -236,7 +219,7 @@ def _by_source(pairs: Sequence[Pair], accuracy: MetricScores) -> list[MetricScor
     ]
 
 
-def _sums(plan: RewardPlan, scores: Sequence[ResponseScore]) -> dict[Request, float]:
+def _sums(plan: EvaluationPlan[Pair], scores: Sequence[ResponseScore]) -> dict[Request, float]:
     """Log-probability of each response, in nats."""
     return {request: score.log_probability for request, score in zip(plan.requests, scores, strict=True)}
 

@@ -6,7 +6,7 @@ from math import isfinite
 from reports.records import ExampleScore, Metric, MetricScores
 
 
-def measured(metric: Metric, subject: str, scores: Iterable[ExampleScore]) -> MetricScores:
+def metric_scores(metric: Metric, subject: str, scores: Iterable[ExampleScore]) -> MetricScores:
     """The scores of a metric, or the reason why there are none."""
     kept = tuple(scores)
     if not kept:
@@ -17,7 +17,7 @@ def measured(metric: Metric, subject: str, scores: Iterable[ExampleScore]) -> Me
     return MetricScores(metric, subject, kept)
 
 
-def measured_value(metric: Metric, subject: str, value: float) -> MetricScores:
+def metric_value(metric: Metric, subject: str, value: float) -> MetricScores:
     """A number that is not a sum over examples by a count, or the reason why there is none."""
     if not isfinite(value):
         return MetricScores(metric, subject, (), missing="not a finite number")

@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from reports.records import EvaluationCounts, ExampleScore, ExampleText, Metric, MetricScores
-from suites.evaluations.scores import measured, measured_value
+from suites.evaluations.scores import metric_scores, metric_value
 from suites.inputs import SuiteError, content_id
 from suites.lm_eval.files import TaskSource, find_task, with_local_rows
 
@@ -31,7 +31,7 @@ class TaskLoadError(SuiteError):
 
 
 @dataclass(frozen=True, slots=True)
-class LoadedTasks:
+class TaskSet:
     """Tasks with their rows, ready for any number of subjects."""
 
     tasks: Mapping[str, Any]
@@ -44,7 +44,7 @@ class LoadedTasks:
 
 
 @dataclass(frozen=True, slots=True)
-class TaskScores:
+class TaskResult:
     """What one task says of one subject."""
 
     measurements: tuple[MetricScores, ...]
@@ -62,7 +62,7 @@ def load_tasks(
     limit: int | None = None,
     seed: int = 0,
     before_hub: Callable[[str], object] | None = None,
-) -> LoadedTasks:
+) -> TaskSet:
     """Finds the tasks and reads their rows, once for all subjects.
 
     Args:
@@ -90,18 +90,18 @@ def load_tasks(
     if limit is not None:
         for name, task in tasks.items():
             sampled[name] = sample_by_group([group_of(row) for row in task.eval_docs], limit, seed)
-    return LoadedTasks(tasks, sampled, rows_from, seed)
+    return TaskSet(tasks, sampled, rows_from, seed)
 
 
 def run_tasks(
     lm: "ScorerLM",
-    loaded: LoadedTasks,
+    loaded: TaskSet,
     *,
     evaluation: str,
     subject: str,
     chat_template: bool = False,
     system_prompt: str | None = None,
-) -> list[TaskScores]:
+) -> list[TaskResult]:
     """Runs every task through lm-eval's evaluator.
 
     Every task is an evaluation of its own, named "EVALUATION/TASK", with acc (or else its first metric) primary. A
@@ -134,7 +134,7 @@ def run_tasks(
     template = f"chat template {'on' if chat_template else 'off'}, "
     template += "no system prompt" if system_prompt is None else f"system prompt {system_prompt!r}"
     return [
-        TaskScores(
+        TaskResult(
             measurements=tuple(_measurements(name, results, evaluation=f"{evaluation}/{name}", subject=subject)),
             counts=_counts(name, loaded, results["samples"][name], lm.truncated, evaluation=f"{evaluation}/{name}"),
             texts=tuple(_texts(results["samples"][name], evaluation=f"{evaluation}/{name}")),
@@ -233,7 +233,7 @@ def _measurements(name: str, results: Mapping[str, Any], *, evaluation: str, sub
 
 def _counts(
     name: str,
-    loaded: LoadedTasks,
+    loaded: TaskSet,
     samples: Sequence[Mapping[str, Any]],
     truncated: AbstractSet[tuple[str, str]],
     *,
@@ -291,5 +291,5 @@ def _metric_scores(
             merged[example_id] = replace(seen, total=seen.total + value, count=seen.count + 1)
         mean = sum(score.total for score in merged.values()) / len(samples)
         if isnan(mean) or isclose(mean, own_number, rel_tol=0, abs_tol=1e-9):
-            return measured(metric, subject, merged.values())
-    return measured_value(metric, subject, float(own_number))
+            return metric_scores(metric, subject, merged.values())
+    return metric_value(metric, subject, float(own_number))

@@ -13,7 +13,7 @@ from subjects import Subject, lora_config, lora_parameters
 
 from suites.inputs import Request
 from suites.lm_eval.model import quiet
-from suites.lm_eval.tasks import LoadedTasks
+from suites.lm_eval.tasks import TaskSet
 
 Sides = Sequence[tuple[str, Request, Request]]
 """Pair, and the requests of its chosen and rejected response."""
@@ -21,7 +21,7 @@ Run = Callable[[int], Outcome]
 """Measures every n-th item."""
 
 
-def run_lm_eval(lm: Any, loaded: LoadedTasks, stride: int = 1) -> Outcome:
+def run_lm_eval(lm: Any, loaded: TaskSet, stride: int = 1) -> Outcome:
     """Through lm-eval's evaluator: its requests, its metrics."""
     from lm_eval.evaluator import evaluate
 
@@ -42,7 +42,7 @@ def run_lm_eval(lm: Any, loaded: LoadedTasks, stride: int = 1) -> Outcome:
     return Outcome(sums, options=sums, metrics=metrics)
 
 
-def hflm_task_peers(subject: Subject, loaded: LoadedTasks, batches: Sequence[int]) -> dict[str, Run]:
+def hflm_task_peers(subject: Subject, loaded: TaskSet, batches: Sequence[int]) -> dict[str, Run]:
     """At every batch size as it comes, which computes equal requests once; and at one without that, to compare with."""
     lms = [
         *_hflm(subject, batches, logits_cache=True),

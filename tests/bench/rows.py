@@ -14,10 +14,11 @@ from harness.data.read import load_rows
 from harness.data.row import LeftOut, Row
 from harness.data.sources import hh_rlhf, ultrafeedback
 from suites.engine.encoding import Encoder, ensure_template
-from suites.evaluations.reward import RewardPlan, plan
+from suites.evaluations.plan import EvaluationPlan
+from suites.evaluations.reward import plan
 from suites.inputs import Pair
 from suites.lm_eval.files import TaskSource
-from suites.lm_eval.tasks import LoadedTasks, load_tasks
+from suites.lm_eval.tasks import TaskSet, load_tasks
 
 HH_RLHF = "Anthropic/hh-rlhf:helpful-base"
 ULTRAFEEDBACK = "HuggingFaceH4/ultrafeedback_binarized"
@@ -50,13 +51,13 @@ def all_texts(data_root: Path, rows_per_file: int | None = None) -> list[str]:
     return sorted(texts)
 
 
-def truthfulqa(data_root: Path, n_questions: int) -> LoadedTasks:
+def truthfulqa(data_root: Path, n_questions: int) -> TaskSet:
     """mc1 and mc2 of the same questions."""
     rows = data_root / "truthful_qa" / "multiple_choice" / "validation.jsonl"
     return load_tasks([TaskSource(f"truthfulqa_{kind}", rows) for kind in ("mc1", "mc2")], limit=n_questions)
 
 
-def arc_easy(data_root: Path, n_questions: int, folder: Path) -> LoadedTasks:
+def arc_easy(data_root: Path, n_questions: int, folder: Path) -> TaskSet:
     """The rows as they are, through a task file of our own."""
     rows = data_root / "lm_eval" / "arc_easy" / "icl.jsonl"
     file = folder / "arc_easy_rows.yaml"
@@ -65,7 +66,7 @@ def arc_easy(data_root: Path, n_questions: int, folder: Path) -> LoadedTasks:
     return load_tasks([TaskSource(str(file))], limit=n_questions)
 
 
-def winogrande(data_root: Path, n_sentences: int) -> LoadedTasks:
+def winogrande(data_root: Path, n_sentences: int) -> TaskSet:
     """Twins together."""
     return load_tasks([TaskSource("winogrande", data_root / "winogrande" / "dev.jsonl")], limit=n_sentences)
 
@@ -80,7 +81,7 @@ def ultrafeedback_pairs(data_root: Path, n_pairs: int) -> list[Pair]:
     return _pairs(data_root, ULTRAFEEDBACK, ultrafeedback.pair, n_pairs)
 
 
-def encoded_pairs(pairs: list[Pair], tokenizer: Any) -> RewardPlan:
+def encoded_pairs(pairs: list[Pair], tokenizer: Any) -> EvaluationPlan[Pair]:
     """Encoded as the main job does, with its own limits."""
     ensure_template(tokenizer, "auto")
     return plan(pairs, Encoder(tokenizer, max_prompt_tokens=512, max_tokens=1024))

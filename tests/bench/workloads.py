@@ -14,10 +14,11 @@ from subjects import Subject, with_adapter
 from suites.engine.plan import ScoringState, free_bytes, plan_for
 from suites.engine.score_cache import ScoreCache
 from suites.engine.scoring import ModelScorer
-from suites.evaluations.reward import RewardPlan, measure
-from suites.inputs import Request, ResponseScore, Scorer
+from suites.evaluations.plan import EvaluationPlan
+from suites.evaluations.reward import measure
+from suites.inputs import Pair, Request, ResponseScore, Scorer
 from suites.lm_eval.model import ScorerLM, compiled_once
-from suites.lm_eval.tasks import LoadedTasks
+from suites.lm_eval.tasks import TaskSet
 
 NAMES = ("truthfulqa", "arc_easy", "winogrande", "hh_rlhf", "ultrafeedback", "reward")
 
@@ -107,7 +108,7 @@ class Bench:
         }
         return makers[name]()
 
-    def _tasks(self, title: str, loaded: LoadedTasks, *, at_least: float) -> Workload:
+    def _tasks(self, title: str, loaded: TaskSet, *, at_least: float) -> Workload:
         switch, requests = self._switch(title), list[Request]()
         score = recorded(self._scorer(self.subject.model, switch, "base").score, requests)
         lm = ScorerLM(self.subject.model, self.subject.tokenizer, score)
@@ -132,7 +133,7 @@ class Bench:
 
         longest = max(request.n_inputs for request in plan.requests)
         peers = hflm_pair_peers(self.subject, sides(plan), self._fitting(longest))
-        title = f"{title}, {len(plan.pairs)} pairs"
+        title = f"{title}, {len(plan.rows)} pairs"
         return Workload(title, at_least, ours, peers, self._part, switch, plan.requests, model, model)
 
     def _reward(self) -> Workload:
@@ -159,7 +160,7 @@ class Bench:
 
         copied = copy.deepcopy(self.subject.model)
         peers = dpo_peers(copied, self.subject, adapted, sides(plan), self.dpo_batches)
-        title = f"reward accuracy, hh-rlhf, {len(plan.pairs)} pairs, policy and reference"
+        title = f"reward accuracy, hh-rlhf, {len(plan.rows)} pairs, policy and reference"
         return Workload(title, 2.3, ours, peers, None, switch, plan.requests, base, copied, n_passes=2)
 
     @property
@@ -192,11 +193,11 @@ class Bench:
         return ModelScorer(model, pad_token_id=pad, state=state or self._state(), cache=switch, context=context)
 
 
-def sides(plan: RewardPlan) -> list[tuple[str, Request, Request]]:
+def sides(plan: EvaluationPlan[Pair]) -> list[tuple[str, Request, Request]]:
     """Pair, and the requests of its chosen and rejected response."""
     return [
-        (pair.example_id, both.chosen.request, both.rejected.request)
-        for pair, both in zip(plan.pairs, plan.encoded, strict=True)
+        (pair.example_id, chosen.request, rejected.request)
+        for pair, (chosen, rejected) in zip(plan.rows, plan.responses, strict=True)
     ]
 
 

@@ -85,7 +85,7 @@ def test_a_trainer_and_a_suite_see_the_same_of_every_pair(
     recipe = Recipe(LoraConfig(rank=2, dropout=0.0), TrainingConfig(batch_size=len(rows.training), max_steps=1), seed=0)
 
     assert [(row.chosen.request, row.rejected.request) for row in rows.training] == [
-        (row.chosen.request, row.rejected.request) for row in plan.encoded
+        (chosen.request, rejected.request) for chosen, rejected in plan.responses
     ]
     assert dict(rows.touched) == plan.touched
     assert {"sides equal after truncation": rows.n_equal} == plan.left_out
@@ -104,7 +104,9 @@ def test_a_trainer_and_a_suite_see_the_same_of_every_pair(
     scores = ModelScorer(model.base, pad_token_id=model.pad_token_id, state=state).score(plan.requests)
     sums = {request: score.log_probability for request, score in zip(plan.requests, scores, strict=True)}
     step = next(row for row in train(model, TrainingRows(rows.training), recipe) if row["kind"] == "train")
-    assert step["logps/chosen"] == pytest.approx(np.mean([sums[row.chosen.request] for row in plan.encoded]), abs=1e-3)
+    assert step["logps/chosen"] == pytest.approx(
+        np.mean([sums[chosen.request] for chosen, _ in plan.responses]), abs=1e-3
+    )
     assert step["logps/rejected"] == pytest.approx(
-        np.mean([sums[row.rejected.request] for row in plan.encoded]), abs=1e-3
+        np.mean([sums[rejected.request] for _, rejected in plan.responses]), abs=1e-3
     )

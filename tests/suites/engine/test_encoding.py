@@ -14,8 +14,8 @@ from suites.engine.encoding import (
     Encoder,
     TemplateError,
     TokenLimitError,
+    count_touched,
     ensure_template,
-    touched,
 )
 from suites.inputs import Pair, Prompt, Turn
 
@@ -87,7 +87,7 @@ def test_ids_equal_those_of_the_trainer(tokenizer: Any, template: str | None) ->
     encoder = encoder_of(tokenizer)
 
     for row, one in zip(expected, pairs, strict=True):
-        encoded = encoder.encode_pair(one)
+        encoded = encoder.encode_pairs([one])[0]
         assert row["prompt_ids"] == list(encoded.prompt_ids)
         assert row["chosen_ids"] == list(encoded.chosen_ids)
         assert row["rejected_ids"] == list(encoded.rejected_ids)
@@ -175,7 +175,7 @@ def test_boundary_is_the_common_prefix_with_all_responses_of_the_run(gpt2_folder
     assert alone.request.prompt_ids[:-1] == first.request.prompt_ids == merging.request.prompt_ids
     assert first == second
     assert len(first.request.response_ids) == len(alone.request.response_ids) + 1
-    assert touched([[alone], [merging, first], [other]]) == {"boundary moved": 2}
+    assert count_touched([[alone], [merging, first], [other]]) == {"boundary moved": 2}
 
 
 def test_long_prompts_lose_their_beginning_but_not_bos_and_system_turn(llama_folder: Path) -> None:
@@ -184,7 +184,7 @@ def test_long_prompts_lose_their_beginning_but_not_bos_and_system_turn(llama_fol
     prompt = (Turn("system", "Be brief."), Turn("user", "water " * 200 + "the end"))
     whole = encoder_of(tokenizer).encode(prompt, ["Yes."])[0]
 
-    encoded = encoder_of(tokenizer, max_prompt_tokens=50).encode_pair(pair(prompt, "Yes.", "No, never."))
+    encoded = encoder_of(tokenizer, max_prompt_tokens=50).encode_pairs([pair(prompt, "Yes.", "No, never.")])[0]
 
     text = tokenizer.decode(encoded.prompt_ids)
     assert text.startswith("<s><|system|>\nBe brief.\n<|user|>\n")
@@ -223,7 +223,7 @@ def test_long_responses_lose_their_end_and_with_it_the_terminator(llama_folder: 
     assert whole.request.response_ids[: whole.n_content_tokens] == cut.request.response_ids
     assert cut.request.response_ids[: len(short.request.response_ids)] == short.request.response_ids
     assert len(tokenizer.decode(short.request.response_ids)) == short.n_content_bytes < cut.n_content_bytes
-    assert touched([[whole, cut, short], [fits]]) == {"response truncated": 1}
+    assert count_touched([[whole, cut, short], [fits]]) == {"response truncated": 1}
 
 
 def test_truncation_does_not_split_a_character(llama_folder: Path) -> None:
@@ -274,7 +274,7 @@ def test_a_template_without_a_place_for_the_system_turn_gets_it_in_the_first_use
 
     assert "<s><|user|>Be brief.\n\nWhat happens" in tokenizer.decode(encoded.request.prompt_ids)
     assert tokenizer.decode(long.request.prompt_ids).startswith("<s><|user|>Be brief.\n\n")
-    assert touched([[encoded], [long]]) == {"system prompt folded": 2, "prompt truncated": 1}
+    assert count_touched([[encoded], [long]]) == {"system prompt folded": 2, "prompt truncated": 1}
     assert not encoder_of(tokenizer).encode(QUESTION, ["No."])[0].system_folded
 
 

@@ -197,7 +197,7 @@ def test_log_ratios_are_means_over_tokens_of_each_side_and_count_an_answer_once(
         Pair("b", "g2", "one", prompt, "The baker.", "Nobody knows that."),
     ]
     plan = reward.plan(pairs, encoder)
-    chosen = {pair.chosen.request for pair in plan.encoded}
+    chosen = {chosen.request for chosen, _ in plan.responses}
 
     def scores(shift: Callable[[bool], float]) -> list[ResponseScore]:
         return [

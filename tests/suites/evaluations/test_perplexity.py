@@ -31,7 +31,7 @@ def test_perplexity_of_a_uniform_model_is_its_vocabulary_size(encoder: Encoder, 
     )
 
     table = as_table(scores)
-    n_content = sum(answer.n_content_tokens for _, answer in plan.answers)
+    n_content = sum(answer.n_content_tokens for _, answer in perplexity.distinct_answers(plan))
     n_bytes = sum(len(row.response) for row in rows)
     for name in ("perplexity", "perplexity_without_eos", "perplexity_per_example"):
         assert exp(table[name]) == pytest.approx(400, rel=1e-5)
@@ -50,7 +50,7 @@ def test_eos_counts_only_where_it_is_said_to(encoder: Encoder, scorer_of: Any, a
     scores = scorer_of(lambda token: -3.0 if token == eos else 0.0)(plan.requests)
     table = as_table(perplexity.measure(plan, scores, evaluation="e", subject="s"))
 
-    lengths = [len(answer.request.response_ids) for _, answer in plan.answers]
+    lengths = [len(answer.request.response_ids) for _, answer in perplexity.distinct_answers(plan)]
     assert 0 == table["perplexity_without_eos"] == table["bits_per_byte"]
     assert table["perplexity"] == pytest.approx(2 * 3.0 / sum(lengths))
     assert table["perplexity_per_example"] == pytest.approx((3 / lengths[0] + 3 / lengths[1]) / 2)

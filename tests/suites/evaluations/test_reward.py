@@ -41,8 +41,8 @@ def test_margins_and_accuracy_follow_the_definition_pair_by_pair(encoder: Encode
     accuracy, margin, *_ = reward.measure(plan, policy, reference, beta=0.3, evaluation="e", subject="s")
 
     sums = dict(zip(plan.requests, zip(policy, reference, strict=True), strict=True))
-    for encoded, score, won in zip(plan.encoded, margin.scores, accuracy.scores, strict=True):
-        (pc, rc), (pr, rr) = sums[encoded.chosen.request], sums[encoded.rejected.request]
+    for (chosen, rejected), score, won in zip(plan.responses, margin.scores, accuracy.scores, strict=True):
+        (pc, rc), (pr, rr) = sums[chosen.request], sums[rejected.request]
         expected = 0.3 * sum(
             float(s.token_log_probabilities.sum(dtype=np.float64)) * sign
             for s, sign in ((pc, 1), (rc, -1), (pr, -1), (rr, 1))
@@ -95,7 +95,7 @@ def test_pairs_without_a_difference_are_left_out_and_counted(llama_tokenizer: ob
     plan = reward.plan(pairs, encoder)
 
     assert plan.left_out == {"chosen equals rejected": 1, "sides equal after truncation": 1}
-    assert [one.example_id for one in plan.pairs] == ["a", "b", "d"]
+    assert [one.example_id for one in plan.rows] == ["a", "b", "d"]
     assert plan.touched == {}
 
 
@@ -104,7 +104,7 @@ def test_where_rulers_err_the_accuracy_is_that_of_the_pairs_they_lose(encoder: E
     plan = reward.plan(PAIRS, encoder)
     policy, reference = random_scores(plan.requests, 0), random_scores(plan.requests, 1)
     accuracy = reward.measure(plan, policy, reference, beta=0.1, evaluation="e", subject="s")[0]
-    rulers = reward.rulers(plan.pairs, [], evaluation="e")
+    rulers = reward.rulers(plan.rows, [], evaluation="e")
 
     found = {one.metric.name: one for one in reward.where_rulers_err(accuracy, rulers)}
 
@@ -122,7 +122,7 @@ def test_a_ruler_that_is_never_wrong_makes_no_metric(encoder: Encoder) -> None:
     scores = random_scores(plan.requests, 0)
     accuracy = reward.measure(plan, scores, scores, beta=0.1, evaluation="e", subject="s")[0]
 
-    found = reward.where_rulers_err(accuracy, reward.rulers(plan.pairs, [], evaluation="e"))
+    found = reward.where_rulers_err(accuracy, reward.rulers(plan.rows, [], evaluation="e"))
 
     assert [one.metric.name for one in found] == ["reward_accuracy[shortest wins is wrong]"]
 
@@ -148,7 +148,7 @@ def test_length_rulers_mirror_each_other_and_pair_with_the_reward_accuracy(encod
     scores = random_scores(plan.requests, 0)
     accuracy = reward.measure(plan, scores, scores, beta=0.1, evaluation="e", subject="s")[0]
 
-    longest, shortest = reward.rulers(plan.pairs, [], evaluation="e")
+    longest, shortest = reward.rulers(plan.rows, [], evaluation="e")
 
     assert (longest.subject, shortest.subject) == ("longest wins", "shortest wins")
     assert [score.total for score in longest.scores] == [1.0, 0.0, 0.5]

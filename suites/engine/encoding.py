@@ -5,9 +5,11 @@ One encoder serves training, perplexity and reward, so that an answer has the sa
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from suites.inputs import Pair, Prompt, Request, SuiteError, Turn
+
+PromptKey = TypeVar("PromptKey", Prompt, str)
 
 INSTRUCTION_TEMPLATE = (
     "{% if messages[0]['role'] == 'system' %}{{ messages[0]['content'] }}"
@@ -117,9 +119,13 @@ def ensure_template(tokenizer: Any, choice: Literal["auto", "model", "instructio
         )
     if choice != "instruction" and tokenizer.chat_template:
         return "model"
-    adds_bos = tokenizer("a").input_ids[0] == tokenizer.bos_token_id
-    tokenizer.chat_template = ("{{ bos_token }}" if adds_bos else "") + INSTRUCTION_TEMPLATE
+    tokenizer.chat_template = ("{{ bos_token }}" if adds_bos(tokenizer) else "") + INSTRUCTION_TEMPLATE
     return "instruction"
+
+
+def adds_bos(tokenizer: Any) -> bool:
+    """Whether the tokenizer puts BOS in front of a plain text."""
+    return bool(tokenizer("a").input_ids[0] == tokenizer.bos_token_id)
 
 
 def count_touched(rows: Iterable[Sequence[EncodedResponse]]) -> dict[str, int]:
@@ -181,7 +187,9 @@ class Encoder:
             EmptyResponseError: A response is empty or white space.
             TemplateError: The template cannot render a conversation.
         """
-        encoded = {prompt: self._encode_prompt(prompt, responses) for prompt, responses in _by_prompt(items).items()}
+        encoded = {
+            prompt: self._encode_prompt(prompt, responses) for prompt, responses in responses_by_prompt(items).items()
+        }
         return [[encoded[prompt][response] for response in responses] for prompt, responses in items]
 
     def lengths(self, items: Sequence[tuple[Prompt, Sequence[str]]]) -> list[Lengths]:
@@ -191,7 +199,7 @@ class Encoder:
             TemplateError: The template cannot render a conversation.
         """
         measured: dict[Prompt, tuple[int, dict[str, int]]] = {}
-        for prompt, responses in _by_prompt(items).items():
+        for prompt, responses in responses_by_prompt(items).items():
             rendered = self._rendered(prompt, responses)
             n_response_tokens = (len(tokens.input_ids) - rendered.boundary for tokens in rendered.tokens)
             measured[prompt] = rendered.boundary, dict(zip(responses, n_response_tokens, strict=True))
@@ -245,7 +253,7 @@ class Encoder:
         asked = self._tokenize(self._render_prompt(turns)).input_ids
         texts = [self._render([*turns, Turn("assistant", response)]) for response in responses]
         tokens = [self._tokenize(text) for text in texts]
-        boundary = min(_n_common(asked, each.input_ids) for each in tokens)
+        boundary = min(common_prefix_length(asked, each.input_ids) for each in tokens)
         if boundary == 0:
             raise TemplateError("the chat template renders a prompt differently from its first token on once answered")
         return _Rendered(asked, texts, tokens, boundary)
@@ -260,7 +268,7 @@ class Encoder:
         first = next(index for index, turn in enumerate(prompt) if turn.speaker == "user")
         other = Turn("user", "b" if prompt[first].text.strip().startswith("a") else "a")
         others = self._render_prompt(self._turns((*prompt[:first], other, *prompt[first + 1 :])))
-        n_kept = _n_common(ids, self._tokenize(others).input_ids)
+        n_kept = common_prefix_length(ids, self._tokenize(others).input_ids)
         if n_kept >= self._max_prompt_tokens:
             n_kept = int(ids[0] == self.tokenizer.bos_token_id and self._max_prompt_tokens > 1)
         return ids[:n_kept] + ids[len(ids) - (self._max_prompt_tokens - n_kept) :]
@@ -308,22 +316,22 @@ class Encoder:
         return self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
 
 
-def _by_prompt(items: Iterable[tuple[Prompt, Sequence[str]]]) -> dict[Prompt, list[str]]:
+def responses_by_prompt(items: Iterable[tuple[PromptKey, Sequence[str]]]) -> dict[PromptKey, list[str]]:
     """Each prompt with all of its different responses, in the order given."""
-    responses_of: dict[Prompt, dict[str, None]] = {}
+    responses_of: dict[PromptKey, dict[str, None]] = {}
     for prompt, responses in items:
         responses_of.setdefault(prompt, {}).update(dict.fromkeys(responses))
     return {prompt: list(responses) for prompt, responses in responses_of.items()}
 
 
-def _n_common(ids: Sequence[int] | str, others: Sequence[int] | str) -> int:
+def common_prefix_length(ids: Sequence[int] | str, others: Sequence[int] | str) -> int:
     """Length of the longest common prefix."""
     shorter = min(len(ids), len(others))
     return next((index for index in range(shorter) if ids[index] != others[index]), shorter)
 
 
 def _common_suffix(text: str, other: str) -> str:
-    return text[len(text) - _n_common(text[::-1], other[::-1]) :]
+    return text[len(text) - common_prefix_length(text[::-1], other[::-1]) :]
 
 
 def _whole_characters(spans: Sequence[tuple[int, int]], n_tokens: int) -> int:

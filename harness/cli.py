@@ -352,15 +352,14 @@ def main() -> None:
 
 
 def _errors_of_other_rooms() -> tuple[type[ValueError], ...]:
-    """The user's mistakes that `suites` and `reports` find; they are loaded already where one was raised."""
+    """The user's mistakes that `reports` finds; they are loaded already where one was raised."""
     from reports.comparing.against import IncomparableRunsError
     from reports.comparing.calibration import CalibrationError
     from reports.comparing.compare import UnpairedExamplesError
     from reports.comparing.gates import GateError
     from reports.run_folder import RunFolderError
-    from suites.inputs import SuiteError
 
-    return SuiteError, RunFolderError, UnpairedExamplesError, GateError, IncomparableRunsError, CalibrationError
+    return RunFolderError, UnpairedExamplesError, GateError, IncomparableRunsError, CalibrationError
 
 
 def _leave(line: str, exit_code: int) -> None:

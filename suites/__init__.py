@@ -1,4 +1,4 @@
-"""Evaluations: a model and examples in, scores out."""
+"""Evaluations: a model and examples in, scores out. `scorer` is the interface for notebooks and scripts."""
 
 from typing import TYPE_CHECKING, Any
 

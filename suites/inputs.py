@@ -1,4 +1,4 @@
-"""What evaluations take and the scorer gives back: plain frozen values, no torch."""
+"""Inputs of evaluations and results of the scorer: plain frozen values, no torch."""
 
 import hashlib
 import json
@@ -9,9 +9,11 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from reports.errors import UserError
 
-class SuiteError(ValueError):
-    """A mistake in what a suite was given; subclasses stand beside the code that raises them, messages are one line."""
+
+class SuiteError(UserError):
+    """A mistake in the input of a suite; subclasses are defined beside the code that raises them."""
 
 
 Speaker = Literal["system", "user", "assistant"]
@@ -26,7 +28,7 @@ class Turn:
 
 
 Prompt = tuple[Turn, ...]
-"""The conversation up to where the answer begins; its last turn is the user's."""
+"""A conversation up to where the answer begins; its last turn is the user's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +38,11 @@ class Example:
     example_id: str
     """Hash of the content (`content_id`), never a row number."""
     group: str
-    """What makes rows dependent (question, twin, first human turn): the unit of splitting, resampling, clustering."""
+    """Hash of what makes rows dependent (question, twin, first human turn): unit of splitting and resampling."""
     prompt: Prompt
     response: str
     wrong_responses: tuple[str, ...] = ()
-    """Answers the dataset calls wrong; the margin between right and wrong is reported where there are any."""
+    """Answers that the dataset calls wrong; if there are any, the margin between right and wrong is reported."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,17 +52,17 @@ class Pair:
     example_id: str
     group: str
     source: str
-    """Part of the dataset the pair comes from, for the report's breakdown."""
+    """Part of the dataset that the pair comes from, for the report's breakdown."""
     prompt: Prompt
     chosen: str
     rejected: str
     score_gap: float | None = None
-    """How much higher the dataset scores the chosen answer, where it has scores."""
+    """Dataset's score of the chosen answer minus that of the rejected one; None where it has no scores."""
 
 
 @dataclass(frozen=True, slots=True)
 class RatedAnswer:
-    """An answer that is known to be good or bad on its own, without another one to compare with."""
+    """One answer that is known to be good or bad, without another answer to compare it with."""
 
     example_id: str
     group: str
@@ -72,49 +74,49 @@ class RatedAnswer:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A prompt to be answered side by side by every subject."""
+    """A prompt that every subject answers."""
 
     example_id: str
     group: str
     prompt: Prompt
     kind: str = ""
-    """What an answer should be like, as the dataset says it (such as "benign look-alike"), or empty."""
+    """The dataset's word for the answer it asks for (such as "benign look-alike"), or empty."""
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """The only thing the scorer knows: response token ids to score after prompt token ids. Neither is empty."""
+    """Token ids of a response to score and of the prompt before it, neither empty: all that the scorer sees."""
 
     prompt_ids: tuple[int, ...]
     response_ids: tuple[int, ...]
 
     @property
     def n_inputs(self) -> int:
-        """Tokens a model computes for it: the last response token is predicted, but never an input."""
+        """Number of input tokens: all but the last response token, which is only predicted."""
         return len(self.prompt_ids) + len(self.response_ids) - 1
 
 
 @dataclass(frozen=True, slots=True)
 class ResponseScore:
-    """What a model says of one request's response."""
+    """A model's score of the response of one request."""
 
     token_log_probabilities: NDArray[np.float32]
     """Shape (n_response_tokens,), nats, from an fp32 log-softmax."""
     is_greedy: bool
-    """Whether every response token was the model's most probable one."""
+    """Whether every response token is the model's most probable one."""
 
     @property
     def log_probability(self) -> float:
-        """Sum over the response in nats, accumulated in double precision."""
+        """Sum over the response tokens in nats, accumulated in double precision."""
         return float(self.token_log_probabilities.sum(dtype=np.float64))
 
 
 Scorer = Callable[[Sequence[Request]], list[ResponseScore]]
-"""Scores requests in the order given; model and options are bound by closure, so a test can pass a formula."""
+"""Scores requests in the order given. Model and options are bound by closure, so that a test can pass a formula."""
 
 
 def content_id(*parts: object) -> str:
-    """Stable id of a row: the first 16 hex digits of the SHA-256 of its content as JSON."""
+    """Returns the stable id of a row: the first 16 hex digits of the SHA-256 of its content as JSON."""
     text = json.dumps(parts, ensure_ascii=False, sort_keys=True, default=_plain)
     return hashlib.sha256(text.encode("utf-8")).hexdigest()[:16]
 

@@ -37,9 +37,10 @@ class TextScorer:
         """Returns the log-probability of each response given its prompt: one sum over response tokens in nats a pair.
 
         No chat template is applied, nothing is truncated and no EOS is added. A prompt starts with BOS where the
-        tokenizer adds one and the text has none yet. The response starts after the longest prefix of tokens that the prompt shares
-        with the prompt and response together, for all responses to that prompt in this call: prompt tokens that merge
-        with a response count as the response's. A prompt without a token of its own is BOS, or else EOS.
+        tokenizer adds one and the text has none yet; a prompt without a token of its own is BOS, or else EOS. All
+        responses to one prompt start at the same token: after the longest prefix that the tokens of the prompt share
+        with those of the prompt and each of its responses in this call. Prompt tokens that merge with one of the
+        responses thus count as the response's.
 
         Args:
             prompts: Texts, as the model should see them.

@@ -1,1 +1,1 @@
-"""Requests in, log-probabilities out."""
+"""The scoring engine: requests in, log-probabilities out."""

@@ -1,4 +1,4 @@
-"""What is asked of a causal language model of transformers besides its log-probabilities."""
+"""Properties and temporary changes of a causal language model of transformers."""
 
 import sys
 from collections.abc import Iterator
@@ -12,11 +12,11 @@ if TYPE_CHECKING:
 
 
 class ContextTooLongError(SuiteError):
-    """More tokens than the model has positions for."""
+    """A sequence has more tokens than the model has positions."""
 
 
 def max_positions(config: Any) -> int | None:
-    """The longest input by a transformers configuration; None where it names no limit (ALiBi, Mamba)."""
+    """Longest input that a transformers configuration allows; None where there is no limit (ALiBi, Mamba)."""
     settings = config.get_text_config().to_dict()
     for name in ("max_position_embeddings", "n_positions"):
         if name in settings:
@@ -25,21 +25,21 @@ def max_positions(config: Any) -> int | None:
 
 
 def check_context(model_max_positions: int | None, max_tokens: int) -> None:
-    """Refuses sequences that a model has no positions for.
+    """Raises an error where sequences have more tokens than the model has positions.
 
     Raises:
-        ContextTooLongError: Naming both lengths.
+        ContextTooLongError: The message names both lengths.
     """
     if model_max_positions is not None and max_tokens > model_max_positions:
         raise ContextTooLongError(
-            f"the model has {model_max_positions} positions, which is less than the {max_tokens} tokens asked for: "
-            f"set max_tokens to at most {model_max_positions}"
+            f"the model has {model_max_positions} positions, fewer than the {max_tokens} tokens asked for: set "
+            f"max_tokens to at most {model_max_positions}, or shorten the text"
         )
 
 
 @contextmanager
 def evaluation_mode(model: "torch.nn.Module") -> Iterator[None]:
-    """Dropout off within the block; afterwards every module is in the mode it was in."""
+    """Turns dropout off within the block; afterwards every module is in its own mode again."""
     training = [module for module in model.modules() if module.training]
     model.eval()
     try:
@@ -51,10 +51,10 @@ def evaluation_mode(model: "torch.nn.Module") -> Iterator[None]:
 
 @contextmanager
 def fused_activations(model: "torch.nn.Module") -> Iterator[None]:
-    """The tanh form of GELU computed by torch's one kernel within the block, instead of by seven of them.
+    """Computes the tanh form of GELU in one kernel of torch within the block, instead of in seven.
 
     GPT-2 and its relatives spell out 0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))) (Hendrycks and Gimpel 2016,
-    "Gaussian Error Linear Units") operation by operation, which costs a CPU a twentieth of a pack's whole time.
+    "Gaussian Error Linear Units") operation by operation, which takes a twentieth of a pack's time on a CPU.
     """
     from transformers.activations import GELUTanh, NewGELUActivation
 
@@ -75,23 +75,23 @@ def fused_activations(model: "torch.nn.Module") -> Iterator[None]:
 
 
 def unwrapped(model: Any) -> Any:
-    """The transformers model inside PEFT's wrapper, LoRA layers and all; a model without wrapper as it is."""
-    peft = sys.modules.get("peft")  # where it was never imported nothing is wrapped, and importing it takes seconds
+    """Returns the transformers model inside PEFT's wrapper, LoRA layers included; a model without wrapper as it is."""
+    peft = sys.modules.get("peft")  # never imported means nothing is wrapped; importing it takes seconds
     return model.get_base_model() if peft is not None and isinstance(model, peft.PeftModel) else model
 
 
 def n_vocabulary(model: Any) -> int:
-    """Number of logits a position has."""
+    """Number of logits at each position."""
     return int(model.config.get_text_config().vocab_size)
 
 
 def hidden_size(model: Any) -> int:
-    """Numbers that make a hidden state."""
+    """Length of a hidden state."""
     return int(model.config.get_text_config().hidden_size)
 
 
 def attention_window(config: Any) -> int | None:
-    """Positions that a sliding-window layer sees, its own included; None where every layer sees all."""
+    """Positions that a sliding-window layer sees, the token's own included; None where every layer sees all."""
     settings = config.get_text_config().to_dict()
     kinds = settings.get("layer_types")
     uses_window = "sliding_attention" in kinds if kinds else settings.get("use_sliding_window", True)
@@ -100,10 +100,10 @@ def attention_window(config: Any) -> int | None:
 
 @contextmanager
 def attention_kernel(model: Any, name: str) -> Iterator[None]:
-    """Attention computed by another implementation of transformers within the block.
+    """Uses another of transformers' implementations of attention within the block.
 
     Raises:
-        ValueError: the family does not have it.
+        ValueError: The family does not have it.
     """
     own = attention_kernel_name(model)
     model.set_attn_implementation(name)
@@ -115,9 +115,9 @@ def attention_kernel(model: Any, name: str) -> Iterator[None]:
 
 @contextmanager
 def jittered_embeddings(model: Any, relative: float) -> Iterator[None]:
-    """Every number of the embedded tokens moved up or down by this share of itself within the block.
+    """Moves every number of the embedded tokens up or down by this share of itself within the block.
 
-    The signs are drawn anew for each forward, the same for every block.
+    Each forward of a block draws new signs; every block draws the same ones.
     """
     import torch
 
@@ -135,14 +135,14 @@ def jittered_embeddings(model: Any, relative: float) -> Iterator[None]:
 
 
 def attention_kernel_name(model: Any) -> str:
-    """The implementation of attention in use: sdpa, eager, ..."""
+    """Name of the implementation of attention in use: sdpa, eager, ..."""
     return str(model.config._attn_implementation)  # noqa: SLF001 - there is a setter, and no other way to read it
 
 
 def computes_exactly(model: "torch.nn.Module") -> bool:
-    """Whether every product is computed in fp32, so that a score does not depend on what it is batched with.
+    """Whether every product is computed in fp32, so that a score does not depend on its batch.
 
-    4-bit weights are kept as bytes; their layer says what they are computed in.
+    4-bit weights are stored as bytes; their layer names the type they are computed in.
     """
     import torch
 

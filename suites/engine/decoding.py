@@ -1,4 +1,4 @@
-"""Token ids that a model puts behind prompts: the most probable ones, or ones that every subject draws alike."""
+"""Generates token ids after prompts: greedily, or sampled with draws that are the same for every subject."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -18,18 +18,18 @@ if TYPE_CHECKING:
 
 
 class DecodingError(SuiteError):
-    """Decoding options out of their range."""
+    """A decoding option is out of its range."""
 
 
 @dataclass(frozen=True, slots=True)
 class Decoding:
-    """How the tokens of an answer are chosen."""
+    """Options that decide how the tokens of an answer are chosen."""
 
     max_new_tokens: int
     temperature: float = 0.0
-    """What logits are divided by; 0 takes the most probable token each time."""
+    """Divisor of the logits; 0 always takes the most probable token."""
     top_p: float = 1.0
-    """Tokens are drawn from the most probable ones that together reach this probability."""
+    """Probability that the most probable tokens must reach together; only these are drawn from."""
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -50,27 +50,28 @@ def generate(
     decoding: Decoding,
     keys: Sequence[str],
 ) -> list[list[int]]:
-    """Token ids that follow each prompt, up to a stop token, which is left out; the prompts are one batch.
+    """Returns the token ids that follow each prompt, without the stop token that ends them; the prompts are one batch.
 
-    What is drawn for a prompt depends on the seed and its key, not on the subject, the batch or the state of any global
-    generator, which stays as it is. Neighbours reach a row in two ways only: padding changes its logits by rounding,
-    which changes its tokens where a draw falls that close to the border of two; and where the batch's longest prompt
-    leaves fewer than `max_new_tokens` positions, every row ends there. The same batch gives the same tokens on a CPU.
+    The draws for a prompt depend on the seed and its key, not on the subject, the batch or a global random generator,
+    none of which is changed. The other prompts of a batch influence a row in two ways only: padding changes its logits
+    by rounding, and so its tokens where a draw lies that close to the border between two; and where the batch's longest
+    prompt leaves fewer than `max_new_tokens` positions, every row ends there. The same batch gives the same tokens on a
+    CPU.
 
     Args:
         model: A causal language model of transformers; none of its own generation settings are used.
         tokenizer: Its tokenizer.
-        prompts: Token ids.
+        prompts: Token ids of each prompt.
         stops: Tokens that end an answer.
-        decoding: Options.
-        keys: What names each prompt among all that are answered with this seed, such as its example id.
+        decoding: How tokens are chosen, and how many at most.
+        keys: A name for each prompt, unique among all prompts of this seed, such as its example id.
     """
     import torch
     from transformers import GenerationConfig
 
     longest, limit = max(map(len, prompts)), max_positions(model.config)
     n_new = decoding.max_new_tokens if limit is None else min(decoding.max_new_tokens, limit - longest)
-    # Drawing is done by the processor, which leaves one token to choose: the library's own takes a global generator.
+    # The logits processor draws and leaves one token to choose: the library's own sampling uses a global generator.
     config = GenerationConfig(
         do_sample=False,
         max_new_tokens=n_new,
@@ -92,11 +93,12 @@ def generate(
 
 
 def drawn_tokens(logits: "torch.Tensor", draws: "torch.Tensor", *, temperature: float, top_p: float) -> "torch.Tensor":
-    """The token of each row that its draw falls on.
+    """Returns the token that each row's draw selects, by inversion of the distribution function.
 
-    A row's tokens lie end to end, the most probable first, each as long as its probability, as far as `top_p` reaches;
-    a draw is a place on that line (inversion of the distribution function). Temperature goes before nucleus (Holtzman
-    et al. 2020, "The Curious Case of Neural Text Degeneration"), as in transformers.
+    The tokens of a row are ordered from the most to the least probable and cut off where their probabilities reach
+    `top_p` (nucleus sampling: Holtzman et al. 2020, "The Curious Case of Neural Text Degeneration"). The draw selects
+    the token at that share of their cumulative probability. Temperature is applied before the nucleus is cut, as in
+    transformers.
 
     Args:
         logits: Shape (rows, n_vocabulary), fp32.
@@ -118,12 +120,12 @@ def drawn_tokens(logits: "torch.Tensor", draws: "torch.Tensor", *, temperature: 
 
 
 def uniform_draws(seed: int, key: str, n_draws: int) -> NDArray[np.float32]:
-    """Draws between 0 and 1 that a seed and a key determine, shape (n_draws,); fewer are the first of them."""
+    """Draws between 0 and 1 from a seed and a key, shape (n_draws,); fewer draws are the beginning of more."""
     return np.random.default_rng(int(content_id(seed, key), 16)).random(n_draws, dtype=np.float32)
 
 
 def stop_token_ids(model: Any, encoder: Encoder) -> list[int]:
-    """EOS by tokenizer and by model, and the special token that the template ends an answer with."""
+    """EOS of the tokenizer and of the model, and the special token with which the template ends an answer."""
     tokenizer = encoder.tokenizer
     by_model = model.generation_config.eos_token_id
     stops = {tokenizer.eos_token_id, *(by_model if isinstance(by_model, list) else [by_model])} - {None}
@@ -132,14 +134,14 @@ def stop_token_ids(model: Any, encoder: Encoder) -> list[int]:
 
 
 def padding_token_id(tokenizer: Any) -> int:
-    """The padding token, or else EOS, or else any: padding is masked and never decoded."""
+    """Id of the padding token, or else of EOS, or else 0: padding is masked and never decoded."""
     if tokenizer.pad_token_id is not None:
         return int(tokenizer.pad_token_id)
     return 0 if tokenizer.eos_token_id is None else int(tokenizer.eos_token_id)
 
 
 def left_padded(prompts: Sequence[Sequence[int]], pad_token_id: int) -> tuple[Any, Any]:
-    """Token ids and attention mask, each (rows, longest prompt), so that every row goes on at the same column."""
+    """Token ids and attention mask, each of shape (rows, longest prompt), so that all rows continue at one column."""
     longest = max(map(len, prompts))
     ids = np.full((len(prompts), longest), pad_token_id, dtype=np.int64)
     mask = np.zeros_like(ids)
@@ -152,7 +154,7 @@ def left_padded(prompts: Sequence[Sequence[int]], pad_token_id: int) -> tuple[An
 def _drawing(
     decoding: Decoding, keys: Sequence[str], *, n_prompt_tokens: int, n_new: int
 ) -> "Callable[[torch.Tensor, torch.Tensor], torch.Tensor]":
-    """A logits processor that leaves each row the one token it draws at this step."""
+    """Logits processor that leaves each row only the token it draws at this step."""
     import torch
 
     draws = torch.from_numpy(np.stack([uniform_draws(decoding.seed, key, n_new) for key in keys]))  # (rows, n_new)
@@ -168,7 +170,7 @@ def _drawing(
 
 @contextmanager
 def _without_own_settings(model: Any) -> Iterator[None]:
-    """The model without its own generation settings, which would fill in whatever a call leaves open."""
+    """Removes the model's own generation settings within the block: they would fill in what a call leaves open."""
     from transformers import GenerationConfig
 
     own = model.generation_config

@@ -1,4 +1,4 @@
-"""Conversations to token ids: the template, the boundary between prompt and response, truncation and its flags.
+"""Turns conversations into token ids: chat template, boundary between prompt and response, truncation.
 
 One encoder serves training, perplexity and reward, so that an answer has the same tokens everywhere.
 """
@@ -21,39 +21,39 @@ INSTRUCTION_TEMPLATE = (
     "{% elif message['role'] == 'assistant' %}{{ message['content'] }}{{ eos_token }}{% endif %}"
     "{% endfor %}"
 )
-"""Chat template of a model that has none, in Alpaca's words; a system turn stands in place of its first sentences.
+"""Chat template for models that have none, in Alpaca's words; a system turn replaces its first two sentences.
 
-Every user turn ends with the generation prompt. `ensure_template` puts BOS in front where the tokenizer adds one.
+Every user turn ends with the generation prompt. `ensure_template` adds BOS in front where the tokenizer adds one.
 """
 
 
 class TemplateError(SuiteError):
-    """A model without a chat template, or a template that cannot render a conversation."""
+    """A model has no chat template, or its template cannot render a conversation."""
 
 
 class EmptyResponseError(SuiteError):
-    """A response without a character that is not white space."""
+    """A response is empty or only white space."""
 
 
 class TokenLimitError(SuiteError):
-    """Limits that leave no room for a prompt or a response."""
+    """Token limits leave no room for a prompt or a response."""
 
 
 @dataclass(frozen=True, slots=True)
 class EncodedResponse:
-    """A response to a prompt as the scorer and the trainer see it, and what was done to get there."""
+    """A response to a prompt as token ids for scorer and trainer, with what encoding changed."""
 
     request: Request
     n_terminator_tokens: int
-    """Tokens after the content: EOS and what the template writes behind it; 0 where the response was truncated."""
+    """Tokens after the content: EOS and what the template writes after it; 0 where the response was truncated."""
     n_content_bytes: int
-    """UTF-8 bytes of the text that the response tokens before the terminator stand for."""
+    """UTF-8 bytes of the text of the response tokens before the terminator."""
     prompt_truncated: bool = False
     response_truncated: bool = False
     boundary_moved: bool = False
-    """Whether the last tokens of the prompt merge with a response, and so count as the response's."""
+    """Whether the last tokens of the prompt merge with a response and therefore count as the response's."""
     system_folded: bool = False
-    """Whether a system prompt stands in the first user turn, because the template has no place for it."""
+    """Whether the system prompt was put into the first user turn, because the template has no system turn."""
 
     @property
     def n_content_tokens(self) -> int:
@@ -63,30 +63,30 @@ class EncodedResponse:
 
 @dataclass(frozen=True, slots=True)
 class Lengths:
-    """How long a prompt and its responses are before anything is truncated, in tokens."""
+    """Lengths in tokens of a prompt and its responses before truncation."""
 
     n_prompt_tokens: int
     n_response_tokens: tuple[int, ...]
-    """Of each response, with what the template writes behind it."""
+    """Tokens of each response, with what the template writes after it."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Rendered:
-    """A prompt and its responses as text and tokens."""
+    """A prompt and its responses as text and as tokens."""
 
     asked_ids: list[int]
-    """The prompt as a model is asked to answer it."""
+    """Tokens of the prompt with the generation prompt."""
     texts: list[str]
-    """The prompt with each response."""
+    """Text of the prompt with each response."""
     tokens: list[Any]
-    """Of each text."""
+    """Tokens of each text, as the tokenizer returns them."""
     boundary: int
-    """Tokens of the prompt, which all texts share."""
+    """Number of prompt tokens, which all texts share."""
 
 
 @dataclass(frozen=True, slots=True)
 class EncodedPair:
-    """Both sides of a pair behind the same prompt ids."""
+    """Both sides of a pair after the same prompt ids."""
 
     chosen: EncodedResponse
     rejected: EncodedResponse
@@ -108,14 +108,14 @@ class EncodedPair:
 
 
 def ensure_template(tokenizer: Any, choice: Literal["auto", "model", "instruction"]) -> str:
-    """Gives the tokenizer the chat template that was chosen, and says which: "model" or "instruction".
+    """Sets the chosen chat template on the tokenizer and returns which it is: "model" or "instruction".
 
     Raises:
-        TemplateError: The model's own was asked for and it has none.
+        TemplateError: The choice is "model" and the tokenizer has no template.
     """
     if choice == "model" and not tokenizer.chat_template:
         raise TemplateError(
-            "model.template is 'model', but the tokenizer has no chat template: choose 'auto' or 'instruction'"
+            "model.template is 'model', but the tokenizer has no chat template: set it to 'auto' or 'instruction'"
         )
     if choice != "instruction" and tokenizer.chat_template:
         return "model"
@@ -129,7 +129,7 @@ def adds_bos(tokenizer: Any) -> bool:
 
 
 def count_touched(rows: Iterable[Sequence[EncodedResponse]]) -> dict[str, int]:
-    """Rule -> rows in which it changed a response; rules that changed none are absent."""
+    """Returns rule -> number of rows in which it changed a response; rules that changed none are absent."""
     counts = dict.fromkeys(("prompt truncated", "response truncated", "boundary moved", "system prompt folded"), 0)
     for row in rows:
         counts["prompt truncated"] += any(response.prompt_truncated for response in row)
@@ -145,13 +145,13 @@ class Encoder:
     def __init__(
         self, tokenizer: Any, *, max_prompt_tokens: int, max_tokens: int, system_prompt: str | None = None
     ) -> None:
-        """Looks at what the template does with a system turn and after an answer.
+        """Finds out what the template does with a system turn and after an answer.
 
         Args:
             tokenizer: A fast tokenizer of transformers with a chat template (`ensure_template`).
-            max_prompt_tokens: Longer prompts are cut from the left, behind what precedes the first user's text.
-            max_tokens: Longer sequences are cut from the right, and then have no terminator.
-            system_prompt: Put before every prompt that has no system turn of its own.
+            max_prompt_tokens: Longer prompts are cut on the left, after what precedes the first user's text.
+            max_tokens: Longer sequences are cut on the right and then have no terminator.
+            system_prompt: Added before every prompt that has no system turn of its own.
 
         Raises:
             TemplateError: The tokenizer is not fast, or its template cannot render one question and answer.
@@ -159,10 +159,10 @@ class Encoder:
         """
         if not 0 < max_prompt_tokens < max_tokens:
             raise TokenLimitError(
-                f"max_prompt_tokens must lie between 1 and max_tokens - 1, got {max_prompt_tokens} of {max_tokens}"
+                f"max_prompt_tokens must be at least 1 and below max_tokens, got {max_prompt_tokens} of {max_tokens}"
             )
         if not tokenizer.is_fast:
-            raise TemplateError("the tokenizer must be a fast one: it has to tell where in the text each token lies")
+            raise TemplateError("the tokenizer must be a fast one, which knows the place of each token in the text")
         self.tokenizer = tokenizer
         self._max_prompt_tokens = max_prompt_tokens
         self._max_tokens = max_tokens
@@ -170,7 +170,7 @@ class Encoder:
         question = Turn("user", "A question?")
         answered = [self._render([question, Turn("assistant", answer)]) for answer in ("yes", "no!")]
         self.terminator = _common_suffix(*answered)
-        """What the template writes behind every answer, such as EOS and a line break."""
+        """Text that the template writes after every answer, such as EOS and a line break."""
         self._folds_system = not self._has_place_for_system(question)
 
     def encode(self, prompt: Prompt, responses: Sequence[str]) -> list[EncodedResponse]:
@@ -178,10 +178,10 @@ class Encoder:
         return self.encode_all([(prompt, responses)])[0]
 
     def encode_all(self, items: Sequence[tuple[Prompt, Sequence[str]]]) -> list[list[EncodedResponse]]:
-        """Encodes responses behind their prompts, in the order given.
+        """Encodes responses after their prompts, in the order given.
 
-        Equal prompts are merged: the boundary is the longest common prefix of the tokenised prompt with the tokenised
-        prompt and response of all of its responses, so that one answer never has two token counts.
+        All responses to one prompt start at the same token, so that one answer never has two token counts: after the
+        longest prefix that the tokenised prompt shares with the tokenised prompt and response of each of them.
 
         Raises:
             EmptyResponseError: A response is empty or white space.
@@ -193,7 +193,7 @@ class Encoder:
         return [[encoded[prompt][response] for response in responses] for prompt, responses in items]
 
     def lengths(self, items: Sequence[tuple[Prompt, Sequence[str]]]) -> list[Lengths]:
-        """Lengths before truncation, in the order given, with the boundaries of `encode_all`.
+        """Returns the lengths before truncation, in the order given, with the boundaries of `encode_all`.
 
         Raises:
             TemplateError: The template cannot render a conversation.
@@ -214,24 +214,26 @@ class Encoder:
         return [EncodedPair(chosen, rejected) for chosen, rejected in encoded]
 
     def prompt_ids(self, prompt: Prompt) -> tuple[int, ...]:
-        """The prompt as a model is asked to answer it: with the generation prompt, truncated, nothing behind it."""
+        """Token ids of a prompt for generation: ends with the generation prompt, truncated."""
         ids = self._tokenize(self._render_prompt(self._turns(prompt))).input_ids
         return tuple(self._truncate_prompt(prompt, ids))
 
     def _encode_prompt(self, prompt: Prompt, responses: Sequence[str]) -> dict[str, EncodedResponse]:
-        """Every response of one prompt, encoded."""
+        """Encodes all responses to one prompt."""
         rendered = self._rendered(prompt, responses)
         boundary = rendered.boundary
         prompt_ids = self._truncate_prompt(prompt, rendered.asked_ids[:boundary])
         room = self._max_tokens - len(prompt_ids)
         encoded = {}
         for response, text, tokens in zip(responses, rendered.texts, rendered.tokens, strict=True):
-            # A token that holds the end of the content and the beginning of the terminator is content.
+            # A token with both the end of the content and the beginning of the terminator is content.
             content_end = len(text) - len(_common_suffix(text, self.terminator))
             spans = tokens.offset_mapping[boundary:]
             n_content = sum(start < content_end for start, _ in spans)
             if n_content == 0 or not response.strip():
-                raise EmptyResponseError(f"a response to {prompt[-1].text[:60]!r} is empty: leave the row out")
+                raise EmptyResponseError(
+                    f"a response to {prompt[-1].text[:60]!r} is empty or white space: leave the row out"
+                )
             truncated = len(spans) > room
             if truncated:
                 n_content = _whole_characters(spans, min(n_content, room))
@@ -248,18 +250,20 @@ class Encoder:
         return encoded
 
     def _rendered(self, prompt: Prompt, responses: Sequence[str]) -> _Rendered:
-        """The prompt with each of its responses as text and tokens, and where the prompt ends."""
+        """Renders and tokenises the prompt with each of its responses, and finds where the prompt ends."""
         turns = self._turns(prompt)
         asked = self._tokenize(self._render_prompt(turns)).input_ids
         texts = [self._render([*turns, Turn("assistant", response)]) for response in responses]
         tokens = [self._tokenize(text) for text in texts]
         boundary = min(common_prefix_length(asked, each.input_ids) for each in tokens)
         if boundary == 0:
-            raise TemplateError("the chat template renders a prompt differently from its first token on once answered")
+            raise TemplateError(
+                "the chat template changes the first token of a prompt once it is answered: use another one"
+            )
         return _Rendered(asked, texts, tokens, boundary)
 
     def _truncate_prompt(self, prompt: Prompt, ids: list[int]) -> list[int]:
-        """Cuts from the left, keeping what stands before the first user's text: BOS, system turn, the turn's header.
+        """Cuts a prompt on the left, but keeps what precedes the first user's text: BOS, system turn, turn header.
 
         Where that alone fills the limit, only BOS is kept.
         """
@@ -274,13 +278,13 @@ class Encoder:
         return ids[:n_kept] + ids[len(ids) - (self._max_prompt_tokens - n_kept) :]
 
     def _with_system(self, prompt: Prompt) -> Prompt:
-        """The prompt, behind the configured system prompt where it has none of its own."""
+        """The prompt, with the configured system prompt in front where it has none of its own."""
         if self.system_prompt is None or prompt[0].speaker == "system":
             return prompt
         return (Turn("system", self.system_prompt), *prompt)
 
     def _turns(self, prompt: Prompt) -> Prompt:
-        """The turns that are rendered: with the system prompt, folded into the first user turn where that is needed."""
+        """The turns to render: with the system prompt, put into the first user turn where the template has no place."""
         turns = self._with_system(prompt)
         if self._folds_system and turns[0].speaker == "system":
             system, user, *later = turns
@@ -288,7 +292,7 @@ class Encoder:
         return turns
 
     def _has_place_for_system(self, question: Turn) -> bool:
-        """Whether the template neither refuses a system turn nor leaves it out."""
+        """Whether the template accepts a system turn and writes its text."""
         system = Turn("system", "A system prompt.")
         try:
             return system.text in self._render([system, question])
@@ -312,12 +316,12 @@ class Encoder:
         return text
 
     def _tokenize(self, text: str) -> Any:
-        """Templated text holds its special tokens already, BOS too: none are added."""
+        """Tokenises templated text, which has its special tokens already, BOS included: none are added."""
         return self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
 
 
 def responses_by_prompt(items: Iterable[tuple[PromptKey, Sequence[str]]]) -> dict[PromptKey, list[str]]:
-    """Each prompt with all of its different responses, in the order given."""
+    """Returns each prompt with all of its distinct responses, in the order given."""
     responses_of: dict[PromptKey, dict[str, None]] = {}
     for prompt, responses in items:
         responses_of.setdefault(prompt, {}).update(dict.fromkeys(responses))
@@ -335,7 +339,7 @@ def _common_suffix(text: str, other: str) -> str:
 
 
 def _whole_characters(spans: Sequence[tuple[int, int]], n_tokens: int) -> int:
-    """At most so many tokens, fewer where the last of them would end within a character, at least one."""
+    """Returns `n_tokens`, or fewer where the last token would end within a character, but at least 1."""
     while 1 < n_tokens < len(spans) and spans[n_tokens][0] < spans[n_tokens - 1][1]:
         n_tokens -= 1
     return n_tokens

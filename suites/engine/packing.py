@@ -1,9 +1,9 @@
-"""Requests in, packs out: shared prefixes once, by arithmetic on token ids alone; no model, no torch.
+"""Lays requests out in packs with shared prefixes once, by arithmetic on token ids; no model, no torch.
 
-The inputs of all requests are sorted; each shares its longest common prefix with its predecessor, so a pack, a run of
-neighbours in that order, costs the sum of (length - shared). Its tokens are laid out in preorder of the prefix tree:
-token i may see token j exactly when j <= i < ends[j], where ends[j] closes the subtree of j. That one array is the
-whole mask.
+The inputs of all requests are sorted, and each shares its longest common prefix with its predecessor. A pack is a
+stretch of neighbours in that order and costs the sum of (length - shared). Its tokens are laid out in preorder of the
+prefix tree: token i may see token j exactly when j <= i < ends[j], where ends[j] closes the subtree of j. That one
+array is the whole mask.
 """
 
 from collections.abc import Sequence
@@ -25,33 +25,34 @@ class Pack:
     token_ids: Integers
     """Shape (n_tokens,)."""
     positions: Integers
-    """Shape (n_tokens,): depth in the prefix tree, which is the position in every request that goes through it."""
+    """Shape (n_tokens,): depth in the prefix tree, which is the token's position in every request that contains it."""
     ends: Integers
-    """Shape (n_tokens,): where the subtree of each token ends, exclusive."""
+    """Shape (n_tokens,): end of each token's subtree, exclusive."""
     rows: Integers
-    """Shape (n_rows,): the tokens after which a response token is predicted, ascending; only they need logits."""
+    """Shape (n_rows,): ascending indices of the tokens that predict a response token; only they need logits."""
     target_rows: Integers
-    """Shape (n_targets,): for each response token the index into `rows` of its prediction, request after request."""
+    """Shape (n_targets,): for each response token the index into `rows` of the token that predicts it, request after
+    request."""
     requests: tuple[Request, ...]
-    """In the order of `target_rows`."""
+    """Requests of the pack, in the order of `target_rows`."""
     carried_from: Integers
-    """Shape (n_carried,): where the first tokens of this pack are in the pack before, which has computed them."""
+    """Shape (n_carried,): indices of this pack's first tokens in the pack before, which has computed them."""
 
     @property
     def n_tokens(self) -> int:
-        """Tokens of the pack, carried ones included."""
+        """Number of tokens, carried ones included."""
         return len(self.token_ids)
 
     @property
     def n_computed(self) -> int:
-        """Tokens that are computed for it where the pack before was computed just before."""
+        """Number of tokens to compute where the pack before was computed just now."""
         return len(self.token_ids) - len(self.carried_from)
 
     def visible(self, window: int | None = None) -> NDArray[np.bool_]:
-        """Which token (row) may see which (column), shape (n_tokens, n_tokens).
+        """Mask of which token (row) may see which (column), shape (n_tokens, n_tokens).
 
         Args:
-            window: of a sliding-window layer: only the last so many positions are seen, the token's own included.
+            window: Positions that a sliding-window layer sees, the token's own included; None for all.
         """
         index = np.arange(self.n_tokens)
         seen: NDArray[np.bool_] = (index[None, :] <= index[:, None]) & (index[:, None] < self.ends[None, :])
@@ -63,19 +64,19 @@ class Pack:
 def pack_requests(
     requests: Sequence[Request], *, max_tokens: int, tokens_per_pack: int = 16, carries: bool = False
 ) -> list[Pack]:
-    """Lays all requests out in packs of at most `max_tokens`, computing as few tokens as the budget allows.
+    """Lays all requests out in packs of at most `max_tokens` so that the fewest tokens are computed.
 
-    Order and packs depend on the requests alone, so that every subject is scored on the same packs. The last token of a
-    response is predicted but never computed.
+    Packs and their order depend on the requests alone, so that every subject is scored on the same packs. The last
+    token of a response is predicted but never an input.
 
     Args:
-        requests: all different; one that is longer than the budget gets a pack of its own.
-        max_tokens: budget of a pack.
-        tokens_per_pack: what starting a pack costs besides its tokens, in tokens.
-        carries: what a pack shares with the one before is carried over instead of computed again.
+        requests: Distinct requests; one that is longer than the budget gets a pack of its own.
+        max_tokens: Budget of a pack.
+        tokens_per_pack: Cost of starting a pack, in tokens.
+        carries: Whether tokens that a pack shares with the one before are carried over instead of computed again.
 
     Raises:
-        ValueError: a request has an empty prompt or response.
+        ValueError: A request has an empty prompt or response.
     """
     if any(not request.prompt_ids or not request.response_ids for request in requests):
         raise ValueError("a request needs at least one prompt token and one response token")
@@ -86,7 +87,7 @@ def pack_requests(
     packs: list[Pack] = []
     path: list[int] = []
     for start, stop in pairwise([*starts, len(ordered)]):
-        # A carried token predicts nothing any more, so what the first prediction of a request starts from is computed.
+        # Carried tokens have no logits any more: the one that predicts a request's first response token is computed.
         n_free = min(len(request.prompt_ids) for request in ordered[start:stop]) - 1
         carried = path[: min(shared[start], n_free)] if carries else []
         pack, path = _lay_out(ordered[start:stop], inputs[start:stop], shared[start:stop], carried)
@@ -95,7 +96,7 @@ def pack_requests(
 
 
 def _inputs(request: Request) -> tuple[int, ...]:
-    """What the model computes of a request."""
+    """Input tokens of a request."""
     return (request.prompt_ids + request.response_ids)[:-1]
 
 
@@ -112,10 +113,10 @@ def _n_shared(first: tuple[int, ...], second: tuple[int, ...]) -> int:
 
 
 def _best_starts(lengths: Sequence[int], shared: Sequence[int], max_tokens: int, tokens_per_pack: int) -> list[int]:
-    """Where packs start, so that the tokens computed twice, the shared ones at each start, are fewest.
+    """Returns the starts of the packs with the fewest tokens computed twice (the shared ones at each start).
 
     Dynamic programme over the sorted inputs: a pack i..j costs lengths[i] + sum(lengths[k] - shared[k], i < k <= j), so
-    all ways to cut differ only by sum(shared[i]) over the starts.
+    all divisions differ only by sum(shared[i]) over the starts.
     """
     own = np.concatenate([[0], np.cumsum(np.asarray(lengths, dtype=np.int64) - np.asarray(shared, dtype=np.int64))])
     cost = [0] * (len(lengths) + 1)
@@ -137,11 +138,11 @@ def _best_starts(lengths: Sequence[int], shared: Sequence[int], max_tokens: int,
 def _lay_out(
     requests: Sequence[Request], inputs: Sequence[tuple[int, ...]], shared: Sequence[int], carried: Sequence[int]
 ) -> tuple[Pack, list[int]]:
-    """The tokens of neighbouring inputs in preorder of their prefix tree, and where those of the last input are."""
+    """Lays neighbouring inputs out in preorder of their prefix tree; also returns where the last input's tokens are."""
     token_ids: list[int] = []
     positions: list[int] = []
     ends: list[int] = []
-    path: list[int] = []  # where in the pack each token of the current input is
+    path: list[int] = []  # index in the pack of each token of the current input
     predicting: list[int] = []
     for request, ids, n_shared in zip(requests, inputs, [0, *shared[1:]], strict=True):
         for index in path[n_shared:]:

@@ -1,4 +1,4 @@
-"""Scores every request by itself in right-padded batches: the way that every faster path is checked against."""
+"""The plain path: scores each request alone in right-padded batches. Every faster path is checked against it."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 def plan_batches(
     requests: Sequence[Request], *, max_batch_tokens: int, max_logit_positions: int
 ) -> list[list[Request]]:
-    """Batches of neighbours in length, the longest first; their order depends on the requests alone.
+    """Divides requests into batches of similar length, the longest first, in an order that depends on them alone.
 
     Args:
-        requests: All different.
-        max_batch_tokens: Rows x padded length a batch may have.
-        max_logit_positions: Rows x kept positions a batch may have. A batch of one request may exceed both.
+        requests: Distinct requests.
+        max_batch_tokens: Largest rows x padded length of a batch.
+        max_logit_positions: Largest rows x positions with logits of a batch. A batch of one request may exceed both.
     """
     batches: list[list[Request]] = []
     by_length = sorted(requests, key=lambda request: (-request.n_inputs, request.prompt_ids, request.response_ids))
@@ -42,8 +42,8 @@ def plan_batches(
 def launch_batch(model: Any, batch: Sequence[Request], pad_token_id: int, max_logit_elements: int) -> TokenScores:
     """Starts one batch, the longest request first, on the model's device.
 
-    Logits are computed only where a response token is predicted, through `logits_to_keep`, which is right in families
-    whose head does more than project. A batch that exceeds `max_logit_elements` (rows x positions x vocabulary) is
+    Logits are computed only where a response token is predicted, through `logits_to_keep`, so that families whose head
+    does more than project stay right. A batch that exceeds `max_logit_elements` (rows x positions x vocabulary) is
     computed in several forwards, each with a part of the positions.
     """
     import torch
@@ -71,7 +71,7 @@ def launch_batch(model: Any, batch: Sequence[Request], pad_token_id: int, max_lo
 
 
 def _right_padded(batch: Sequence[Request], pad_token_id: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Token ids (rows, inputs + 1), the last predicted token included, and the mask over the inputs (rows, inputs)."""
+    """Token ids with the last predicted token, shape (rows, inputs + 1), and input mask, shape (rows, inputs)."""
     inputs = batch[0].n_inputs
     token_ids = np.full((len(batch), inputs + 1), pad_token_id, dtype=np.int64)
     attention_mask = np.zeros((len(batch), inputs), dtype=np.int64)
@@ -82,12 +82,12 @@ def _right_padded(batch: Sequence[Request], pad_token_id: int) -> tuple[NDArray[
 
 
 def _target_scores(logits: "torch.Tensor", targets: "torch.Tensor") -> tuple["torch.Tensor", "torch.Tensor"]:
-    """Log-softmax of logits (rows, positions, vocabulary) at targets (rows, positions), and argmax == target."""
+    """Log-softmax and argmax == target at targets (rows, positions) of logits (rows, positions, vocabulary)."""
     chosen = logits.gather(-1, targets.unsqueeze(-1)).squeeze(-1)  # (rows, positions)
     return chosen - logits.logsumexp(-1), logits.argmax(-1) == targets
 
 
 def _kept_positions(batch: Sequence[Request]) -> tuple[int, int]:
-    """First position that predicts a response token of any row, and how many follow it, itself included."""
+    """First position that predicts a response token of any row, and the number of positions from there on."""
     first = min(len(request.prompt_ids) for request in batch) - 1
     return first, max(request.n_inputs for request in batch) - first

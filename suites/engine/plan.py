@@ -88,11 +88,11 @@ class PathCheck:
 
     def __str__(self) -> str:
         if self.difference_nats is None:
-            return f"path {self.path} does not fit this model ({self.problem})"
+            return f"path {self.path} cannot score this model ({self.problem})"
         verb = "agrees with" if self.passed else "differs from"
         return (
-            f"path {self.path} {verb} the plain one: {self.difference_nats:.1e} nats a response, where "
-            f"{self.tolerance_nats:.1e} are allowed ({self.n_requests} requests)"
+            f"path {self.path} {verb} the plain path: difference {self.difference_nats:.1e} nats a response, allowed "
+            f"{self.tolerance_nats:.1e} ({self.n_requests} requests)"
         )
 
 
@@ -115,15 +115,15 @@ class ScoringState:
 
     @property
     def summary(self) -> str:
-        """Which path ran and how it was checked, in a line."""
+        """Path, pack size and result of the checks, in a line."""
         passed = [check for check in self.checks if check.passed and check.difference_nats is not None]
-        line = f"scored by path {self.plan.path}, packs of up to {self.plan.max_pack_tokens} tokens"
+        line = f"scored by path {self.plan.path} in packs of at most {self.plan.max_pack_tokens} tokens"
         if self.plan.path == "plain" or not passed:
             return line
         worst = max(passed, key=lambda check: (check.difference_nats or 0) / check.tolerance_nats)
         return (
-            f"{line}; self-check against the plain path, {len(passed)} times: at most "
-            f"{worst.difference_nats:.1e} nats a response, where {worst.tolerance_nats:.1e} are allowed"
+            f"{line}; compared with the plain path {len(passed)} times: largest difference "
+            f"{worst.difference_nats:.1e} nats a response, allowed {worst.tolerance_nats:.1e}"
         )
 
     def as_record(self) -> dict[str, object]:
@@ -175,7 +175,7 @@ class ScoringState:
         """Halves all budgets after the device ran out of memory."""
         self.plan = self.plan.halved()
         self._packs.clear()
-        self.say(f"out of memory: going on with {self.plan.max_pack_tokens} tokens a pack")
+        self.say(f"out of memory: scoring goes on in packs of at most {self.plan.max_pack_tokens} tokens")
 
 
 def plan_for(model: Any) -> ScoringPlan:

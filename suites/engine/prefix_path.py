@@ -1,4 +1,4 @@
-"""Scores the responses of one prompt: the prompt once into the key-value cache, then all responses as one batch."""
+"""The prefix path: computes a prompt once into the key-value cache, then all its responses as one batch."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -10,9 +10,9 @@ from suites.inputs import Request
 
 
 def batch_by_prompt(requests: Iterable[Request], *, max_tokens: int) -> list[tuple[Request, ...]]:
-    """Requests by prompt, the longest prompts first; in batches whose cached and new tokens stay within the budget.
+    """Divides requests into batches of one prompt each, the longest prompts first.
 
-    A single response to a prompt that exceeds the budget is a batch of its own.
+    Cached and new tokens of a batch stay within the budget; a single response that exceeds it is a batch of its own.
     """
     by_prompt: dict[tuple[int, ...], list[Request]] = {}
     for request in sorted(requests, key=lambda each: (-len(each.prompt_ids), each.prompt_ids, each.response_ids)):
@@ -30,7 +30,7 @@ def launch_prompt_batch(
 ) -> TokenScores:
     """Starts one batch on the model's device.
 
-    Positions follow from the cache, so that families without position ids (ALiBi) are scored as well.
+    Positions follow from the cache, so that families without position ids (ALiBi) are scored too.
     """
     import torch
 
@@ -58,7 +58,7 @@ def launch_prompt_batch(
 
 
 def _right_padded(requests: Sequence[Request], n_inputs: int, pad_token_id: int) -> tuple[Any, Any]:
-    """Response inputs (responses, n_inputs), and the mask over prompt and inputs (responses, prompt + n_inputs)."""
+    """Response inputs, shape (responses, n_inputs), and mask over prompt and inputs, (responses, prompt + n_inputs)."""
     n_prompt = len(requests[0].prompt_ids)
     token_ids = np.full((len(requests), n_inputs), pad_token_id, dtype=np.int64)
     attention_mask = np.ones((len(requests), n_prompt + n_inputs), dtype=np.int64)
@@ -70,7 +70,7 @@ def _right_padded(requests: Sequence[Request], n_inputs: int, pad_token_id: int)
 
 
 def _predicting(requests: Sequence[Request], n_inputs: int) -> Any:
-    """Index of the state that predicts each response token: 0 is the prompt's last, then the responses' row by row."""
+    """Index of the state that predicts each response token: 0 is the prompt's last, then all responses row by row."""
     return np.concatenate(
         [
             np.concatenate([[0], 1 + row * n_inputs + np.arange(len(request.response_ids) - 1)])

@@ -1,8 +1,8 @@
-"""What has been scored already: one SQLite file, `ScoreCache.open(path, say).lookup(context, requests)`.
+"""The score cache: one SQLite file, `ScoreCache.open(path, say).lookup(context, requests)`.
 
-A score is found again under its context (a text that names all that determines the number besides the request: weights,
-adapter, dtype, device, versions, path) and a hash of the request's token ids. SQLite's write-ahead log makes every
-`store` whole or absent after a kill, and lets several processes share the file.
+A score is stored under its context (a text that names everything besides the request that determines the number:
+weights, adapter, dtype, device, versions, path) and a hash of the request's token ids. SQLite's write-ahead log makes
+every `store` whole or absent after a kill and lets several processes share the file.
 """
 
 import hashlib
@@ -23,7 +23,7 @@ from filelock import FileLock
 from suites.inputs import Request, ResponseScore, SuiteError
 
 VERSION = 1
-"""Of tables and encodings; a file of another version is set aside."""
+"""Version of tables and encodings; a file of another version is set aside."""
 
 _BUSY_SECONDS = 30.0
 _LOCK_SECONDS = 60.0
@@ -46,33 +46,33 @@ _Result = TypeVar("_Result")
 
 
 class CacheNotWritableError(SuiteError):
-    """The place of the score cache cannot be used: no permission, no space, no folder, or held by someone else."""
+    """The score cache cannot be used: no permission, no space, no folder, or locked by another process."""
 
 
 class _DamagedFileError(CacheNotWritableError):
-    """The file is not a score cache of this version, or no longer a whole one; it is set aside."""
+    """The file is damaged or no score cache of this version; it is set aside."""
 
 
 @dataclass(frozen=True, slots=True)
 class CacheInfo:
-    """How much is in a cache, or was removed from one."""
+    """Size of a cache, or of what was removed from it."""
 
     n_scores: int
     n_contexts: int
     n_bytes: int
-    """On disk, the write-ahead log included."""
+    """Bytes on disk, the write-ahead log included."""
     path: Path
 
 
 class ScoreCache:
-    """Scores on disk, for one thread of one process; any number of processes may have the file open.
+    """Scores on disk, used by one thread of a process; any number of processes may open the same file.
 
-    Trouble with the file never ends an evaluation: a damaged file is set aside and a new one begun; where storing is
-    impossible (disk full), the cache goes on without it. Both say one line.
+    A problem with the file never ends an evaluation: a damaged file is set aside and a new one started; where storing
+    fails (disk full), the evaluation goes on without it. The user sees one line in either case.
     """
 
     def __init__(self, path: Path, say: Callable[[str], object], connection: sqlite3.Connection) -> None:
-        """Is what `open` calls."""
+        """Called by `open` only."""
         self._path = path
         self._say = say
         self._connection = connection
@@ -82,10 +82,10 @@ class ScoreCache:
 
     @classmethod
     def open(cls, path: Path, say: Callable[[str], object]) -> Self:
-        """Opens the cache at `path`, or begins one there; parent folders are made.
+        """Opens the cache at `path`, or starts one there; makes parent folders.
 
         Args:
-            path: The SQLite file. `-wal`, `-shm` and `.lock` files stand beside it.
+            path: The SQLite file; its `-wal`, `-shm` and `.lock` files are in the same folder.
             say: Takes a line for the user.
 
         Raises:
@@ -96,27 +96,27 @@ class ScoreCache:
 
     @property
     def n_corrupt(self) -> int:
-        """Rows that lookups ignored because length or checksum was wrong; the next store replaces them."""
+        """Number of rows that lookups ignored for a wrong length or checksum; the next store replaces them."""
         return self._n_corrupt
 
     def lookup(self, context: str, requests: Sequence[Request]) -> dict[Request, ResponseScore]:
-        """Those of the requests that have a score in this context, in no particular order."""
+        """Returns scores of those requests that have one in this context, in no particular order."""
         by_key = {_request_key(request): request for request in requests}
         try:
             rows = self._run(lambda connection: _select(connection, context, list(by_key)))
         except CacheNotWritableError as error:
-            self._say(f"nothing was looked up: {error}")
+            self._say(f"no cached scores are used here: {error}")
             return {}
         found = {}
         for row in rows:
-            request = by_key.get(row[0])  # None: a damaged index gave another row than was asked for
+            request = by_key.get(row[0])  # None: a damaged index gave a row that was not asked for
             if request is not None and (score := _score(context, request, row)) is not None:
                 found[request] = score
         self._n_corrupt += len(rows) - len(found)
         return found
 
     def store(self, context: str, scores: Mapping[Request, ResponseScore]) -> None:
-        """Commits the scores in one transaction; what is there already is replaced."""
+        """Commits scores in one transaction and replaces those that are there already."""
         if not (self._is_storing and scores):
             return
         rows = [_row(context, request, score) for request, score in scores.items()]
@@ -124,10 +124,10 @@ class ScoreCache:
             self._run(lambda connection: _insert(connection, context, rows))
         except CacheNotWritableError as error:
             self._is_storing = False
-            self._say(f"scores are not kept from here on: {error}")
+            self._say(f"scores are not cached from here on: {error}")
 
     def info(self) -> CacheInfo:
-        """What is in the cache.
+        """Returns the number of scores and contexts and the size of the file.
 
         Raises:
             CacheNotWritableError: The file cannot be read.
@@ -136,20 +136,20 @@ class ScoreCache:
         return CacheInfo(n_scores, n_contexts, _n_bytes(self._path), self._path)
 
     def clear(self) -> CacheInfo:
-        """Removes all scores and gives their space back to the disk.
+        """Removes all scores and frees their space on disk.
 
         Returns:
-            What was removed.
+            Numbers and bytes that were removed.
 
         Raises:
-            CacheNotWritableError: Such as: another process has been writing for too long.
+            CacheNotWritableError: Nothing can be removed, for example because another process is writing.
         """
         before = _n_bytes(self._path)
         n_scores, n_contexts = self._run(_delete)
         return CacheInfo(n_scores, n_contexts, before - _n_bytes(self._path), self._path)
 
     def close(self) -> None:
-        """Ends the use of the file."""
+        """Closes the file."""
         self._connection.close()
 
     def __enter__(self) -> Self:
@@ -161,7 +161,7 @@ class ScoreCache:
         self.close()
 
     def _run(self, work: Callable[[sqlite3.Connection], _Result]) -> _Result:
-        """Does the work; where it finds the file damaged, once more on a new one."""
+        """Calls `work`; where the file turns out damaged, again on a new file."""
         try:
             with _named_errors(self._path):
                 return work(self._connection)
@@ -171,7 +171,7 @@ class ScoreCache:
                 return work(self._connection)
 
     def _begin_anew(self, damage: _DamagedFileError) -> None:
-        """Sets the file aside, unless another process has done so already, and opens the one that takes its place."""
+        """Sets the file aside, unless another process already did, and opens the file that replaces it."""
         self._connection.close()
         try:
             with _locked(self._path):
@@ -180,7 +180,7 @@ class ScoreCache:
                 self._connection = _connect_or_begin(self._path, self._say)
                 self._identity = _identity(self._path)
         except CacheNotWritableError:
-            # An empty cache in memory stands in, so that the evaluation goes on; nothing is stored in it.
+            # An empty cache in memory replaces the file, so that the evaluation goes on; nothing is stored in it.
             self._connection = sqlite3.connect(":memory:")
             _create_tables(self._connection)
             self._is_storing = False
@@ -188,7 +188,7 @@ class ScoreCache:
 
 
 def _select(connection: sqlite3.Connection, context: str, keys: Sequence[bytes]) -> list[_Row]:
-    """The rows that are there."""
+    """Rows of those keys that are in the table."""
     context_id = _context_id(connection, context)
     if context_id is None:
         return []
@@ -215,7 +215,7 @@ def _insert(connection: sqlite3.Connection, context: str, rows: Sequence[_Row]) 
 
 
 def _delete(connection: sqlite3.Connection) -> tuple[int, int]:
-    """How many scores and contexts were deleted."""
+    """Deletes all rows; returns the numbers of scores and contexts."""
     with connection:
         n_scores = connection.execute("DELETE FROM scores").rowcount
         n_contexts = connection.execute("DELETE FROM contexts").rowcount
@@ -245,7 +245,7 @@ def _row(context: str, request: Request, score: ResponseScore) -> _Row:
 
 
 def _score(context: str, request: Request, row: _Row) -> ResponseScore | None:
-    """What the row says; None where it is not what `_row` made of this request."""
+    """Score in a row; None where the row is not what `_row` made of this request."""
     key, values, is_greedy, checksum = row
     # A damaged page can hold values of other types than were stored.
     if not (isinstance(values, bytes) and isinstance(is_greedy, int)) or len(values) != 4 * len(request.response_ids):
@@ -256,19 +256,19 @@ def _score(context: str, request: Request, row: _Row) -> ResponseScore | None:
 
 
 def _request_key(request: Request) -> bytes:
-    """16 bytes of BLAKE2b over the prompt's length, which marks the boundary, and all token ids, as 64-bit integers."""
+    """16 bytes of BLAKE2b over the prompt's length (the boundary) and all token ids, as 64-bit integers."""
     ids = request.prompt_ids + request.response_ids
     packed = struct.pack(f"<{len(ids) + 1}q", len(request.prompt_ids), *ids)
     return hashlib.blake2b(packed, digest_size=16).digest()
 
 
 def _checksum(context: str, key: bytes, values: bytes, is_greedy: int) -> int:
-    """CRC-32 of all that a row says: SQLite notices damage to its structure, not to the numbers themselves."""
+    """CRC-32 of a whole row: SQLite notices damage to its structure, not to the numbers."""
     return zlib.crc32(values, zlib.crc32(b"%b%d" % (key, is_greedy), zlib.crc32(context.encode())))
 
 
 def _connect_or_begin(path: Path, say: Callable[[str], object]) -> sqlite3.Connection:
-    """The cache at `path`, a new one where there is none or no sound one. The caller holds the lock."""
+    """Connects to the cache at `path`, a new one where there is none or a damaged one. The caller holds the lock."""
     try:
         return _connect(path)
     except _DamagedFileError as damage:
@@ -278,7 +278,7 @@ def _connect_or_begin(path: Path, say: Callable[[str], object]) -> sqlite3.Conne
 
 def _connect(path: Path) -> sqlite3.Connection:
     if path.is_dir():
-        raise _not_writable(path, "a folder stands there")
+        raise _not_writable(path, "it is a folder")
     with _named_errors(path):
         # IMMEDIATE: a transaction that begins as a reader could not wait for another writer.
         connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level="IMMEDIATE")
@@ -291,14 +291,14 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 
 def _prepare(connection: sqlite3.Connection, path: Path) -> None:
-    """Checks the layout, or makes it in an empty file, and sets the connection's modes."""
+    """Checks the tables, or makes them in an empty file, and sets the connection's modes."""
     connection.text_factory = bytes  # damaged text need not be UTF-8
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     made_by = {sql for (sql,) in connection.execute("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL")}
     if version == 0 and not made_by:
         _create_tables(connection)
     elif version != VERSION or made_by != {statement.encode() for statement in _TABLES}:
-        raise _DamagedFileError(f"its layout is not that of version {VERSION}")
+        raise _DamagedFileError(f"its tables are not those of version {VERSION}")
     if not os.access(path, os.W_OK):
         raise _not_writable(path, "the file is read-only")
     connection.execute("PRAGMA journal_mode = WAL")
@@ -306,7 +306,7 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
 
 
 def _create_tables(connection: sqlite3.Connection) -> None:
-    """In one transaction, so that a kill leaves an empty file or a whole cache."""
+    """Makes all tables in one transaction, so that a kill leaves an empty file or a whole cache."""
     statements = ("BEGIN IMMEDIATE", *_TABLES, f"PRAGMA user_version = {VERSION}", "COMMIT")
     connection.executescript(";\n".join(statements))
 
@@ -323,12 +323,12 @@ def _set_aside(path: Path, say: Callable[[str], object], damage: _DamagedFileErr
                 companion.replace(aside.with_name(aside.name + suffix))
     except OSError as error:
         raise _not_writable(path, str(error)) from error
-    say(f"the score cache {path} is damaged or foreign ({damage}): set aside as {aside.name}, a new one is begun")
+    say(f"the score cache {path} is damaged or foreign ({damage}): set aside as {aside.name}, a new one is started")
 
 
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    """Lets one process at a time open or set aside; a killed one gives the lock back."""
+    """Lets one process at a time open the file or set it aside; a killed process releases the lock."""
     lock = FileLock(f"{path}.lock", timeout=_LOCK_SECONDS)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -343,7 +343,7 @@ def _locked(path: Path) -> Iterator[None]:
 
 @contextmanager
 def _named_errors(path: Path) -> Iterator[None]:
-    """Tells a damaged file from a place that cannot be used; a mistake in calling SQLite passes through."""
+    """Turns SQLite's errors into damaged file or file that cannot be used; mistakes in calling SQLite pass through."""
     try:
         yield
     except sqlite3.ProgrammingError:
@@ -360,12 +360,13 @@ def _named_errors(path: Path) -> Iterator[None]:
 
 def _not_writable(path: Path, reason: str) -> CacheNotWritableError:
     return CacheNotWritableError(
-        f"the score cache {path} cannot be used ({reason}): make room for it there, name another place, or do without"
+        f"the score cache {path} cannot be used ({reason}): free space there, choose another workspace, or score "
+        f"without a cache (--no-cache)"
     )
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
-    """Which file stands at the path, by device and inode; None where there is none."""
+    """Device and inode of the file at the path; None where there is none."""
     try:
         status = path.stat()
     except FileNotFoundError:

@@ -140,7 +140,7 @@ class ModelScorer:
         check = check_path(self._maker, requests, plan, is_exact=self._is_exact)
         self._state.record(check, self._context, longest)
         if check.passed and check.path == "flex" and is_slower(self._maker, requests, plan, "tree"):
-            self._state.leave_path("path flex: its packs take longer than with a dense mask")
+            self._state.leave_path("path flex is slower than path tree here")
             return False
         return check.passed
 

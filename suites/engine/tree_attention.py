@@ -1,7 +1,7 @@
-"""Attention over a pack on a CPU: block of rows by block of rows, each with the keys alone that one of its rows sees.
+"""Attention over a pack on a CPU, block of rows by block of rows, each with only the keys that its rows see.
 
-In a prefix tree most of the mask is closed. A GPU leaves closed blocks out by FlexAttention; a CPU's kernel computes
-them, at a tenth of a pack's whole time.
+In a prefix tree most of the mask is closed. FlexAttention skips closed blocks on a GPU; a CPU's own kernel computes
+them, which takes a tenth of a pack's time.
 """
 
 from functools import cache
@@ -11,12 +11,12 @@ if TYPE_CHECKING:
     import torch
 
 BLOCK_ROWS = 128
-"""Fewer make products too small, more have more rows that see different keys."""
+"""Rows of a block: fewer make matrix products too small, more see more different keys."""
 
 
 @cache
 def tree_attention() -> str:
-    """Name under which transformers knows this kernel from the first call on; its masks are those of sdpa."""
+    """Registers this kernel with transformers and returns its name there; its masks are those of sdpa."""
     from transformers import AttentionInterface, AttentionMaskInterface
     from transformers.masking_utils import sdpa_mask
 
@@ -34,11 +34,11 @@ def _attend(
     attention_mask: "torch.Tensor | None",
     **options: Any,
 ) -> "tuple[torch.Tensor, None]":
-    """The same as sdpa, shape (1, n_rows, heads, head size): keys that no row of a block sees are left out of it."""
+    """The same as sdpa, shape (1, n_rows, heads, head size), without the keys that no row of a block sees."""
     import torch
     from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
-    if attention_mask is None:  # a family that takes no mask of ours: for the self-check to find
+    if attention_mask is None:  # a family that drops our mask: the self-check finds it
         return sdpa_attention_forward(module, query, key, value, None, **options)  # type: ignore[no-any-return]
     outputs = []
     for start in range(0, query.shape[2], BLOCK_ROWS):

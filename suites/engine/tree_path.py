@@ -1,4 +1,4 @@
-"""Scores packs: one forward a pack, with its prefix tree as the attention mask and the depth as position."""
+"""The paths tree and flex: one forward a pack, with its prefix tree as attention mask and the depth as position."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -16,23 +16,23 @@ if TYPE_CHECKING:
 
 
 class PackChain:
-    """Launches packs one after the other; what a pack shares with the one before it takes over from there."""
+    """Starts packs one after another and carries over keys and values that a pack shares with the one before."""
 
     def __init__(self, model: Any, *, carries: bool) -> None:
-        """Takes the model as it is.
+        """Starts without keys and values.
 
         Args:
             model: Causal language model of transformers.
-            carries: Whether keys and values are kept from a pack to the next one.
+            carries: Whether keys and values are kept from one pack to the next.
         """
         self._model = model
         self._carries = carries
         self._last: Pack | None = None
         self._keys_and_values: list[tuple[torch.Tensor, torch.Tensor]] = []
-        """Of the last pack, layer by layer, each (1, heads, n_tokens, head size)."""
+        """Keys and values of the last pack, layer by layer, each of shape (1, heads, n_tokens, head size)."""
 
     def launch(self, pack: Pack, before: Pack | None, max_logit_elements: int) -> TokenScores:
-        """Starts a pack; all of its tokens are computed where the pack before it was not launched just now."""
+        """Starts a pack; computes all of its tokens where `before` is not the pack that was started last."""
         import torch
         from transformers import DynamicCache
 
@@ -57,19 +57,19 @@ def launch_pack(
 
     Args:
         model: Causal language model of transformers.
-        pack: What is computed.
+        pack: The pack to compute.
         max_logit_elements: Rows x vocabulary of logits at a time.
-        cache: Where keys and values go, behind those of the carried tokens; None keeps none.
-        n_carried: First tokens of the pack whose keys and values are in the cache.
+        cache: Holds keys and values of the carried tokens and receives the new ones; None keeps none.
+        n_carried: Number of the pack's first tokens whose keys and values are in the cache.
     """
     import torch
 
     dtype = model.get_input_embeddings().weight.dtype
 
     def additive(window: int | None) -> "torch.Tensor":
-        """0 where a token may be seen, the least finite number elsewhere, shape (1, 1, n_computed, n_tokens).
+        """Mask with 0 where a token is visible and the least finite number elsewhere, (1, 1, n_computed, n_tokens).
 
-        Never boolean: eager attention adds the mask and would silently take it for numbers.
+        Never boolean: eager attention adds the mask and would silently treat it as numbers.
         """
         seen = torch.from_numpy(pack.visible(window)[n_carried:]).to(model.device, non_blocking=True)
         mask = torch.zeros(seen.shape, dtype=dtype, device=model.device)
@@ -81,19 +81,19 @@ def launch_pack(
 
 
 def launch_pack_with_flex(model: Any, pack: Pack, max_logit_elements: int, *, n_tokens: int) -> TokenScores:
-    """Starts one pack on the model's device, with FlexAttention, which skips the blocks that nobody may see.
+    """Starts one pack on the model's device, with FlexAttention, which skips blocks without a visible token.
 
     Args:
         model: Causal language model of transformers.
-        pack: Of at most `n_tokens`.
+        pack: A pack of at most `n_tokens`.
         max_logit_elements: Rows x vocabulary of logits at a time.
-        n_tokens: All packs are filled up to this length, since the kernel is compiled for each length anew.
+        n_tokens: Length to which all packs are padded, because the kernel is compiled again for each length.
     """
     import torch
     from torch.nn.attention.flex_attention import BlockMask, create_block_mask
 
-    filled = _filled_up(pack, n_tokens)
-    ends, positions = (torch.from_numpy(values).to(model.device) for values in (filled.ends, filled.positions))
+    padded = _padded(pack, n_tokens)
+    ends, positions = (torch.from_numpy(values).to(model.device) for values in (padded.ends, padded.positions))
 
     def blocks(window: int | None) -> BlockMask:
         def visible(_batch: Any, _head: Any, row: "torch.Tensor", column: "torch.Tensor") -> "torch.Tensor":
@@ -103,11 +103,11 @@ def launch_pack_with_flex(model: Any, pack: Pack, max_logit_elements: int, *, n_
         return create_block_mask(visible, None, None, n_tokens, n_tokens, device=model.device)
 
     with attention_kernel(model, "flex_attention"):
-        return _launch(model, filled, blocks, max_logit_elements)
+        return _launch(model, padded, blocks, max_logit_elements)
 
 
-def _filled_up(pack: Pack, n_tokens: int) -> Pack:
-    """The pack with tokens behind it that see themselves alone and are seen by nobody else."""
+def _padded(pack: Pack, n_tokens: int) -> Pack:
+    """The pack padded with tokens that see only themselves and that no other token sees."""
     added = np.arange(pack.n_tokens, n_tokens)
     return replace(
         pack,
@@ -126,10 +126,10 @@ def _launch(
     cache: Any = None,
     n_carried: int = 0,
 ) -> TokenScores:
-    """Starts one pack, given how a mask is made for an attention window.
+    """Starts one pack; `mask` makes the attention mask for a window.
 
-    The mask replaces the model's own, sliding windows included, so these are put into it: one mask for all layers, or
-    one for each kind of layer where the model has several.
+    The mask replaces the model's own, sliding windows included, so it has to contain them: one mask for all layers, or
+    one for each kind of layer where the model has several kinds.
     """
     import torch
 

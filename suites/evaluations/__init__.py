@@ -1,1 +1,1 @@
-"""Scores in, metrics out: one file a kind of evaluation."""
+"""The kinds of evaluation, one file each: scores in, metrics out."""

@@ -1,4 +1,4 @@
-"""How far a policy has moved from its reference: KL on answers of its own, mean log-ratios on held-out answers."""
+"""Measures how far a policy has moved from its reference: KL on its own answers, log-ratios on held-out answers."""
 
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
@@ -17,27 +17,27 @@ if TYPE_CHECKING:
     import torch
 
 BATCH_SIZE = 16
-"""Prompts that are answered together."""
+"""Prompts of a batch."""
 MAX_LOGIT_ELEMENTS = 2**24
 """Positions x vocabulary of one model's logits at a time: 64 MiB in fp32."""
 
 ModelOpener = Callable[[], AbstractContextManager[Any]]
-"""Opens the model as one subject sees it, in a `with` block."""
+"""Opens the model of one subject in a `with` block."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """An answer that was drawn from a policy, token by token."""
+    """An answer drawn from a policy token by token."""
 
     prompt_ids: tuple[int, ...]
     answer_ids: tuple[int, ...]
-    """Without the token that ended it."""
+    """Tokens of the answer without the one that ended it."""
     n_positions: int
-    """Positions at which a token was drawn: one more than `answer_ids` where one of them ended the answer."""
+    """Number of tokens drawn: one more than `answer_ids` where a stop token ended the answer."""
 
     @property
     def input_ids(self) -> tuple[int, ...]:
-        """What a model reads, up to the last position at which a token was drawn."""
+        """Input tokens up to the last position at which a token was drawn."""
         return (self.prompt_ids + self.answer_ids)[: len(self.prompt_ids) + self.n_positions - 1]
 
 
@@ -50,15 +50,15 @@ def draw(
     seed: int,
     progress: Callable[[int], object] | None = None,
 ) -> list[Sample]:
-    """Answers drawn from the model's own distribution: temperature 1, nothing cut off it.
+    """Draws answers from the model's own distribution: temperature 1, no nucleus.
 
     Args:
         model: A causal language model of transformers, with the subject's adapter active.
         encoder: Renders and truncates the prompts as for scoring.
-        questions: What is asked.
-        max_new_tokens: Where an answer ends at the latest.
-        seed: With the question's id it determines what is drawn (see `generate`).
-        progress: Called after every batch with the number of questions that are answered so far.
+        questions: Prompts to answer.
+        max_new_tokens: Largest number of tokens of an answer.
+        seed: Determines the draws together with the question's id (see `generate`).
+        progress: Called after every batch with the number of questions answered so far.
     """
     stops = stop_token_ids(model, encoder)
     limit = max_positions(model.config)
@@ -87,16 +87,16 @@ def draw(
 def sample_divergence(
     policy: ModelOpener, reference: ModelOpener, sample: Sample, *, max_logit_elements: int = MAX_LOGIT_ELEMENTS
 ) -> float:
-    """KL(policy || reference) summed over the positions at which the policy drew a token, in nats.
+    """Returns KL(policy || reference) summed over the positions at which the policy drew a token, in nats.
 
-    Each position counts with its whole distribution, not with the token that was drawn: the expectation is the same
-    and the variance smaller.
+    Each position contributes the KL of its whole distribution instead of the log-ratio of the drawn token: the
+    expectation is the same and the variance smaller.
 
     Args:
-        policy: What the sample was drawn from.
-        reference: The frozen anchor, with the same vocabulary.
-        sample: Read by both models by itself, so that nothing depends on a batch.
-        max_logit_elements: Positions x vocabulary of one model's logits at a time; longer answers are read repeatedly.
+        policy: Opens the model that the sample was drawn from.
+        reference: Opens the frozen anchor, which has the same vocabulary.
+        sample: Scored alone by both models, so that nothing depends on a batch.
+        max_logit_elements: Positions x vocabulary of one model's logits at a time; longer answers take more forwards.
     """
     total, start = 0.0, len(sample.prompt_ids) - 1
     while start < len(sample.input_ids):
@@ -111,7 +111,7 @@ def sample_divergence(
 
 
 def divergence(policy_logits: "torch.Tensor", reference_logits: "torch.Tensor") -> "torch.Tensor":
-    """KL(policy || reference) of each row over the whole vocabulary, in nats: exactly 0 where the logits are equal.
+    """Returns KL(policy || reference) of each row over the whole vocabulary, in nats; exactly 0 for equal logits.
 
     Args:
         policy_logits: Shape (n_positions, n_vocabulary), fp32.
@@ -122,8 +122,8 @@ def divergence(policy_logits: "torch.Tensor", reference_logits: "torch.Tensor") 
     """
     policy, reference = policy_logits.log_softmax(-1), reference_logits.log_softmax(-1)
     probabilities = policy.exp()
-    # Both distributions sum to 1, so that p log(p / q) - p + q sums to the KL as p log(p / q) does; but an error of a
-    # normaliser, which is the largest there is, cancels to first order, and no term is negative.
+    # Both distributions sum to 1, so p log(p / q) - p + q has the same sum as p log(p / q). But the error of the
+    # normalisers, which is the largest error, cancels to first order, and no term is negative.
     terms = probabilities * (policy - reference) - probabilities + reference.exp()
     return terms.sum(-1).clamp_min(0.0)
 
@@ -136,10 +136,10 @@ def measure_divergence(
     evaluation: str,
     subject: str,
 ) -> MetricScores:
-    """kl_per_token: KL(policy || reference) over all positions at which a token was drawn.
+    """Returns the metric kl_per_token: KL(policy || reference) over all positions at which a token was drawn.
 
     Args:
-        questions: What was answered; each is an example.
+        questions: Questions that were answered; each is an example.
         samples: One for each question.
         divergences: One for each sample (`sample_divergence`).
         evaluation: Name of the evaluation in the suite.
@@ -160,17 +160,19 @@ def measure_log_ratios(
     evaluation: str,
     subject: str,
 ) -> list[MetricScores]:
-    """Mean token log-ratio of policy to reference on held-out answers, which neither of them wrote: drift, no KL.
+    """Returns the mean token log-ratio of policy to reference on held-out answers, which neither of them wrote.
+
+    This is a drift and no KL, because the answers are not drawn from the policy.
 
     Args:
-        plan: What was scored.
+        plan: The pairs that were scored.
         policy_scores: One for each of `plan.requests`, in that order.
         reference_scores: The same requests by the frozen anchor.
         evaluation: Name of the evaluation in the suite.
         subject: Name of the policy.
 
     Returns:
-        drift_chosen and drift_rejected; an answer that stands in several pairs is counted once, with the first of them.
+        drift_chosen and drift_rejected; an answer of several pairs is counted once, with the first of them.
     """
     log_ratios = {
         request: policy.log_probability - reference.log_probability
@@ -195,7 +197,7 @@ def measure_log_ratios(
 
 
 def _logits(model: Any, input_ids: Sequence[int], start: int, stop: int) -> "torch.Tensor":
-    """fp32 logits at the positions from `start` to before `stop`, shape (stop - start, n_vocabulary)."""
+    """Logits in fp32 at the positions start .. stop - 1, shape (stop - start, n_vocabulary)."""
     import torch
 
     with torch.inference_mode(), evaluation_mode(model):

@@ -1,4 +1,4 @@
-"""Perplexity of responses given their prompts, pooled by token, and whether right answers stand above wrong ones."""
+"""Measures perplexity of responses given their prompts, pooled by token, and right answers against wrong ones."""
 
 from collections.abc import Callable, Sequence
 from math import log
@@ -34,19 +34,19 @@ def distinct_answers(plan: EvaluationPlan[Example]) -> list[tuple[Example, Encod
 def measure(
     plan: EvaluationPlan[Example], scores: Sequence[ResponseScore], *, evaluation: str, subject: str
 ) -> list[MetricScores]:
-    """All metrics of one subject.
+    """Returns all metrics of one subject.
 
     Args:
-        plan: What was scored.
-        scores: One for each of `plan.requests`, in that order.
+        plan: The examples that were scored.
+        scores: One score for each of `plan.requests`, in that order.
         evaluation: Name of the evaluation in the suite.
         subject: Name of the subject.
 
     Returns:
-        perplexity (primary; per response token, EOS and terminator included), perplexity_without_eos,
-        perplexity_per_example (exponential of the mean over examples of the nats per token), bits_per_byte (without
-        EOS, over the bytes of the scored tokens), and where rows have wrong responses right_wrong_margin and
-        right_above_wrong.
+        perplexity (primary; exp of total nats / total response tokens, EOS and terminator included, as lm-eval pools
+        by token), perplexity_without_eos, perplexity_per_example (exp of the mean over examples of nats per token),
+        bits_per_byte (without EOS, over the bytes of the scored tokens), and for rows with wrong responses
+        right_wrong_margin and right_above_wrong.
     """
     scored = dict(zip(plan.requests, scores, strict=True))
 
@@ -70,18 +70,18 @@ def measure(
 
 
 def content_log_probability(response: EncodedResponse, score: ResponseScore) -> float:
-    """Sum over the response's content, its terminator left out, in nats."""
+    """Log-probability of a response without its terminator, in nats."""
     content = score.token_log_probabilities[: response.n_content_tokens]
     return float(content.sum(dtype=np.float64))
 
 
 def right_wrong_margin(right: float, wrong: Sequence[float]) -> float:
-    """How far the right answer stands above the mean of the wrong ones, all in mean nats per content token."""
+    """Right answer minus mean of the wrong ones, all in mean nats per content token."""
     return right - fmean(wrong)
 
 
 def right_above_wrong(right: float, wrong: Sequence[float]) -> float:
-    """1 where the right answer stands above every wrong one, 0.5 where it ties with the best of them, else 0."""
+    """1 where the right answer is above every wrong one, 0.5 where it ties with the best of them, else 0."""
     best = max(wrong)
     return 0.5 if right == best else float(right > best)
 
@@ -105,7 +105,7 @@ def _bits_and_bytes(answer: EncodedResponse, score: ResponseScore) -> tuple[floa
 def _right_against_wrong(
     plan: EvaluationPlan[Example], scored: dict[Request, ResponseScore], *, evaluation: str, subject: str
 ) -> list[MetricScores]:
-    """Margin and share over the rows that have wrong responses; none where no row has any."""
+    """Margin and share over the rows that have wrong responses; empty where no row has any."""
     margins, above = [], []
     for row, responses in zip(plan.rows, plan.responses, strict=True):
         if not row.wrong_responses:

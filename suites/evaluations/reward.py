@@ -1,4 +1,4 @@
-"""Implicit rewards of preference pairs, reference-free preferences, and the surface rulers they are held against."""
+"""Measures implicit rewards of preference pairs, reference-free preferences, and the surface rulers for comparison."""
 
 import re
 from collections import Counter
@@ -13,12 +13,12 @@ from suites.evaluations.scores import metric_scores
 from suites.inputs import Pair, Request, ResponseScore
 
 WordWeights = dict[str, float]
-"""Word -> log-odds that an answer with it is the chosen one."""
+"""Word -> log-odds that an answer containing it is the chosen one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcomes:
-    """How many pairs were won, tied and lost."""
+    """Numbers of pairs that were won, tied and lost."""
 
     wins: int
     ties: int
@@ -54,19 +54,19 @@ def measure(
     evaluation: str,
     subject: str,
 ) -> list[MetricScores]:
-    """Implicit reward of a policy against its reference, pair by pair.
+    """Returns the implicit reward of a policy against its reference, pair by pair.
 
     Args:
-        plan: What was scored.
-        policy_scores: One for each of `plan.requests`, in that order: adapter on.
-        reference_scores: The same requests by the frozen anchor: the weights before preference training.
-        beta: Of the DPO loss; it scales the margins and nothing else.
+        plan: The pairs that were scored.
+        policy_scores: The policy's score of each of `plan.requests`, in that order.
+        reference_scores: The same requests scored by the frozen anchor: the weights before preference training.
+        beta: Beta of the DPO loss; it only scales the margins.
         evaluation: Name of the evaluation in the suite.
         subject: Name of the policy.
 
     Returns:
-        reward_accuracy (primary; a win 1, a tie 0.5), reward_margin, and where pairs come from several sources the
-        accuracy on each of them.
+        reward_accuracy (primary; a win counts 1, a tie 0.5), reward_margin, and for pairs of several sources the
+        accuracy on each source.
     """
     policy = _sums(plan, policy_scores)
     reference = _sums(plan, reference_scores)
@@ -88,7 +88,7 @@ def measure(
 def measure_preferences(
     plan: EvaluationPlan[Pair], scores: Sequence[ResponseScore], *, evaluation: str, subject: str
 ) -> list[MetricScores]:
-    """Reference-free: the share of pairs whose chosen answer is the more probable, which a baseline has as well.
+    """Returns the share of pairs whose chosen answer is the more probable one; without a reference, so for any subject.
 
     Returns:
         preference_accuracy, by the sum over the response, and preference_accuracy_per_token, by its mean.
@@ -107,11 +107,11 @@ def measure_preferences(
 
 
 def rulers(pairs: Sequence[Pair], training_pairs: Sequence[Pair], *, evaluation: str) -> list[MetricScores]:
-    """What the surface of the answers gives away, as subjects on the metric reward_accuracy.
+    """Returns the reward_accuracy that simple rules reach on the surface of the answers alone, each rule a subject.
 
     Args:
-        pairs: The pairs that are measured (`plan.rows`).
-        training_pairs: The pairs the bag of words is fitted on; without any there is no such ruler.
+        pairs: The pairs to judge (`plan.rows`).
+        training_pairs: The pairs that the bag of words is fitted on; without any there is no such ruler.
         evaluation: Name of the evaluation in the suite.
 
     Returns:
@@ -127,13 +127,13 @@ def rulers(pairs: Sequence[Pair], training_pairs: Sequence[Pair], *, evaluation:
 
 
 def where_rulers_err(accuracy: MetricScores, rulers: Iterable[MetricScores]) -> list[MetricScores]:
-    """A policy's reward accuracy on the pairs that each ruler gets wrong, where there are any; a tie is not wrong.
+    """Returns a policy's reward accuracy on the pairs that each ruler gets wrong, if any; a tie is not wrong.
 
-    What is won there cannot have been learned from that surface.
+    A policy that follows the ruler's rule cannot win these pairs.
 
     Args:
-        accuracy: Of the policy (`measure`).
-        rulers: On the same pairs (`rulers`).
+        accuracy: Reward accuracy of the policy (`measure`).
+        rulers: Accuracies of the rulers on the same pairs (`rulers`).
     """
     found = []
     for ruler in rulers:
@@ -148,28 +148,28 @@ def where_rulers_err(accuracy: MetricScores, rulers: Iterable[MetricScores]) -> 
 def reward_margin(
     *, policy_chosen: float, policy_rejected: float, reference_chosen: float, reference_rejected: float, beta: float
 ) -> float:
-    """Difference of the implicit rewards, beta x sum of log-ratios each (Rafailov et al. 2023, equation 5), in nats."""
+    """Difference of the implicit rewards, each beta x sum of log-ratios (Rafailov et al. 2023, equation 5), in nats."""
     return beta * ((policy_chosen - reference_chosen) - (policy_rejected - reference_rejected))
 
 
 def outcome(margin: float) -> float:
-    """A win is 1, a tie 0.5, a loss 0; NaN stays what it is."""
+    """1 for a win, 0.5 for a tie, 0 for a loss; NaN for NaN."""
     if isnan(margin):
         return margin
     return 0.5 if margin == 0 else float(margin > 0)
 
 
 def count_outcomes(accuracy: MetricScores) -> Outcomes:
-    """Wins, ties and losses behind an accuracy of this module."""
+    """Counts wins, ties and losses of an accuracy of this module."""
     counts = Counter(score.total for score in accuracy.scores)
     return Outcomes(wins=counts[1.0], ties=counts[0.5], losses=counts[0.0])
 
 
 def fit_bag_of_words(pairs: Iterable[Pair]) -> WordWeights:
-    """Naive Bayes over which words an answer has, with Laplace smoothing.
+    """Fits naive Bayes on which words an answer has, with Laplace smoothing.
 
     The weight of a word is ln((chosen answers with it + 1) / (rejected answers with it + 1)). Both sides have the same
-    number of answers, so no constant is added for each word: neither the number of words nor an unknown word counts.
+    number of answers, so that no constant is added for each word: the number of words and unknown words have no effect.
     """
     chosen, rejected = Counter[str](), Counter[str]()
     for pair in pairs:
@@ -179,11 +179,11 @@ def fit_bag_of_words(pairs: Iterable[Pair]) -> WordWeights:
 
 
 def bag_of_words_margin(weights: WordWeights, pair: Pair) -> float:
-    """Log-odds of the chosen answer's words over the rejected one's; what both have cancels."""
+    """Log-odds of the chosen answer's words minus those of the rejected one's; words of both cancel."""
     chosen, rejected = _words(pair.chosen), _words(pair.rejected)
     won = [weights.get(word, 0.0) for word in chosen - rejected]
     lost = [-weights.get(word, 0.0) for word in rejected - chosen]
-    return fsum(won + lost)  # exact, so that a tie is a tie in whatever order a set comes
+    return fsum(won + lost)  # exact, so that a tie does not depend on the order of a set
 
 
 def _words(text: str) -> set[str]:
@@ -204,7 +204,7 @@ def _reward_accuracy(evaluation: str, part: str = "") -> Metric:
 
 
 def _by_source(pairs: Sequence[Pair], accuracy: MetricScores) -> list[MetricScores]:
-    """The same scores split by source, exploratory; none where there is one source, or no scores."""
+    """The same scores for each source, exploratory; empty where there is one source, or no scores."""
     sources = sorted({pair.source for pair in pairs})
     if len(sources) == 1 or not accuracy.scores:
         return []

@@ -1,4 +1,4 @@
-"""Example scores into the scores of a metric: what is not a number becomes a reason, never 0."""
+"""Turns example scores into the scores of a metric; a missing number becomes a reason, never 0."""
 
 from collections.abc import Iterable
 from math import isfinite
@@ -7,18 +7,18 @@ from reports.records import ExampleScore, Metric, MetricScores
 
 
 def metric_scores(metric: Metric, subject: str, scores: Iterable[ExampleScore]) -> MetricScores:
-    """The scores of a metric, or the reason why there are none."""
-    kept = tuple(scores)
-    if not kept:
+    """Returns the scores of a metric, or the reason why there are none."""
+    rows = tuple(scores)
+    if not rows:
         return MetricScores(metric, subject, (), missing="no examples")
-    n_broken = sum(not isfinite(score.total) for score in kept)
+    n_broken = sum(not isfinite(score.total) for score in rows)
     if n_broken:
-        return MetricScores(metric, subject, (), missing=f"not a finite number in {n_broken} of {len(kept)} examples")
-    return MetricScores(metric, subject, kept)
+        return MetricScores(metric, subject, (), missing=f"not a finite number in {n_broken} of {len(rows)} examples")
+    return MetricScores(metric, subject, rows)
 
 
 def metric_value(metric: Metric, subject: str, value: float) -> MetricScores:
-    """A number that is not a sum over examples by a count, or the reason why there is none."""
+    """Returns a metric that is no sum over examples by a count, or the reason why it has no value."""
     if not isfinite(value):
         return MetricScores(metric, subject, (), missing="not a finite number")
     return MetricScores(metric, subject, (), value=value)

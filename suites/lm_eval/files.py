@@ -1,4 +1,4 @@
-"""Finds the file of an lm-eval task, and gives a task local rows."""
+"""Finds the file of an lm-eval task and points a task to local rows."""
 
 import json
 import re
@@ -13,38 +13,38 @@ from typing import Any
 from suites.inputs import SuiteError
 
 LOCAL_FORMATS = ("json", "csv", "parquet", "text", "arrow")
-"""What `datasets` reads from files of one's own."""
+"""File formats that `datasets` reads from local files."""
 _NAME = re.compile(rb"^task:[ \t]*['\"]?([\w.+-]+)", re.MULTILINE)
 _COLLECTION = re.compile(rb"^(?:group|tag):((?:[ \t]*[\w.+-]+)|(?:\s*\n\s*- [\w.+-]+)+)", re.MULTILINE)
 
 
 class UnknownTaskError(SuiteError):
-    """Neither a task of lm-eval nor a task file."""
+    """A name is neither a task of lm-eval nor a task file."""
 
 
 class MissingRowsError(SuiteError):
-    """A task file that names a local file which is not there."""
+    """A local file that a task file names does not exist."""
 
 
 @dataclass(frozen=True, slots=True)
 class TaskSource:
-    """A task and where its rows are read from."""
+    """A task and the source of its rows."""
 
     task: str
     """Name, or path of a YAML file."""
     data_file: Path | None = None
-    """Local rows (JSON lines, gzip too) in the columns of the task's own dataset; None is what the task itself says."""
+    """Local rows (JSON lines, also gzipped) in the columns of the task's dataset; None for the task's own rows."""
 
 
 def find_task(name: str, folders: Sequence[Path]) -> Path | None:
-    """The file of a task; None for a group or tag of lm-eval, which stands for many.
+    """Returns the file of a task; None for a group or tag of lm-eval, which has many.
 
     Args:
         name: Name, or path of a YAML file.
-        folders: Of task files, looked through before lm-eval's own.
+        folders: Folders of task files, searched before lm-eval's own.
 
     Raises:
-        UnknownTaskError: Naming tasks that are spelled alike, or the file that is not there.
+        UnknownTaskError: Names tasks of similar spelling, or the file that does not exist.
     """
     if name.endswith((".yaml", ".yml")):
         path = Path(name).expanduser().resolve()
@@ -55,7 +55,7 @@ def find_task(name: str, folders: Sequence[Path]) -> Path | None:
     assert spec is not None
     assert spec.origin is not None
     library = Path(spec.origin).parent / "tasks"
-    # Most tasks lie in a folder that their name begins with; reading all of lm-eval's thousands of files takes seconds.
+    # Most tasks are in a folder that their name begins with; reading all of lm-eval's thousands of files takes seconds.
     for folder in (*folders, library / name.partition("_")[0], library):
         if name in _tasks_in(folder):
             return _tasks_in(folder)[name]
@@ -69,20 +69,20 @@ def find_task(name: str, folders: Sequence[Path]) -> Path | None:
 
 
 def with_local_rows(path: Path, data_file: Path | None, scratch: Path) -> tuple[Path, str | None]:
-    """A task file whose local rows are found from any working folder.
+    """Returns a task file whose local rows are found from any working folder.
 
     Args:
         path: The task file.
-        data_file: Rows to put in place of those the task file names.
-        scratch: Where a task file is written that includes `path` and differs only in its rows.
+        data_file: Rows that replace those of the task file; None keeps them.
+        scratch: Path for a task file that includes `path` and differs only in its rows.
 
     Returns:
-        The task file to load, and what to call its local rows; None where they are not local.
+        The task file to load, and a name for its local rows; None where they are not local.
 
     Raises:
-        MissingRowsError: A local file that is named is not there.
+        MissingRowsError: A local file that the task names does not exist.
     """
-    from lm_eval.tasks._yaml_loader import load_yaml  # the one place that reads a task file as lm-eval does
+    from lm_eval.tasks._yaml_loader import load_yaml  # reads a task file as lm-eval does
 
     config: dict[str, Any] = load_yaml(path, resolve_func=False)
     options: dict[str, Any] = config.get("dataset_kwargs") or {}
@@ -105,7 +105,7 @@ def with_local_rows(path: Path, data_file: Path | None, scratch: Path) -> tuple[
 
 
 def _absolute(files: Any, folder: Path) -> Any:
-    """`data_files` of any shape (a file, a list, a table by split), with paths taken from the task file's folder."""
+    """`data_files` of any shape (file, list, table by split) with absolute paths, relative ones from this folder."""
     if isinstance(files, Mapping):
         return {split: _absolute(file, folder) for split, file in files.items()}
     if isinstance(files, list):
@@ -121,7 +121,7 @@ def _flat(files: Any) -> list[str]:
 
 @cache
 def _tasks_in(folder: Path) -> dict[str, Path]:
-    """Task name -> file, of all task files below a folder."""
+    """Task name -> file, for all task files in a folder and its subfolders."""
     found: dict[str, Path] = {}
     for path in sorted(folder.rglob("*.yaml")):
         for name in _NAME.findall(path.read_bytes()):
@@ -131,6 +131,6 @@ def _tasks_in(folder: Path) -> dict[str, Path]:
 
 @cache
 def _collections_in(folder: Path) -> frozenset[str]:
-    """Names of all groups and tags below a folder."""
+    """Names of all groups and tags in a folder and its subfolders."""
     lines = (match for path in folder.rglob("*.yaml") for match in _COLLECTION.findall(path.read_bytes()))
     return frozenset(name for line in lines for name in re.findall(r"[\w.+-]{2,}", line.decode()))

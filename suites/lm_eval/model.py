@@ -1,4 +1,4 @@
-"""lm-eval's model interface on top of a scorer: its prompts, tokenisation and windows, our log-probabilities."""
+"""lm-eval's model interface on this engine: its prompts, tokenisation and windows, our log-probabilities."""
 
 import logging
 import sys
@@ -19,7 +19,7 @@ from suites.engine.scoring import ModelScorer
 from suites.inputs import Request, Scorer
 
 TokenRequest = tuple[tuple[str, str] | None, list[int], list[int]]
-"""lm-eval's own: (context, continuation) or None, then the token ids of both."""
+"""A request as lm-eval makes it: (context, continuation) or None, then the token ids of both."""
 GENERATION_BATCH_SIZE = 16
 
 
@@ -34,17 +34,17 @@ class ScorerLM(huggingface.HFLM):  # type: ignore[misc]
         """Takes a model as it is, with the subject's adapter active, or loads one as HFLM does.
 
         Args:
-            pretrained: A causal language model of transformers, or what HFLM loads one from.
-            tokenizer: Its tokenizer, which is copied, because lm-eval sets its padding token; or what HFLM takes.
-            scorer: Scores requests with that model; None makes one.
-            options: HFLM's own, such as dtype, peft and batch_size (of generation).
+            pretrained: A causal language model of transformers, or a name or folder for HFLM to load.
+            tokenizer: Its tokenizer, which is copied because lm-eval sets its padding token; or HFLM's argument.
+            scorer: Scores requests with that model; None makes one for its device.
+            options: Options of HFLM, such as dtype, peft and batch_size (of generation).
         """
         options.setdefault("batch_size", GENERATION_BATCH_SIZE)
         with quiet():
             super().__init__(pretrained=pretrained, tokenizer=deepcopy(tokenizer), **options)
         self._scorer = scorer or self._own_scorer()
         self.truncated: set[tuple[str, str]] = set()
-        """Context and continuation of the requests whose context was too long for the model."""
+        """(context, continuation) of the requests whose context was too long for the model."""
         self._encoded: dict[tuple[str, str], tuple[list[int], list[int]]] = {}
 
     def _own_scorer(self) -> Scorer:
@@ -53,17 +53,17 @@ class ScorerLM(huggingface.HFLM):  # type: ignore[misc]
         return ModelScorer(self.model, pad_token_id=self.tokenizer.pad_token_id, state=state).score
 
     def scored_by(self, scorer: Scorer) -> None:
-        """From now on another subject's scorer, with the same model and what is tokenised already."""
+        """Switches to another subject's scorer; model and token ids stay the same."""
         self._scorer = scorer
 
     def _encode_pair(self, context: str, continuation: str) -> tuple[list[int], list[int]]:
-        """HFLM's own, once for each pair."""
+        """HFLM's method, called once for each pair."""
         if (context, continuation) not in self._encoded:
             self._encoded[context, continuation] = super()._encode_pair(context, continuation)
         return self._encoded[context, continuation]
 
     def _loglikelihood_tokens(self, requests: Sequence[TokenRequest], **_: object) -> list[tuple[float, bool]]:
-        """Sum of the continuation's log-probabilities in nats, and whether greedy decoding gives the continuation."""
+        """Returns each continuation's log-probability in nats and whether greedy decoding gives that continuation."""
         for texts, context, continuation in requests:
             if texts is not None and len(context) > self._room(continuation):
                 self.truncated.add(texts)
@@ -71,24 +71,24 @@ class ScorerLM(huggingface.HFLM):  # type: ignore[misc]
         return [(score.log_probability, score.is_greedy) for score in scores]
 
     def _request(self, context: list[int], continuation: list[int]) -> Request:
-        """A context too long for the model is cut from the left, as HFLM does; an empty one is its prefix token."""
+        """Makes a request as HFLM does: a long context is cut on the left, an empty one becomes the prefix token."""
         room = self._room(continuation)
         if room < 1:
             raise ContextTooLongError(
-                f"a continuation of {len(continuation)} tokens is longer than the {self.max_length} the model takes"
+                f"a continuation of {len(continuation)} tokens is longer than the model's {self.max_length} positions"
             )
         return Request(tuple(context[-room:]) or (self.prefix_token_id,), tuple(continuation))
 
     def _room(self, continuation: list[int]) -> int:
-        """How long a context may be; the last token of a continuation is predicted, but never an input."""
+        """Largest number of context tokens; the last token of a continuation is predicted but never an input."""
         return int(self.max_length) + 1 - len(continuation)
 
 
 def run_command_line(arguments: Sequence[str]) -> None:
-    """lm-eval's own command line, in which `--model harness`, the default, is this engine.
+    """Runs lm-eval's own command line, in which the default model, `--model harness`, is this engine.
 
     Args:
-        arguments: What follows `lm-eval`.
+        arguments: The command line after `lm-eval`.
     """
     from lm_eval._cli import HarnessCLI
     from lm_eval.api.registry import model_registry
@@ -106,7 +106,7 @@ def run_command_line(arguments: Sequence[str]) -> None:
 
 @contextmanager
 def compiled_once() -> Iterator[None]:
-    """Each template of a task is compiled once within the block, where lm-eval compiles it for every row again."""
+    """Compiles each template of a task once within the block; lm-eval compiles it again for every row."""
     lm_eval_utils.env.from_string = cache(lm_eval_utils.env.from_string)
     try:
         yield
@@ -116,7 +116,7 @@ def compiled_once() -> Iterator[None]:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """No progress bars of lm-eval, which know no switch, and no log lines below an error."""
+    """Silences lm-eval's progress bars, which have no switch, and its log lines below errors, within the block."""
     loggers = [logging.getLogger(name) for name in ("lm_eval", "transformers")]
     levels = [logger.level for logger in loggers]
     modules = (lm_eval_model, lm_eval_task, huggingface)

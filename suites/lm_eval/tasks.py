@@ -1,4 +1,4 @@
-"""lm-eval's tasks through its own evaluator: its prompts, its metrics and its numbers, example by example."""
+"""Runs lm-eval's tasks through its own evaluator: its prompts, metrics and numbers, example by example."""
 
 import random
 from collections import Counter
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     from suites.lm_eval.model import ScorerLM
 
 GROUP_COLUMNS = ("passage", "question", "sentence", "query")
-"""The first of these that a row has makes its group; Winogrande's twins are known by their qID instead."""
+"""Columns that make a row's group, the first that it has; Winogrande's twins are found by their qID instead."""
 SHARES = ("acc", "acc_norm", "acc_bytes", "exact_match")
-"""Metrics that are shares of questions; of others lm-eval does not tell the unit."""
+"""Metrics that are shares of questions; lm-eval does not name the unit of any other."""
 
 
 class TaskLoadError(SuiteError):
-    """A task whose file or rows cannot be read."""
+    """The file or the rows of a task cannot be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,22 +37,23 @@ class TaskSet:
     tasks: Mapping[str, Any]
     """Name -> lm-eval's task."""
     sampled: Mapping[str, list[int]]
-    """Name -> the rows to measure, as lm-eval numbers them; empty where all of them are."""
+    """Name -> indices of the rows to measure, in lm-eval's order; empty where all rows are measured."""
     rows_from: Mapping[str, str]
-    """Name -> where its rows were read from."""
+    """Name -> source of its rows."""
     seed: int
+    """Seed of the sample and of few-shot examples."""
 
 
 @dataclass(frozen=True, slots=True)
 class TaskResult:
-    """What one task says of one subject."""
+    """Result of one task for one subject."""
 
     measurements: tuple[MetricScores, ...]
     counts: EvaluationCounts
     texts: tuple[ExampleText, ...]
-    """Of every row that was measured."""
+    """Texts of every row that was measured."""
     note: str
-    """Versions, shots, chat template and a hash of the prompts: only equal ones are comparable."""
+    """Versions, shots, chat template and a hash of the prompts: results are comparable only where notes are equal."""
 
 
 def load_tasks(
@@ -67,14 +68,14 @@ def load_tasks(
 
     Args:
         sources: Tasks; a group or tag of lm-eval stands for all of its tasks.
-        folders: Of task files that are known by name, before lm-eval's own.
-        limit: At most so many rows of each task, a seeded sample of whole groups.
-        seed: Of the sample and of few-shot examples.
+        folders: Folders of task files that are known by name, searched before lm-eval's own.
+        limit: Largest number of rows of each task, a seeded sample of whole groups; None for all rows.
+        seed: Seed of the sample and of few-shot examples.
         before_hub: Called with a task's name before its rows are read from the hub, so that the caller can refuse.
 
     Raises:
-        UnknownTaskError: Naming tasks that are spelled alike.
-        MissingRowsError: A local file of rows is not there.
+        UnknownTaskError: A task does not exist; names tasks of similar spelling.
+        MissingRowsError: A local file of rows does not exist.
         TaskLoadError: A file is broken, or the hub is out of reach.
     """
     tasks: dict[str, Any] = {}
@@ -104,16 +105,16 @@ def run_tasks(
 ) -> list[TaskResult]:
     """Runs every task through lm-eval's evaluator.
 
-    Every task is an evaluation of its own, named "EVALUATION/TASK", with acc (or else its first metric) primary. A
-    metric whose examples do not add up to lm-eval's own number is carried as that number, without examples.
+    Every task is an evaluation of its own, named "EVALUATION/TASK"; acc, or else its first metric, is primary. A metric
+    whose examples do not add up to lm-eval's own number is recorded as that number, without examples.
 
     Args:
         lm: The model of one subject.
         loaded: The tasks.
         evaluation: Name of the evaluation in the suite.
         subject: Name of the subject.
-        chat_template: Whether prompts are put into the model's chat template, as lm-eval does it.
-        system_prompt: lm-eval's system instruction, before every prompt; None is none.
+        chat_template: Whether lm-eval renders prompts with the model's chat template.
+        system_prompt: lm-eval's system instruction before every prompt; None for none.
     """
     from lm_eval.evaluator import evaluate
 
@@ -145,14 +146,14 @@ def run_tasks(
 
 
 def group_of(row: Mapping[str, Any]) -> str:
-    """What makes rows dependent: Winogrande's twins, else an equal passage, question or sentence, else nothing."""
+    """Returns a row's group: Winogrande's twins, else an equal passage, question or sentence, else the row alone."""
     if "qID" in row:
         return content_id(row["qID"].rpartition("-")[0])
     return content_id(next((str(row[column]) for column in GROUP_COLUMNS if column in row), repr(row)))
 
 
 def sample_by_group(groups: Sequence[str], limit: int, seed: int) -> list[int]:
-    """A seeded sample of rows by whole groups: as many groups as `limit` rows hold, at least one.
+    """Returns a seeded sample of whole groups, as indices of rows: at most `limit` rows, but at least one group.
 
     `harness.data.splits.sample_by_group` takes the groups of other datasets in another order; both orders are kept so
     that the same seed still measures the rows of earlier runs.
@@ -173,7 +174,7 @@ def sample_by_group(groups: Sequence[str], limit: int, seed: int) -> list[int]:
 def _load(
     source: TaskSource, folders: Sequence[Path], before_hub: Callable[[str], object] | None
 ) -> tuple[dict[str, Any], str | None]:
-    """Name -> lm-eval's task, one unless the source is a group or tag; and what its local rows are called."""
+    """Loads name -> lm-eval's task, several for a group or tag, and the name of its local rows."""
     from datasets.exceptions import DatasetsError
     from lm_eval.tasks import TaskManager
     from yaml import YAMLError
@@ -189,7 +190,7 @@ def _load(
                 specification = str(file)
             if before_hub is not None and local_rows is None:
                 before_hub(source.task)
-            # Without lm-eval's own folder where the file is known: reading all of its files takes ten seconds.
+            # Without lm-eval's own folder where the file is known, because reading all of its files takes ten seconds.
             tasks: dict[str, Any] = TaskManager(include_defaults=path is None).load([specification])["tasks"]
         except SuiteError:
             raise
@@ -213,7 +214,7 @@ def _no_dataset_bars() -> Iterator[None]:
 
 
 def _measurements(name: str, results: Mapping[str, Any], *, evaluation: str, subject: str) -> Iterator[MetricScores]:
-    """All metrics of one task; several filters (such as strict and flexible matching) make several of each."""
+    """Yields all metrics of one task, each once for every filter (such as strict and flexible matching)."""
     samples = results["samples"][name]
     columns = list(dict.fromkeys((metric, sample["filter"]) for sample in samples for metric in sample["metrics"]))
     primary = next((column for column in columns if column[0] == "acc"), columns[0])
@@ -239,7 +240,7 @@ def _counts(
     *,
     evaluation: str,
 ) -> EvaluationCounts:
-    """Rows that were read and measured, and in how many a context was too long."""
+    """Counts rows that were read and measured, and those with a context too long for the model."""
     task = loaded.tasks[name]
     measured_rows = {sample["doc_id"]: sample for sample in samples}
     n_cut = sum(any(pair in truncated for pair in sample["arguments"]) for sample in measured_rows.values())
@@ -254,7 +255,7 @@ def _counts(
 
 
 def _texts(samples: Sequence[Mapping[str, Any]], *, evaluation: str) -> Iterator[ExampleText]:
-    """What each row asks; where its requests differ in the choice alone, the choices and one that is right."""
+    """Yields each row's question; where its requests differ only in the choice, also choices and right answer."""
     for sample in {sample["doc_hash"]: sample for sample in samples}.values():
         row, target = sample["doc"], sample["target"]
         contexts = {str(arguments[0]) for arguments in sample["arguments"]}
@@ -267,7 +268,7 @@ def _texts(samples: Sequence[Mapping[str, Any]], *, evaluation: str) -> Iterator
 
 
 def _conditions(task: Any, results: Mapping[str, Any], name: str) -> str:
-    """What has to be equal for two runs of a task to be comparable."""
+    """Conditions that must be equal for two runs of a task to be comparable."""
     from importlib.metadata import version
 
     prompts = content_id(sorted((sample["doc_hash"], sample["prompt_hash"]) for sample in results["samples"][name]))
@@ -280,10 +281,10 @@ def _conditions(task: Any, results: Mapping[str, Any], name: str) -> str:
 def _metric_scores(
     metric: Metric, subject: str, key: str, samples: Sequence[Mapping[str, Any]], own_number: Any
 ) -> MetricScores:
-    """Examples where they add up to lm-eval's own number; equal rows are merged, each keeping its weight."""
+    """Scores by example where they add up to lm-eval's number, else that number; equal rows add their counts."""
     if not isinstance(own_number, Real):
         return MetricScores(metric, subject, (), missing="lm-eval gives no number")
-    if all(isinstance(sample[key], Real) for sample in samples):  # not so the pairs behind an F1
+    if all(isinstance(sample[key], Real) for sample in samples):  # an F1 has pairs
         merged: dict[str, ExampleScore] = {}
         for sample in samples:
             example_id, value = sample["doc_hash"][:16], float(sample[key])

@@ -181,7 +181,7 @@ def test_flex_attention_is_left_where_the_dense_mask_is_faster(monkeypatch: pyte
         separate_sums(model, tree_requests()), ModelScorer(model, pad_token_id=0, state=state), tree_requests()
     )
     assert state.plan.path == "tree"
-    assert lines == ["path flex: its packs take longer than with a dense mask; all subjects are scored by path tree"]
+    assert lines == ["path flex is slower than path tree here; all subjects are scored by path tree"]
 
 
 def test_a_request_longer_than_a_pack_shares_its_prompt_through_the_cache() -> None:
@@ -433,7 +433,10 @@ def test_out_of_memory_halves_the_budget_and_goes_on(monkeypatch: pytest.MonkeyP
     state = state_of(max_pack_tokens=256, say=lines.append)
 
     assert_equal(separate_sums(model, requests), ModelScorer(model, pad_token_id=0, state=state), requests)
-    assert lines == ["out of memory: going on with 128 tokens a pack", "out of memory: going on with 64 tokens a pack"]
+    assert lines == [
+        "out of memory: scoring goes on in packs of at most 128 tokens",
+        "out of memory: scoring goes on in packs of at most 64 tokens",
+    ]
 
 
 def test_other_errors_are_not_taken_for_a_lack_of_memory(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -74,6 +74,6 @@ def test_a_check_says_what_it_found() -> None:
     """The three outcomes of a check read as sentences."""
     assert "agrees with" in str(PathCheck("tree", 3, 1e-6, 1e-4))
     assert "differs from" in str(PathCheck("tree", 3, 1.0, 1e-4))
-    assert "does not fit this model (ValueError: no mask)" in str(
+    assert "cannot score this model (ValueError: no mask)" in str(
         PathCheck("tree", 3, None, 0.0, "ValueError: no mask")
     )

@@ -496,7 +496,7 @@ def test_a_full_disk_ends_storing_not_the_run(cache: ScoreCache, lines: list[str
     cache.store(CONTEXT, scores_of(5000, 5001))
 
     assert len(lines) == 1
-    assert lines[0].startswith("scores are not kept from here on: ")
+    assert lines[0].startswith("scores are not cached from here on: ")
     assert "disk is full" in lines[0]
     assert bits(scores_of(0, 100)) == bits(cache.lookup(CONTEXT, list(scores_of(0, 5001))))
 
@@ -543,7 +543,7 @@ def test_a_mistake_in_use_is_not_taken_for_damage(cache: ScoreCache, path: Path,
 
 def test_a_folder_in_its_place_is_refused(tmp_path: Path, lines: list[str]) -> None:
     """A folder is nobody's damaged cache: it is left alone."""
-    with pytest.raises(CacheNotWritableError, match="a folder stands there"):
+    with pytest.raises(CacheNotWritableError, match="it is a folder"):
         ScoreCache.open(tmp_path, lines.append)
 
     assert tmp_path.is_dir()

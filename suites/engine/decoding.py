@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     import torch
 
 
+BATCH_SIZE = 16
+"""Prompts that are answered together."""
+
+
 class DecodingError(SuiteError):
     """A decoding option is out of its range."""
 

@@ -9,6 +9,7 @@ array is the whole mask.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,17 +49,19 @@ class Pack:
         """Number of tokens to compute where the pack before was computed just now."""
         return len(self.token_ids) - len(self.carried_from)
 
-    def visible(self, window: int | None = None) -> NDArray[np.bool_]:
-        """Mask of which token (row) may see which (column), shape (n_tokens, n_tokens).
 
-        Args:
-            window: Positions that a sliding-window layer sees, the token's own included; None for all.
-        """
-        index = np.arange(self.n_tokens)
-        seen: NDArray[np.bool_] = (index[None, :] <= index[:, None]) & (index[:, None] < self.ends[None, :])
-        if window is not None:
-            seen &= self.positions[:, None] - self.positions[None, :] < window
-        return seen
+def is_visible(row: Any, column: Any, ends: Any, positions: Any, window: int | None) -> Any:
+    """Whether the token at `row` of a pack may see the one at `column`, by elements of NumPy arrays or torch tensors.
+
+    Args:
+        row: Indices of tokens.
+        column: Indices of tokens, of a shape that fits that of `row`.
+        ends: Ends of the pack's tokens (`Pack.ends`).
+        positions: Positions of the pack's tokens (`Pack.positions`).
+        window: Positions that a sliding-window layer sees, the token's own included; None for all.
+    """
+    seen = (column <= row) & (row < ends[column])
+    return seen if window is None else seen & (positions[row] - positions[column] < window)
 
 
 def pack_requests(

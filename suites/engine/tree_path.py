@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from suites.engine.causal_model import attention_kernel, attention_kernel_name, attention_window
-from suites.engine.packing import Pack
+from suites.engine.packing import Pack, is_visible
 from suites.engine.response_logits import TokenScores, launch_targets
 from suites.engine.tree_attention import tree_attention
 
@@ -65,13 +65,17 @@ def launch_pack(
     import torch
 
     dtype = model.get_input_embeddings().weight.dtype
+    # The mask is made on the device, because copying it there would take longer than copying these.
+    ends, positions = (torch.from_numpy(values).to(model.device) for values in (pack.ends, pack.positions))
 
     def additive(window: int | None) -> "torch.Tensor":
         """Mask with 0 where a token is visible and the least finite number elsewhere, (1, 1, n_computed, n_tokens).
 
         Never boolean: eager attention adds the mask and would silently treat it as numbers.
         """
-        seen = torch.from_numpy(pack.visible(window)[n_carried:]).to(model.device, non_blocking=True)
+        rows = torch.arange(n_carried, pack.n_tokens, device=model.device)[:, None]
+        columns = torch.arange(pack.n_tokens, device=model.device)[None, :]
+        seen = is_visible(rows, columns, ends, positions, window)
         mask = torch.zeros(seen.shape, dtype=dtype, device=model.device)
         return mask.masked_fill_(seen.logical_not_(), torch.finfo(dtype).min)[None, None]
 
@@ -96,9 +100,8 @@ def launch_pack_with_flex(model: Any, pack: Pack, max_logit_elements: int, *, n_
     ends, positions = (torch.from_numpy(values).to(model.device) for values in (padded.ends, padded.positions))
 
     def blocks(window: int | None) -> BlockMask:
-        def visible(_batch: Any, _head: Any, row: "torch.Tensor", column: "torch.Tensor") -> "torch.Tensor":
-            seen = (column <= row) & (row < ends[column])
-            return seen if window is None else seen & (positions[row] - positions[column] < window)
+        def visible(_batch: Any, _head: Any, row: "torch.Tensor", column: "torch.Tensor") -> Any:
+            return is_visible(row, column, ends, positions, window)
 
         return create_block_mask(visible, None, None, n_tokens, n_tokens, device=model.device)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from reports.records import ExampleScore, Metric, MetricScores
 from suites.engine.causal_model import evaluation_mode, max_positions, n_vocabulary
-from suites.engine.decoding import Decoding, generate, stop_token_ids
+from suites.engine.decoding import BATCH_SIZE, Decoding, generate, stop_token_ids
 from suites.engine.encoding import Encoder
 from suites.evaluations.plan import EvaluationPlan
 from suites.evaluations.scores import metric_scores
@@ -16,8 +16,6 @@ from suites.inputs import Pair, Question, Request, ResponseScore
 if TYPE_CHECKING:
     import torch
 
-BATCH_SIZE = 16
-"""Prompts of a batch."""
 MAX_LOGIT_ELEMENTS = 2**24
 """Positions x vocabulary of one model's logits at a time: 64 MiB in fp32."""
 

@@ -6,12 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from reports.records import ExampleScore, Generation, Metric, MetricScores
-from suites.engine.decoding import Decoding, generate, stop_token_ids
+from suites.engine.decoding import BATCH_SIZE, Decoding, generate, stop_token_ids
 from suites.engine.encoding import Encoder
 from suites.evaluations.scores import metric_scores
 from suites.inputs import Prompt, Question
-
-BATCH_SIZE = 16
 
 _UNWILLING = (
     r"\bI(?: simply| just)? (?:can ?not|can't|could(?: not|n't)|will not|won't|would(?: not|n't| never)|"

@@ -14,13 +14,13 @@ from lm_eval.api import task as lm_eval_task  # noqa: TID253
 from lm_eval.models import huggingface  # noqa: TID253
 
 from suites.engine.causal_model import ContextTooLongError
+from suites.engine.decoding import BATCH_SIZE
 from suites.engine.plan import ScoringState, plan_for
 from suites.engine.scoring import ModelScorer
 from suites.inputs import Request, Scorer
 
 TokenRequest = tuple[tuple[str, str] | None, list[int], list[int]]
 """A request as lm-eval makes it: (context, continuation) or None, then the token ids of both."""
-GENERATION_BATCH_SIZE = 16
 
 
 class ScorerLM(huggingface.HFLM):  # type: ignore[misc]
@@ -39,7 +39,7 @@ class ScorerLM(huggingface.HFLM):  # type: ignore[misc]
             scorer: Scores requests with that model; None makes one for its device.
             options: Options of HFLM, such as dtype, peft and batch_size (of generation).
         """
-        options.setdefault("batch_size", GENERATION_BATCH_SIZE)
+        options.setdefault("batch_size", BATCH_SIZE)
         with quiet():
             super().__init__(pretrained=pretrained, tokenizer=deepcopy(tokenizer), **options)
         self._scorer = scorer or self._own_scorer()

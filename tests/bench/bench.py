@@ -1,4 +1,4 @@
-"""What is fast, block by block: `nox -s bench`, or `nox -s bench -- quickstart engine --model gpt2`.
+"""Runs the benchmarks, block by block: `nox -s bench`, or `nox -s bench -- quickstart engine --model gpt2`.
 
 Numbers that should be equal and are not end it with exit code 1; a ratio that is not reached does not.
 """
@@ -16,13 +16,13 @@ BLOCKS = (quickstart, engine)
 @click.group(help=__doc__, chain=True, invoke_without_command=True)
 @click.pass_context
 def bench(context: click.Context) -> list[bool] | None:
-    """Every block where none is named."""
+    """Runs every block unless some are named."""
     return None if context.invoked_subcommand else [bool(context.invoke(block)) for block in BLOCKS]
 
 
 @bench.result_callback()
 def leave(holds: Sequence[bool]) -> None:
-    """Exit code 1 where numbers of a block did not agree."""
+    """Exits with code 1 where numbers of a block did not agree."""
     sys.exit(0 if all(holds) else 1)
 
 

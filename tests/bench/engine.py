@@ -1,4 +1,4 @@
-"""How fast the scoring engine is beside its peers, in one process, alternating: `nox -s bench -- engine`.
+"""Compares the speed of the scoring engine with its peers, in one process, alternating: `nox -s bench -- engine`.
 
     nox -s bench -- engine --model gpt2 --only truthfulqa,hh_rlhf --out bench.md
     nox -s bench -- engine --quick          # small samples once, a smoke test
@@ -36,7 +36,7 @@ SIZES = {
 }
 QUICK = Sizes(truthfulqa=2, arc_easy=4, winogrande=4, hh_rlhf=2, ultrafeedback=2, reward=8)
 QUICK_ROWS_A_FILE = 40
-"""That the tokenizer of a smoke test is trained on."""
+"""Rows of each file on which the tokenizer of a smoke test is trained."""
 LARGEST_RATE_ROWS = 1024
 
 
@@ -57,7 +57,7 @@ def engine(
     data_root: Path,
     out: Path | None,
 ) -> bool:
-    """The table of every model that was asked for, one below the other; whether all numbers agreed that have to."""
+    """Prints the table of every model asked for; returns whether all numbers agreed that have to."""
     unknown = set(only.split(",")) - set(NAMES)
     if unknown:
         raise click.BadParameter(f"no workload {', '.join(sorted(unknown))}; there are {', '.join(NAMES)}")
@@ -90,7 +90,7 @@ def engine(
 def run_model(
     model: str, names: Sequence[str], *, texts: Sequence[str], data_root: Path, quick: bool, repetitions: int
 ) -> tuple[str, bool]:
-    """The table of one model, and whether all numbers agreed that have to."""
+    """Returns the table of one model, and whether all numbers agreed that have to."""
     shape = SHAPES[model]
     on_gpu = shape.dtype != torch.float32
     if on_gpu and not torch.cuda.is_available():
@@ -117,7 +117,7 @@ def run_model(
 
 
 def run_workload(workload: Workload, matmuls: Matmuls, repetitions: int) -> Line:
-    """Everything that is measured of one workload."""
+    """Measures one workload."""
     workload.switch.on = True
     workload.ours()  # fills the score cache, checks the path, warms up
     from_cache = [timed(workload.ours) for _ in range(repetitions)]
@@ -149,12 +149,12 @@ def run_workload(workload: Workload, matmuls: Matmuls, repetitions: int) -> Line
 
 
 def part_stride(n_requests: int, part_requests: int | None) -> int:
-    """Every so many rows, up to four, make a part of at least so many requests; None is all of them."""
+    """Returns the stride, at most 4, that leaves at least `part_requests` requests; 1 for None."""
     return 1 if part_requests is None else max(1, min(4, n_requests // part_requests))
 
 
 def _alternate(workload: Workload, best: str, repetitions: int) -> tuple[Times, tuple[Outcome, Outcome]]:
-    """Ours, theirs, ours, theirs; the outcomes are the last ones."""
+    """Runs ours, theirs, ours, theirs ...; returns the times and the last outcomes."""
     ours, theirs = [], []
     for _ in range(repetitions):
         with counting(workload.model) as computed:
@@ -178,7 +178,7 @@ def _machine(threads: int) -> str:
 
 
 def _be_quiet() -> None:
-    """Nothing but the table and a line for every workload."""
+    """Silences everything but the table and a line for every workload."""
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     warnings.filterwarnings("ignore")
     from transformers.utils import logging

@@ -1,4 +1,4 @@
-"""What a run gave, and whether two runs gave the same."""
+"""Outcome of a run, and the comparison of two outcomes."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,26 +10,26 @@ NEAR_NATS = 2e-4
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """Log-probabilities by item (a row of a task, a pair, a batch of pairs), and what follows from them."""
+    """Log-probabilities by item (a row of a task, a pair, a batch of pairs), with choices and metrics."""
 
     sums: Mapping[str, tuple[float, ...]]
     """Item ("task, which row") -> log-probability of each of its responses, in nats."""
     options: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
-    """Item -> what is decided between, in nats; the highest is chosen."""
+    """Item -> values of its options, in nats; the highest is chosen."""
     metrics: Mapping[str, float] = field(default_factory=dict)
     """"task metric" -> value."""
 
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """How far two outcomes are apart."""
+    """Differences between two outcomes."""
 
     difference_nats: float
     n_responses: int
     n_outside: int
-    """Responses that differ by more than 1e-4 nats and by more than 1e-6 of their sum."""
+    """Number of responses that differ by more than 1e-4 nats and by more than 1e-6 of their sum."""
     wrong_choices: tuple[str, ...]
-    """Items whose best two options are clearly apart, and that were decided differently all the same."""
+    """Items that were decided differently although their best two options are clearly apart."""
     near_choices: tuple[str, ...]
     """Items that were decided differently between options that are nearly equal."""
     metrics: Mapping[str, tuple[float, float]]
@@ -37,7 +37,7 @@ class Agreement:
 
     @property
     def metrics_agree(self) -> bool:
-        """Within 1e-4, unless the task has an item that was decided differently near a tie."""
+        """Whether metrics agree within 1e-4, except tasks with an item that was decided differently near a tie."""
         excused = {item.partition(",")[0] for item in self.near_choices}
         return all(
             abs(ours - theirs) <= 1e-4 or (isnan(ours) and isnan(theirs)) or name.partition(" ")[0] in excused
@@ -46,7 +46,7 @@ class Agreement:
 
     @property
     def holds(self) -> bool:
-        """Everything that has to be equal in fp32 is."""
+        """Whether everything is equal that has to be in fp32."""
         return self.n_outside == 0 and not self.wrong_choices and self.metrics_agree
 
 
@@ -73,6 +73,6 @@ def _best(options: tuple[float, ...]) -> int:
 
 
 def _lead(options: tuple[float, ...]) -> float:
-    """How far the best is before the second."""
+    """Best option minus the second best, in nats."""
     first, second = sorted(options, reverse=True)[:2]
     return first - second

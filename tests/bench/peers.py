@@ -22,7 +22,7 @@ Run = Callable[[int], Outcome]
 
 
 def run_lm_eval(lm: Any, loaded: TaskSet, stride: int = 1) -> Outcome:
-    """Through lm-eval's evaluator: its requests, its metrics."""
+    """Runs the tasks through lm-eval's evaluator: its requests, its metrics."""
     from lm_eval.evaluator import evaluate
 
     samples = {name: rows[::stride] for name, rows in loaded.sampled.items()}
@@ -43,7 +43,7 @@ def run_lm_eval(lm: Any, loaded: TaskSet, stride: int = 1) -> Outcome:
 
 
 def hflm_task_peers(subject: Subject, loaded: TaskSet, batches: Sequence[int]) -> dict[str, Run]:
-    """At every batch size as it comes, which computes equal requests once; and at one without that, to compare with."""
+    """Returns HFLM at every batch size, which computes equal requests once, and one HFLM that does not."""
     lms = [
         *_hflm(subject, batches, logits_cache=True),
         *_hflm(subject, batches[len(batches) // 2 :][:1], logits_cache=False),
@@ -52,7 +52,7 @@ def hflm_task_peers(subject: Subject, loaded: TaskSet, batches: Sequence[int]) -
 
 
 def hflm_pair_peers(subject: Subject, pairs: Sides, batches: Sequence[int]) -> dict[str, Run]:
-    """The same ids through the method that all of its log-likelihoods go through."""
+    """Returns HFLM on the same ids, through the method that computes all of its log-likelihoods."""
 
     def run(lm: Any, stride: int) -> Outcome:
         part = pairs[::stride]
@@ -78,7 +78,7 @@ def dpo_peers(model: Any, subject: Subject, adapted: Any, pairs: Sides, batches:
 
 
 def reward_outcome(rows: Mapping[str, tuple[float, ...]], accuracy: float) -> Outcome:
-    """Log-probabilities of policy chosen, policy rejected, reference chosen, reference rejected; and the accuracy."""
+    """Makes an outcome of rows of policy chosen, policy rejected, reference chosen, reference rejected, in nats."""
     sums = {f"reward, pair {item}": values for item, values in rows.items()}
     ratios = {
         item: (policy_chosen - reference_chosen, policy_rejected - reference_rejected)
@@ -101,7 +101,7 @@ def _hflm(subject: Subject, batches: Sequence[int], logits_cache: bool) -> list[
 
 
 def _dpo_trainer(model: Any, subject: Subject, adapted: Any) -> Any:
-    """With a new adapter, so that the reference is the adapter switched off, and then the weights of `adapted`."""
+    """Makes a trainer with a new adapter, so that its reference is the adapter off, then copies `adapted` into it."""
     from datasets import Dataset, disable_progress_bars
     from trl import DPOConfig, DPOTrainer
 
@@ -134,7 +134,7 @@ def _dpo_trainer(model: Any, subject: Subject, adapted: Any) -> Any:
 
 
 def _evaluate(trainer: Any, pairs: Sides, batch: int, stride: int) -> Outcome:
-    """One evaluation; its items are batches, whose mean log-probabilities are all that the trainer tells."""
+    """Runs one evaluation; its items are batches, because the trainer reports only means of batches."""
     from datasets import Dataset
 
     part = pairs[::stride]

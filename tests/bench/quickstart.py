@@ -1,4 +1,4 @@
-"""What the README's first command takes: `nox -s bench -- quickstart`.
+"""Measures the README's first command: `nox -s bench -- quickstart`.
 
 The default job from an empty workspace, quantised and not, as this machine is and as an older CPU would run it. CPU
 seconds are those of the whole process, imports included.
@@ -25,17 +25,17 @@ CPUS: Mapping[str, Mapping[str, str]] = {
 """Name -> variables that make torch compute as such a CPU would."""
 QUANTIZATIONS = ("nf4", "none")
 AT_MOST = 1.3
-"""CPU seconds of NF4 over those without quantisation."""
+"""Ratio of CPU seconds with NF4 to those without quantisation."""
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What one run of the command took."""
+    """Time and output of one run of the command."""
 
     wall_seconds: float
     cpu_seconds: float
     table: str
-    """What it printed, the place of its report left out."""
+    """Printed text without the path of the report."""
 
 
 @click.command("quickstart", help=(__doc__ or "").split("\n", 1)[0])
@@ -43,7 +43,7 @@ class Job:
 @click.option("--repetitions", type=click.IntRange(1), default=3, show_default=True)
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="File that the table is written to.")
 def quickstart(cpus: Sequence[str], repetitions: int, out: Path | None) -> bool:
-    """The table; whether a machine's repetitions all printed the same numbers."""
+    """Returns the table and whether all repetitions on a machine printed the same numbers."""
     from harness.models.provenance import processor_name
 
     rows, holds = [], True
@@ -69,7 +69,7 @@ def quickstart(cpus: Sequence[str], repetitions: int, out: Path | None) -> bool:
 
 
 def run_job(quantization: str, variables: Mapping[str, str]) -> Job:
-    """The command in an empty folder, in a process of its own."""
+    """Runs the command in an empty folder, in a process of its own."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("HARNESS_")}
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "harness", "train-and-eval", "--suite", "alignment"]

@@ -1,4 +1,4 @@
-"""What the machine can do and what was asked of it: matrix products, and tokens that went through a model."""
+"""Measures the machine's rate of matrix products and counts the tokens that go through a model."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -24,18 +24,18 @@ class Computed:
 
 @dataclass(frozen=True, slots=True)
 class Matmuls:
-    """The weights of a model that are multiplied with hidden states."""
+    """Shapes of the weights that a model multiplies with hidden states."""
 
     body: Sequence[torch.Tensor] = field(repr=False)
     head: torch.Tensor = field(repr=False)
 
     def flops(self, n_tokens: int, n_head_rows: int) -> float:
-        """Multiplications and additions of the linear layers; attention's own products are not among them."""
+        """Multiplications and additions of the linear layers, without attention's own products."""
         return 2.0 * (sum(weight.numel() for weight in self.body) * n_tokens + self.head.numel() * n_head_rows)
 
 
 def matmuls_of(model: Any) -> Matmuls:
-    """Weights as (inputs, outputs) of all linear layers but the output head, and of the head."""
+    """Returns the shapes (inputs, outputs) of all linear layers, the output head apart."""
     from transformers.pytorch_utils import Conv1D
 
     head = model.get_output_embeddings()
@@ -50,7 +50,7 @@ def matmuls_of(model: Any) -> Matmuls:
 
 @contextmanager
 def counting(model: Any) -> Iterator[Computed]:
-    """Counts what goes through the model within the block."""
+    """Counts tokens and forwards of the model within the block."""
     computed = Computed()
 
     def count(_module: Any, inputs: tuple[Any, ...]) -> None:
@@ -65,12 +65,12 @@ def counting(model: Any) -> Iterator[Computed]:
 
 
 def head_rows(requests: Sequence[Request]) -> int:
-    """How many hidden states have to be projected onto the vocabulary, each once."""
+    """Number of distinct hidden states that need logits."""
     return sum(len(pack.rows) for pack in pack_requests([*dict.fromkeys(requests)], max_tokens=4096))
 
 
 def measured_rate(matmuls: Matmuls, n_rows: int, repetitions: int) -> float:
-    """Floating-point operations a second of the model's own products with so many rows, the best of a few tries."""
+    """Floating-point operations a second of the model's products with `n_rows` rows, the best of a few tries."""
     weights = [*matmuls.body, matmuls.head]
     widths = {weight.shape[0] for weight in weights}
     states = {width: torch.randn(n_rows, width).to(weights[0]) for width in widths}
@@ -86,7 +86,7 @@ def measured_rate(matmuls: Matmuls, n_rows: int, repetitions: int) -> float:
 
 
 def timed(work: Callable[[], Result]) -> tuple[float, Result]:
-    """Wall-clock seconds, the device's work included, and the result."""
+    """Returns wall-clock seconds, the device's work included, and the result."""
     synchronize()
     start = time.perf_counter()
     result = work()

@@ -1,4 +1,4 @@
-"""Fixed seeded samples of the real rows, as texts, pairs and lm-eval tasks."""
+"""Samples the real rows with a fixed seed, as texts, pairs and lm-eval tasks."""
 
 import gzip
 import json
@@ -38,7 +38,7 @@ ARC_TASK = {
 
 
 def all_texts(data_root: Path, rows_per_file: int | None = None) -> list[str]:
-    """Every text in the rows of every dataset of the folder, once, sorted."""
+    """Returns every text in the rows of all datasets of the folder, once, sorted."""
     datasets = yaml.safe_load((data_root / "datasets.yaml").read_text(encoding="utf-8"))
     texts: set[str] = set()
     for name in sorted({name for splits in datasets.values() for name in splits.values()}):
@@ -52,13 +52,13 @@ def all_texts(data_root: Path, rows_per_file: int | None = None) -> list[str]:
 
 
 def truthfulqa(data_root: Path, n_questions: int) -> TaskSet:
-    """mc1 and mc2 of the same questions."""
+    """Returns mc1 and mc2 on the same questions."""
     rows = data_root / "truthful_qa" / "multiple_choice" / "validation.jsonl"
     return load_tasks([TaskSource(f"truthfulqa_{kind}", rows) for kind in ("mc1", "mc2")], limit=n_questions)
 
 
 def arc_easy(data_root: Path, n_questions: int, folder: Path) -> TaskSet:
-    """The rows as they are, through a task file of our own."""
+    """Returns the rows as they are, through a task file written here."""
     rows = data_root / "lm_eval" / "arc_easy" / "icl.jsonl"
     file = folder / "arc_easy_rows.yaml"
     task = {**ARC_TASK, "dataset_kwargs": {"data_files": {"validation": str(rows.resolve())}}}
@@ -67,22 +67,22 @@ def arc_easy(data_root: Path, n_questions: int, folder: Path) -> TaskSet:
 
 
 def winogrande(data_root: Path, n_sentences: int) -> TaskSet:
-    """Twins together."""
+    """Returns sentences with their twins."""
     return load_tasks([TaskSource("winogrande", data_root / "winogrande" / "dev.jsonl")], limit=n_sentences)
 
 
 def hh_rlhf_pairs(data_root: Path, n_pairs: int) -> list[Pair]:
-    """Of helpful-base."""
+    """Returns pairs of helpful-base."""
     return _pairs(data_root, HH_RLHF, hh_rlhf.pair, n_pairs)
 
 
 def ultrafeedback_pairs(data_root: Path, n_pairs: int) -> list[Pair]:
-    """Of the preference split."""
+    """Returns pairs of the preference split."""
     return _pairs(data_root, ULTRAFEEDBACK, ultrafeedback.pair, n_pairs)
 
 
 def encoded_pairs(pairs: list[Pair], tokenizer: Any) -> EvaluationPlan[Pair]:
-    """Encoded as the main job does, with its own limits."""
+    """Encodes pairs as the main job does, with the benchmark's own limits."""
     ensure_template(tokenizer, "auto")
     return plan(pairs, Encoder(tokenizer, max_prompt_tokens=512, max_tokens=1024))
 

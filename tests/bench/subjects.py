@@ -1,4 +1,4 @@
-"""What is benchmarked: model shapes with random weights, a tokenizer of the rows themselves, a LoRA adapter."""
+"""Models to benchmark: shapes with random weights, a tokenizer trained on the rows, a LoRA adapter."""
 
 import copy
 from collections.abc import Iterator, Sequence
@@ -12,7 +12,7 @@ END = "<|endoftext|>"
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """A model of random weights, seed 0."""
+    """Shape of a model with random weights, seed 0."""
 
     title: str
     family: Literal["gpt2", "llama"]
@@ -59,7 +59,7 @@ SHAPES = {
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """A model with its tokenizer, as every side of a comparison gets it."""
+    """A model with its tokenizer, the same for every side of a comparison."""
 
     shape: Shape
     model: Any
@@ -67,12 +67,12 @@ class Subject:
 
     @property
     def pad_token_id(self) -> int:
-        """What is padded with."""
+        """Id of the padding token."""
         return int(self.tokenizer.pad_token_id)
 
 
 def build_subject(shape: Shape, texts: Sequence[str], device: str) -> Subject:
-    """The model on the device, and a tokenizer with as many tokens as it has, or as the texts give."""
+    """Returns the model on the device and a tokenizer with as many tokens as it has, or as the texts give."""
     from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 
     tokenizer = train_tokenizer(texts, shape.vocabulary, shape.positions)
@@ -88,7 +88,7 @@ def build_subject(shape: Shape, texts: Sequence[str], device: str) -> Subject:
 
 
 def train_tokenizer(texts: Sequence[str], vocabulary: int, positions: int) -> Any:
-    """A byte-level BPE like GPT-2's; the same texts give the same tokens."""
+    """Trains a byte-level BPE like GPT-2's; the same texts give the same tokens."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
@@ -108,14 +108,14 @@ def train_tokenizer(texts: Sequence[str], vocabulary: int, positions: int) -> An
 
 
 def lora_config() -> Any:
-    """Every linear layer, rank 8, no dropout."""
+    """LoRA on every linear layer, rank 8, no dropout."""
     from peft import LoraConfig
 
     return LoraConfig(task_type="CAUSAL_LM", r=8, lora_alpha=16, lora_dropout=0.0, target_modules="all-linear")
 
 
 def with_adapter(model: Any) -> Any:
-    """A copy of the model with an adapter that does something: B is random, seed 1."""
+    """Returns a copy of the model with an adapter that has an effect: B is random, seed 1."""
     from peft import get_peft_model
 
     adapted = get_peft_model(copy.deepcopy(model), lora_config())

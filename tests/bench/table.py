@@ -1,4 +1,4 @@
-"""What was measured, as Markdown."""
+"""Writes the benchmark's results as Markdown."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from tabulate import tabulate
 
 @dataclass(frozen=True, slots=True)
 class Times:
-    """Seconds repetition by repetition, and what one repetition computed."""
+    """Seconds of each repetition, and tokens and forwards of one repetition."""
 
     ours: tuple[float, ...]
     theirs: tuple[float, ...]
@@ -21,7 +21,7 @@ class Times:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One workload."""
+    """Results of one workload: one line of the table."""
 
     title: str
     at_least: float | None
@@ -30,13 +30,13 @@ class Line:
     from_cache: tuple[float, ...]
     """Seconds of ours with a full score cache."""
     search: Mapping[str, float]
-    """Peer -> seconds on the part on which the best was looked for."""
+    """Peer -> seconds on the part of the items that chose the best peer."""
     stride: int
     agreed: Agreement
     cache_agrees: bool
-    """Whether what came from the cache is bit for bit what was computed."""
+    """Whether cached numbers equal computed ones bit for bit."""
     share: float
-    """Of the matrix-multiply rate."""
+    """Share of the machine's rate of matrix products that ours reaches."""
     rate: str
 
     @property
@@ -46,7 +46,7 @@ class Line:
 
     @property
     def cache_ratio(self) -> float:
-        """Of ours to ours with a full cache."""
+        """Ratio of our seconds to ours with a full cache."""
         return median(self.times.ours) / median(self.from_cache)
 
     @property
@@ -56,12 +56,12 @@ class Line:
 
 
 def render(lines: Sequence[Line], *, exact: bool, with_goals: bool) -> str:
-    """A table of all workloads, and below it what does not fit.
+    """Returns a table of all workloads, and below it the numbers that do not agree.
 
     Args:
         lines: What was measured.
         exact: Whether both sides have to say the same (fp32).
-        with_goals: Whether ratios are held against what has to be reached.
+        with_goals: Whether ratios are compared with those that have to be reached.
     """
     rows = [_row(line, exact=exact, with_goals=with_goals) for line in lines]
     full = sum(median(line.times.ours) for line in lines)
@@ -115,7 +115,7 @@ def _notes(lines: Sequence[Line]) -> Iterator[str]:
 
 
 def _disagreement(line: Line) -> str:
-    """Metrics, and everything that is not equal."""
+    """Lists metrics and everything that is not equal."""
     agreed = line.agreed
     parts = [f"{name} {ours:.6f} / {theirs:.6f}" for name, (ours, theirs) in agreed.metrics.items()]
     if agreed.n_outside:

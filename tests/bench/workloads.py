@@ -1,4 +1,4 @@
-"""The workloads: what the engine does and what a peer does, on the same rows, each as a call without arguments."""
+"""The workloads: the engine and its peers on the same rows, each as a call without arguments."""
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
@@ -25,7 +25,7 @@ NAMES = ("truthfulqa", "arc_easy", "winogrande", "hh_rlhf", "ultrafeedback", "re
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """How many rows of each workload."""
+    """Number of rows of each workload."""
 
     truthfulqa: int
     arc_easy: int
@@ -37,57 +37,57 @@ class Sizes:
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """One row of the table."""
+    """A workload with everything needed to run and count it."""
 
     title: str
     at_least: float | None
     """Ratio that has to be reached with the GPT-2 shape in fp32."""
     ours: Callable[[], Outcome]
     peers: Mapping[str, Callable[[int], Outcome]]
-    """Name -> run on every n-th item."""
+    """Name -> call that measures every n-th item."""
     part_requests: int | None
-    """How many make a part on which the best peer can be looked for; None is all."""
+    """Number of requests on which the best peer is chosen; None for all."""
     switch: "Switch"
     requests: Sequence[Request]
-    """What is scored, filled by `ours`."""
+    """Requests that are scored; filled by `ours`."""
     model: Any
     peer_model: Any
     n_passes: int = 1
-    """How often every request is scored."""
+    """Number of times that every request is scored."""
 
 
 @dataclass(slots=True)
 class Switch:
-    """A score cache that can be turned off, so that one scorer runs with and without it."""
+    """A score cache with a switch, so that one scorer runs with and without it."""
 
     cache: ScoreCache
     on: bool = False
 
     def lookup(self, context: str, requests: Sequence[Request]) -> dict[Request, ResponseScore]:
-        """Nothing is found while it is off."""
+        """Finds nothing while the switch is off."""
         return self.cache.lookup(context, requests) if self.on else {}
 
     def store(self, context: str, scores: Mapping[Request, ResponseScore]) -> None:
-        """Nothing is kept while it is off."""
+        """Stores nothing while the switch is off."""
         if self.on:
             self.cache.store(context, scores)
 
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """What every workload is made of."""
+    """Makes workloads for one model."""
 
     subject: Subject
     data_root: Path
     sizes: Sizes
     folder: Path
-    """For scratch files and score caches."""
+    """Folder for scratch files and score caches."""
     batches: Sequence[int] = (1, 8, 32)
     dpo_batches: Sequence[int] = (1, 8)
     say: Callable[[str], object] = field(default=lambda _line: None)
 
     def workload(self, name: str) -> Workload:
-        """One of `NAMES`, ready to run."""
+        """Makes one of `NAMES`, ready to run."""
         makers: dict[str, Callable[[], Workload]] = {
             "truthfulqa": lambda: self._tasks(
                 "TruthfulQA mc1 + mc2", truthfulqa(self.data_root, self.sizes.truthfulqa), at_least=18
@@ -165,11 +165,11 @@ class Bench:
 
     @property
     def _part(self) -> int:
-        """Two of the largest batches."""
+        """Requests of two of the largest batches."""
         return 2 * max(self.batches)
 
     def _fitting(self, longest: int) -> list[int]:
-        """Batches whose logits fit twice (the logits and their log-softmax) into the free memory."""
+        """Batch sizes whose logits fit twice (the logits and their log-softmax) into the free memory."""
         fitting = [
             batch
             for batch in self.batches
@@ -194,7 +194,7 @@ class Bench:
 
 
 def sides(plan: EvaluationPlan[Pair]) -> list[tuple[str, Request, Request]]:
-    """Pair, and the requests of its chosen and rejected response."""
+    """Returns id, chosen request and rejected request of every pair."""
     return [
         (pair.example_id, chosen.request, rejected.request)
         for pair, (chosen, rejected) in zip(plan.rows, plan.responses, strict=True)
@@ -202,7 +202,7 @@ def sides(plan: EvaluationPlan[Pair]) -> list[tuple[str, Request, Request]]:
 
 
 def recorded(score: Scorer, seen: list[Request]) -> Scorer:
-    """The scorer, which also tells what it was given."""
+    """Returns the scorer, which now also appends its requests to `seen`."""
 
     def scoring(requests: Sequence[Request]) -> list[ResponseScore]:
         seen.extend(requests)

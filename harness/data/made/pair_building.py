@@ -16,9 +16,9 @@ from harness.data.made.pair_spec import PairSpec, SideName, kept_prompt, side_pr
 from harness.models.base import BASELINE, LoadedModel
 from harness.models.provenance import package_versions
 from reports.errors import UserError
-from suites.engine.decoding import Decoding, generate, stop_token_ids
+from suites.engine.decoding import BATCH_SIZE, Decoding, generate, stop_token_ids
 from suites.engine.encoding import Encoder
-from suites.evaluations.generations import BATCH_SIZE, answer_text
+from suites.evaluations.generations import answer_text
 from suites.inputs import Prompt, content_id
 
 N_TRIES = 4

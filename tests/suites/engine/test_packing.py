@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from suites.engine.packing import Pack, pack_requests
+from suites.engine.packing import Pack, is_visible, pack_requests
 from suites.inputs import Request
 
 tokens = st.integers(min_value=0, max_value=2)
@@ -23,9 +23,14 @@ requests_strategy = st.lists(
 )
 
 
+def visible_to(pack: Pack, row: int, window: int | None = None) -> np.ndarray:
+    """Indices of the tokens that a token of the pack may see."""
+    return np.flatnonzero(is_visible(row, np.arange(pack.n_tokens), pack.ends, pack.positions, window))
+
+
 def seen_by(pack: Pack, row: int) -> tuple[int, ...]:
     """The token ids that a token of the pack may see, in order of their positions."""
-    visible = np.flatnonzero(pack.visible()[row])
+    visible = visible_to(pack, row)
     assert list(pack.positions[visible]) == list(range(len(visible)))
     return tuple(int(token) for token in pack.token_ids[visible])
 
@@ -114,7 +119,7 @@ def test_a_window_counts_positions_of_the_request_not_of_the_pack() -> None:
     (pack,) = pack_requests(requests, max_tokens=100)
 
     row = pack.token_ids.tolist().index(7)
-    assert pack.token_ids[np.flatnonzero(pack.visible(window=2)[row])].tolist() == [2, 7]
+    assert pack.token_ids[visible_to(pack, row, window=2)].tolist() == [2, 7]
 
 
 def test_a_request_without_response_is_refused() -> None:

@@ -132,7 +132,7 @@ def test_packs_equal_separate_forwards(family: str) -> None:
     ("family", "path"), [("Bloom", "prefix"), ("Mamba", "plain"), ("Llama", "prefix"), ("Gemma2", "prefix")]
 )
 def test_fallbacks_equal_separate_forwards(family: str, path: str) -> None:
-    """ALiBi goes by the prefix cache, a state-space model by the plain path, and the line says so."""
+    """ALiBi is scored by the prefix path, a state-space model by the plain path, and the line says so."""
     model = with_lora(build(family)) if family != "Mamba" else build(family)
     requests = tree_requests()
     lines: list[str] = []

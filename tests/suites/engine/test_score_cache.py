@@ -410,7 +410,7 @@ def test_who_still_has_the_damaged_file_open_does_no_harm(filled: Path, lines: l
 
 
 def test_a_damaged_file_that_is_gone_meanwhile_is_begun_anew(filled: Path, lines: list[str]) -> None:
-    """Where there is nothing left to set aside, nothing is said."""
+    """Where there is nothing left to set aside, no line is printed."""
     with ScoreCache.open(filled, lines.append) as cache:
         damage_all_but_the_first_page(filled)
         filled.unlink()
@@ -542,7 +542,7 @@ def test_a_mistake_in_use_is_not_taken_for_damage(cache: ScoreCache, path: Path,
 
 
 def test_a_folder_in_its_place_is_refused(tmp_path: Path, lines: list[str]) -> None:
-    """A folder is nobody's damaged cache: it is left alone."""
+    """A folder is no damaged cache and is left alone."""
     with pytest.raises(CacheNotWritableError, match="it is a folder"):
         ScoreCache.open(tmp_path, lines.append)
 
@@ -560,7 +560,7 @@ def test_a_place_below_a_file_is_refused(tmp_path: Path, lines: list[str]) -> No
 
 
 def test_a_read_only_file_is_refused(filled: Path, lines: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """A file that cannot be written is said at once, and it is not set aside."""
+    """A file that cannot be written is an error at once and is not set aside."""
     monkeypatch.setattr(os, "access", lambda *_: False)
     with pytest.raises(CacheNotWritableError, match="read-only"):
         ScoreCache.open(filled, lines.append)

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from suites.engine.decoding import Decoding, generate, stop_token_ids
+from suites.engine.decoding import BATCH_SIZE, Decoding, generate, stop_token_ids
 from suites.engine.encoding import Encoder, ensure_template
 from suites.evaluations import drift, reward
 from suites.evaluations.drift import Sample, divergence, draw, measure_divergence, measure_log_ratios, sample_divergence
@@ -118,7 +118,7 @@ def test_a_sample_counts_every_position_at_which_a_token_was_drawn(
 def test_samples_are_plain_draws_at_temperature_1(encoder_and_models: tuple[Encoder, Any, Any]) -> None:
     """The very tokens of `generate` with nothing cut off, in batches, and progress counts them."""
     encoder, policy, _ = encoder_and_models
-    questions = [Question(f"k{n}", "g", (Turn("user", f"Who is {n}?"),)) for n in range(drift.BATCH_SIZE + 2)]
+    questions = [Question(f"k{n}", "g", (Turn("user", f"Who is {n}?"),)) for n in range(BATCH_SIZE + 2)]
     done: list[int] = []
 
     samples = draw(policy, encoder, questions, max_new_tokens=6, seed=5, progress=done.append)
@@ -133,7 +133,7 @@ def test_samples_are_plain_draws_at_temperature_1(encoder_and_models: tuple[Enco
         keys=[questions[-1].example_id],
     )
     assert (samples[-1].prompt_ids, list(samples[-1].answer_ids)) == (prompt, alone)
-    assert done == [drift.BATCH_SIZE, drift.BATCH_SIZE + 2]
+    assert done == [BATCH_SIZE, BATCH_SIZE + 2]
 
 
 @pytest.mark.parametrize(

@@ -6,10 +6,9 @@ from typing import Any
 import pytest
 
 from reports.records import Generation
-from suites.engine.decoding import Decoding, generate, stop_token_ids
+from suites.engine.decoding import BATCH_SIZE, Decoding, generate, stop_token_ids
 from suites.engine.encoding import Encoder, ensure_template
 from suites.evaluations.generations import (
-    BATCH_SIZE,
     Answer,
     answer,
     answer_metrics,

@@ -184,7 +184,7 @@ def test_embedded_tasks_load_by_name_and_ask_for_no_hub(models: tuple[ScorerLM, 
 
 
 def test_a_hub_task_is_announced_and_an_unreachable_hub_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The caller may refuse first; else the error of datasets is told with the task's name."""
+    """The caller may refuse first; else the error of datasets is reported with the task's name."""
     import datasets
 
     def unreachable(*_: object, **__: object) -> None:

@@ -38,7 +38,7 @@ class Example:
     example_id: str
     """Hash of the content (`content_id`), never a row number."""
     group: str
-    """Hash of what makes rows dependent (question, twin, first human turn): unit of splitting and resampling."""
+    """Key of rows that depend on each other (question, twin, first human turn): unit of splitting and resampling."""
     prompt: Prompt
     response: str
     wrong_responses: tuple[str, ...] = ()

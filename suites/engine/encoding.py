@@ -258,7 +258,8 @@ class Encoder:
         boundary = min(common_prefix_length(asked, each.input_ids) for each in tokens)
         if boundary == 0:
             raise TemplateError(
-                "the chat template changes the first token of a prompt once it is answered: use another one"
+                "the chat template renders an answered prompt differently from its first token on: set model.template to "
+                "'instruction'"
             )
         return _Rendered(asked, texts, tokens, boundary)
 

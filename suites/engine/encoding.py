@@ -258,8 +258,8 @@ class Encoder:
         boundary = min(common_prefix_length(asked, each.input_ids) for each in tokens)
         if boundary == 0:
             raise TemplateError(
-                "the chat template renders an answered prompt differently from its first token on: set model.template to "
-                "'instruction'"
+                "the chat template renders an answered prompt differently from its first token on: set model.template "
+                "to 'instruction'"
             )
         return _Rendered(asked, texts, tokens, boundary)
 

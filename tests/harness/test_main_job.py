@@ -17,6 +17,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The run folder of `harness train-and-eval --suite alignment` with nothing else, in an empty folder."""
     folder = tmp_path_factory.mktemp("newcomer")
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("HARNESS_", "OMP_"))}
+    environment["HARNESS_THREADS"] = "1"  # the other cores run other tests, and a thread that waits for them is dear
     done = subprocess.run(
         [sys.executable, "-m", "harness", "train-and-eval", "--suite", "alignment"],
         cwd=folder, env=environment, capture_output=True, text=True, check=False,

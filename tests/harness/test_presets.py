@@ -217,7 +217,8 @@ def test_tinyllama_reviewer(
 
 def test_sft_then_dpo_has_three_subjects(run_preset: Callable[..., Path]) -> None:
     """Base, SFT and SFT+DPO in one report; DPO names SFT as its reference, and SFT the base."""
-    run = run_preset("sft-then-dpo", "embedded", "-o", "sft.training.max_steps=10")
+    small = ("-o", "training.batch_size=4", "-o", "sft.training.batch_size=4")
+    run = run_preset("sft-then-dpo", "embedded", "-o", "sft.training.max_steps=10", *small)
     records = {subject["name"]: subject for subject in json.loads((run / "run.json").read_text())["subjects"]}
 
     assert subjects(run) == ["baseline", "sft", "sft+dpo"]
@@ -229,6 +230,7 @@ def test_controls_seeds_and_the_unquantised_base_are_columns(run_preset: Callabl
     """--controls, --seeds and --subjects add candidates to one report, trained for the same steps."""
     run = run_preset(
         "tiny", "embedded", "--controls", "sft,shuffled", "--seeds", "2", "--subjects", "+unquantised",
+        "-o", "training.batch_size=4",
     )  # fmt: skip
 
     assert subjects(run) == [

@@ -20,7 +20,7 @@ from harness.data.locate import INDEX, RowSource, locate, locate_folder
 from harness.data.read import EMBEDDED_PREFIX
 from harness.models.base import choose_device
 from harness.models.hub import HubUnreachable, is_offline, require_hub
-from harness.models.precision import NOTABLY_SLOWER, advice_on, choose_compute_dtype, slowdown, why_compute_dtype
+from harness.models.precision import NOTABLY_SLOWER, choose_compute_dtype, slowdown, why_compute_dtype
 from harness.models.provenance import package_versions, processor_name
 from harness.models.quantization import keep_unpacked
 from harness.models.threads import ThreadsError, choose_threads
@@ -180,7 +180,7 @@ def check_precision() -> Check:
     factors = {dtype: slowdown(dtype, device) for dtype in ("bfloat16", "float16")}
     times = " and ".join(f"in {dtype} {factor:.1f} times" for dtype, factor in factors.items())
     finding = f"a product takes {times} as long as in float32; {why_compute_dtype('auto', device)[:-1]}"
-    if advice_on("compute_dtype", choose_compute_dtype("auto", device), device):
+    if factors.get(choose_compute_dtype("auto", device), 1.0) >= NOTABLY_SLOWER:
         return Check("precision", "warning", finding, "type -o model.compute_dtype=float32 (or model.dtype=float32)")
     if max(factors.values()) >= NOTABLY_SLOWER:
         finding += " (leave model.dtype and model.compute_dtype at auto)"

@@ -96,18 +96,23 @@ def advice_on(key: str, dtype: str, device: str) -> str:
 
 
 def _product_seconds(dtype: str, device: str) -> float:
-    """The best of three, after one to warm up."""
+    """The best of five after one to warm up, by one thread: a second one would wait where a core is busy."""
     import torch
 
     n_rows, n_inner, n_columns = _PRODUCT_SHAPE
     kind = getattr(torch, dtype)
     left, right = (torch.ones(shape, dtype=kind).to(device) for shape in ((n_rows, n_inner), (n_inner, n_columns)))
+    n_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
     seconds = []
-    with torch.inference_mode():
-        for _ in range(4):
-            started = perf_counter()
-            (left @ right)[0, 0].item()  # waits for a GPU
-            seconds.append(perf_counter() - started)
+    try:
+        with torch.inference_mode():
+            for _ in range(6):
+                started = perf_counter()
+                (left @ right)[0, 0].item()  # waits for a GPU
+                seconds.append(perf_counter() - started)
+    finally:
+        torch.set_num_threads(n_threads)
     return min(seconds[1:])
 
 

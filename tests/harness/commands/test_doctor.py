@@ -172,7 +172,7 @@ def test_what_is_slow_here_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """Factors of a timed product, what auto takes, and advice on what is slow; a warning where auto itself is."""
     factors = {"bfloat16": 150.0, "float16": 140.0}
     monkeypatch.setattr(doctor, "slowdown", lambda dtype, _device: factors[dtype])
-    monkeypatch.setattr(doctor, "advice_on", lambda *_: "")
+    monkeypatch.setattr(doctor, "choose_compute_dtype", lambda *_: "float32")
     check = doctor.check_precision()
     assert "in bfloat16 150.0 times and in float16 140.0 times as long as in float32; 4-bit layers" in check.finding
     assert check.finding.endswith("(leave model.dtype and model.compute_dtype at auto)")
@@ -181,7 +181,8 @@ def test_what_is_slow_here_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     factors.update(bfloat16=0.4, float16=0.5)
     assert "leave" not in doctor.check_precision().finding
 
-    monkeypatch.setattr(doctor, "advice_on", lambda *_: "bfloat16 is slow on this CPU")
+    factors.update(bfloat16=3.0)
+    monkeypatch.setattr(doctor, "choose_compute_dtype", lambda *_: "bfloat16")
     assert doctor.check_precision().status == "warning"
 
 

@@ -1,4 +1,4 @@
-"""The nox session that the README offers to other repositories, run in a scratch project as it stands there."""
+"""The nox session that docs/gates.md offers to other repositories, run in a scratch project as it stands there."""
 
 import os
 import re
@@ -13,15 +13,15 @@ import pytest
 
 pytestmark = pytest.mark.slow
 
-README = Path(__file__).parents[2] / "README.md"
+PAGE = Path(__file__).parents[2] / "docs" / "gates.md"
 MEASURE = ("harness", "eval", "--suite", "alignment", "--adapter", "adapter=adapters/mine", "--out", "reference-run")
 
 
 @pytest.fixture(scope="module")
 def project(reference: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project of its own with an adapter, gates, the README's session, and a reference run of that adapter."""
+    """A project of its own with an adapter, gates, the session of that page, and a reference run of that adapter."""
     pytest.importorskip("nox", reason="nox is not installed")
-    blocks = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), flags=re.DOTALL)
+    blocks = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), flags=re.DOTALL)
     (session,) = [block for block in blocks if "@nox.session" in block]
     folder = tmp_path_factory.mktemp("project")
     (folder / "noxfile.py").write_text(session)

@@ -1,0 +1,259 @@
+"""Follows one preference row to a cell of the report: each type that carries it, and the function that makes it.
+
+    python docs/scripts/way_of_a_row.py             # prints the way
+    python docs/scripts/way_of_a_row.py --write     # and puts it into docs/architecture.md
+
+It measures the adapter of tests/regression on the embedded pairs and watches every object of this project that is made
+meanwhile. An object carries the row if it holds its text, its id or its group, the token ids of its answer, its
+log-probabilities or, from the comparison on, the numbers of the table's first row, in a field or in what a field holds.
+"""
+# ruff: noqa: INP001, PLC0415, T201
+
+import contextlib
+import io
+import json
+import math
+import re
+import sys
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, is_dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import click
+import numpy as np
+
+ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs" / "architecture.md"
+ROWS = ROOT / "harness" / "embedded" / "data" / "preferences_test.jsonl"
+BASE_MODEL = ROOT / "harness" / "embedded" / "base_model"
+ADAPTER = ROOT / "tests" / "regression" / "adapter"
+PACKAGES = ("harness", "suites", "reports")
+BEGIN, END = "<!-- way -->", "<!-- end -->"
+"""What stands around the table in the page."""
+SUITE = "name: one-row\nevaluations:\n  - {name: preferences, kind: reward, role: preferences}\n"
+BRANCHES = {
+    "Asked": "to the search for overlap with training texts",
+    "_Index": "to the search for overlap with training texts",
+    "ExampleText": "to the texts of the page",
+    "Flip": "to what moved most",
+}
+"""Types that carry the row elsewhere than to the table, and where to."""
+DEEPEST, WIDEST = 7, 5_000
+"""How far into an object is looked: levels, and elements of a sequence."""
+MOST_LOOKS = 20_000
+"""Looks into objects of one type before it is given up, so that a type that never carries the row costs little."""
+
+
+@dataclass(frozen=True)
+class Marks:
+    """What the row and its table row are known by."""
+
+    texts: tuple[str, ...]
+    """Strings that hold one of these carry the row."""
+    names: frozenset[str]
+    """Strings that are one of these do: its id, its group, the cells of its table row."""
+    token_ids: tuple[int, ...]
+    """Token ids of its chosen answer, without the first and the last, which depend on their neighbours."""
+    numbers: list[float] = field(default_factory=list)
+    """Its log-probabilities, as they are met, and the numbers of its table row."""
+
+    def are_in(self, value: Any, depth: int = DEEPEST) -> bool:
+        """Whether a value carries the row, or holds one that does."""
+        if isinstance(value, str):
+            return value in self.names or any(text in value for text in self.texts)
+        if isinstance(value, float | np.floating):
+            return self._is_number(float(value))
+        if depth == 0 or isinstance(value, bool | int | None):
+            return False
+        return self._are_in_array(value) if is_array(value) else self._are_in_sequence(held_by(value), depth)
+
+    def _is_number(self, value: float) -> bool:
+        return any(math.isclose(value, number, rel_tol=1e-9) for number in self.numbers)
+
+    def _are_in_sequence(self, values: list[Any], depth: int) -> bool:
+        if values and all(type(each) is int for each in values):
+            return contains(values, self.token_ids)
+        return len(values) <= WIDEST and any(self.are_in(each, depth - 1) for each in values)
+
+    def _are_in_array(self, array: Any) -> bool:
+        flat = np.asarray(array).ravel()
+        if flat.size > WIDEST or not np.issubdtype(flat.dtype, np.number):
+            return False
+        if np.issubdtype(flat.dtype, np.integer):
+            return contains(flat.tolist(), self.token_ids)
+        return any(self._is_number(float(value)) for value in (flat.sum(), *flat))
+
+
+@dataclass(frozen=True)
+class Step:
+    """A type that carries the row, and the function that made the first such object."""
+
+    type_name: str
+    place: str
+    """File:function."""
+
+
+class Watch:
+    """Notes each type of this project once, when an object of it is met that carries the row."""
+
+    def __init__(self, marks: Marks) -> None:
+        self.marks = marks
+        self.steps: dict[type, Step] = {}
+        self._looks: dict[type, int] = {}
+
+    def __call__(self, frame: FrameType, event: str, result: Any) -> None:
+        """Called by Python whenever a function is called or returns."""
+        if event != "return":
+            return
+        code = frame.f_code
+        if code.co_name == "__init__" and code.co_varnames:
+            self._look(frame.f_locals.get(code.co_varnames[0]), frame.f_back)
+        elif is_ours_file(code.co_filename):
+            self._pair_up(frame, result)
+            for value in (result, *frame.f_locals.values()):
+                self._look(value, frame)
+                if isinstance(value, list | tuple) and value:
+                    self._look(value[0], frame, of=value)
+
+    def _look(self, value: Any, frame: FrameType | None, of: Iterable[Any] = ()) -> None:
+        kind = type(value)
+        if frame is None or kind in self.steps or not is_ours(kind) or self._looks.get(kind, 0) > MOST_LOOKS:
+            return
+        self._looks[kind] = self._looks.get(kind, 0) + 1
+        if any(self.marks.are_in(each) for each in of or (value,) if type(each) is kind):
+            self.steps[kind] = Step(kind.__name__, place_of(frame))
+
+    def _pair_up(self, frame: FrameType, result: Any) -> None:
+        """Learns the row's log-probabilities where a function returns one score for each of its requests."""
+        if not isinstance(result, list) or not result or type(result[0]).__name__ != "ResponseScore":
+            return
+        for argument in frame.f_locals.values():
+            if isinstance(argument, list | tuple) and len(argument) == len(result) and argument is not result:
+                for request, score in zip(argument, result, strict=True):
+                    if type(request).__name__ == "Request" and self.marks.are_in(request):
+                        self.marks.numbers.extend(float(each) for each in score.token_log_probabilities)
+
+
+def is_array(value: Any) -> bool:
+    """Whether it is an array of numpy or a tensor of torch on the CPU."""
+    return isinstance(value, np.ndarray) or (type(value).__module__ == "torch" and hasattr(value, "numel"))
+
+
+def is_ours(kind: type) -> bool:
+    """Whether it is a class of this project."""
+    return kind.__module__.partition(".")[0] in PACKAGES
+
+
+def is_ours_file(file: str) -> bool:
+    """Whether it is a module of this project."""
+    return file.startswith(tuple(f"{ROOT / package}/" for package in PACKAGES))
+
+
+def held_by(value: Any) -> list[Any]:
+    """What a collection, or an object of this project, holds."""
+    if isinstance(value, Mapping):
+        return [*value.keys(), *value.values()]
+    if isinstance(value, Sequence | set | frozenset):
+        return list(value)
+    if not is_ours(type(value)):
+        return []
+    if is_dataclass(value):
+        return [getattr(value, each.name, None) for each in fields(value)]
+    return list(vars(value).values()) if hasattr(value, "__dict__") else []
+
+
+def contains(values: Sequence[int], part: Sequence[int]) -> bool:
+    """Whether the part is in the values, all of it in a row."""
+    n = len(part)
+    return any(tuple(values[start : start + n]) == part for start in range(len(values) - n + 1))
+
+
+def place_of(frame: FrameType) -> str:
+    """File:function of this project that runs in a frame, or that called what does."""
+    while frame.f_back is not None and not is_ours_file(frame.f_code.co_filename):
+        frame = frame.f_back
+    file = Path(frame.f_code.co_filename)
+    name = frame.f_code.co_qualname.split(".<locals>")[0]
+    return f"{file.relative_to(ROOT) if file.is_relative_to(ROOT) else file}:{name}"
+
+
+def measure(folder: Path, name: str) -> Path:
+    """Runs `harness eval` on the pairs, everything scored anew; returns the run folder."""
+    from harness.cli import cli
+
+    suite = folder / "suite.yaml"
+    suite.write_text(SUITE, encoding="utf-8")
+    run = folder / name
+    options = ("--suite", str(suite), "--adapter", f"adapter={ADAPTER}", "--workspace", str(folder), "--out", str(run))
+    with contextlib.redirect_stdout(io.StringIO()):
+        cli.main(["eval", *options, "-o", "model.quantization=none", "--no-cache"], standalone_mode=False)
+    return run
+
+
+def marks_of_first_row(run_folder: Path) -> Marks:
+    """What the first row of the file is known by in this run, and the numbers of the table's first row."""
+    from transformers import AutoTokenizer
+
+    from reports.comparing.compare import compare
+    from reports.run_folder import read_run
+
+    row = json.loads(ROWS.read_text(encoding="utf-8").splitlines()[0])
+    run = read_run(run_folder)
+    text = next(each for each in run.examples if row["prompt"] in each.prompt)
+    scores = next(each.scores for each in run.measurements if each.metric.name == "reward_accuracy")
+    score = next(each for each in scores if each.example_id == text.example_id)
+    comparison = next(each for each in compare(run) if each.against == "definition" and each.primary)
+    shown = re.search(
+        r"\|.*reward_accuracy.* by definition .*\|", (run_folder / "report.md").read_text(encoding="utf-8")
+    )
+    assert shown is not None
+    cells = {cell.strip() for cell in shown[0].split("|") if re.search(r"\d[.,]\d", cell)}
+    tokens = AutoTokenizer.from_pretrained(BASE_MODEL)(row["chosen"], add_special_tokens=False)["input_ids"]
+    numbers = [comparison.difference, comparison.candidate_value, sum(each.total for each in scores)]
+    assert comparison.interval is not None
+    return Marks(
+        texts=(row["prompt"],),
+        names=frozenset({score.example_id, score.group, *cells}),
+        token_ids=tuple(tokens[1:-1]),
+        numbers=[*numbers, comparison.interval.low, comparison.interval.high],
+    )
+
+
+def way() -> list[Step]:
+    """Returns the types that carry the row in the order in which they are met."""
+    with tempfile.TemporaryDirectory() as folder:
+        watch = Watch(marks_of_first_row(measure(Path(folder), "first")))
+        sys.setprofile(watch)
+        try:
+            measure(Path(folder), "watched")
+        finally:
+            sys.setprofile(None)
+    return list(watch.steps.values())
+
+
+def as_markdown(steps: Sequence[Step]) -> str:
+    """Returns the way as a table, the branches below it."""
+    on_the_way = [step for step in steps if step.type_name not in BRANCHES]
+    lines = ["| | type | made by |", "| ---: | --- | --- |"]
+    lines += [f"| {n} | `{step.type_name}` | `{step.place}` |" for n, step in enumerate(on_the_way, start=1)]
+    aside = [f"`{step.type_name}` ({BRANCHES[step.type_name]})" for step in steps if step.type_name in BRANCHES]
+    return "\n".join([*lines, "", f"{len(on_the_way)} types. Off the way: {', '.join(aside)}."])
+
+
+@click.command(help=__doc__)
+@click.option("--write", is_flag=True, help="Puts it into docs/architecture.md.")
+def main(*, write: bool) -> None:
+    """Prints the way."""
+    text = as_markdown(way())
+    print(text)
+    if write:
+        page = PAGE.read_text(encoding="utf-8")
+        before, _, rest = page.partition(BEGIN)
+        PAGE.write_text(f"{before}{BEGIN}\n{text}\n{END}{rest.partition(END)[2]}", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,6 +1,5 @@
 """The command line: `harness --help`. Heavy imports stay inside the commands, so that help answers at once."""
 
-import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -37,6 +36,7 @@ def cli() -> None:
 @place_options
 def train_and_eval(models: tuple[str, ...], **options: Any) -> None:
     """Trains the adapter (or reuses it), measures it beside its base, writes the report."""
+    from harness.commands.output import show, write_missing_cards, write_results
     from harness.measuring.experiment import Options, prepare
     from harness.measuring.lineup import named_models, train, trained_candidates
     from harness.measuring.run import measure
@@ -44,7 +44,9 @@ def train_and_eval(models: tuple[str, ...], **options: Any) -> None:
     experiment = prepare(Options(**options))
     others = named_models(models, experiment.config)
     trained = train(experiment)
-    _show(measure(experiment, trained_candidates(experiment, trained, others), trained))
+    write_missing_cards(trained)
+    run = measure(experiment, trained_candidates(experiment, trained, others), trained)
+    show(write_results(run, experiment.run_folder, trained, experiment.terminal))
 
 
 @cli.command("train")
@@ -58,6 +60,7 @@ def train_command(*, dry_run: bool, **options: Any) -> None:
 
     What the suite measures is kept out of training.
     """
+    from harness.commands.output import write_missing_cards
     from harness.measuring.experiment import Options, prepare
     from harness.measuring.lineup import train, training_runs
 
@@ -67,8 +70,10 @@ def train_command(*, dry_run: bool, **options: Any) -> None:
 
         click.echo(estimates(experiment.loaded, training_runs(experiment)))
         return
-    for trained in train(experiment):
-        click.echo(trained.fixture.folder)
+    trained = train(experiment)
+    write_missing_cards(trained)
+    for each in trained:
+        click.echo(each.fixture.folder)
 
 
 @cli.command("eval")
@@ -86,6 +91,7 @@ def train_command(*, dry_run: bool, **options: Any) -> None:
 @place_options
 def eval_command(model: str | None, adapters: tuple[str, ...], models: tuple[str, ...], **options: Any) -> None:
     """Measures adapters, and full models, that exist already beside their base."""
+    from harness.commands.output import show, write_results
     from harness.measuring.experiment import Options, prepare
     from harness.measuring.lineup import existing_candidates
     from harness.measuring.run import measure
@@ -97,7 +103,8 @@ def eval_command(model: str | None, adapters: tuple[str, ...], models: tuple[str
     if model is None and named:
         model = common_base(named)
     experiment = prepare(Options(**options, model=model))
-    _show(measure(experiment, existing_candidates(experiment.config, named, models)))
+    run = measure(experiment, existing_candidates(experiment.config, named, models))
+    show(write_results(run, experiment.run_folder, (), experiment.terminal))
 
 
 @cli.command("merge")
@@ -216,10 +223,11 @@ def build_pairs_command(
 @click.option("--out", type=click.Path(path_type=Path), help="Folder to write to (default: the run's own).")
 def report_command(runs: tuple[Path, ...], formats: str, **options: Any) -> None:
     """Writes the reports of a finished run anew, or one report of several runs of one suite, and prints its table."""
+    from harness.commands.output import show
     from harness.commands.report import ReportOptions, write_reports
 
     names = tuple(name.strip() for name in formats.split(",") if name.strip())
-    _show(write_reports(runs, ReportOptions(formats=names, **options)))
+    show(write_reports(runs, ReportOptions(formats=names, **options)))
 
 
 @cli.command("check")
@@ -263,16 +271,19 @@ def check_command(run: Path | None, calibrate: int | None, **options: Any) -> No
 def _calibrated(n_seeds: int, options: dict[str, Any]) -> str:
     """A file of gates from the spread over training seeds."""
     from harness.commands.check import calibrate
+    from harness.commands.output import write_missing_cards, write_results
     from harness.measuring.experiment import Options, prepare
     from harness.measuring.lineup import train, trained_candidates
     from harness.measuring.run import measure
     from reports.records import Run
-    from reports.run_folder import read_run
 
     def repeat(n_seeds: int) -> Run:
         experiment = prepare(Options(**options, seeds=n_seeds))
         trained = train(experiment)
-        return read_run(measure(experiment, trained_candidates(experiment, trained), trained).folder)
+        write_missing_cards(trained)
+        run = measure(experiment, trained_candidates(experiment, trained), trained)
+        write_results(run, experiment.run_folder, trained, experiment.terminal)
+        return run
 
     return calibrate(repeat, n_seeds)
 
@@ -325,12 +336,6 @@ def show_config(preset: str | None, config_file: Path | None, overrides: tuple[s
     click.echo(to_yaml(load_experiment(preset, config_file, overrides)), nl=False)
 
 
-def _show(finished: Any) -> None:
-    """Prints the table of a finished run and where its report lies."""
-    click.echo(finished.table)
-    click.echo(f"report: {', '.join(os.path.relpath(file) for file in finished.files)}")
-
-
 def main() -> None:
     """Entry point: every mistake a user can make is one line and exit code 2."""
     from harness.terminal import quiet_libraries
@@ -338,13 +343,13 @@ def main() -> None:
     quiet_libraries()
     try:
         cli.main(standalone_mode=False)
-    except (click.exceptions.Abort, KeyboardInterrupt):
-        _leave("interrupted; no run folder was written", 130)
+    except (click.exceptions.Abort, KeyboardInterrupt) as error:
+        _leave(f"interrupted; {' '.join(_notes(error)) or 'no run folder was written'}", 130)
     except click.ClickException as error:
         error.show()
         sys.exit(2)
     except UserError as error:
-        _leave(f"error: {error}", 2)
+        _leave("\n".join([f"error: {error}", *_notes(error)]), 2)
     except ValueError as error:
         if not isinstance(error, _errors_of_other_rooms()):
             raise
@@ -360,6 +365,11 @@ def _errors_of_other_rooms() -> tuple[type[ValueError], ...]:
     from reports.run_folder import RunFolderError
 
     return RunFolderError, UnpairedExamplesError, GateError, IncomparableRunsError, CalibrationError
+
+
+def _notes(error: BaseException) -> list[str]:
+    """Lines that commands added to an error; click raises its own error where a command was interrupted."""
+    return [note for each in (error, error.__context__) for note in getattr(each, "__notes__", ())]
 
 
 def _leave(line: str, exit_code: int) -> None:

@@ -6,6 +6,7 @@ from tabulate import tabulate
 
 from harness.config.load import load_experiment, load_suite, preset_names, suite_names
 from harness.data.catalogue import CATALOGUE
+from harness.measuring.kinds import row_kinds
 from reports.run_folder import list_runs
 
 
@@ -13,7 +14,7 @@ def suites() -> str:
     """The suites that ship with the project."""
     rows = []
     for name in suite_names():
-        suite = load_suite(name)
+        suite = load_suite(name, row_kinds())
         rows.append((name, ", ".join(evaluation.name for evaluation in suite.evaluations), suite.description))
     return tabulate(rows, ("suite", "evaluations", ""))
 

@@ -15,7 +15,7 @@ from reports.rendering.formats.json import json_report
 from reports.rendering.formats.latex import latex_report
 from reports.rendering.formats.page import html_report
 from reports.rendering.formats.tables import Layout, csv_report, markdown_report, terminal_table
-from reports.run_folder import read_run, write_run
+from reports.run_folder import read_run
 from reports.whole import write_whole
 
 Render = Callable[[Run, Sequence[Comparison], Layout], str]
@@ -60,20 +60,6 @@ class ReportOptions:
     """Folder to write to; None is the run's own, where there is one run."""
 
 
-def finish(run: Run, comparisons: Sequence[Comparison], folder: Path) -> Finished:
-    """Writes the run folder with Markdown and CSV in it.
-
-    Raises:
-        RunFolderError: the folder cannot be written.
-    """
-    reports = {}
-    for name in WRITTEN_WITH_A_RUN:
-        file, render = REPORTS[name]
-        reports[file] = render(run, comparisons, "differences")
-    write_run(run, folder, reports)
-    return Finished(folder, _terminal_table(run, comparisons), tuple(folder / file for file in reports))
-
-
 def write_reports(folders: Sequence[Path], options: ReportOptions) -> Finished:
     """Renders reports of a finished run anew, or one report of several.
 
@@ -108,9 +94,9 @@ def write_reports(folders: Sequence[Path], options: ReportOptions) -> Finished:
 
 
 def _shown(run: Run, comparisons: Sequence[Comparison], layout: Layout) -> str:
-    return "\n".join(published_table(run)) if layout == "published" else _terminal_table(run, comparisons)
+    return "\n".join(published_table(run)) if layout == "published" else terminal_table_of(run, comparisons)
 
 
-def _terminal_table(run: Run, comparisons: Sequence[Comparison]) -> str:
-    """As wide as the terminal; 120 columns where there is none."""
+def terminal_table_of(run: Run, comparisons: Sequence[Comparison]) -> str:
+    """The table of differences, as wide as the terminal; 120 columns where there is none."""
     return terminal_table(run, comparisons, width=shutil.get_terminal_size(fallback=(120, 24)).columns)

@@ -13,14 +13,14 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-from harness.config.schema import ExperimentConfig, SuiteConfig
+from harness.config.schema import ExperimentConfig, RowKind, SuiteConfig
 from harness.config.strict_yaml import as_mapping, dump_yaml, parse_yaml, read_yaml_mapping
 from harness.config.wording import allowed, did_you_mean, shown
 from reports.errors import UserError
 
 DEFAULT_PRESET = "tiny"
 TASK_ROLES = ("lm_eval_tasks", "capability_tasks")
-"""Roles that are filled with lm-eval tasks instead of a dataset."""
+"""Roles that hold lm-eval tasks instead of a dataset."""
 _YAML_SUFFIXES = (".yaml", ".yml")
 
 Config = TypeVar("Config", ExperimentConfig, SuiteConfig)
@@ -74,11 +74,15 @@ def load_experiment(
     parsed = [_parse_override(text) for text in overrides]
     for override in parsed:
         values = _with_override(values, override)
-    return _build(ExperimentConfig, values, source, parsed)
+    return _build(ExperimentConfig, values, source, parsed, _experiment_contradictions)
 
 
-def load_suite(name_or_file: str) -> SuiteConfig:
+def load_suite(name_or_file: str, kinds: Mapping[str, RowKind]) -> SuiteConfig:
     """The suite of that name, or of that file where the text ends in .yaml or .yml.
+
+    Args:
+        name_or_file: name of a suite that ships with the project, or path of a YAML file.
+        kinds: kind of evaluation -> the rows it measures; a suite may name no other kind.
 
     Raises:
         ConfigError: an unknown name, or values that are not allowed.
@@ -88,7 +92,7 @@ def load_suite(name_or_file: str) -> SuiteConfig:
         values, source = read_yaml_mapping(Path(name_or_file)), name_or_file
     else:
         values, source = _shipped("suite", name_or_file, _suites())
-    return _build(SuiteConfig, values, source, ())
+    return _build(SuiteConfig, values, source, (), lambda suite: _suite_contradictions(suite, kinds))
 
 
 def to_dict(config: ExperimentConfig | SuiteConfig) -> dict[str, Any]:
@@ -114,19 +118,19 @@ def with_values(config: ExperimentConfig, values: Mapping[str, Any]) -> Experime
     changed = to_dict(config)
     for override in overrides:
         changed = _with_override(changed, override)
-    return _build(ExperimentConfig, changed, config.name, overrides)
+    return _build(ExperimentConfig, changed, config.name, overrides, _experiment_contradictions)
 
 
-def check_roles(experiment: ExperimentConfig, suite: SuiteConfig) -> None:
+def check_roles(experiment: ExperimentConfig, suite: SuiteConfig, kinds: Mapping[str, RowKind]) -> None:
     """Checks that the experiment binds every role that the suite measures.
 
     Raises:
-        ConfigError: a role without a dataset, or an lm-eval evaluation without tasks.
+        ConfigError: a role without a dataset, or without tasks where its evaluation measures tasks.
     """
     problems = []
     for evaluation in suite.evaluations:
         where = f"suite {suite.name}: evaluation {evaluation.name} (kind {evaluation.kind})"
-        if evaluation.kind == "lm_eval":
+        if kinds[evaluation.kind] == "tasks":
             if not experiment.data.tasks[evaluation.role]:
                 problems.append(f"{where} needs data.{evaluation.role}, which is empty in {experiment.name}")
         elif evaluation.role not in experiment.data.roles:
@@ -193,7 +197,13 @@ def _adapter(config_type: Any) -> Any:
     return TypeAdapter(tuple[config_type], config=ConfigDict(extra="forbid", strict=True, allow_inf_nan=False))
 
 
-def _build(config_type: type[Config], values: Mapping[str, Any], source: str, overrides: Sequence[_Override]) -> Config:
+def _build(
+    config_type: type[Config],
+    values: Mapping[str, Any],
+    source: str,
+    overrides: Sequence[_Override],
+    contradictions: "Callable[[Config], _Problems]",
+) -> Config:
     from pydantic import ValidationError
 
     try:
@@ -206,7 +216,7 @@ def _build(config_type: type[Config], values: Mapping[str, Any], source: str, ov
         problems = [_problem(config_type, values, detail["type"], detail["loc"][1:]) for detail in details]
     else:
         config: Config = validated[0]
-        problems = list(_CONTRADICTIONS[config_type](config))
+        problems = list(contradictions(config))
         if not problems:
             return config
     lines = dict.fromkeys(f"{_source_of(key, source, overrides)}: {message}" for key, message in problems)
@@ -294,18 +304,15 @@ def _experiment_contradictions(config: ExperimentConfig) -> _Problems:
         yield ("training", "loss_weights"), f"training.loss_weights {allowed_values}, got {len(training.loss_weights)}"
 
 
-def _suite_contradictions(config: SuiteConfig) -> _Problems:
+def _suite_contradictions(config: SuiteConfig, kinds: Mapping[str, RowKind]) -> _Problems:
     names = [evaluation.name for evaluation in config.evaluations]
     for index, evaluation in enumerate(config.evaluations):
         key = f"evaluations.{index}"
         if evaluation.name in names[:index]:
             yield ("evaluations", str(index), "name"), f"{key}.name must be unique, got {evaluation.name!r} again"
-        if evaluation.kind == "lm_eval" and evaluation.role not in TASK_ROLES:
-            allowed_values = f"must be {' or '.join(TASK_ROLES)} for the kind lm_eval"
+        if evaluation.kind not in kinds:
+            allowed_values = f"must be one of {', '.join(kinds)}"
+            yield ("evaluations", str(index), "kind"), f"{key}.kind {allowed_values}, got {shown(evaluation.kind)}"
+        elif kinds[evaluation.kind] == "tasks" and evaluation.role not in TASK_ROLES:
+            allowed_values = f"must be {' or '.join(TASK_ROLES)} for the kind {evaluation.kind}"
             yield ("evaluations", str(index), "role"), f"{key}.role {allowed_values}, got {evaluation.role!r}"
-
-
-_CONTRADICTIONS: dict[Any, Callable[[Any], _Problems]] = {
-    ExperimentConfig: _experiment_contradictions,
-    SuiteConfig: _suite_contradictions,
-}

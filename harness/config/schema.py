@@ -18,6 +18,8 @@ Fraction = Annotated[float, Gt(0), Lt(1)]
 Share = Annotated[float, Ge(0), Lt(1)]
 Scalar = int | float | str | bool
 HalfPrecision = Literal["float16", "bfloat16"]
+RowKind = Literal["pairs", "examples", "questions", "tasks"]
+"""Rows that an evaluation can measure; tasks are lm-eval's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,7 +256,8 @@ class EvaluationConfig:
     """One line of a suite."""
 
     name: Name
-    kind: Literal["perplexity", "reward", "lm_eval", "generations", "drift"]
+    kind: Name
+    """Name in the table of kinds (`harness/measuring/kinds.py`)."""
     role: Name
     """Which of the preset's roles it measures; `lm_eval_tasks` or `capability_tasks` for the kind lm_eval."""
     limit: Count | None = None

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from harness.config.schema import DataConfig, DatasetConfig, SuiteConfig
+from harness.config.schema import DataConfig, DatasetConfig, RowKind
 from harness.config.wording import shown
 from harness.data.load import load_examples, load_pairs, load_questions, load_rated, overlap_query_of
 from harness.data.make import OverlapQuery, Trainable
@@ -41,11 +41,11 @@ class ExperimentData:
     sft_dataset: Dataset[Example] | None = None
     """The dataset of the first stage, before it was divided; None without such a stage."""
     pairs: Mapping[str, Dataset[Pair]] = field(default_factory=dict)
-    """Role -> its report rows for evaluations of the kind reward."""
+    """Role -> its report rows for evaluations that measure pairs."""
     examples: Mapping[str, Dataset[Example]] = field(default_factory=dict)
-    """Role -> its report rows for evaluations of the kind perplexity."""
+    """Role -> its report rows for evaluations that measure examples."""
     questions: Mapping[str, Dataset[Question]] = field(default_factory=dict)
-    """Role -> its report rows for evaluations of the kinds generations and drift."""
+    """Role -> its report rows for evaluations that ask questions."""
     left_out: Mapping[str, int] = field(default_factory=dict)
     """Reason -> usable rows of `training_dataset` that are neither training nor selection rows."""
     notes: tuple[str, ...] = ()
@@ -65,7 +65,7 @@ class ExperimentData:
 
 def load_experiment_data(
     config: DataConfig,
-    suite: SuiteConfig,
+    roles: Mapping[RowKind, Sequence[str]],
     *,
     data_root: Path | None,
     seed: int,
@@ -87,7 +87,7 @@ def load_experiment_data(
 
     Args:
         config: The datasets; `check_roles` has checked that every role is bound to one.
-        suite: The evaluations, which say how each role is measured.
+        roles: Kind of rows -> the roles that are measured as such rows.
         data_root: Folder of local data, or None for the hub.
         seed: Seed of splits and samples.
         method: Decides the kind of the training rows: pairs, rated answers, or good answers alone.
@@ -100,11 +100,6 @@ def load_experiment_data(
     """
     training = _TRAINING_LOADERS[method](config.training, data_root=data_root, purpose="training")
     first_stage = None if sft is None else load_examples(sft, data_root=data_root, purpose="training")
-    roles = {
-        "pairs": _roles_of(suite, "reward"),
-        "examples": _roles_of(suite, "perplexity"),
-        "questions": _roles_of(suite, "generations", "drift"),
-    }
     data = ExperimentData(
         training=training.rows,
         selection=(),
@@ -112,9 +107,11 @@ def load_experiment_data(
         overlap=Overlap(frozenset(), {}),
         sft=() if first_stage is None else first_stage.rows,
         sft_dataset=first_stage,
-        pairs={role: load_pairs(config.roles[role], data_root=data_root) for role in roles["pairs"]},
-        examples={role: load_examples(config.roles[role], data_root=data_root) for role in roles["examples"]},
-        questions={role: load_questions(config.roles[role], data_root=data_root) for role in roles["questions"]},
+        pairs={role: load_pairs(config.roles[role], data_root=data_root) for role in roles.get("pairs", ())},
+        examples={role: load_examples(config.roles[role], data_root=data_root) for role in roles.get("examples", ())},
+        questions={
+            role: load_questions(config.roles[role], data_root=data_root) for role in roles.get("questions", ())
+        },
     )
     datasets = (*data.training_datasets, *(dataset for _, dataset in data.report_datasets))
     data = replace(data, notes=tuple(dict.fromkeys(note for dataset in datasets for note in dataset.notes)))
@@ -122,10 +119,6 @@ def load_experiment_data(
     data = _limited(data, config, sft, seed)
     data = _without_overlap(data, config, task_queries or {})
     return _with_selection(data, config.selection_fraction, seed)
-
-
-def _roles_of(suite: SuiteConfig, *kinds: str) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(each.role for each in suite.evaluations if each.kind in kinds))
 
 
 def _with_report_groups(data: ExperimentData, fraction: float, seed: int) -> ExperimentData:

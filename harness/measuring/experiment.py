@@ -13,7 +13,8 @@ from harness.data.experiment_data import ExperimentData, load_experiment_data
 from harness.data.filters import filter_rows
 from harness.data.lm_eval_rows import load_local_tasks, overlap_queries
 from harness.data.row import DataError
-from harness.measuring.kinds import smaller_limit
+from harness.measuring.evaluations.base import smaller_limit
+from harness.measuring.kinds import KINDS, roles_of, row_kinds
 from harness.models.base import LoadedModel, load_model
 from harness.models.threads import apply_threads, choose_threads
 from harness.terminal import Terminal
@@ -68,7 +69,7 @@ class Experiment:
     suite: SuiteConfig
     data: ExperimentData
     tasks: Mapping[str, TaskSet]
-    """Evaluation of the kind lm_eval -> its tasks."""
+    """Name of an evaluation that measures tasks -> its tasks."""
     loaded: LoadedModel
     encoder: Encoder
     workspace: Path
@@ -105,11 +106,11 @@ def prepare(options: Options) -> Experiment:
                 seed=config.seed,
             )
             for evaluation in suite.evaluations
-            if evaluation.kind == "lm_eval"
+            if KINDS[evaluation.kind].rows == "tasks"
         }
         data = load_experiment_data(
             config.data,
-            suite,
+            roles_of(suite),
             data_root=options.data_root,
             seed=config.seed,
             method=config.training.method,
@@ -151,7 +152,7 @@ def cache_file(workspace: Path) -> Path:
 
 def _resolve(options: Options) -> tuple[SuiteConfig, ExperimentConfig]:
     """Suite and experiment with everything the command line changes in them, and every role bound."""
-    suite = load_suite(options.suite)
+    suite = load_suite(options.suite, row_kinds())
     config = load_experiment(options.preset, options.config_file, options.overrides)
     if options.model is not None:
         config = replace(config, model=replace(config.model, name=options.model))
@@ -165,7 +166,7 @@ def _resolve(options: Options) -> tuple[SuiteConfig, ExperimentConfig]:
         config = replace(config, data=replace(config.data, lm_eval_tasks=tuple(dict.fromkeys((*known, *added)))))
     config = with_command_line(config, options)
     variants_of(config)  # finds mistakes of a sweep before anything is loaded
-    check_roles(config, suite)
+    check_roles(config, suite, row_kinds())
     return suite, config
 
 

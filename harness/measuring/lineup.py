@@ -9,7 +9,6 @@ from harness.measuring.experiment import Experiment
 from harness.models.adapters import AdapterError
 from harness.models.base import BASELINE, stored_dtype
 from harness.models.merge import merge_adapter
-from harness.training.card import write_card
 from harness.training.encode import EncodedRows, encode_rows
 from harness.training.fixture import Fixture, build_or_reuse
 from harness.training.trainer import TrainingRows
@@ -70,8 +69,6 @@ def train(experiment: Experiment) -> tuple[Trained, ...]:
             )
         for note in fixture.notes:
             experiment.terminal.say(f"{variant.name}: {note}")
-        if not fixture.reused:
-            write_card(fixture.folder)
         if variant.name == FIRST_STAGE:
             first_stage = fixture
         trained.append(Trained(variant, fixture, rows))

@@ -1,29 +1,29 @@
-"""One run: baseline and candidates measured, weights after weights, and written as a run folder with its reports."""
+"""One run: baseline and candidates measured, weights after weights."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 
-from harness.commands.report import Finished, finish
 from harness.config.load import to_dict
+from harness.config.schema import EvaluationConfig
+from harness.measuring.evaluations.base import Evaluation, EvaluationInputs, EvaluationResults, ImplicitReward
 from harness.measuring.experiment import Experiment, cache_file
-from harness.measuring.kinds import Bench, ImplicitReward, Kept, Measured, run_suite
+from harness.measuring.kinds import prepare_suite, run_suite
 from harness.measuring.lineup import Candidate, Trained
+from harness.measuring.scorers import Scorers
 from harness.models.adapters import attach_adapter
 from harness.models.base import BASELINE, LoadedModel, ModelError, load_model
 from harness.models.provenance import collect
-from harness.training.card import write_card
 from harness.training.variants import choose_winner
-from reports.comparing.compare import compare
 from reports.records import EvaluationCounts, Published, Run, Subject
 from suites.engine.plan import ScoringState, plan_for
 from suites.engine.score_cache import ScoreCache
 from suites.inputs import content_id
 
 
-def measure(experiment: Experiment, candidates: Sequence[Candidate], trained: Sequence[Trained] = ()) -> Finished:
-    """Measures candidates beside the baseline and writes the run folder, and the cards of what was trained for it.
+def measure(experiment: Experiment, candidates: Sequence[Candidate], trained: Sequence[Trained] = ()) -> Run:
+    """Measures candidates beside the baseline; writes nothing but the score cache.
 
     Args:
         experiment: what to measure on.
@@ -31,7 +31,7 @@ def measure(experiment: Experiment, candidates: Sequence[Candidate], trained: Se
         trained: what was trained for this run, for its report.
 
     Raises:
-        UserError: an adapter or a model that does not fit, or a folder that cannot be written.
+        UserError: an adapter or a model that does not fit.
     """
     loaded = experiment.loaded
     plan = plan_for(loaded.base).bounded(**asdict(experiment.config.scoring))
@@ -40,25 +40,25 @@ def measure(experiment: Experiment, candidates: Sequence[Candidate], trained: Se
     notes = list(experiment.notes)
     notes += dict.fromkeys(f"{each.variant.name}: {note}" for each in trained for note in each.fixture.notes)
     with _score_cache(experiment) as cache:
-        measured = Measured()
-        for part, told in _weights_after_weights(experiment, candidates, scoring, cache):
-            notes += told
-            measured += part
+        results = EvaluationResults()
+        for part, own_notes in _weights_after_weights(experiment, candidates, scoring, cache):
+            notes += own_notes
+            results += part
     experiment.terminal.say(scoring.summary)
     config = experiment.config
     rows = {each.variant.name: each.fixture.training_rows for each in trained}
-    run = Run(
+    return Run(
         name=experiment.run_folder.name,
         suite=experiment.suite.name,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         headline=_headline(experiment),
-        suite_fingerprint=_suite_fingerprint(experiment, measured),
-        subjects=(*_subjects(experiment, candidates), *measured.rulers),
-        measurements=measured.measurements,
-        counts=(*_training_counts(experiment, trained), *measured.counts),
-        generations=measured.generations,
-        examples=measured.examples,
-        notes=(*notes, scoring.summary, *measured.notes),
+        suite_fingerprint=_suite_fingerprint(experiment, results),
+        subjects=(*_subjects(experiment, candidates), *results.rulers),
+        measurements=results.measurements,
+        counts=(*_training_counts(experiment, trained), *results.counts),
+        generations=results.generations,
+        examples=results.examples,
+        notes=(*notes, scoring.summary, *results.notes),
         training=tuple(row | {"candidate": name} for name, own in rows.items() for row in own),
         selection=choose_winner([each.variant for each in trained], rows),
         published=_published(experiment),
@@ -66,29 +66,23 @@ def measure(experiment: Experiment, candidates: Sequence[Candidate], trained: Se
         config=to_dict(config),
         provenance=provenance | {"scoring": scoring.as_record()},
     )
-    with experiment.terminal.waiting("comparing subjects and writing the report"):
-        comparisons = compare(run)
-        finished = finish(run, comparisons, experiment.run_folder)
-    for each in trained:
-        write_card(each.fixture.folder, run=run, candidate=each.variant.name, comparisons=comparisons)
-    return finished
 
 
 def _weights_after_weights(
     experiment: Experiment, candidates: Sequence[Candidate], scoring: ScoringState, cache: ScoreCache | None
-) -> Iterator[tuple[Measured, list[str]]]:
-    """What is measured on the baseline's weights and then on each candidate's own, with lines worth telling.
+) -> Iterator[tuple[EvaluationResults, list[str]]]:
+    """Yields results and notes of the baseline's weights, then of each candidate's own.
 
     Only one set of weights is in memory at a time.
     """
     loaded = experiment.loaded
-    on_base = [each for each in candidates if each.adapter is not None]
+    suite = _suite(experiment, candidates)
+    on_base = {each.name: each.adapter for each in candidates if each.adapter is not None}
     notes: list[str] = []
-    for each in on_base:
-        notes += attach_adapter(loaded, each.name, str(each.adapter))
-    kept = Kept()
-    names = {BASELINE: BASELINE} | {each.name: each.name for each in on_base}
-    yield _measured(experiment, loaded, on_base, names, kept, scoring, cache), _said(experiment, notes)
+    for name, adapter in on_base.items():
+        notes += attach_adapter(loaded, name, adapter)
+    names = {name: name for name in (BASELINE, *on_base)}
+    yield run_suite(suite, Scorers(loaded, names, scoring, cache, experiment.terminal)), _said(experiment, notes)
     for each in candidates:
         if each.model is None:
             continue
@@ -97,42 +91,28 @@ def _weights_after_weights(
         with experiment.terminal.waiting(f"loading {each.name}"):
             loaded = load_model(each.model)
         _check_tokens(experiment, each, loaded)
-        measured = _measured(experiment, loaded, [each], {each.name: BASELINE}, kept, scoring, cache)
+        results = run_suite(suite, Scorers(loaded, {each.name: BASELINE}, scoring, cache, experiment.terminal))
         notes = [f"{each.name}: {note}" for note in loaded.notes]
         if scoring.plan != plan:
             notes.append(f"{each.name} was scored on another path or pack size than the subjects before it")
-        yield replace(measured, counts=(), examples=()), _said(experiment, notes)
+        yield replace(results, counts=(), examples=()), _said(experiment, notes)
 
 
-def _measured(
-    experiment: Experiment,
-    loaded: LoadedModel,
-    candidates: Sequence[Candidate],
-    names: dict[str, str],
-    kept: Kept,
-    scoring: ScoringState,
-    cache: ScoreCache | None,
-) -> Measured:
-    """The whole suite on one set of weights."""
+def _suite(experiment: Experiment, candidates: Sequence[Candidate]) -> Mapping[EvaluationConfig, Evaluation]:
+    """The evaluations of the suite, prepared once for all subjects."""
     rewards = {
         each.name: ImplicitReward(each.reference, each.beta) for each in candidates if each.reference is not None
     }
-    bench = Bench(
-        loaded=loaded,
-        encoder=experiment.encoder,
-        subjects=names,
-        rewards=rewards,
-        kept=kept,
+    inputs = EvaluationInputs(
         data=experiment.data,
         tasks=experiment.tasks,
-        terminal=experiment.terminal,
-        scoring=scoring,
-        cache=cache,
-        seed=experiment.config.seed,
+        encoder=experiment.encoder,
+        rewards=rewards,
         answers=experiment.config.answers,
+        seed=experiment.config.seed,
         limit=experiment.limit,
     )
-    return run_suite(experiment.suite, bench)
+    return prepare_suite(experiment.suite, inputs)
 
 
 def _check_tokens(experiment: Experiment, candidate: Candidate, loaded: LoadedModel) -> None:
@@ -230,12 +210,12 @@ def _published(experiment: Experiment) -> Published | None:
     return Published(published.source, published.figures)
 
 
-def _suite_fingerprint(experiment: Experiment, measured: Measured) -> str:
+def _suite_fingerprint(experiment: Experiment, results: EvaluationResults) -> str:
     """Hash of what makes numbers comparable: evaluations, their rows, the template and the token limits."""
     data = experiment.config.data
     rows = [
         [one.metric.evaluation, one.metric.name, sorted(score.example_id for score in one.scores)]
-        for one in measured.measurements
+        for one in results.measurements
         if one.subject == BASELINE
     ]
     return content_id(

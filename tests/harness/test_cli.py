@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from harness.cli import main
+from harness.commands.report import REPORTS
 
 QUICK = ("--limit", "8", "-o", "training.max_steps=2", "-o", "data.training.limit=24", "-o", "training.batch_size=4")
 """Options that leave a whole job of a few seconds."""
@@ -176,6 +177,27 @@ def test_report_is_rendered_anew_from_records(finished: Path, harness: Harness) 
 
     assert harness("report", run, "--format", "md").exit_code == 0
     assert before == (run / "report.md").read_text()
+
+
+def test_a_fault_in_a_report_loses_nothing_that_was_measured(
+    finished: Path, harness: Harness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Records are on disk before a report is rendered: the fault names them, and `harness report` renders them."""
+
+    def broken(*_: object) -> str:
+        raise RuntimeError("a fault in the renderer")
+
+    (fixture,) = (path for path in (finished / "fixtures").iterdir() if path.is_dir())
+    renderers = dict(REPORTS)
+    monkeypatch.setitem(REPORTS, "md", ("report.md", broken))
+    with pytest.raises(RuntimeError, match="a fault in the renderer") as caught:
+        harness("eval", "--suite", "smoke", "--adapter", fixture, "--limit", "4", "--out", tmp_path / "run")
+
+    assert f"`harness report {tmp_path / 'run'}` writes its reports" in caught.value.__notes__[0]
+    assert not (tmp_path / "run" / "report.md").exists()
+    monkeypatch.setitem(REPORTS, "md", renderers["md"])
+    assert harness("report", tmp_path / "run").exit_code == 0
+    assert "against baseline" in (tmp_path / "run" / "report.md").read_text()
 
 
 def test_scores_are_kept_and_can_be_cleared(finished: Path, harness: Harness) -> None:

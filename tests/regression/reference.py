@@ -54,14 +54,14 @@ def measure(adapter: Path, run_folder: Path) -> Any:
     from harness.measuring.experiment import Options, prepare
     from harness.measuring.lineup import existing_candidates
     from harness.measuring.run import measure as measure_run
-    from reports.run_folder import read_run
+    from reports.run_folder import read_run, write_run
 
     options = Options(
         suite=str(SUITE), workspace=run_folder.parent, overrides=RECIPE[:1], out=run_folder, use_cache=False
     )
     experiment = prepare(options)
-    finished = measure_run(experiment, existing_candidates(experiment.config, {NAME: str(adapter)}, ()))
-    return read_run(finished.folder)
+    write_run(measure_run(experiment, existing_candidates(experiment.config, {NAME: str(adapter)}, ())), run_folder)
+    return read_run(run_folder)
 
 
 def train(workspace: Path, overrides: Sequence[str] = (), seeds: int | None = None) -> Any:
@@ -70,11 +70,13 @@ def train(workspace: Path, overrides: Sequence[str] = (), seeds: int | None = No
     from harness.measuring.lineup import train as train_adapters
     from harness.measuring.lineup import trained_candidates
     from harness.measuring.run import measure as measure_run
-    from reports.run_folder import read_run
+    from reports.run_folder import read_run, write_run
 
     experiment = prepare(Options(suite=str(SUITE), workspace=workspace, overrides=tuple(overrides), seeds=seeds))
     trained = train_adapters(experiment)
-    return read_run(measure_run(experiment, trained_candidates(experiment, trained), trained).folder)
+    run = measure_run(experiment, trained_candidates(experiment, trained), trained)
+    write_run(run, experiment.run_folder)
+    return read_run(experiment.run_folder)
 
 
 def scores_of(run: Any) -> dict[Key, Score]:

@@ -19,6 +19,7 @@ from harness.config.load import (
     to_yaml,
 )
 from harness.config.schema import DatasetConfig, ExperimentConfig
+from harness.measuring.kinds import row_kinds
 from reports.errors import UserError
 
 MINIMAL = "name: mine\ndata: {training: {name: embedded/preferences}, roles: {}}\n"
@@ -51,8 +52,8 @@ def test_every_preset_survives_the_way_through_yaml(preset, write):
 @pytest.mark.parametrize("suite", suite_names())
 def test_every_suite_survives_the_way_through_yaml(suite, write):
     """The resolved YAML of each suite loads back to an equal configuration, from a file as from its name."""
-    config = load_suite(suite)
-    assert load_suite(str(write(to_yaml(config)))) == config
+    config = load_suite(suite, row_kinds())
+    assert load_suite(str(write(to_yaml(config))), row_kinds()) == config
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -223,7 +224,7 @@ def test_missing_and_unreadable_files(tmp_path):
     (tmp_path / "latin.yaml").write_bytes(b"name: caf\xe9\n")
     assert "not UTF-8" in error_of(config_file=tmp_path / "latin.yaml")
     with pytest.raises(UserError, match="no such file"):
-        load_suite(str(tmp_path / "nope.yml"))
+        load_suite(str(tmp_path / "nope.yml"), row_kinds())
 
 
 def test_unknown_preset_and_suite_list_those_there_are():
@@ -232,7 +233,7 @@ def test_unknown_preset_and_suite_list_those_there_are():
     assert "did you mean tiny?" in message
     assert "tiny-real" in message
     with pytest.raises(ConfigError, match=re.escape("known are: alignment, smoke")):
-        load_suite("nothing")
+        load_suite("nothing", row_kinds())
 
 
 def test_preset_and_file_exclude_each_other(write):
@@ -262,7 +263,7 @@ def test_preset_and_file_exclude_each_other(write):
 def test_wrong_suites(write, evaluations, words):
     """Suites are as strict as experiments."""
     with pytest.raises(ConfigError) as caught:
-        load_suite(str(write(f"name: s\nevaluations: {evaluations}\n")))
+        load_suite(str(write(f"name: s\nevaluations: {evaluations}\n")), row_kinds())
     assert words in str(caught.value).splitlines()[0]
 
 
@@ -270,7 +271,7 @@ def test_check_roles_passes_for_every_preset_and_suite():
     """What ships with the project fits together."""
     for preset in preset_names():
         for suite in suite_names():
-            check_roles(load_experiment(preset), load_suite(suite))
+            check_roles(load_experiment(preset), load_suite(suite, row_kinds()), row_kinds())
 
 
 def test_check_roles_names_role_evaluation_and_what_is_bound():
@@ -279,7 +280,7 @@ def test_check_roles_names_role_evaluation_and_what_is_bound():
         overrides=["data.roles={preferences: {name: embedded/preferences}}", "data.lm_eval_tasks=[]"]
     )
     with pytest.raises(ConfigError) as caught:
-        check_roles(config, load_suite("alignment"))
+        check_roles(config, load_suite("alignment", row_kinds()), row_kinds())
     lines = str(caught.value).splitlines()
     assert "evaluation truthfulness (kind perplexity) needs data.roles.truthfulness" in lines[0]
     assert lines[0].endswith("bound are: preferences")

@@ -12,15 +12,16 @@ from harness.config.schema import DataConfig, DatasetConfig, EvaluationConfig, S
 from harness.data.experiment_data import load_experiment_data
 from harness.data.make import OverlapQuery, first_user_text, words
 from harness.data.row import DataError
+from harness.measuring.kinds import roles_of, row_kinds
 from suites.inputs import Example, Pair, RatedAnswer
 
 HH, PROCESSED, SAFE = "Anthropic/hh-rlhf:helpful-base", "PKU-Alignment/processed-hh-rlhf", "PKU-Alignment/PKU-SafeRLHF"
 TOPICS = ("bread", "coins", "rivers", "clocks", "sheep", "glass", "trains", "wool", "lamps", "maps", "salt", "boats")
 
 
-def suite_of(**kinds):
-    """A suite of one evaluation a role."""
-    return SuiteConfig("s", tuple(EvaluationConfig(role, kind, role) for role, kind in kinds.items()))
+def roles_in(**kinds):
+    """The roles of a suite of one evaluation a role."""
+    return roles_of(SuiteConfig("s", tuple(EvaluationConfig(role, kind, role) for role, kind in kinds.items())))
 
 
 def transcripts(topics, n_each=2):
@@ -46,7 +47,7 @@ def small_experiment(write_rows, training, measured, **options):
     root = write_rows("Anthropic/hh-rlhf/helpful-base/test.jsonl", measured).parents[3]
     stages = {key: options.pop(key) for key in ("method", "sft", "task_queries") if key in options}
     config = DataConfig(DatasetConfig(HH), {"preferences": DatasetConfig(HH)}, **options)
-    return load_experiment_data(config, suite_of(preferences="reward"), data_root=root, seed=1, **stages)
+    return load_experiment_data(config, roles_in(preferences="reward"), data_root=root, seed=1, **stages)
 
 
 def test_training_and_selection_are_apart_by_group(write_rows):
@@ -77,7 +78,7 @@ def test_a_limit_is_a_sample_of_groups_and_counted(write_rows):
     rows, samples = transcripts(TOPICS), []
     for _ in range(2):
         root = write_rows("Anthropic/hh-rlhf/helpful-base/test.jsonl", rows).parents[3]
-        data = load_experiment_data(config, suite_of(preferences="reward"), data_root=root, seed=1)
+        data = load_experiment_data(config, roles_in(preferences="reward"), data_root=root, seed=1)
         samples.append(data.pairs["preferences"])
         random.Random(1).shuffle(rows)
     assert len(samples[0].rows) == 6
@@ -184,9 +185,9 @@ def test_training_selection_and_report_rows_never_share_a_group(write_rows, n_gr
     sft = {None: None, "same": DatasetConfig(str(own)), "some": DatasetConfig(str(some))}[first]
     measured = DatasetConfig(str(test if own_test else own))
     config = DataConfig(DatasetConfig(str(own)), {"a": measured, "b": measured, "c": measured})
-    suite = suite_of(a="reward", b="perplexity", c="generations")
+    roles = roles_in(a="reward", b="perplexity", c="generations")
     try:
-        data = load_experiment_data(config, suite, data_root=None, seed=seed, method=method, sft=sft)
+        data = load_experiment_data(config, roles, data_root=None, seed=seed, method=method, sft=sft)
     except DataError:
         reject()  # too few groups for three splits
     trained = {row.group for row in (*data.training, *data.sft)}
@@ -220,13 +221,15 @@ def test_a_single_group_cannot_be_divided(write_rows):
     root = write_rows("Anthropic/hh-rlhf/helpful-base/test.jsonl", transcripts(TOPICS[:1])).parents[3]
     config = DataConfig(DatasetConfig(HH), {"preferences": DatasetConfig(HH)})
     with pytest.raises(DataError, match="too few groups to be divided"):
-        load_experiment_data(config, suite_of(preferences="reward"), data_root=root, seed=1)
+        load_experiment_data(config, roles_in(preferences="reward"), data_root=root, seed=1)
 
 
 def real_experiment(real_data, *overrides):
     """Data of the preset tiny-real on the suite alignment."""
     config = load_experiment("tiny-real", overrides=overrides)
-    return load_experiment_data(config.data, load_suite("alignment"), data_root=real_data, seed=config.seed)
+    return load_experiment_data(
+        config.data, roles_of(load_suite("alignment", row_kinds())), data_root=real_data, seed=config.seed
+    )
 
 
 def test_one_real_split_is_divided_into_three_by_group(real_data):
@@ -287,7 +290,7 @@ def test_a_limited_training_set_has_its_rows_beside_a_report_of_the_same_split(t
             f"data.roles.preferences={{name: {file}, limit: 40}}",
         ],
     )
-    data = load_experiment_data(config.data, load_suite("alignment"), data_root=None, seed=1)
+    data = load_experiment_data(config.data, roles_of(load_suite("alignment", row_kinds())), data_root=None, seed=1)
 
     assert len(data.training) + len(data.selection) == 60
     assert len(data.pairs["preferences"].rows) == 40
@@ -297,7 +300,9 @@ def test_a_limited_training_set_has_its_rows_beside_a_report_of_the_same_split(t
 def test_embedded_default_has_no_overlap_at_all():
     """The preset tiny trains on nothing that it measures."""
     config = load_experiment("tiny")
-    data = load_experiment_data(config.data, load_suite("alignment"), data_root=None, seed=config.seed)
+    data = load_experiment_data(
+        config.data, roles_of(load_suite("alignment", row_kinds())), data_root=None, seed=config.seed
+    )
     assert data.overlap.training_ids == frozenset()
     assert not any("overlap" in note or "divided" in note for note in data.notes)
     assert len(data.training) + len(data.selection) == len(data.training_dataset.rows)

@@ -1,4 +1,4 @@
-"""The kinds of evaluation on one set of weights: what they hand on, and what they leave out and say so."""
+"""The kinds of evaluation on one set of weights: what they carry over, what they leave out, and one of one's own."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -7,14 +7,20 @@ from typing import Any
 
 import pytest
 
+from harness.config.load import ConfigError, load_suite
 from harness.config.schema import AnswersConfig, EvaluationConfig, SuiteConfig
 from harness.data.experiment_data import ExperimentData
 from harness.data.overlap import Overlap
 from harness.data.read import Dataset
-from harness.measuring.kinds import Bench, ImplicitReward, Kept, Measured, run_suite
+from harness.measuring.evaluations.base import EvaluationInputs, EvaluationResults, ImplicitReward
+from harness.measuring.experiment import Options, prepare
+from harness.measuring.kinds import KINDS, Kind, prepare_suite, row_kinds, run_suite
+from harness.measuring.run import measure
+from harness.measuring.scorers import Scorers
 from harness.models.adapters import attach_adapter
 from harness.models.base import BASELINE, LoadedModel
 from harness.terminal import Terminal
+from reports.records import ExampleScore, Metric, MetricScores
 from suites.engine.encoding import Encoder
 from suites.engine.plan import ScoringState, plan_for
 from suites.inputs import Example, Pair, Question, Turn
@@ -29,23 +35,26 @@ def loaded_rows(rows: list[Any]) -> Dataset[Any]:
 
 
 @pytest.fixture
-def bench(llama_folder: Path, load: Callable[..., LoadedModel], preference_pairs: list[Pair], tmp_path: Path) -> Bench:
-    """A Llama with an adapter that moves it, and twelve pairs, examples and questions."""
+def scorers(llama_folder: Path, load: Callable[..., LoadedModel], tmp_path: Path) -> Scorers:
+    """A Llama with an adapter that moves it."""
     from peft import LoraConfig, get_peft_model
 
     adapted = get_peft_model(load(llama_folder).base, LoraConfig(r=4, init_lora_weights=False))
     adapted.save_pretrained(tmp_path / "adapter")
     loaded = load(llama_folder)
     attach_adapter(loaded, "adapter", str(tmp_path / "adapter"))
+    return Scorers(
+        loaded, {BASELINE: BASELINE, "adapter": "adapter"}, ScoringState(plan_for(loaded.base), print), None, Terminal()
+    )
+
+
+@pytest.fixture
+def inputs(scorers: Scorers, preference_pairs: list[Pair]) -> EvaluationInputs:
+    """Twelve pairs, three examples and twelve questions."""
     pairs = loaded_rows(preference_pairs)
     examples = [Example(f"x{n}", f"x{n}", (Turn("user", f"Is {n} odd?"),), "Yes.", ("No.",)) for n in range(3)]
     questions = [Question(pair.example_id, pair.group, pair.prompt) for pair in preference_pairs]
-    return Bench(
-        loaded=loaded,
-        encoder=Encoder(loaded.tokenizer, max_prompt_tokens=64, max_tokens=128),
-        subjects={BASELINE: BASELINE, "adapter": "adapter"},
-        rewards={"adapter": ImplicitReward(BASELINE, 0.1)},
-        kept=Kept(),
+    return EvaluationInputs(
         data=ExperimentData(
             training=tuple(preference_pairs[:2]),
             selection=(),
@@ -56,23 +65,24 @@ def bench(llama_folder: Path, load: Callable[..., LoadedModel], preference_pairs
             questions={"prompts": loaded_rows(questions)},
         ),
         tasks={},
-        terminal=Terminal(),
-        scoring=ScoringState(plan_for(loaded.base), print),
-        cache=None,
-        seed=0,
+        encoder=Encoder(scorers.loaded.tokenizer, max_prompt_tokens=64, max_tokens=128),
+        rewards={"adapter": ImplicitReward(BASELINE, 0.1)},
         answers=AnswersConfig(),
+        seed=0,
     )
 
 
-def run(bench: Bench, *evaluations: EvaluationConfig) -> Measured:
-    return run_suite(SuiteConfig("suite", evaluations), bench)
+def run(scorers: Scorers, inputs: EvaluationInputs, *evaluations: EvaluationConfig) -> EvaluationResults:
+    return run_suite(prepare_suite(SuiteConfig("suite", evaluations), inputs), scorers)
 
 
-def test_drift_of_an_adapter_is_measured_and_that_of_the_baseline_from_itself_is_nothing(bench: Bench) -> None:
+def test_drift_of_an_adapter_is_measured_and_that_of_the_baseline_from_itself_is_nothing(
+    scorers: Scorers, inputs: EvaluationInputs
+) -> None:
     """A KL above 0 for what moves the model, of exactly 0 for what does not, on the prompts that the limit leaves."""
     rewards = {"adapter": ImplicitReward(BASELINE, 0.1), BASELINE: ImplicitReward(BASELINE, 0.1)}
 
-    measured = run(replace(bench, rewards=rewards), DRIFT)
+    measured = run(scorers, replace(inputs, rewards=rewards), DRIFT)
 
     moved, unmoved = measured.measurements
     assert (moved.subject, moved.metric.name, moved.metric.evaluation) == ("adapter", "kl_per_token", "drift")
@@ -82,9 +92,9 @@ def test_drift_of_an_adapter_is_measured_and_that_of_the_baseline_from_itself_is
     assert (measured.counts[0].n_scored, measured.counts[0].left_out) == (4, {"outside of the sample": 8})
 
 
-def test_drift_from_other_weights_is_left_out_with_a_note(bench: Bench) -> None:
+def test_drift_from_other_weights_is_left_out_with_a_note(scorers: Scorers, inputs: EvaluationInputs) -> None:
     """A reference that is not in memory beside its candidate cannot be read on the same samples."""
-    measured = run(replace(bench, rewards={"adapter": ImplicitReward("unquantised", 0.1)}), DRIFT)
+    measured = run(scorers, replace(inputs, rewards={"adapter": ImplicitReward("unquantised", 0.1)}), DRIFT)
 
     assert measured.measurements == ()
     assert measured.notes == (
@@ -92,26 +102,29 @@ def test_drift_from_other_weights_is_left_out_with_a_note(bench: Bench) -> None:
     )
 
 
-def test_rewards_come_with_where_rulers_err_and_how_far_answers_moved(bench: Bench) -> None:
+def test_rewards_come_with_where_rulers_err_and_how_far_answers_moved(
+    scorers: Scorers, inputs: EvaluationInputs
+) -> None:
     """All of a candidate's metrics on the pairs; rulers are subjects of the baseline's weights alone."""
-    measured = run(bench, PREFERENCES)
+    both = replace(inputs, rewards=inputs.rewards | {"merged": ImplicitReward("adapter", 0.1)})
+    suite = prepare_suite(SuiteConfig("suite", (PREFERENCES,)), both)
+    measured = run_suite(suite, scorers)
 
     own = {one.metric.name for one in measured.measurements if one.subject == "adapter"}
     assert own >= {"reward_accuracy", "reward_margin", "drift_chosen", "drift_rejected"}
     assert "reward_accuracy[longest wins is wrong]" in own
     assert [ruler.name for ruler in measured.rulers] == ["longest wins", "shortest wins", "bag of words"]
 
-    other = replace(bench, subjects={"merged": BASELINE}, rewards={"merged": ImplicitReward("adapter", 0.1)})
-    elsewhere = run(other, PREFERENCES)
+    elsewhere = run_suite(suite, replace(scorers, adapters={"merged": BASELINE}))
 
     assert elsewhere.rulers == ()
     assert {one.subject for one in elsewhere.measurements} == {"merged"}
     assert {one.metric.name for one in elsewhere.measurements} == own
 
 
-def test_texts_and_the_suites_group_come_with_what_was_measured(bench: Bench) -> None:
+def test_texts_and_the_suites_group_come_with_what_was_measured(scorers: Scorers, inputs: EvaluationInputs) -> None:
     """Every scored row says what it is, and every evaluation what it is part of."""
-    measured = run(bench, PREFERENCES, FACTS)
+    measured = run(scorers, inputs, PREFERENCES, FACTS)
 
     assert len(measured.examples) == 12 + 3
     assert measured.examples[0].texts.keys() == {"chosen", "rejected"}
@@ -120,3 +133,41 @@ def test_texts_and_the_suites_group_come_with_what_was_measured(bench: Bench) ->
         "preferences": "",
         "facts": "capability",
     }
+
+
+class LongestAnswer:
+    """A made-up kind: characters of the longer answer of each pair, the same for every subject."""
+
+    def __init__(self, evaluation: EvaluationConfig, inputs: EvaluationInputs) -> None:
+        self.name = evaluation.name
+        self.pairs = inputs.sample(inputs.data.pairs[evaluation.role].rows, evaluation.limit)
+
+    def measure(self, scorers: Scorers) -> EvaluationResults:
+        """Takes nothing from the model."""
+        metric = Metric(self.name, "longest_answer", "characters", higher_is_better=None)
+        scores = tuple(
+            ExampleScore(pair.example_id, pair.group, max(len(pair.chosen), len(pair.rejected)), 1)
+            for pair in self.pairs
+        )
+        return EvaluationResults(tuple(MetricScores(metric, subject, scores) for subject in scorers.subjects))
+
+
+def test_a_new_kind_of_evaluation_is_one_line_in_the_table(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """With its line a suite may name the kind, its role is read as the rows it asks for, and a run holds its metric."""
+    suite = tmp_path / "mine.yaml"
+    suite.write_text(
+        "name: mine\nevaluations: [{name: lengths, kind: longest_answer, role: preferences, limit: 8, group: style}]\n"
+    )
+    with pytest.raises(ConfigError, match=r"evaluations\.0\.kind must be one of .*, got \"longest_answer\""):
+        load_suite(str(suite), row_kinds())
+
+    monkeypatch.setitem(KINDS, "longest_answer", Kind("pairs", LongestAnswer))
+    experiment = prepare(Options(str(suite), tmp_path / "workspace", use_cache=False))
+    measured = measure(experiment, ())
+
+    (lengths,) = measured.measurements
+    assert (lengths.subject, lengths.metric.name) == (BASELINE, "longest_answer")
+    assert 0 < len(lengths.scores) <= 8
+    unbound = ("data.roles={truthfulness: {name: embedded/truthfulness}}",)
+    with pytest.raises(ConfigError, match=r"lengths \(kind longest_answer\) needs data.roles.preferences"):
+        prepare(Options(str(suite), tmp_path / "workspace", overrides=unbound))

@@ -1,0 +1,53 @@
+"""What commands leave behind: run folders with their reports, and the model cards of adapters."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from harness.commands.report import REPORTS, WRITTEN_WITH_A_RUN, Finished, terminal_table_of
+from harness.measuring.lineup import Trained
+from harness.terminal import Terminal
+from harness.training.card import CARD_FILE, write_card
+from reports.comparing.compare import compare
+from reports.records import Run
+from reports.run_folder import write_run
+from reports.whole import write_whole
+
+
+def write_results(run: Run, folder: Path, trained: Sequence[Trained], terminal: Terminal) -> Finished:
+    """Writes a run's records, then its reports, then the cards of the adapters that were trained for it.
+
+    The records come first, so that a fault in a report loses nothing that was measured: `harness report` renders it.
+
+    Raises:
+        RunFolderError: the folder cannot be written.
+    """
+    write_run(run, folder)
+    try:
+        with terminal.waiting("comparing subjects and writing the report"):
+            comparisons = compare(run)
+            files = []
+            for name in WRITTEN_WITH_A_RUN:
+                file, render = REPORTS[name]
+                files.append(write_whole(folder / file, render(run, comparisons, "differences")))
+        for each in trained:
+            write_card(each.fixture.folder, run=run, candidate=each.variant.name, comparisons=comparisons)
+    except BaseException as error:
+        error.add_note(f"What was measured is in {folder}; `harness report {folder}` writes its reports.")
+        raise
+    return Finished(folder, terminal_table_of(run, comparisons), tuple(files))
+
+
+def write_missing_cards(trained: Sequence[Trained]) -> None:
+    """Writes a card for every adapter that has none; the card of an earlier run stays."""
+    for each in trained:
+        if not (each.fixture.folder / CARD_FILE).exists():
+            write_card(each.fixture.folder)
+
+
+def show(finished: Finished) -> None:
+    """Prints the table of a run, and where its reports are."""
+    click.echo(finished.table)
+    click.echo(f"report: {', '.join(os.path.relpath(file) for file in finished.files)}")

@@ -1,0 +1,1 @@
+"""The kinds of evaluation, a module each."""

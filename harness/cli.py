@@ -43,10 +43,11 @@ def train_and_eval(models: tuple[str, ...], **options: Any) -> None:
 
     experiment = prepare(Options(**options))
     others = named_models(models, experiment.config)
-    trained = train(experiment)
-    write_missing_cards(trained)
-    run = measure(experiment, trained_candidates(experiment, trained, others), trained)
-    show(write_results(run, experiment.run_folder, trained, experiment.terminal))
+    with experiment.reserve_run() as folder:
+        trained = train(experiment)
+        write_missing_cards(trained)
+        run = measure(experiment, trained_candidates(experiment, trained, others), trained, name=folder.name)
+        show(write_results(run, folder, trained, experiment.terminal))
 
 
 @cli.command("train")
@@ -103,8 +104,10 @@ def eval_command(model: str | None, adapters: tuple[str, ...], models: tuple[str
     if model is None and named:
         model = common_base(named)
     experiment = prepare(Options(**options, model=model))
-    run = measure(experiment, existing_candidates(experiment.config, named, models))
-    show(write_results(run, experiment.run_folder, (), experiment.terminal))
+    candidates = existing_candidates(experiment.config, named, models)
+    with experiment.reserve_run() as folder:
+        run = measure(experiment, candidates, name=folder.name)
+        show(write_results(run, folder, (), experiment.terminal))
 
 
 @cli.command("merge")
@@ -279,10 +282,11 @@ def _calibrated(n_seeds: int, options: dict[str, Any]) -> str:
 
     def repeat(n_seeds: int) -> Run:
         experiment = prepare(Options(**options, seeds=n_seeds))
-        trained = train(experiment)
-        write_missing_cards(trained)
-        run = measure(experiment, trained_candidates(experiment, trained), trained)
-        write_results(run, experiment.run_folder, trained, experiment.terminal)
+        with experiment.reserve_run() as folder:
+            trained = train(experiment)
+            write_missing_cards(trained)
+            run = measure(experiment, trained_candidates(experiment, trained), trained, name=folder.name)
+            write_results(run, folder, trained, experiment.terminal)
         return run
 
     return calibrate(repeat, n_seeds)
@@ -309,10 +313,10 @@ def list_command(what: str, workspace: Path) -> None:
 @workspace_option
 def cache_command(what: str, workspace: Path) -> None:
     """Tells how much the score cache holds, or empties it."""
-    from harness.measuring.experiment import cache_file
+    from harness.workspace import Workspace
     from suites.engine.score_cache import ScoreCache
 
-    with ScoreCache.open(cache_file(workspace), lambda line: click.echo(line, err=True)) as cache:
+    with ScoreCache.open(Workspace(workspace).scores, lambda line: click.echo(line, err=True)) as cache:
         info = cache.info() if what == "info" else cache.clear()
     done = "holds" if what == "info" else "was emptied of"
     click.echo(f"{info.path} {done} {info.n_scores} scores of {info.n_contexts} contexts, {info.n_bytes:,} bytes")

@@ -24,6 +24,7 @@ from harness.models.precision import NOTABLY_SLOWER, choose_compute_dtype, slowd
 from harness.models.provenance import package_versions, processor_name
 from harness.models.quantization import keep_unpacked
 from harness.models.threads import ThreadsError, choose_threads
+from harness.workspace import Workspace
 from reports.errors import UserError
 
 Status = Literal["ok", "warning", "problem"]
@@ -301,13 +302,11 @@ def check_workspace(workspace: Path) -> Check:
         return Check("workspace", "problem", finding, "name another folder with --workspace or HARNESS_WORKSPACE")
     if not workspace.exists():
         return Check("workspace", "ok", f"{workspace} will be made")
-    from harness.measuring.experiment import cache_file
-
-    scores = cache_file(workspace)
-    held = [f"{gib(sum(n_bytes(file) for file in workspace.glob(f'{scores.name}*')))} of scores"]
-    for name, words in (("fixtures", "adapters"), ("merged", "merged models"), ("runs", "runs")):
-        folders = [path for path in _entries(workspace / name) if path.is_dir() and not path.name.startswith(".")]
-        held.append(f"{len(folders)} {words} ({gib(n_bytes(workspace / name))})")
+    place = Workspace(workspace)
+    held = [f"{gib(sum(n_bytes(file) for file in workspace.glob(f'{place.scores.name}*')))} of scores"]
+    for parent, words in ((place.fixtures, "adapters"), (place.merged, "merged models"), (place.runs, "runs")):
+        folders = [path for path in _entries(parent) if path.is_dir() and not path.name.startswith(".")]
+        held.append(f"{len(folders)} {words} ({gib(n_bytes(parent))})")
     return Check("workspace", "ok", f"{workspace} can be written; it holds {', '.join(held)}")
 
 
@@ -323,15 +322,17 @@ def check_disk(workspace: Path) -> Check:
 
 def check_leftovers(workspace: Path) -> Check:
     """What killed processes left behind, which nobody holds a lock on."""
+    place = Workspace(workspace)
     left = [
         path
-        for name in ("fixtures", "merged", "runs")
-        for path in _entries(workspace / name)
+        for parent in (place.fixtures, place.merged, place.runs)
+        for path in _entries(parent)
         if path.suffix in (".partial", ".damaged") and not _is_held(path.with_name(f".{path.stem}.lock"))
     ]
     left += [
         lock
-        for lock in _entries(workspace / "fixtures")
+        for parent in (place.fixtures, place.runs)
+        for lock in _entries(parent)
         if lock.suffix == ".lock" and not any(lock.parent.glob(f"{lock.stem[1:]}*")) and not _is_held(lock)
     ]
     if not left:

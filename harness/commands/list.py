@@ -7,6 +7,7 @@ from tabulate import tabulate
 from harness.config.load import load_experiment, load_suite, preset_names, suite_names
 from harness.data.catalogue import CATALOGUE
 from harness.measuring.kinds import row_kinds
+from harness.workspace import Workspace
 from reports.run_folder import list_runs
 
 
@@ -47,8 +48,9 @@ def datasets() -> str:
 
 def runs(workspace: Path) -> str:
     """The runs in a workspace, oldest first."""
-    found = list_runs(workspace / "runs")
+    folder = Workspace(workspace).runs
+    found = list_runs(folder)
     if not found:
-        return f"no runs in {workspace / 'runs'}"
+        return f"no runs in {folder}"
     rows = [(run.name, run.suite, run.created, ", ".join(run.subjects), run.problem or "") for run in found]
     return tabulate(rows, ("run", "suite", "created", "subjects", "problem"))

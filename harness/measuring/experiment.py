@@ -2,8 +2,8 @@
 
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,8 @@ from harness.measuring.kinds import KINDS, roles_of, row_kinds
 from harness.models.base import LoadedModel, load_model
 from harness.models.threads import apply_threads, choose_threads
 from harness.terminal import Terminal
-from harness.training.fixture import prepare_workspace
 from harness.training.variants import variants_of, with_sweeps
+from harness.workspace import Workspace
 from reports.run_folder import check_run_folder
 from suites.engine.causal_model import check_context
 from suites.engine.encoding import Encoder
@@ -72,15 +72,19 @@ class Experiment:
     """Name of an evaluation that measures tasks -> its tasks."""
     loaded: LoadedModel
     encoder: Encoder
-    workspace: Path
-    run_folder: Path
-    """Where its run will be; nothing is there yet."""
+    workspace: Workspace
+    out: Path | None
+    """Run folder that the user named; None makes one in the workspace."""
     terminal: Terminal
     limit: int | None
     use_cache: bool
     filtered: Mapping[str, int]
     """Filter -> rows it took from training and selection rows."""
     notes: tuple[str, ...]
+
+    def reserve_run(self) -> AbstractContextManager[Path]:
+        """Reserves the run's folder; see `Workspace.reserve_run`."""
+        return self.workspace.reserve_run(f"{self.config.name}-{self.suite.name}", self.out)
 
 
 def prepare(options: Options) -> Experiment:
@@ -91,9 +95,10 @@ def prepare(options: Options) -> Experiment:
     """
     terminal = Terminal()
     suite, config = _resolve(options)
-    prepare_workspace(options.workspace)
-    run_folder = options.out or _default_folder(options.workspace, config.name, suite.name)
-    check_run_folder(run_folder)
+    workspace = Workspace(options.workspace)
+    workspace.prepare()
+    if options.out is not None:
+        check_run_folder(options.out)
     threads = choose_threads()
     terminal.say(threads.sentence)
     apply_threads(threads)
@@ -135,19 +140,14 @@ def prepare(options: Options) -> Experiment:
         tasks=tasks,
         loaded=loaded,
         encoder=encoder,
-        workspace=options.workspace,
-        run_folder=run_folder,
+        workspace=workspace,
+        out=options.out,
         terminal=terminal,
         limit=options.limit,
         use_cache=options.use_cache,
         filtered=filtered,
         notes=(threads.sentence, *data.notes, *loaded.notes),
     )
-
-
-def cache_file(workspace: Path) -> Path:
-    """Where the scores of a workspace are kept."""
-    return workspace / "scores.sqlite"
 
 
 def _resolve(options: Options) -> tuple[SuiteConfig, ExperimentConfig]:
@@ -208,7 +208,3 @@ def _filtered(
         data, training=training.rows, selection=selection.rows, sft=sft.rows, sft_selection=sft_selection.rows
     )
     return kept, dict(Counter(training.left_out) + Counter(selection.left_out))
-
-
-def _default_folder(workspace: Path, experiment: str, suite: str) -> Path:
-    return workspace / "runs" / f"{experiment}-{suite}-{datetime.now(UTC):%Y%m%d-%H%M%S}"

@@ -62,7 +62,7 @@ def train(experiment: Experiment) -> tuple[Trained, ...]:
                 experiment.loaded,
                 TrainingRows(rows.training, rows.selection),
                 variant.recipe,
-                experiment.workspace,
+                experiment.workspace.folder,
                 experiment.terminal.say,
                 progress,
                 start=first_stage if variant.starts_from_sft else None,
@@ -180,7 +180,7 @@ def _merged(experiment: Experiment, trained: Trained) -> Candidate:
     config = experiment.config
     dtype = config.merged
     assert dtype is not None
-    folder = experiment.workspace / "merged" / f"{trained.fixture.fingerprint}-{dtype}"
+    folder = experiment.workspace.merged / f"{trained.fixture.fingerprint}-{dtype}"
     with experiment.terminal.waiting(f"merging {trained.variant.name}"):
         merged = merge_adapter(str(trained.fixture.folder), folder, dtype=dtype, base=config.model)
     for note in merged.notes:

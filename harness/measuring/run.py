@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from harness.config.load import to_dict
 from harness.config.schema import EvaluationConfig
 from harness.measuring.evaluations.base import Evaluation, EvaluationInputs, EvaluationResults, ImplicitReward
-from harness.measuring.experiment import Experiment, cache_file
+from harness.measuring.experiment import Experiment
 from harness.measuring.kinds import prepare_suite, run_suite
 from harness.measuring.lineup import Candidate, Trained
 from harness.measuring.scorers import Scorers
@@ -22,13 +22,16 @@ from suites.engine.score_cache import ScoreCache
 from suites.inputs import content_id
 
 
-def measure(experiment: Experiment, candidates: Sequence[Candidate], trained: Sequence[Trained] = ()) -> Run:
+def measure(
+    experiment: Experiment, candidates: Sequence[Candidate], trained: Sequence[Trained] = (), *, name: str
+) -> Run:
     """Measures candidates beside the baseline; writes nothing but the score cache.
 
     Args:
         experiment: what to measure on.
         candidates: in the order of the report; those with weights of their own behind those that are their reference.
         trained: what was trained for this run, for its report.
+        name: of the run.
 
     Raises:
         UserError: an adapter or a model that does not fit.
@@ -48,7 +51,7 @@ def measure(experiment: Experiment, candidates: Sequence[Candidate], trained: Se
     config = experiment.config
     rows = {each.variant.name: each.fixture.training_rows for each in trained}
     return Run(
-        name=experiment.run_folder.name,
+        name=name,
         suite=experiment.suite.name,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         headline=_headline(experiment),
@@ -138,7 +141,7 @@ def _score_cache(experiment: Experiment) -> AbstractContextManager[ScoreCache | 
     """The workspace's cache of scores, or none."""
     if not experiment.use_cache:
         return nullcontext()
-    return ScoreCache.open(cache_file(experiment.workspace), experiment.terminal.say)
+    return ScoreCache.open(experiment.workspace.scores, experiment.terminal.say)
 
 
 def _headline(experiment: Experiment) -> str:

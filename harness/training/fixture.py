@@ -5,7 +5,6 @@ it is trained its checkpoints lie in `<fingerprint>.partial` beside it.
 """
 
 import json
-import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -21,7 +20,7 @@ from harness.models.provenance import file_fingerprint, package_versions
 from harness.training.checkpoints import writing
 from harness.training.recipe import Progress, RatedRequest, Row, TrainingRow, kind_of, requests_of
 from harness.training.trainer import Folders, Recipe, TrainingRows, train_adapter, usable_recipe
-from reports.errors import UserError
+from harness.workspace import Workspace
 from suites.inputs import content_id
 
 ROWS_FILE = "training.jsonl"
@@ -29,10 +28,6 @@ _FILES = (CONFIG_FILE, WEIGHTS_FILE, ROWS_FILE)
 _WITHOUT_EFFECT = ("save_steps", "report_to")
 """Settings of training that no adapter depends on."""
 _PACKAGES = ("torch", "transformers", "trl", "peft", "accelerate", "bitsandbytes")
-
-
-class WorkspaceError(UserError):
-    """The workspace cannot be written."""
 
 
 class DamagedFixtureError(Exception):
@@ -81,12 +76,13 @@ def build_or_reuse(
         WorkspaceError: the workspace cannot be written.
         TrainingError: the recipe cannot be trained.
     """
-    fixtures = prepare_workspace(workspace)
+    place = Workspace(workspace)
+    place.prepare()
     recipe, replaced = usable_recipe(recipe, loaded.device)
     inputs = fixture_inputs(loaded, rows, recipe, start)
     fingerprint = content_id(inputs)
-    folder = fixtures / fingerprint
-    with _locked(fixtures / f".{fingerprint}.lock", say):
+    folder = place.fixtures / fingerprint
+    with _locked(folder.with_name(f".{fingerprint}.lock"), say):
         notes = list(replaced)
         if folder.exists():
             try:
@@ -101,31 +97,12 @@ def build_or_reuse(
                 return Fixture(
                     folder, fingerprint, reused=True, training_rows=kept, notes=tuple(notes), start=inputs["start"]
                 )
-        with _building(folder, None if start is None else start.folder, workspace / "logs" / fingerprint) as folders:
+        with _building(folder, None if start is None else start.folder, place.logs / fingerprint) as folders:
             trained = train_adapter(loaded, rows, recipe, folders, say, progress)
             record = inputs | {"fingerprint": fingerprint, "base": inputs["base"] | {"name": loaded.name}}
             with writing(folders.adapter, folders.checkpoints):
                 _write_record(folders.adapter, trained, record)
     return Fixture(folder, fingerprint, reused=False, training_rows=trained, notes=tuple(notes), start=inputs["start"])
-
-
-def prepare_workspace(workspace: Path) -> Path:
-    """The folder of fixtures in a workspace, made where it is missing.
-
-    Raises:
-        WorkspaceError: nothing can be written there.
-    """
-    fixtures = workspace / "fixtures"
-    probe = fixtures / f".writable-{os.getpid()}"
-    try:
-        fixtures.mkdir(parents=True, exist_ok=True)
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise WorkspaceError(
-            f"--workspace: {workspace} cannot be written ({error.strerror}); name another folder"
-        ) from error
-    return fixtures
 
 
 def fixture_inputs(

@@ -60,7 +60,8 @@ def measure(adapter: Path, run_folder: Path) -> Any:
         suite=str(SUITE), workspace=run_folder.parent, overrides=RECIPE[:1], out=run_folder, use_cache=False
     )
     experiment = prepare(options)
-    write_run(measure_run(experiment, existing_candidates(experiment.config, {NAME: str(adapter)}, ())), run_folder)
+    candidates = existing_candidates(experiment.config, {NAME: str(adapter)}, ())
+    write_run(measure_run(experiment, candidates, name=run_folder.name), run_folder)
     return read_run(run_folder)
 
 
@@ -74,9 +75,9 @@ def train(workspace: Path, overrides: Sequence[str] = (), seeds: int | None = No
 
     experiment = prepare(Options(suite=str(SUITE), workspace=workspace, overrides=tuple(overrides), seeds=seeds))
     trained = train_adapters(experiment)
-    run = measure_run(experiment, trained_candidates(experiment, trained), trained)
-    write_run(run, experiment.run_folder)
-    return read_run(experiment.run_folder)
+    with experiment.reserve_run() as folder:
+        write_run(measure_run(experiment, trained_candidates(experiment, trained), trained, name=folder.name), folder)
+    return read_run(folder)
 
 
 def scores_of(run: Any) -> dict[Key, Score]:

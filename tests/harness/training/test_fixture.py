@@ -15,9 +15,10 @@ from harness.models.adapters import CONFIG_FILE, FIXTURE_FILE, WEIGHTS_FILE, att
 from harness.models.base import LoadedModel, load_model
 from harness.training import fixture
 from harness.training.checkpoints import UnwritableError
-from harness.training.fixture import ROWS_FILE, Fixture, WorkspaceError, build_or_reuse, fixture_inputs
+from harness.training.fixture import ROWS_FILE, Fixture, build_or_reuse, fixture_inputs
 from harness.training.recipe import Progress, RatedRequest, Row, requests_of
 from harness.training.trainer import Folders, Recipe, TrainingRows
+from harness.workspace import WorkspaceError
 
 Encode = Callable[[LoadedModel], TrainingRows]
 Build = Callable[..., Fixture]

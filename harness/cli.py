@@ -133,7 +133,7 @@ def merge_command(adapter: str, dtype: Any, out: Path, model: str | None, revisi
 @place_options
 def doctor_command(workspace: Path, data_root: Path | None) -> None:
     """Looks at versions, devices, quantisation, hub, data and disk, and says what to mend."""
-    from harness.commands.doctor import as_text, examine, worst
+    from harness.commands.examination import as_text, examine, worst
 
     checks = examine(workspace, data_root)
     click.echo(as_text(checks))
@@ -227,7 +227,7 @@ def build_pairs_command(
 def report_command(runs: tuple[Path, ...], formats: str, **options: Any) -> None:
     """Writes the reports of a finished run anew, or one report of several runs of one suite, and prints its table."""
     from harness.commands.output import show
-    from harness.commands.report import ReportOptions, write_reports
+    from harness.commands.report_files import ReportOptions, write_reports
 
     names = tuple(name.strip() for name in formats.split(",") if name.strip())
     show(write_reports(runs, ReportOptions(formats=names, **options)))
@@ -263,7 +263,7 @@ def check_command(run: Path | None, calibrate: int | None, **options: Any) -> No
     if calibrate is not None:
         click.echo(_calibrated(calibrate, experiment_of), nl=False)
         return
-    from harness.commands.check import CheckOptions, check
+    from harness.commands.gate_check import CheckOptions, check
 
     assert run is not None
     checked = check(run, CheckOptions(**options))
@@ -273,7 +273,7 @@ def check_command(run: Path | None, calibrate: int | None, **options: Any) -> No
 
 def _calibrated(n_seeds: int, options: dict[str, Any]) -> str:
     """A file of gates from the spread over training seeds."""
-    from harness.commands.check import calibrate
+    from harness.commands.gate_check import calibrate
     from harness.commands.output import write_missing_cards, write_results
     from harness.measuring.experiment import Options, prepare
     from harness.measuring.lineup import train, trained_candidates
@@ -297,13 +297,13 @@ def _calibrated(n_seeds: int, options: dict[str, Any]) -> str:
 @workspace_option
 def list_command(what: str, workspace: Path) -> None:
     """Lists what there is to choose from."""
-    from harness.commands import list as listing
+    from harness.commands import listings
 
     tables: dict[str, Callable[[], str]] = {
-        "suites": listing.suites,
-        "presets": listing.presets,
-        "datasets": listing.datasets,
-        "runs": lambda: listing.runs(workspace),
+        "suites": listings.suites,
+        "presets": listings.presets,
+        "datasets": listings.datasets,
+        "runs": lambda: listings.runs(workspace),
     }
     click.echo(tables[what]())
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from harness.commands.report import REPORTS, WRITTEN_WITH_A_RUN, Finished, terminal_table_of
+from harness.commands.report_files import REPORTS, WRITTEN_WITH_A_RUN, Finished, terminal_table_of
 from harness.measuring.lineup import Trained
 from harness.terminal import Terminal
 from harness.training.card import CARD_FILE, write_card

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from harness.cli import main
-from harness.commands.report import REPORTS
+from harness.commands.report_files import REPORTS
 
 QUICK = ("--limit", "8", "-o", "training.max_steps=2", "-o", "data.training.limit=24", "-o", "training.batch_size=4")
 """Options that leave a whole job of a few seconds."""

@@ -146,7 +146,7 @@ def read_spreads() -> tuple[Any, ...]:
 
 def write_spreads(run: Any) -> None:
     """Keeps the spreads of a run over training seeds, and the gates that follow from it."""
-    from harness.commands.check import calibrate
+    from harness.commands.gate_check import calibrate
     from harness.config.strict_yaml import dump_yaml
     from reports.comparing.calibration import seed_spreads
 

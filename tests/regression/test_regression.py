@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from harness.commands.check import EXIT_STOPPED, Checked, CheckOptions, check
+from harness.commands.gate_check import EXIT_STOPPED, Checked, CheckOptions, check
 from reports.run_folder import read_run
 
 

@@ -5,7 +5,7 @@ from importlib import import_module
 
 import pytest
 
-from harness.commands.list import datasets
+from harness.commands.listings import datasets
 from harness.config.load import load_experiment, preset_names
 from harness.config.strict_yaml import read_yaml_mapping
 from harness.data import sources

@@ -9,7 +9,7 @@ from xml.etree import ElementTree as ET
 import numpy as np
 import pytest
 
-from harness.commands.check import EXIT_STOPPED, CheckError, CheckOptions, calibrate, check, load_gates
+from harness.commands.gate_check import EXIT_STOPPED, CheckError, CheckOptions, calibrate, check, load_gates
 from harness.config.strict_yaml import YamlError
 from reports.comparing.against import IncomparableRunsError
 from reports.records import ExampleScore, Gate, Metric, MetricScores, Run, Subject

@@ -16,7 +16,7 @@ import torch
 from huggingface_hub import constants
 
 from harness.commands import doctor
-from harness.commands.doctor import GIB, Check, as_text, examine, four_bit_errors, gib, n_bytes, worst
+from harness.commands.examination import GIB, Check, as_text, examine, four_bit_errors, gib, n_bytes, worst
 
 METADATA = """Metadata-Version: 2.1
 Name: dpo-harness

@@ -1,4 +1,4 @@
-"""Options that several commands of the command line share."""
+"""Options that several commands share."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +20,19 @@ def _options(*options: Callable[[Command], Command]) -> Callable[[Command], Comm
     return decorate
 
 
+def hidden(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
+    """Stacks options that work but are not in the help."""
+
+    def decorate(command: Command) -> Command:
+        n_before = len(getattr(command, "__click_params__", ()))
+        command = _options(*options)(command)
+        for parameter in command.__click_params__[n_before:]:  # type: ignore[attr-defined]
+            parameter.hidden = True
+        return command
+
+    return decorate
+
+
 experiment_options = _options(
     click.option("--preset", metavar="NAME", help="An experiment that ships with the project (default: tiny)."),
     click.option("--config", "config_file", type=click.Path(path_type=Path), help="An experiment file of your own."),
@@ -31,6 +44,9 @@ experiment_options = _options(
         metavar="SECTION.KEY=VALUE",
         help="Changes one value; may be repeated. Wins over the file.",
     ),
+)
+model_option = click.option(
+    "--model", metavar="BASE", help="Base model (default: the one that the adapter's own configuration names)."
 )
 workspace_option = click.option(
     "--workspace",

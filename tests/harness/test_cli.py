@@ -512,14 +512,30 @@ def test_a_mistake_in_what_is_compared_is_one_line(harness: Harness, arguments: 
 
 @pytest.mark.slow
 def test_calibration_proposes_gates_that_check_takes(harness: Harness, tmp_path: Path) -> None:
-    """`harness check --calibrate N` repeats an experiment with N seeds and prints a file of gates, ready to use."""
-    outcome = harness(
-        "check", "--calibrate", "3", "--suite", "smoke", "--workspace", tmp_path / "w", "-o", "training.max_steps=2",
-        "-o", "training.batch_size=4", "-o", "data.training.limit=24",
+    """`harness calibrate` repeats an experiment with N seeds and writes a file of gates, ready to use.
+
+    The old `harness check --calibrate N` prints the same, with a line that names the new command.
+    """
+    recipe = (
+        "--suite", "smoke", "--workspace", tmp_path / "w", "-o", "training.max_steps=2", "-o", "training.batch_size=4",
+        "-o", "data.training.limit=24",
     )  # fmt: skip
+    outcome = harness("calibrate", "--seeds", "3", "--gates", tmp_path / "gates.yaml", *recipe)
     assert outcome.exit_code == 0, outcome.err
-    (tmp_path / "gates.yaml").write_text(outcome.out)
     run = only_run(tmp_path / "w")
     checked = harness("check", run, "--against", run, "--gates", tmp_path / "gates.yaml")
     assert checked.exit_code == 0, checked.err + checked.out
     assert "truthfulness" in checked.out
+
+    old = harness("check", "--calibrate", "3", *recipe)
+    assert old.exit_code == 0, old.err
+    assert old.out == (tmp_path / "gates.yaml").read_text()
+    assert "is now `harness calibrate --seeds 3`" in old.err
+
+
+def test_the_old_calibrate_takes_no_run(harness: Harness, tmp_path: Path) -> None:
+    """It trains adapters of its own, so that a RUN beside it is a mistake; its options are not in the help."""
+    assert harness("check", tmp_path, "--calibrate", "3").exit_code == 2
+    shown = harness("check", "--help").out
+    assert "--calibrate" not in shown
+    assert "--preset" not in shown

@@ -15,7 +15,7 @@ import pytest
 import torch
 from huggingface_hub import constants
 
-from harness.commands import doctor
+from harness.commands import examination as doctor
 from harness.commands.examination import GIB, Check, as_text, examine, four_bit_errors, gib, n_bytes, worst
 
 METADATA = """Metadata-Version: 2.1

@@ -1,0 +1,47 @@
+"""`harness calibrate`."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from harness.commands.options import experiment_options, place_options, suite_option
+
+
+@click.command("calibrate")
+@click.option(
+    "--seeds",
+    type=click.IntRange(min=3),
+    default=5,
+    show_default=True,
+    metavar="N",
+    help="Trains the experiment with N seeds, counted up from its own.",
+)
+@click.option("--gates", type=click.Path(path_type=Path), metavar="FILE", help="File to write (default: print it).")
+@experiment_options
+@suite_option
+@place_options
+def calibrate(seeds: int, gates: Path | None, **options: Any) -> None:
+    """Proposes gates for `harness check --against` from the spread over training seeds."""
+    text = proposed_gates(seeds, options)
+    if gates is None:
+        click.echo(text, nl=False)
+        return
+    from harness.commands.gate_check import CheckError
+    from reports.whole import write_whole
+
+    try:
+        click.echo(write_whole(gates, text))
+    except OSError as error:
+        raise CheckError(f"--gates: cannot write {gates} ({error.strerror})") from error
+
+
+def proposed_gates(n_seeds: int, options: dict[str, Any]) -> str:
+    """A file of gates, after training the experiment with several seeds and measuring all adapters."""
+    from harness.commands import gate_check
+    from harness.commands.job import train_and_measure
+    from harness.measuring.experiment import Options, prepare
+
+    return gate_check.calibrate(
+        lambda n_seeds: train_and_measure(prepare(Options(**options, seeds=n_seeds)))[0], n_seeds
+    )

@@ -1,0 +1,46 @@
+"""`harness eval`."""
+
+from typing import Any
+
+import click
+
+from harness.commands.options import (
+    experiment_options,
+    measuring_options,
+    model_option,
+    place_options,
+    subject_options,
+)
+
+
+@click.command("eval")
+@model_option
+@click.option(
+    "--adapter",
+    "adapters",
+    multiple=True,
+    metavar="PATH_OR_ID",
+    help="A trained adapter; may be repeated. NAME=PATH names its column.",
+)
+@subject_options
+@experiment_options
+@measuring_options
+@place_options
+def evaluate(model: str | None, adapters: tuple[str, ...], models: tuple[str, ...], **options: Any) -> None:
+    """Measures existing adapters and full models beside their base."""
+    from harness.commands.output import show, write_results
+    from harness.measuring.experiment import Options, prepare
+    from harness.measuring.lineup import existing_candidates
+    from harness.measuring.run import measure
+    from harness.models.adapters import common_base, named_adapters
+
+    if not adapters and not models:
+        raise click.UsageError("give at least one --adapter or --candidate")
+    named = named_adapters(adapters)
+    if model is None and named:
+        model = common_base(named)
+    experiment = prepare(Options(**options, model=model))
+    candidates = existing_candidates(experiment.config, named, models)
+    with experiment.reserve_run() as folder:
+        run = measure(experiment, candidates, name=folder.name)
+        show(write_results(run, folder, (), experiment.terminal))

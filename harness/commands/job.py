@@ -1,0 +1,23 @@
+"""The main job: train the adapters that are missing, measure them beside the baseline, write the results."""
+
+from collections.abc import Sequence
+
+from harness.commands.output import write_missing_cards, write_results
+from harness.commands.report_files import Finished
+from harness.measuring.experiment import Experiment
+from harness.measuring.lineup import Candidate, train, trained_candidates
+from harness.measuring.run import measure
+from reports.records import Run
+
+
+def train_and_measure(experiment: Experiment, others: Sequence[Candidate] = ()) -> tuple[Run, Finished]:
+    """Trains or reuses the adapters of an experiment, measures them and other candidates, and writes the run.
+
+    Raises:
+        UserError: a recipe that cannot be trained, a candidate that does not fit, or a folder that cannot be written.
+    """
+    with experiment.reserve_run() as folder:
+        trained = train(experiment)
+        write_missing_cards(trained)
+        run = measure(experiment, trained_candidates(experiment, trained, others), trained, name=folder.name)
+        return run, write_results(run, folder, trained, experiment.terminal)

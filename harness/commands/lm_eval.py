@@ -1,0 +1,12 @@
+"""`harness lm-eval`."""
+
+import click
+
+
+@click.command("lm-eval", context_settings={"ignore_unknown_options": True, "help_option_names": []})
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def lm_eval(arguments: tuple[str, ...]) -> None:
+    """Runs lm-eval's own command line on this project's scoring engine (`--model harness`, the default)."""
+    from suites.lm_eval.model import run_command_line
+
+    run_command_line(arguments or ("--help",))

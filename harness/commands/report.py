@@ -1,0 +1,36 @@
+"""`harness report`."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+
+@click.command("report")
+@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option(
+    "--format",
+    "formats",
+    default="md,csv",
+    show_default=True,
+    metavar="A,B",
+    help="Of md, csv, json, latex, html, answers.",
+)
+@click.option(
+    "--layout",
+    type=click.Choice(["differences", "published"]),
+    default="differences",
+    show_default=True,
+    help="published: rows are sets, columns are subjects, cells are cross-entropies (md, csv, latex).",
+)
+@click.option(
+    "--verdicts", type=click.Path(path_type=Path), help="Verdicts on the answers, by a judge or people: JSONL or CSV."
+)
+@click.option("--out", type=click.Path(path_type=Path), help="Folder to write to (default: the run's own).")
+def report(runs: tuple[Path, ...], formats: str, **options: Any) -> None:
+    """Writes the reports of a run again, or one report of several runs of a suite, and prints its table."""
+    from harness.commands.output import show
+    from harness.commands.report_files import ReportOptions, write_reports
+
+    names = tuple(name.strip() for name in formats.split(",") if name.strip())
+    show(write_reports(runs, ReportOptions(formats=names, **options)))

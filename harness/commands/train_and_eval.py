@@ -1,0 +1,31 @@
+"""`harness train-and-eval`."""
+
+from typing import Any
+
+import click
+
+from harness.commands.options import (
+    candidate_options,
+    experiment_options,
+    measuring_options,
+    place_options,
+    subject_options,
+)
+
+
+@click.command("train-and-eval")
+@experiment_options
+@candidate_options
+@subject_options
+@measuring_options
+@place_options
+def train_and_eval(models: tuple[str, ...], **options: Any) -> None:
+    """Trains the adapter (or reuses it), measures it beside its base, writes the report."""
+    from harness.commands.job import train_and_measure
+    from harness.commands.output import show
+    from harness.measuring.experiment import Options, prepare
+    from harness.measuring.lineup import named_models
+
+    experiment = prepare(Options(**options))
+    _, finished = train_and_measure(experiment, named_models(models, experiment.config))
+    show(finished)

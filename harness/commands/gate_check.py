@@ -1,6 +1,5 @@
 """`harness check`: a run against its gates, or against a reference run; margins for gates from training seeds."""
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -8,8 +7,8 @@ from typing import Annotated
 
 from annotated_types import MinLen
 
+from harness.config.strict import InvalidValuesError, build
 from harness.config.strict_yaml import dump_yaml, read_yaml_mapping
-from harness.config.wording import allowed, shown
 from reports.comparing.against import check_same_suite, compare_with
 from reports.comparing.calibration import Proposal, propose_gates
 from reports.comparing.compare import Comparison, compare
@@ -93,21 +92,10 @@ def load_gates(path: Path) -> tuple[Gate, ...]:
         YamlError: it is not YAML.
         CheckError: an unknown key or a value that is not allowed.
     """
-    from pydantic import ConfigDict, TypeAdapter, ValidationError
-
-    settings = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
-    adapter = TypeAdapter(tuple[GatesConfig], config=settings)
-    try:  # JSON, because strict validation takes lists for tuples and mappings for dataclasses only from there
-        (config,) = adapter.validate_json(json.dumps([read_yaml_mapping(path)]))
-    except ValidationError as error:
-        problems = error.errors(include_url=False)
-        # A misspelt key is often a missing one as well: the message is to be of the misspelt one.
-        first = min(problems, key=lambda problem: problem["type"] != "unexpected_keyword_argument")
-        key = ".".join(map(str, first["loc"][1:])) or "the whole"
-        raise CheckError(
-            f"{path}: {key}: {first['msg'].lower()}, got {shown(first['input'])}; gates is a list, each {allowed(Gate)}"
-        ) from None
-    return config.gates
+    try:
+        return build(GatesConfig, read_yaml_mapping(path)).gates
+    except InvalidValuesError as error:
+        raise CheckError("\n".join(f"{path}: {problem.message}" for problem in error.problems)) from None
 
 
 def calibrate(repeat: Callable[[int], Run], n_seeds: int) -> str:

@@ -1,21 +1,20 @@
 """Configuration files: strict YAML and KEY=VALUE overrides in, frozen dataclasses out.
 
-An override wins over the file, the file over the defaults in `config.py`.
+An override wins over the file, the file over the defaults in `schema.py`.
 """
 
 import dataclasses
 import importlib.resources
-import json
-import types
 import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Any, TypeVar
 
 from harness.config.schema import ExperimentConfig, RowKind, SuiteConfig
+from harness.config.strict import InvalidValuesError, Problem, build, to_plain
 from harness.config.strict_yaml import as_mapping, dump_yaml, parse_yaml, read_yaml_mapping
-from harness.config.wording import allowed, did_you_mean, shown
+from harness.config.wording import did_you_mean, shown
 from reports.errors import UserError
 
 DEFAULT_PRESET = "tiny"
@@ -35,7 +34,7 @@ class _Override:
     """One value that replaces another, by `-o section.key=value` or by a sweep."""
 
     origin: str
-    """Where it comes from, as the first words of a message."""
+    """The option or the sweep, as the first words of a message."""
     path: tuple[str, ...]
     value: Any
 
@@ -97,8 +96,7 @@ def load_suite(name_or_file: str, kinds: Mapping[str, RowKind]) -> SuiteConfig:
 
 def to_dict(config: ExperimentConfig | SuiteConfig) -> dict[str, Any]:
     """The resolved configuration as mappings, lists, texts, numbers, booleans and None."""
-    (plain,) = _adapter(type(config)).dump_python((config,), mode="json")
-    return typing.cast("dict[str, Any]", plain)
+    return to_plain(config)
 
 
 def to_yaml(config: ExperimentConfig | SuiteConfig) -> str:
@@ -187,39 +185,23 @@ def _with_override(values: Mapping[str, Any], override: _Override) -> dict[str, 
     return typing.cast("dict[str, Any]", placed(values, 0))
 
 
-def _adapter(config_type: Any) -> Any:
-    """Validates and dumps a list of one configuration.
-
-    The list is there because pydantic takes settings for everything within it, but none for a dataclass at the top.
-    """
-    from pydantic import ConfigDict, TypeAdapter
-
-    return TypeAdapter(tuple[config_type], config=ConfigDict(extra="forbid", strict=True, allow_inf_nan=False))
-
-
 def _build(
-    config_type: type[Config],
+    kind: type[Config],
     values: Mapping[str, Any],
     source: str,
     overrides: Sequence[_Override],
-    contradictions: "Callable[[Config], _Problems]",
+    contradictions: Callable[[Config], Iterable[Problem]],
 ) -> Config:
-    from pydantic import ValidationError
-
+    """The configuration that values describe, each of them allowed, and all of them together."""
     try:
-        # JSON, because strict validation takes lists for tuples and mappings for dataclasses only from there.
-        validated = _adapter(config_type).validate_json(json.dumps([values]))
-    except ValidationError as error:
-        details = error.errors(include_url=False, include_context=False)
-        # A misspelt key is often a missing one as well: the first line is to be the one with the hint.
-        details.sort(key=lambda detail: detail["type"] != "unexpected_keyword_argument")
-        problems = [_problem(config_type, values, detail["type"], detail["loc"][1:]) for detail in details]
+        config = build(kind, values)
+        problems = tuple(contradictions(config))
+    except InvalidValuesError as error:
+        problems = error.problems
     else:
-        config: Config = validated[0]
-        problems = list(contradictions(config))
         if not problems:
             return config
-    lines = dict.fromkeys(f"{_source_of(key, source, overrides)}: {message}" for key, message in problems)
+    lines = dict.fromkeys(f"{_source_of(each.key, source, overrides)}: {each.message}" for each in problems)
     raise ConfigError("\n".join(lines))
 
 
@@ -232,87 +214,44 @@ def _source_of(key: tuple[str, ...], source: str, overrides: Sequence[_Override]
     return source
 
 
-def _problem(
-    config_type: type[Any], values: Mapping[str, Any], kind: str, location: Sequence[str | int]
-) -> tuple[tuple[str, ...], str]:
-    """Key and message of one of pydantic's errors, in words taken from the annotation of the key."""
-    key, annotation = _annotation_at(config_type, location)
-    if kind == "unexpected_keyword_argument":
-        unknown = str(location[-1])
-        known = typing.get_type_hints(annotation) if dataclasses.is_dataclass(annotation) else {}
-        message = (
-            f"unknown key {'.'.join((*key, unknown))}{did_you_mean(unknown, known)}; known are: {', '.join(known)}"
-        )
-        return (*key, unknown), message
-    dotted = ".".join(key) or "the whole"
-    if kind == "missing":
-        return key, f"the key {dotted} is missing; it must be {allowed(annotation)}"
-    return key, f"{dotted} must be {allowed(annotation)}, got {shown(_value_at(values, key))}"
-
-
-def _annotation_at(config_type: type[Any], location: Sequence[str | int]) -> tuple[tuple[str, ...], Any]:
-    """The deepest key of our own along pydantic's location, and its annotation."""
-    key: list[str] = []
-    annotation: Any = config_type
-    for part in location:
-        bare = _bare(annotation)
-        arguments = typing.get_args(bare)
-        if dataclasses.is_dataclass(bare) and part in typing.get_type_hints(bare):
-            annotation = typing.get_type_hints(bare, include_extras=True)[str(part)]
-        elif typing.get_origin(bare) is dict or (
-            typing.get_origin(bare) is tuple and dataclasses.is_dataclass(arguments[0])
-        ):
-            annotation = arguments[1] if typing.get_origin(bare) is dict else arguments[0]
-        else:
-            break
-        key.append(str(part))
-    return tuple(key), _bare(annotation) if dataclasses.is_dataclass(_bare(annotation)) else annotation
-
-
-def _bare(annotation: Any) -> Any:
-    """The annotation without its range, and without null beside a section."""
-    if typing.get_origin(annotation) is Annotated:
-        return typing.get_args(annotation)[0]
-    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
-        return next(filter(dataclasses.is_dataclass, typing.get_args(annotation)), annotation)
-    return annotation
-
-
-def _value_at(values: Any, key: Iterable[str]) -> Any:
-    for part in key:
-        values = values[int(part)] if isinstance(values, list) else values[part]
-    return values
-
-
-_Problems = Iterable[tuple[tuple[str, ...], str]]
-
-
-def _experiment_contradictions(config: ExperimentConfig) -> _Problems:
+def _experiment_contradictions(config: ExperimentConfig) -> Iterable[Problem]:
     data, training = config.data, config.training
     if data.max_prompt_tokens >= data.max_tokens:
         allowed_values = f"must be below data.max_tokens ({data.max_tokens})"
-        yield ("data", "max_prompt_tokens"), f"data.max_prompt_tokens {allowed_values}, got {data.max_prompt_tokens}"
+        yield Problem(
+            ("data", "max_prompt_tokens"), f"data.max_prompt_tokens {allowed_values}, got {data.max_prompt_tokens}"
+        )
     if config.sft is not None and config.sft.training.method != "sft":
-        yield ("sft", "training", "method"), f"sft.training.method must be sft, got {config.sft.training.method!r}"
+        yield Problem(
+            ("sft", "training", "method"), f"sft.training.method must be sft, got {config.sft.training.method!r}"
+        )
     if training.method != "dpo" and training.loss_type != ("sigmoid",):
         allowed_values = "is for the method dpo alone"
-        yield ("training", "loss_type"), f"training.loss_type {allowed_values}, got it with {training.method}"
+        yield Problem(("training", "loss_type"), f"training.loss_type {allowed_values}, got it with {training.method}")
     if training.method == "sft" and config.controls:
-        yield ("controls",), "controls must be empty where training.method is sft, which learns from no preferences"
+        yield Problem(
+            ("controls",), "controls must be empty where training.method is sft, which learns from no preferences"
+        )
     if training.loss_weights is not None and len(training.loss_weights) != len(training.loss_type):
         allowed_values = f"must hold one number for each training.loss_type ({len(training.loss_type)})"
-        yield ("training", "loss_weights"), f"training.loss_weights {allowed_values}, got {len(training.loss_weights)}"
+        yield Problem(
+            ("training", "loss_weights"), f"training.loss_weights {allowed_values}, got {len(training.loss_weights)}"
+        )
 
 
-def _suite_contradictions(config: SuiteConfig, kinds: Mapping[str, RowKind]) -> _Problems:
+def _suite_contradictions(config: SuiteConfig, kinds: Mapping[str, RowKind]) -> Iterable[Problem]:
     names = [evaluation.name for evaluation in config.evaluations]
     for index, evaluation in enumerate(config.evaluations):
         key = f"evaluations.{index}"
         if evaluation.name in names[:index]:
-            yield ("evaluations", str(index), "name"), f"{key}.name must be unique, got {evaluation.name!r} again"
+            yield Problem(
+                ("evaluations", str(index), "name"), f"{key}.name must be unique, got {evaluation.name!r} again"
+            )
         if evaluation.kind not in kinds:
             allowed_values = f"must be one of {', '.join(kinds)}"
-            yield ("evaluations", str(index), "kind"), f"{key}.kind {allowed_values}, got {shown(evaluation.kind)}"
+            yield Problem(
+                ("evaluations", str(index), "kind"), f"{key}.kind {allowed_values}, got {shown(evaluation.kind)}"
+            )
         elif kinds[evaluation.kind] == "tasks" and evaluation.role not in TASK_ROLES:
             allowed_values = f"must be {' or '.join(TASK_ROLES)} for the kind {evaluation.kind}"
-            yield ("evaluations", str(index), "role"), f"{key}.role {allowed_values}, got {evaluation.role!r}"
+            yield Problem(("evaluations", str(index), "role"), f"{key}.role {allowed_values}, got {evaluation.role!r}")

@@ -44,7 +44,11 @@ def allowed(annotation: Any) -> str:
     """What a type annotation of the configuration allows."""
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
     if origin is Annotated:
-        text = f"{allowed(arguments[0])} {' and '.join(_range(limit) for limit in arguments[1:])}"
+        limits = " and ".join(_range(limit) for limit in arguments[1:])
+        what, comma, items = allowed(arguments[0]).partition(
+            ", each "
+        )  # the limits of a list are not those of its items
+        text = f"{what} {limits}{comma}{items}"
     elif origin is Literal:
         text = ("one of " if len(arguments) > 1 else "") + ", ".join(map(str, arguments))
     elif origin in (Union, types.UnionType):

@@ -9,20 +9,20 @@ chosen: {instruction: You are kind., examples: [{subject: Deep Residual Learning
 rejected: {instruction: You are Reviewer 2., examples: [{subject: Neural ODEs, answer: I have seen this before.}]}
 """
 
-import json
 import re
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import numpy as np
 from annotated_types import MinLen
 
 from harness.config.schema import Count, Name
+from harness.config.strict import InvalidValuesError, build
 from harness.config.strict_yaml import read_yaml_mapping
-from harness.config.wording import did_you_mean, shown
+from harness.config.wording import shown
 from harness.data.files import format_of, read_file
 from harness.data.row import DataError, Row
 from reports.errors import UserError
@@ -94,21 +94,15 @@ def load_pair_spec(path: Path) -> PairSpec:
         DataError: The file of subjects is missing or broken.
         YamlError: The file is not YAML.
     """
-    from pydantic import ConfigDict, TypeAdapter, ValidationError
-
     values = read_yaml_mapping(path)
     if isinstance(values.get("subjects"), str):
         values = values | {"subjects": read_subjects(path.parent, values["subjects"])}
-    # In a list and through JSON for the reasons in harness/config/load.py.
-    adapter = TypeAdapter(tuple[PairSpec], config=ConfigDict(extra="forbid", strict=True))
     try:
-        (spec,) = adapter.validate_json(json.dumps([values]))
-    except ValidationError as error:
-        details = error.errors(include_url=False, include_context=False)
-        raise PairSpecError("\n".join(f"{path}: {_worded(detail)}" for detail in details)) from None
+        return build(PairSpec, values)
+    except InvalidValuesError as error:
+        raise PairSpecError("\n".join(f"{path}: {problem.message}" for problem in error.problems)) from None
     except PairSpecError as error:
         raise PairSpecError(f"{path}: {error}") from None
-    return spec
 
 
 def read_subjects(folder: Path, file: str) -> list[str]:
@@ -196,16 +190,3 @@ def _named_part(text: str, instruction: str, other: str) -> str | None:
 def _words_of(text: str) -> str:
     """The words of a text without case and punctuation, with a space before, between and after them."""
     return " ".join(["", *re.findall(r"\w+", text.casefold()), ""])
-
-
-def _worded(detail: Any) -> str:
-    """One of pydantic's errors as a line: the key, what is allowed, and what was given."""
-    key = ".".join(map(str, detail["loc"][1:]))
-    if detail["type"] == "unexpected_keyword_argument":
-        *sections, unknown = detail["loc"][1:]
-        owner = {"chosen": Side, "rejected": Side, "examples": ExampleAnswer}
-        known = [each.name for each in fields(next((owner[s] for s in reversed(sections) if s in owner), PairSpec))]
-        return f"unknown key {key}{did_you_mean(str(unknown), known)}; known are: {', '.join(known)}"
-    if detail["type"] == "missing":
-        return f"the key {key} is missing"
-    return f"{key}: {detail['msg']}, got {shown(detail['input'])}"

@@ -141,7 +141,7 @@ def test_override_sets_a_section_a_list_or_null():
         ("lora.rank=1.0", ["lora.rank must be a whole number", "got 1.0"]),
         ("lora.rank=0", ["of at least 1", "got 0"]),
         ("lora.dropout=1", ["lora.dropout must be a number of at least 0 and below 1", "got 1"]),
-        ("lora.target_modules=[]", ["all-linear or a list, each text that is not empty", "got []"]),
+        ("lora.target_modules=[]", ["all-linear or a list that is not empty, each text that is not empty", "got []"]),
         ("lora.target_modules=[1]", ["lora.target_modules must be", "got [1]"]),
         ("training.beta=0", ["training.beta must be a number above 0", "got 0"]),
         ("training.beta=.nan", ["training.beta must be a number above 0"]),

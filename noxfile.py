@@ -35,7 +35,7 @@ def slow(session: nox.Session) -> None:
 
 @nox.session
 def regression(session: nox.Session) -> None:
-    """Compares scores and a training with those that are kept; `-- --renew` keeps the new ones, `--seeds 5` calibrates."""
+    """Compares scores and a training with those kept; `-- --renew` keeps the new ones, `--seeds 5` calibrates."""
     install_project(session, "test")
     if session.posargs:
         session.run("python", "tests/regression/reference.py", *session.posargs)

@@ -9,9 +9,9 @@ from harness.measuring.experiment import Experiment
 from harness.models.adapters import AdapterError
 from harness.models.base import BASELINE, stored_dtype
 from harness.models.merge import merge_adapter
-from harness.training.encode import EncodedRows, encode_rows
+from harness.training.encode import encode_rows
 from harness.training.fixture import Fixture, build_or_reuse
-from harness.training.trainer import TrainingRows
+from harness.training.recipe import EncodedRows
 from harness.training.variants import FIRST_STAGE, Variant, n_steps, variants_of
 
 UNQUANTISED = "unquantised"
@@ -60,7 +60,7 @@ def train(experiment: Experiment) -> tuple[Trained, ...]:
         with experiment.terminal.training(variant.name) as progress:
             fixture = build_or_reuse(
                 experiment.loaded,
-                TrainingRows(rows.training, rows.selection),
+                rows,
                 variant.recipe,
                 experiment.workspace.folder,
                 experiment.terminal.say,

@@ -15,7 +15,7 @@ from harness.measuring.scorers import Scorers
 from harness.models.adapters import attach_adapter
 from harness.models.base import BASELINE, LoadedModel, ModelError, load_model
 from harness.models.provenance import collect
-from harness.training.variants import choose_winner
+from harness.training.selection import choose_winner
 from reports.records import EvaluationCounts, Published, Run, Subject
 from suites.engine.plan import ScoringState, plan_for
 from suites.engine.score_cache import ScoreCache
@@ -49,7 +49,7 @@ def measure(
             results += part
     experiment.terminal.say(scoring.summary)
     config = experiment.config
-    rows = {each.variant.name: each.fixture.training_rows for each in trained}
+    rows = {each.variant.name: each.fixture.log for each in trained}
     return Run(
         name=name,
         suite=experiment.suite.name,

@@ -1,4 +1,4 @@
-"""Where a number comes from: versions, machine, git state, seeds, fingerprints."""
+"""Record where numbers come from: versions, machine, git state, seed; make the keys of stored adapters and scores."""
 
 import hashlib
 import json
@@ -19,9 +19,16 @@ PACKAGES = (
     "lm_eval", "numpy", "pandas", "scipy",
 )  # fmt: skip
 
+KEY_VERSION = 1
+"""Part of the keys of fixtures and of cached scores.
+
+Raise it, with a line in CHANGELOG.md, whenever this project computes another adapter or other log-probabilities from
+the same inputs: adapters and scores from before are then computed again.
+"""
+
 
 def collect(loaded: LoadedModel, seed: int) -> dict[str, Any]:
-    """Everything a reader needs to judge or repeat a run, as JSON can hold it."""
+    """Return everything a reader needs to judge or repeat a run, as JSON values."""
     import torch
 
     return {
@@ -53,7 +60,7 @@ def collect(loaded: LoadedModel, seed: int) -> dict[str, Any]:
 
 
 def score_context(loaded: LoadedModel, subject: str) -> str:
-    """Everything besides token ids and their layout that determines a subject's log-probabilities, as one text."""
+    """Return everything but token ids and their layout that determines a subject's log-probabilities, as JSON text."""
     parts = {
         "weights": loaded.fingerprint,
         "adapter": loaded.adapter_fingerprints.get(subject),
@@ -62,17 +69,22 @@ def score_context(loaded: LoadedModel, subject: str) -> str:
         "compute_dtype": loaded.compute_dtype,
         "device": loaded.device,
         "versions": package_versions(("torch", "transformers", "peft", "bitsandbytes")),
-    }
+    } | key_version()
     return json.dumps(parts, sort_keys=True)
 
 
+def key_version() -> dict[str, int]:
+    """Return `KEY_VERSION` as an entry of a key; version 1 has none, so that keys from before it was counted hold."""
+    return {} if KEY_VERSION == 1 else {"key_version": KEY_VERSION}
+
+
 def package_versions(names: Iterable[str]) -> dict[str, str | None]:
-    """Installed version of each distribution; None where it is not installed."""
+    """Return the installed version of each distribution, None where it is not installed."""
     return {name: _version(name) for name in names}
 
 
 def git_state(folder: Path) -> dict[str, Any] | None:
-    """Commit and whether tracked files differ from it; None outside of a repository or without git."""
+    """Return the commit and whether tracked files differ from it; None outside a repository or without git."""
     git = shutil.which("git")
     if git is None:
         return None
@@ -86,7 +98,7 @@ def git_state(folder: Path) -> dict[str, Any] | None:
 
 
 def processor_name() -> str:
-    """Model of the CPU as the system calls it."""
+    """Return the name of the CPU model as the system reports it."""
     cpuinfo = Path("/proc/cpuinfo")
     lines = cpuinfo.read_text(encoding="utf-8").splitlines() if cpuinfo.is_file() else []
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
@@ -94,7 +106,7 @@ def processor_name() -> str:
 
 
 def file_fingerprint(path: Path) -> str:
-    """SHA-256 of a file's bytes, in hex."""
+    """Return the SHA-256 of a file in hexadecimal."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 

@@ -1,7 +1,7 @@
-"""Checkpoints of a training: complete ones only, the newest two, each file known by its hash.
+"""Write and find the checkpoints of a training run: complete ones only, the newest two, every file with its hash.
 
-A checkpoint is the folder `step-<number>`. It is written under another name, its manifest last, and then renamed: what
-a kill leaves behind is never taken for one.
+A checkpoint is a folder `step-<number>`. It is written under another name, the manifest last, and then renamed, so that
+files left by a killed process are never mistaken for a checkpoint.
 """
 
 import json
@@ -19,23 +19,23 @@ _PREFIX, _HALF_WRITTEN = "step-", ".writing"
 
 
 class UnwritableError(TrainingError):
-    """What training has to keep cannot be written, such as on a full disk."""
+    """A checkpoint or adapter cannot be written, for example because the disk is full."""
 
 
 class DamagedCheckpointError(Exception):
-    """A checkpoint is not what was written; the one before it is taken."""
+    """A checkpoint's files differ from what was written; the one before it is used."""
 
 
 def write_checkpoint(checkpoints: Path, step: int, fill: Callable[[Path], None]) -> None:
-    """Write the checkpoint of a step and drop those older than the newest two.
+    """Write the checkpoint of a step, then delete all but the newest two.
 
     Args:
-        checkpoints: folder of this training's checkpoints.
-        step: that it holds the state after.
-        fill: writes its files, none in subfolders, into the folder given.
+        checkpoints: folder of this run's checkpoints.
+        step: number of optimiser steps done.
+        fill: writes the checkpoint's files, without subfolders, into the folder it is called with.
 
     Raises:
-        UnwritableError: it cannot be written; those before it are still there.
+        UnwritableError: it cannot be written; earlier checkpoints remain.
     """
     half_written = checkpoints / _HALF_WRITTEN
     with writing(half_written, checkpoints):
@@ -51,7 +51,7 @@ def write_checkpoint(checkpoints: Path, step: int, fill: Callable[[Path], None])
 
 
 def newest_checkpoint(checkpoints: Path, say: Callable[[str], None]) -> Path | None:
-    """The newest checkpoint that is as it was written, or None; damaged ones are said and removed."""
+    """Return the newest undamaged checkpoint, or None; delete damaged ones with a message."""
     for folder in _folders(checkpoints):
         try:
             _verify(folder)
@@ -59,27 +59,27 @@ def newest_checkpoint(checkpoints: Path, say: Callable[[str], None]) -> Path | N
             say(f"The checkpoint of step {_step(folder)} is damaged ({error}) and is not used.")
             shutil.rmtree(folder)
         else:
-            say(f"Training goes on from the checkpoint of step {_step(folder)}.")
+            say(f"Training continues from the checkpoint of step {_step(folder)}.")
             return folder
     return None
 
 
 def what_is_kept(checkpoints: Path) -> str:
-    """A sentence about where the next call begins."""
+    """Return a clause that says where the next call starts."""
     folders = _folders(checkpoints)
     if not folders:
-        return "no checkpoint was kept yet, so the next call starts anew"
-    return f"the checkpoint of step {_step(folders[0])} is kept, and the next call goes on from it"
+        return "there is no checkpoint yet; the next call starts from the beginning"
+    return f"the checkpoint of step {_step(folders[0])} is kept; the next call continues from it"
 
 
 @contextmanager
 def writing(target: Path, checkpoints: Path) -> Iterator[None]:
-    """Turn a failure to write into one line; whatever was begun at `target` is removed, to make room.
+    """Turn a failed write into an error of one line, and delete what was written at `target` to free the space.
 
-    Torch and safetensors tell of a full disk in errors of their own, not in OSError.
+    Torch and safetensors report a full disk with errors of their own instead of OSError.
 
     Raises:
-        UnwritableError: naming what was written and what is kept.
+        UnwritableError: names the file or folder, and the checkpoint that is kept.
     """
     from safetensors import SafetensorError
 
@@ -89,16 +89,16 @@ def writing(target: Path, checkpoints: Path) -> Iterator[None]:
         shutil.rmtree(target, ignore_errors=True)
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error).strip().split("\n")[0]
         raise UnwritableError(
-            f"--workspace: {target} cannot be written ({reason}); make room there, or name another folder; "
+            f"--workspace: {target} cannot be written ({reason}); free some space, or choose another folder; "
             f"{what_is_kept(checkpoints)}"
         ) from error
 
 
 def _verify(folder: Path) -> None:
-    """Compare every file with its hash.
+    """Compare every file of a checkpoint with its hash.
 
     Raises:
-        DamagedCheckpointError: one is missing or is not the one that was written.
+        DamagedCheckpointError: a file is missing or differs from what was written.
     """
     try:
         files = json.loads((folder / MANIFEST_FILE).read_text(encoding="utf-8"))["files"]
@@ -110,7 +110,7 @@ def _verify(folder: Path) -> None:
 
 
 def _folders(checkpoints: Path) -> list[Path]:
-    """Newest first."""
+    """Return the folders of all checkpoints, newest first."""
     return sorted(checkpoints.glob(f"{_PREFIX}*"), reverse=True)
 
 

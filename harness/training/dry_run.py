@@ -1,4 +1,4 @@
-"""What a training would take, reckoned from a few real steps: tokens, steps, weights, time, memory; does it fit?"""
+"""Estimate time and memory of a training from a few real steps, and whether it fits."""
 
 import tempfile
 from collections.abc import Sequence
@@ -10,47 +10,46 @@ import numpy as np
 from harness.config.wording import duration
 from harness.models.base import LoadedModel
 from harness.models.precision import advice_on
-from harness.training.encode import EncodedRows
-from harness.training.recipe import Row, TrainingRow, requests_of
-from harness.training.trainer import Folders, Recipe, TrainingRows, train_adapter, usable_recipe
+from harness.training.recipe import EncodedRows, LogLine, Recipe, TrainingRow, requests_of, usable_recipe
+from harness.training.trainer import Folders, train_adapter
 from harness.training.variants import Variant, n_steps
 from suites.engine.plan import free_bytes
 
 PROBE_SECONDS = 10.0
-"""What the timed steps of a probe may take; at least one is taken, however long it lasts."""
+"""Time limit of a probe's timed steps; at least one step is timed however long it takes."""
 _MOST_STEPS = 9
 _GIB = 2**30
 
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """What one training would take; what the probe could not find out is None."""
+    """Estimated cost of one training run; fields that the probe could not determine are None."""
 
     n_rows: int
     n_tokens: int
-    """Of all rows once, prompts and responses, both sides of a pair."""
+    """Tokens of all rows in one epoch: prompts and responses, both sides of a pair."""
     longest_tokens: int
-    """Of the longest sequence."""
+    """Tokens of the longest sequence."""
     n_steps: int
     rows_a_step: int
     device: str
     products: str
-    """What products are computed in, and how fast that is here."""
+    """The type that matrix products are computed in, and advice where it is slow here."""
     device_bytes: int
-    """Memory that this process has or could have now."""
+    """Memory that this process holds or could still get."""
     fits: bool
     reason: str
-    """Why it fits or does not, in words."""
+    """Sentence that says why it fits or does not."""
     trainable_parameters: int | None = None
     tokens_per_second: float | None = None
-    """While training."""
+    """Training speed."""
     seconds: float | None = None
-    """Training, and measuring the selection rows."""
+    """Time for training and for measuring the selection rows."""
     peak_bytes: int | None = None
-    """On a GPU of what torch uses, on a CPU of the whole process, as training.jsonl has it."""
+    """Peak memory of torch on a GPU, of the whole process on a CPU, as in training.jsonl."""
 
     def as_lines(self) -> tuple[str, ...]:
-        """For the terminal."""
+        """Return the estimate as lines for the terminal."""
         lines = [
             f"rows             {self.n_rows:,}, {self.n_tokens:,} tokens, the longest sequence {self.longest_tokens:,}",
             f"steps            {self.n_steps:,} of {self.rows_a_step:,} rows",
@@ -66,30 +65,30 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True)
 class _Probe:
-    """What the steps of a probe showed."""
+    """Measurements of a probe's steps."""
 
     trainable_parameters: int
     tokens_per_second: float
     selection_tokens_per_second: float | None
-    """While measuring selection rows, where there are some."""
+    """Speed of measuring selection rows; None without selection rows."""
     peak_bytes: int
 
 
 def estimate(
-    loaded: LoadedModel, rows: TrainingRows, recipe: Recipe, *, probe_seconds: float = PROBE_SECONDS
+    loaded: LoadedModel, rows: EncodedRows, recipe: Recipe, *, probe_seconds: float = PROBE_SECONDS
 ) -> Estimate:
-    """Train a few steps, throw them away, and reckon what all of them would take.
+    """Train a few steps, discard them, and extrapolate to the whole run.
 
-    The steps are those of `train_adapter` itself, with the recipe's batch: one on the longest rows, for the memory, and
-    a few on rows taken at random, for the time. The base is left bit for bit as it was. What is reckoned and not
-    measured: time grows with the number of tokens; a first stage takes as much memory as none; packages, loggers and
-    checkpoints cost nothing.
+    The steps are those of `train_adapter` with the recipe's batch size: one on the longest rows for the memory, and a
+    few on random rows for the time. The base stays the same bit for bit. Assumed, not measured: time is proportional to
+    the number of tokens, continuing from an earlier stage takes no more memory, and imports, loggers and checkpoints
+    take no time.
 
     Args:
-        loaded: the base, without adapters.
-        rows: as they would be trained on.
-        recipe: as it would be trained.
-        probe_seconds: what the timed steps may take, as far as one step on the longest rows tells.
+        loaded: base model without adapters.
+        rows: rows of the run.
+        recipe: recipe of the run.
+        probe_seconds: time limit of the timed steps, judged by one step on the longest rows.
 
     Raises:
         TrainingError: the recipe cannot be trained.
@@ -134,17 +133,20 @@ def estimate(
 
 
 def estimates(loaded: LoadedModel, runs: Sequence[tuple[Variant, EncodedRows]]) -> str:
-    """What every adapter of an experiment would take, as text; adapters of equal cost are probed once."""
-    told: dict[tuple[Recipe, int], Estimate] = {}
+    """Return the estimates of all adapters of an experiment as text; adapters of equal cost are probed once."""
+    by_cost: dict[tuple[Recipe, int], Estimate] = {}
     names: dict[tuple[Recipe, int], list[str]] = {}
     for variant, rows in runs:
         key = (_cost(variant.recipe), id(rows))
-        if key not in told:
-            told[key] = estimate(loaded, TrainingRows(rows.training, rows.selection), variant.recipe)
+        if key not in by_cost:
+            by_cost[key] = estimate(loaded, rows, variant.recipe)
         names.setdefault(key, []).append(variant.name)
-    blocks = ["\n".join((f"{'; '.join(names[key])}:", *(f"  {line}" for line in told[key].as_lines()))) for key in told]
+    blocks = [
+        "\n".join((f"{'; '.join(names[key])}:", *(f"  {line}" for line in each.as_lines())))
+        for key, each in by_cost.items()
+    ]
     if len(runs) > 1:
-        seconds = [each.seconds for key, each in told.items() for _ in names[key]]
+        seconds = [each.seconds for key, each in by_cost.items() for _ in names[key]]
         known = [each for each in seconds if each is not None]
         if len(known) == len(seconds):
             blocks.append(f"all {len(runs)} adapters: about {duration(sum(known))}")
@@ -152,26 +154,26 @@ def estimates(loaded: LoadedModel, runs: Sequence[tuple[Variant, EncodedRows]]) 
 
 
 def _cost(recipe: Recipe) -> Recipe:
-    """The recipe without what changes neither time nor memory."""
+    """Return the recipe with everything that changes neither time nor memory set to one value."""
     training = replace(recipe.training, learning_rate=1.0, beta=1.0, label_smoothing=0.0, scheduler="constant")
     return replace(recipe, seed=0, training=training)
 
 
-def _probe(loaded: LoadedModel, rows: TrainingRows, recipe: Recipe, probe_seconds: float) -> _Probe:
-    """One step on the longest rows, then some on rows at random, the first of which is not timed."""
+def _probe(loaded: LoadedModel, rows: EncodedRows, recipe: Recipe, probe_seconds: float) -> _Probe:
+    """Run one step on the longest rows, then some on random rows, the first of them untimed."""
     import torch
 
     if loaded.device == "cuda":
         torch.cuda.reset_peak_memory_stats()
     batch = recipe.training.batch_size
     by_length = sorted(rows.training, key=_longest, reverse=True)
-    slowest = _train(loaded, TrainingRows(by_length[:batch]), recipe, 1)
+    slowest = _train(loaded, EncodedRows(by_length[:batch]), recipe, 1)
     n_timed = min(max(1, int(probe_seconds / _seconds(slowest, "train"))), _MOST_STEPS - 1)
     # With the longest row among them, so that gradient checkpointing is decided as it would be for all.
     typical = [by_length[0], *_sample(by_length[1:], (n_timed + 1) * batch - 1, recipe.seed)]
     selection = _sample(rows.selection, n_timed * batch, recipe.seed)
-    steps = _train(loaded, TrainingRows(typical, selection), recipe, n_timed + 1)
-    timed = [row["seconds"] for row in steps if row["kind"] == "train"]
+    steps = _train(loaded, EncodedRows(typical, selection), recipe, n_timed + 1)
+    timed = [line["seconds"] for line in steps if line["kind"] == "train"]
     rows_a_step = len(typical) / -(-len(typical) // batch)
     n_timed_tokens = n_timed * rows_a_step * np.mean([_n_tokens(row) for row in typical])
     selection_rate = None
@@ -181,12 +183,12 @@ def _probe(loaded: LoadedModel, rows: TrainingRows, recipe: Recipe, probe_second
         trainable_parameters=steps[-1]["trainable_parameters"],
         tokens_per_second=float(n_timed_tokens / _positive(timed[-1] - timed[0])),
         selection_tokens_per_second=selection_rate,
-        peak_bytes=max(row["peak_memory_bytes"] for row in (*slowest, *steps)),
+        peak_bytes=max(line["peak_memory_bytes"] for line in (*slowest, *steps)),
     )
 
 
-def _train(loaded: LoadedModel, rows: TrainingRows, recipe: Recipe, n_probe_steps: int) -> tuple[Row, ...]:
-    """So many steps of the real training, of which only the rows it writes down are kept."""
+def _train(loaded: LoadedModel, rows: EncodedRows, recipe: Recipe, n_probe_steps: int) -> tuple[LogLine, ...]:
+    """Train `n_probe_steps` steps into a temporary folder and return the log."""
     probed = replace(
         recipe.training,
         max_steps=n_probe_steps,
@@ -201,34 +203,34 @@ def _train(loaded: LoadedModel, rows: TrainingRows, recipe: Recipe, n_probe_step
 
 
 def _sample(rows: Sequence[TrainingRow], n_rows: int, seed: int) -> list[TrainingRow]:
-    """At most so many rows, at random."""
+    """Return at most `n_rows` rows at random."""
     return [rows[index] for index in np.random.default_rng(seed).permutation(len(rows))[:n_rows]]
 
 
 def _selection_passes(n_all_steps: int, eval_steps: int | None) -> int:
-    """How often selection rows are scored: as the reference, before the first step, on the way, after the last step."""
+    """Return how often selection rows are scored: by the reference, at step 0, every `eval_steps`, at the last step."""
     if eval_steps is None:
         return 3
     return 2 + -(-n_all_steps // eval_steps)
 
 
 def _products(loaded: LoadedModel) -> str:
-    """The type that products are computed in, timed, and what to type where it is slow."""
+    """Return the type that matrix products are computed in, and what to change where a timing finds it slow."""
     key = "dtype" if loaded.quantization == "none" else "compute_dtype"
     slow = advice_on(key, loaded.compute_dtype, loaded.device)
     return slow or f"in {loaded.compute_dtype}, which is fast here"
 
 
 def _memory(probe: _Probe | None, device_bytes: int, device: str) -> str:
-    there_is = f"the {device_bytes / _GIB:.1f} GiB that {device} has for it"
-    needs = f"{probe.peak_bytes / _GIB:.1f} GiB at most, of {there_is}" if probe else f"the probe ran out of {there_is}"
+    available = f"{device_bytes / _GIB:.1f} GiB available on {device}"
+    needs = f"peak {probe.peak_bytes / _GIB:.1f} GiB of {available}" if probe else f"the probe exceeded the {available}"
     if probe is not None and probe.peak_bytes <= device_bytes:
         return f"fits: {needs}"
     return f"does not fit: {needs}; lower training.batch_size, or set training.gradient_checkpointing=on"
 
 
 def _own_bytes(device: str) -> int:
-    """Memory that this process holds on a device."""
+    """Return the memory in bytes that this process holds on a device."""
     import psutil
     import torch
 
@@ -243,11 +245,11 @@ def _longest(row: TrainingRow) -> int:
     return max(request.n_inputs + 1 for request in requests_of([row]))
 
 
-def _seconds(rows: Sequence[Row], kind: str) -> float:
-    """When the last row of a kind was kept."""
-    return _positive([row["seconds"] for row in rows if row["kind"] == kind][-1])
+def _seconds(log: Sequence[LogLine], kind: str) -> float:
+    """Return the time of the last log line of a kind, in seconds since the start."""
+    return _positive([line["seconds"] for line in log if line["kind"] == kind][-1])
 
 
 def _positive(seconds: float) -> float:
-    """Seconds are kept to the millisecond, and a tiny step may take less."""
+    """Return at least a millisecond: the log rounds to milliseconds, and a tiny step may take less."""
     return max(float(seconds), 0.001)

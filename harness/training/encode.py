@@ -1,104 +1,91 @@
-"""An experiment's rows as its trainers get them: token ids of all, of good answers alone, or with sides swapped."""
+"""Encode an experiment's rows for its trainers: all, the good answers alone, or with half of the labels swapped."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from harness.data.experiment_data import ExperimentData
-from harness.training.recipe import RatedRequest, TrainingRow
+from harness.data.make import Trainable, answers_of
+from harness.training.recipe import EncodedRows, RatedRequest, TrainingRow
 from harness.training.variants import RowsOf, half_of
 from suites.engine.encoding import EncodedPair, EncodedResponse, Encoder, count_touched
-from suites.inputs import Example, Pair, RatedAnswer, Request
-
-Row = Pair | RatedAnswer | Example
-
-
-@dataclass(frozen=True, slots=True)
-class EncodedRows:
-    """What one adapter is trained on, and what its recipe is judged by."""
-
-    training: tuple[TrainingRow, ...]
-    selection: tuple[TrainingRow, ...]
-    touched: Mapping[str, int]
-    """Rule of truncation -> training rows that it changed."""
-    n_equal: int = 0
-    """Pairs that are left out because their sides are equal after truncation."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Encoded:
-    """One row's id and its responses: chosen and rejected, or the only one."""
-
-    example_id: str
-    responses: tuple[EncodedResponse, ...]
-    is_good: bool | None = None
-    """Of a rated answer."""
-
-    @property
-    def row(self) -> TrainingRow:
-        """As the trainer gets it."""
-        if len(self.responses) > 1:
-            return EncodedPair(*self.responses)
-        request = self.responses[0].request
-        return request if self.is_good is None else RatedRequest(request, self.is_good)
-
-    @property
-    def good_answer(self) -> Request | None:
-        """The chosen response, or the only one unless it is bad."""
-        return None if self.is_good is False else self.responses[0].request
-
-    @property
-    def swapped(self) -> "_Encoded":
-        """With the wrong label."""
-        if len(self.responses) > 1:
-            return replace(self, responses=self.responses[::-1])
-        return self if self.is_good is None else replace(self, is_good=not self.is_good)
+from suites.inputs import RatedAnswer, Request
 
 
 def encode_rows(data: ExperimentData, encoder: Encoder, seed: int) -> Mapping[RowsOf, EncodedRows]:
-    """All that an experiment's variants are trained on.
+    """Return the encoded rows of every kind of variant, those of a first stage only where there is one.
 
-    Controls are judged by the experiment's own selection rows, so that their accuracies can be compared.
+    Controls have the experiment's own selection rows, so that their accuracies can be compared with the candidate's.
 
     Args:
-        data: Rows by split.
-        encoder: The one that measures, too.
-        seed: Of which half is swapped.
+        data: rows by split.
+        encoder: the encoder that is also used for measuring.
+        seed: determines which half of the labels is swapped.
     """
-    training, n_equal = _encode(data.training, encoder)
-    selection = tuple(each.row for each in _encode(data.selection, encoder)[0])
-    swapped = half_of([each.example_id for each in training], seed)
-    changed = _touched(training)
-    good = tuple(each.good_answer for each in training if each.good_answer is not None)
-    shuffled = tuple((each.swapped if each.example_id in swapped else each).row for each in training)
-    encoded: dict[RowsOf, EncodedRows] = {
-        "experiment": EncodedRows(tuple(each.row for each in training), selection, changed, n_equal),
-        "chosen": EncodedRows(good, selection, changed, n_equal),
-        "shuffled": EncodedRows(shuffled, selection, changed, n_equal),
+    encoded, n_equal = _encode(data.training, encoder)
+    selection = _training_rows(data.selection, encoder)
+    rows = [_training_row(row, responses) for row, responses in encoded]
+    in_half = half_of([row.example_id for row, _ in encoded], seed)
+    shuffled = [
+        _swapped(row) if data_row.example_id in in_half else row
+        for row, (data_row, _) in zip(rows, encoded, strict=True)
+    ]
+    good = [answer for row in rows if (answer := _good_answer(row)) is not None]
+    changed = count_touched(responses for _, responses in encoded)
+    by_kind: dict[RowsOf, EncodedRows] = {
+        "experiment": EncodedRows(tuple(rows), selection, changed, n_equal),
+        "chosen": EncodedRows(tuple(good), selection, changed, n_equal),
+        "shuffled": EncodedRows(tuple(shuffled), selection, changed, n_equal),
     }
     if data.sft:
         first, _ = _encode(data.sft, encoder)
-        held_out, _ = _encode(data.sft_selection, encoder)
-        rows = tuple(each.row for each in first), tuple(each.row for each in held_out)
-        encoded["sft"] = EncodedRows(*rows, _touched(first))
-    return encoded
+        by_kind["sft"] = EncodedRows(
+            tuple(_training_row(row, responses) for row, responses in first),
+            _training_rows(data.sft_selection, encoder),
+            count_touched(responses for _, responses in first),
+        )
+    return by_kind
 
 
-def _encode(rows: Sequence[Row], encoder: Encoder) -> tuple[list[_Encoded], int]:
-    """The rows in token ids, without pairs whose sides are equal after truncation, and how many those are."""
-    encoded = encoder.encode_all([(row.prompt, _responses(row)) for row in rows])
-    all_rows = [
-        _Encoded(row.example_id, tuple(responses), row.is_good if isinstance(row, RatedAnswer) else None)
+def _encode(rows: Sequence[Trainable], encoder: Encoder) -> tuple[list[tuple[Trainable, list[EncodedResponse]]], int]:
+    """Return each row with its responses, and the number of pairs dropped because truncation made their sides equal."""
+    encoded = encoder.encode_all([(row.prompt, answers_of(row)) for row in rows])
+    unequal = [
+        (row, responses)
         for row, responses in zip(rows, encoded, strict=True)
+        if len(responses) == 1 or responses[0].request != responses[1].request
     ]
-    kept = [
-        each for each in all_rows if len(each.responses) == 1 or each.responses[0].request != each.responses[1].request
-    ]
-    return kept, len(all_rows) - len(kept)
+    return unequal, len(rows) - len(unequal)
 
 
-def _responses(row: Row) -> tuple[str, ...]:
-    return (row.chosen, row.rejected) if isinstance(row, Pair) else (row.response,)
+def _training_rows(rows: Sequence[Trainable], encoder: Encoder) -> tuple[TrainingRow, ...]:
+    return tuple(_training_row(row, responses) for row, responses in _encode(rows, encoder)[0])
 
 
-def _touched(rows: Sequence[_Encoded]) -> dict[str, int]:
-    return count_touched(each.responses for each in rows)
+def _training_row(row: Trainable, responses: Sequence[EncodedResponse]) -> TrainingRow:
+    """Return a row's responses in the form that its method trains on."""
+    if len(responses) > 1:
+        return EncodedPair(*responses)
+    request = responses[0].request
+    return RatedRequest(request, row.is_good) if isinstance(row, RatedAnswer) else request
+
+
+def _swapped(row: TrainingRow) -> TrainingRow:
+    """Return a row with the wrong label: the sides of a pair or the rating turned round; an answer has no label."""
+    match row:
+        case EncodedPair():
+            return EncodedPair(row.rejected, row.chosen)
+        case RatedRequest():
+            return replace(row, is_good=not row.is_good)
+        case Request():
+            return row
+
+
+def _good_answer(row: TrainingRow) -> Request | None:
+    """Return the chosen side of a pair, or the answer unless it is rated bad."""
+    match row:
+        case EncodedPair():
+            return row.chosen.request
+        case RatedRequest():
+            return row.request if row.is_good else None
+        case Request():
+            return row

@@ -1,7 +1,7 @@
-"""Build a trained adapter once, under the hash of everything that determines it; reuse it while nothing changes.
+"""Train an adapter once, name its folder by the hash of everything that determines it, and reuse it while that holds.
 
-A fixture is a folder `workspace/fixtures/<fingerprint>` with PEFT's files, `training.jsonl` and `fixture.json`. While
-it is trained its checkpoints lie in `<fingerprint>.partial` beside it.
+A fixture is a folder `workspace/fixtures/<fingerprint>` with PEFT's files, `training.jsonl` and `fixture.json`. During
+training its checkpoints lie beside it in `<fingerprint>.partial`.
 """
 
 import json
@@ -16,22 +16,32 @@ from filelock import FileLock, Timeout
 
 from harness.models.adapters import CONFIG_FILE, FIXTURE_FILE, WEIGHTS_FILE
 from harness.models.base import LoadedModel
-from harness.models.provenance import file_fingerprint, package_versions
+from harness.models.provenance import file_fingerprint, key_version, package_versions
 from harness.training.checkpoints import writing
-from harness.training.recipe import Progress, RatedRequest, Row, TrainingRow, kind_of, requests_of
-from harness.training.trainer import Folders, Recipe, TrainingRows, train_adapter, usable_recipe
+from harness.training.recipe import (
+    EncodedRows,
+    LogLine,
+    Progress,
+    RatedRequest,
+    Recipe,
+    TrainingRow,
+    kind_of,
+    requests_of,
+    usable_recipe,
+)
+from harness.training.trainer import Folders, train_adapter
 from harness.workspace import Workspace
 from suites.inputs import content_id
 
-ROWS_FILE = "training.jsonl"
-_FILES = (CONFIG_FILE, WEIGHTS_FILE, ROWS_FILE)
+LOG_FILE = "training.jsonl"
+_FILES = (CONFIG_FILE, WEIGHTS_FILE, LOG_FILE)
 _WITHOUT_EFFECT = ("save_steps", "report_to")
-"""Settings of training that no adapter depends on."""
+"""Settings of training that do not change the adapter."""
 _PACKAGES = ("torch", "transformers", "trl", "peft", "accelerate", "bitsandbytes")
 
 
 class DamagedFixtureError(Exception):
-    """A fixture folder is not what was written; it is set aside and built anew."""
+    """A fixture's files differ from what was written; the folder is renamed and the adapter trained again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,16 +51,18 @@ class Fixture:
     folder: Path
     fingerprint: str
     reused: bool
-    training_rows: tuple[Row, ...]
+    """Whether it was found rather than trained now."""
+    log: tuple[LogLine, ...]
+    """Lines of its training.jsonl."""
     notes: tuple[str, ...]
-    """Lines worth telling."""
+    """Messages for the user."""
     start: str | None = None
-    """Fingerprint of the fixture that it was started from."""
+    """Fingerprint of the earlier stage's fixture that it continues from."""
 
 
 def build_or_reuse(
     loaded: LoadedModel,
-    rows: TrainingRows,
+    rows: EncodedRows,
     recipe: Recipe,
     workspace: Path,
     say: Callable[[str], None],
@@ -58,22 +70,22 @@ def build_or_reuse(
     *,
     start: Fixture | None = None,
 ) -> Fixture:
-    """Find the adapter that these inputs determine, or train it.
+    """Return the fixture that these inputs determine: found in the workspace, or trained now.
 
-    Training happens in a sibling folder; the adapter gets its name when it is complete. What a call that was cut off
-    has kept is gone on from. A second process that wants the same adapter waits for the first.
+    Training writes to a sibling folder, which is renamed when the adapter is complete. An interrupted training
+    continues from its newest checkpoint. A second process that needs the same adapter waits for the first.
 
     Args:
-        loaded: the base, without adapters.
+        loaded: base model without adapters.
         rows: encoded training and selection rows.
-        recipe: adapter, run and seed.
-        workspace: folder for fixtures and logs.
-        say: told a line when it has to wait, or goes on from a checkpoint.
-        progress: told of every row of training.
-        start: the adapter of a stage before, whose weights it starts from.
+        recipe: recipe of the run.
+        workspace: folder of fixtures and logs.
+        say: called with a message when the call waits for another process or continues from a checkpoint.
+        progress: called with every log line.
+        start: fixture of an earlier stage, whose weights training starts from.
 
     Raises:
-        WorkspaceError: the workspace cannot be written.
+        WorkspaceError: the workspace is not writable.
         TrainingError: the recipe cannot be trained.
     """
     place = Workspace(workspace)
@@ -86,29 +98,28 @@ def build_or_reuse(
         notes = list(replaced)
         if folder.exists():
             try:
-                kept = _read(folder, fingerprint)
+                log = _read(folder, fingerprint)
             except DamagedFixtureError as error:
                 notes.append(
-                    f"The adapter in {folder} was damaged ({error}) and is built anew; see {_set_aside(folder)}."
+                    f"The adapter in {folder} is damaged ({error}) and is trained again; "
+                    f"the damaged files are in {_set_aside(folder)}."
                 )
             else:
                 notes.append(f"The trained adapter {fingerprint} is reused: nothing that determines it has changed.")
                 shutil.rmtree(_partial(folder), ignore_errors=True)  # of a process that was killed as it finished
-                return Fixture(
-                    folder, fingerprint, reused=True, training_rows=kept, notes=tuple(notes), start=inputs["start"]
-                )
+                return Fixture(folder, fingerprint, reused=True, log=log, notes=tuple(notes), start=inputs["start"])
         with _building(folder, None if start is None else start.folder, place.logs / fingerprint) as folders:
-            trained = train_adapter(loaded, rows, recipe, folders, say, progress)
+            log = train_adapter(loaded, rows, recipe, folders, say, progress)
             record = inputs | {"fingerprint": fingerprint, "base": inputs["base"] | {"name": loaded.name}}
             with writing(folders.adapter, folders.checkpoints):
-                _write_record(folders.adapter, trained, record)
-    return Fixture(folder, fingerprint, reused=False, training_rows=trained, notes=tuple(notes), start=inputs["start"])
+                _write_record(folders.adapter, log, record)
+    return Fixture(folder, fingerprint, reused=False, log=log, notes=tuple(notes), start=inputs["start"])
 
 
 def fixture_inputs(
-    loaded: LoadedModel, rows: TrainingRows, recipe: Recipe, start: Fixture | None = None
+    loaded: LoadedModel, rows: EncodedRows, recipe: Recipe, start: Fixture | None = None
 ) -> dict[str, Any]:
-    """Everything that determines an adapter, long lists as hashes, as JSON can hold it."""
+    """Return everything that determines an adapter as JSON values, with token ids as hashes."""
     settings = asdict(recipe)
     settings["training"] = {key: value for key, value in settings["training"].items() if key not in _WITHOUT_EFFECT}
     inputs = {
@@ -127,61 +138,61 @@ def fixture_inputs(
         },
         "recipe": settings,
         "versions": package_versions(_PACKAGES),
-    }
+    } | key_version()
     plain: dict[str, Any] = json.loads(json.dumps(inputs))
     return plain
 
 
 def _content(rows: Sequence[TrainingRow]) -> str:
-    """Hash of the token ids of all rows, and of what is known of them."""
+    """Return the hash of all rows' kinds, token ids and ratings."""
     tokens = [(request.prompt_ids, request.response_ids) for request in requests_of(rows)]
     return content_id(
         [kind_of(row) for row in rows], tokens, [row.is_good for row in rows if isinstance(row, RatedRequest)]
     )
 
 
-def _write_record(folder: Path, rows: Sequence[Row], record: dict[str, Any]) -> None:
-    """The files beside PEFT's; the record, with the hashes of all, is the last one."""
-    (folder / ROWS_FILE).write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+def _write_record(folder: Path, log: Sequence[LogLine], record: dict[str, Any]) -> None:
+    """Write training.jsonl and then fixture.json, which holds the hashes of all files."""
+    (folder / LOG_FILE).write_text("".join(json.dumps(line) + "\n" for line in log), encoding="utf-8")
     files = {name: file_fingerprint(folder / name) for name in _FILES}
     text = json.dumps(record | {"files": files}, indent=2) + "\n"
     (folder / FIXTURE_FILE).write_text(text, encoding="utf-8")
 
 
-def _read(folder: Path, fingerprint: str) -> tuple[Row, ...]:
-    """The training rows of a complete fixture.
+def _read(folder: Path, fingerprint: str) -> tuple[LogLine, ...]:
+    """Return the log of a complete fixture.
 
     Raises:
-        DamagedFixtureError: a file is missing or is not the one that was written.
+        DamagedFixtureError: a file is missing or differs from what was written.
     """
     try:
         record = json.loads((folder / FIXTURE_FILE).read_text(encoding="utf-8"))
         changed = [name for name in _FILES if file_fingerprint(folder / name) != record["files"][name]]
-        rows = [json.loads(line) for line in (folder / ROWS_FILE).read_text(encoding="utf-8").splitlines()]
+        log = [json.loads(line) for line in (folder / LOG_FILE).read_text(encoding="utf-8").splitlines()]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DamagedFixtureError(str(error).strip() or type(error).__name__) from error
     if changed or record["fingerprint"] != fingerprint:
         raise DamagedFixtureError(f"not as it was written: {', '.join(changed or [FIXTURE_FILE])}")
-    return tuple(rows)
+    return tuple(log)
 
 
 def _set_aside(folder: Path) -> Path:
-    """Rename a damaged fixture, in place of one that was set aside before."""
+    """Rename a damaged fixture, replacing one that was renamed before, and return the new folder."""
     aside = folder.with_name(f"{folder.name}.damaged")
     shutil.rmtree(aside, ignore_errors=True)
     return folder.rename(aside)
 
 
 def _partial(folder: Path) -> Path:
-    """Where the adapter of a fixture is built."""
+    """Return the folder in which a fixture is trained."""
     return folder.with_name(f"{folder.name}.partial")
 
 
 @contextmanager
 def _building(folder: Path, start: Path | None, logs: Path) -> Iterator[Folders]:
-    """Folders to train in; the adapter's becomes `folder` when the block ends well, checkpoints stay when not.
+    """Yield the folders to train in; rename the adapter's to `folder` on success, keep the checkpoints on failure.
 
-    The caller holds the lock, so what lies there already is what a process that was cut off left.
+    The caller holds the lock, so files that are there already were left by an interrupted process.
     """
     folders = Folders(_partial(folder) / "adapter", _partial(folder) / "checkpoints", start, logs)
     shutil.rmtree(folders.adapter, ignore_errors=True)
@@ -203,7 +214,7 @@ def _locked(path: Path, say: Callable[[str], None]) -> Iterator[None]:
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        say(f"Another process trains this adapter; waiting for it ({path}).")
+        say(f"Another process is training this adapter; waiting for it ({path}).")
         lock.acquire()
     try:
         yield

@@ -1,4 +1,4 @@
-"""Loggers that are told of every step of a training besides training.jsonl: Weights & Biases, TensorBoard."""
+"""Log every step of a training to Weights & Biases or TensorBoard, in addition to training.jsonl."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -11,14 +11,14 @@ from typing import Any
 from harness.training.recipe import TrainingError
 
 _PACKAGES = {"wandb": ("wandb",), "tensorboard": ("tensorboard", "tensorboardX")}
-"""Logger -> packages of which it needs one."""
+"""Logger -> packages, any one of which is enough."""
 
 
 def check_loggers(names: Sequence[str]) -> None:
-    """Refuse a logger whose package is not installed.
+    """Check that the package of every logger is installed.
 
     Raises:
-        TrainingError: naming what to install.
+        TrainingError: a package is missing; names what to install.
     """
     for name in names:
         if not any(find_spec(package) for package in _PACKAGES[name]):
@@ -29,17 +29,17 @@ def check_loggers(names: Sequence[str]) -> None:
 
 @contextmanager
 def logged(names: Sequence[str], folder: Path) -> Iterator[None]:
-    """A run of each logger around one training; TensorBoard's begins and ends by itself.
+    """Open a W&B run around one training and close it; TensorBoard needs neither.
 
-    W&B would otherwise write all trainings of a process into one run. A training that goes on from a checkpoint goes on
-    in its run.
+    Without it W&B would write all trainings of a process into one run. A training that continues from a checkpoint
+    continues its W&B run.
 
     Args:
-        names: of loggers.
-        folder: of this training's logs; its name is the run's name and id.
+        names: names of the loggers to use.
+        folder: folder of this training's logs, whose name is also the run's name and id.
 
     Raises:
-        TrainingError: W&B cannot begin a run.
+        TrainingError: W&B cannot start a run.
     """
     if "wandb" not in names:
         yield
@@ -51,7 +51,7 @@ def logged(names: Sequence[str], folder: Path) -> Iterator[None]:
         run = wandb.init(project=project, dir=str(folder), name=folder.name, id=folder.name, resume="allow")
     except wandb.errors.Error as error:
         raise TrainingError(
-            f"training.report_to: W&B cannot begin a run ({str(error).strip().splitlines()[0]}); "
+            f"training.report_to: W&B cannot start a run ({str(error).strip().splitlines()[0]}); "
             f"call `wandb login`, or set WANDB_MODE=offline"
         ) from error
     succeeded = False

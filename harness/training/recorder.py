@@ -1,6 +1,8 @@
-"""What a training run writes down: a row a step, statistics of the selection rows, and checks on both."""
+"""Record a training run: a log line per step, statistics of the selection rows, and checks on both."""
 
 import math
+import resource
+import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
@@ -11,31 +13,30 @@ from numpy.typing import NDArray
 
 from harness.models.base import LoadedModel
 from harness.training.recipe import (
+    LogLine,
     Progress,
     Recipe,
-    Row,
     TrainingError,
     TrainingRow,
     TrainingStartError,
-    peak_memory_bytes,
     requests_of,
-    selection_statistics,
 )
+from harness.training.selection import selection_statistics
 from suites.engine.plan import ScoringState, plan_for
 from suites.engine.scoring import ModelScorer
 
 if TYPE_CHECKING:
     from peft import PeftModel
 
-_KEPT = (
+_LOGGED = (
     "epoch", "loss", "rewards/chosen", "rewards/rejected", "rewards/accuracies", "rewards/margins", "logps/chosen",
     "logps/rejected", "kl", "mean_token_accuracy", "learning_rate", "grad_norm",
 )  # fmt: skip
-"""Of the trainer's own numbers, those that its method has."""
+"""Numbers of the trainer that are copied into the log where its method has them."""
 
 
 class Recorder:
-    """Keeps the rows of one run and watches them."""
+    """Writes the log of one training run, and stops the run where its numbers are wrong."""
 
     def __init__(
         self,
@@ -48,20 +49,21 @@ class Recorder:
         say: Callable[[str], object],
         is_started: bool = False,
     ) -> None:
-        """Takes the model with the adapter that is trained on it; `begin` starts the clock.
+        """Takes the base and the adapter that is trained on it; `begin` starts the clock.
 
         Args:
-            loaded: the base.
-            adapter: the trained one is its active one.
-            selection: rows of one kind, or none.
-            recipe: adapter, run and seed.
-            progress: told of every row, and how many selection rows are scored: a row of kind "scoring".
-            say: takes a line for the user when scoring falls back to a slower path or smaller packs.
-            is_started: whether the adapter comes from a stage before, so that the reference is not the base.
+            loaded: base model.
+            adapter: the base with the trained adapter active.
+            selection: selection rows of one kind, or none.
+            recipe: recipe of the run.
+            progress: called with every log line, and with lines of kind "scoring" while selection rows are scored.
+            say: called with a message when scoring falls back to a slower path or to smaller packs.
+            is_started: whether the adapter continues from an earlier stage, so that the reference is not the base.
         """
-        self.rows: list[Row] = []
+        self.log: list[LogLine] = []
+        """Lines of training.jsonl so far."""
         self.reference: list[float] = []
-        """Log-probabilities in nats of `requests_of` the selection rows, before the first step."""
+        """Log-probabilities in nats of the selection rows' requests under the reference."""
         self._adapter, self._selection, self._recipe, self._progress = adapter, selection, recipe, progress
         self._device, self._is_started = loaded.device, is_started
         self._start_tolerance = 1e-4 if (loaded.dtype, loaded.compute_dtype) == ("float32", "float32") else 0.02
@@ -72,33 +74,33 @@ class Recorder:
 
     @property
     def n_tokens(self) -> int:
-        """Tokens that were trained on so far, prompts included."""
-        return next((row["num_tokens"] for row in reversed(self.rows) if "num_tokens" in row), 0)
+        """Number of tokens trained on so far, prompts included."""
+        return next((line["num_tokens"] for line in reversed(self.log) if "num_tokens" in line), 0)
 
-    def restore(self, rows: Sequence[Row], reference: Sequence[float]) -> None:
-        """Go on from the rows of a run that was cut off; to be called before `begin`."""
-        self.rows, self.reference = list(rows), list(reference)
+    def restore(self, log: Sequence[LogLine], reference: Sequence[float]) -> None:
+        """Continue the log of an interrupted run; call it before `begin`."""
+        self.log, self.reference = list(log), list(reference)
 
     def begin(self, n_steps: int) -> None:
-        """Score the selection rows with the reference, once, and measure them before the first step."""
+        """Start the clock; in a new run, score the selection rows with the reference and measure them at step 0."""
         self._n_steps = n_steps
         self._save_steps = self._recipe.training.save_steps or math.ceil(n_steps / 10)
-        self._started = time.perf_counter() - (self.rows[-1]["seconds"] if self.rows else 0.0)
-        if not self.rows:
+        self._started = time.perf_counter() - (self.log[-1]["seconds"] if self.log else 0.0)
+        if not self.log:
             with nullcontext() if self._is_started else self._adapter.disable_adapter():
                 self.reference = self._score().tolist()
             self._measure_selection(step=0)
 
-    def record_step(self, step: int, logs: Row) -> None:
-        """Keep one step of the trainer, check it, and measure the selection rows where it is time to.
+    def record_step(self, step: int, logs: LogLine) -> None:
+        """Log one step of the trainer, check it, and measure the selection rows every `eval_steps`.
 
         Raises:
-            TrainingError: the loss or a weight is no longer a number.
-            TrainingStartError: the first loss is not the one that it is by definition.
+            TrainingError: the loss or a weight is no longer finite.
+            TrainingStartError: the first loss is not what it must be where policy and reference are the same.
         """
-        row: Row = {"kind": "train", "step": step} | {key: logs[key] for key in _KEPT if key in logs}
-        self._keep(row | {"num_tokens": int(logs["num_tokens"])})
-        loss = float(row["loss"])
+        line: LogLine = {"kind": "train", "step": step} | {key: logs[key] for key in _LOGGED if key in logs}
+        self._append(line | {"num_tokens": int(logs["num_tokens"])})
+        loss = float(line["loss"])
         if not math.isfinite(loss):
             raise self._diverged(f"the loss became {loss}", step)
         expected = _first_loss(self._recipe, is_started=self._is_started)
@@ -111,29 +113,30 @@ class Recorder:
             self._measure_selection(step)
 
     def is_due(self, step: int) -> bool:
-        """Whether a checkpoint is kept after this step; the last step has the adapter itself."""
+        """Return whether a checkpoint is written after this step; the last step writes the adapter instead."""
         return step % self._save_steps == 0 and step < self._n_steps
 
     def finish(self, step: int) -> None:
-        """Measure the selection rows once more where the last step did not, and sum up.
+        """Measure the selection rows unless the last step did, and append the summary.
 
         Raises:
-            TrainingError: a weight is no longer a number.
+            TrainingError: a weight is no longer finite.
         """
         self.check_weights(step)
-        if (self.rows[-1]["kind"], self.rows[-1]["step"]) != ("selection", step):
+        if (self.log[-1]["kind"], self.log[-1]["step"]) != ("selection", step):
             self._measure_selection(step)
         n_trainable = sum(weight.numel() for weight in self._weights)
-        self._keep({"kind": "summary", "step": step, "num_tokens": self.n_tokens, "trainable_parameters": n_trainable})
+        summary = {"kind": "summary", "step": step, "num_tokens": self.n_tokens, "trainable_parameters": n_trainable}
+        self._append(summary)
 
     def check_weights(self, step: int) -> None:
-        """Refuse weights that are no numbers, which the loss of their step does not show yet.
+        """Check that all weights are finite; the loss of the step that broke them does not show it yet.
 
         Raises:
-            TrainingError: one of them is infinite or NaN.
+            TrainingError: a weight is infinite or NaN.
         """
         if not all(bool(weight.isfinite().all()) for weight in self._weights):
-            raise self._diverged("the adapter's weights became infinite or no numbers", step)
+            raise self._diverged("the adapter's weights became infinite or NaN", step)
 
     def _diverged(self, what: str, step: int) -> TrainingError:
         recipe = self._recipe.training
@@ -147,32 +150,43 @@ class Recorder:
             self.check_weights(step)
             beta = self._recipe.training.beta
             statistics = selection_statistics(self._selection, self._score(), np.array(self.reference), beta)
-            self._keep({"kind": "selection", "step": step, **statistics})
+            self._append({"kind": "selection", "step": step, **statistics})
 
     def _score(self) -> NDArray[np.float64]:
-        """Log-probabilities in nats of all requests of the selection rows."""
-        step = self.rows[-1]["step"] if self.rows else 0
+        """Return log-probabilities in nats of the selection rows' requests, shape (n_requests,)."""
+        step = self.log[-1]["step"] if self.log else 0
 
-        def tell(n_scored: int) -> None:
+        def show(n_scored: int) -> None:
             if self._progress is not None:
-                told = {"kind": "scoring", "n_scored": n_scored, "n_requests": len(self._requests)}
-                self._progress(step, self._n_steps, told)
+                line = {"kind": "scoring", "n_scored": n_scored, "n_requests": len(self._requests)}
+                self._progress(step, self._n_steps, line)
 
-        scores = self._scorer.score(self._requests, tell)
+        scores = self._scorer.score(self._requests, show)
         return np.array([score.log_probability for score in scores], dtype=np.float64)
 
-    def _keep(self, row: Row) -> None:
-        row["seconds"] = round(time.perf_counter() - self._started, 3)
-        row["peak_memory_bytes"] = peak_memory_bytes(self._device)
-        self.rows.append(row)
+    def _append(self, line: LogLine) -> None:
+        line["seconds"] = round(time.perf_counter() - self._started, 3)
+        line["peak_memory_bytes"] = peak_memory_bytes(self._device)
+        self.log.append(line)
         if self._progress is not None:
-            self._progress(row["step"], self._n_steps, row)
+            self._progress(line["step"], self._n_steps, line)
+
+
+def peak_memory_bytes(device: str) -> int:
+    """Return the peak memory so far in bytes: torch's on a GPU, the whole process's on a CPU."""
+    import torch
+
+    if device == "cuda":
+        return int(torch.cuda.max_memory_allocated())
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024  # macOS counts bytes, Linux kibibytes
 
 
 def _first_loss(recipe: Recipe, *, is_started: bool) -> float | None:
-    """What the loss is where policy and reference are the same weights, for the losses that are then a constant.
+    """Return the loss where policy and reference are the same weights, or None where it is not a known constant.
 
-    The adapter's dropout moves the policy where its weights are not 0, which they are but after a stage before.
+    It is unknown for an adapter that continues from an earlier stage with dropout, which moves the policy alone. A new
+    adapter adds 0, so dropout does not change it.
     """
     training = recipe.training
     if is_started and recipe.lora.dropout > 0:

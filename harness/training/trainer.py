@@ -1,6 +1,6 @@
-"""One training run: an adapter on a loaded base, measured on selection rows while it runs, resumed when it was cut off.
+"""Train one adapter on a loaded base: measure selection rows on the way, continue an interrupted run.
 
-DPO learns from pairs, KTO from rated answers, SFT from good answers: TRL's trainers on PEFT's LoRA.
+DPO trains on pairs, KTO on rated answers, SFT on good answers, with TRL's trainers on PEFT's LoRA.
 """
 
 import tempfile
@@ -14,91 +14,91 @@ from harness.models.base import LoadedModel
 from harness.models.quantization import assert_unpacked
 from harness.training.checkpoints import newest_checkpoint, what_is_kept, writing
 from harness.training.loggers import check_loggers, logged
-from harness.training.recipe import KINDS, Progress, RatedRequest, Recipe, Row, TrainingError, TrainingRows, kind_of
+from harness.training.recipe import (
+    KINDS,
+    EncodedRows,
+    LogLine,
+    Progress,
+    RatedRequest,
+    Recipe,
+    TrainingError,
+    kind_of,
+)
 from harness.training.recorder import Recorder
 from harness.training.trl import (
     LOSS_TYPES,
     SMOOTHED_LOSS_TYPES,
     TrainerInputs,
-    activation_bytes,
-    attach_recorder,
     check_start,
     load_start,
     make_trainer,
-    restore,
     save_adapter,
-    usable_recipe,
 )
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-__all__ = ["Folders", "Recipe", "TrainingRows", "activation_bytes", "train_adapter", "usable_recipe"]
-
 
 @dataclass(frozen=True, slots=True)
 class Folders:
-    """Where a training run reads and writes."""
+    """The folders of one training run."""
 
     adapter: Path
-    """Gets PEFT's files when training is over."""
+    """Receives PEFT's files at the end."""
     checkpoints: Path
-    """Of this very run, before and after it was cut off."""
+    """Holds the run's checkpoints, also those from before it was interrupted."""
     start: Path | None = None
-    """Adapter of a stage before, whose weights training starts from; with the base it is then the reference."""
+    """Holds the adapter of an earlier stage, which training starts from and which becomes the reference."""
     logs: Path | None = None
-    """For the loggers; None keeps nothing of them."""
+    """Receives the loggers' files; with None they are deleted."""
 
 
 def train_adapter(
     loaded: LoadedModel,
-    rows: TrainingRows,
+    rows: EncodedRows,
     recipe: Recipe,
     folders: Folders,
     say: Callable[[str], None],
     progress: Progress | None = None,
-) -> tuple[Row, ...]:
-    """Train an adapter and save it; the base is bit for bit what it was.
+) -> tuple[LogLine, ...]:
+    """Train an adapter, save it and return its log; the base stays the same bit for bit.
 
-    The reference is the same (quantised) base, with the adapter off or with that of the stage before, without dropout.
-    Rows of kind "train" are the trainer's own numbers, one a step, where a tie counts as lost; rows of kind "selection"
-    are computed per row (`selection_statistics`) at the start, every `eval_steps` and at the end; the last row,
-    "summary", says what it took.
+    The reference is the same (quantised) base without dropout, with the adapter off or with that of the earlier stage.
+    Log lines of kind "train" hold the trainer's own numbers of each step, where a tie counts as lost. Lines of kind
+    "selection" hold `selection_statistics` at the start, every `eval_steps` and at the end. The last line, "summary",
+    holds the totals.
 
-    A run that was cut off goes on from its newest checkpoint. On a CPU it ends with the same adapter, bit for bit, and
-    the same rows but for seconds and memory.
+    An interrupted run continues from its newest checkpoint. On a CPU it ends with the same adapter bit for bit, and
+    with the same log except for seconds and memory.
 
     Args:
-        loaded: without adapters.
-        rows: token ids as the encoder made them, truncated already, of the kind that the method learns from.
-        recipe: adapter, run and seed, as `usable_recipe` gives it.
-        folders: where it reads and writes.
-        say: told lines about what it goes on from and what is kept.
-        progress: told of every row.
-
-    Returns:
-        The rows of training.jsonl, in order.
+        loaded: base model without adapters.
+        rows: encoded and truncated rows of the kind that the method trains on.
+        recipe: recipe as `usable_recipe` returns it.
+        folders: folders to read and write.
+        say: called with messages about checkpoints and unbalanced ratings.
+        progress: called with every log line.
 
     Raises:
-        TrainingError: the recipe asks for what does not exist, the loss became NaN, or nothing can be written.
-        TrainingStartError: a run of plain DPO or KTO did not start where it must.
+        TrainingError: a setting is invalid, the loss became NaN, or a file cannot be written.
+        TrainingStartError: the first loss of plain DPO or KTO is wrong.
     """
     _check(loaded, rows, recipe, folders.start)
-    _tell_of_imbalance(rows, say)
+    _warn_of_imbalance(rows, say)
     with ExitStack() as stack:
         logs = folders.logs or Path(stack.enter_context(tempfile.TemporaryDirectory()))
         stack.enter_context(logged(recipe.training.report_to, logs))
-        stack.enter_context(_left_as_it_was(loaded.base))
+        stack.enter_context(_restored(loaded.base))
         is_started = folders.start is not None
         trainer = make_trainer(TrainerInputs(loaded, rows.training, recipe, is_started), logs)
         stack.callback(trainer.model.unload)
         if folders.start is not None:
             load_start(trainer.model, folders.start, loaded.device)
         recorder = Recorder(loaded, trainer.model, rows.selection, recipe, progress, say=say, is_started=is_started)
-        attach_recorder(trainer, recorder, folders.checkpoints)
+        trainer.attach(recorder, folders.checkpoints)
         checkpoint = newest_checkpoint(folders.checkpoints, say)
         if checkpoint is not None:
-            restore(trainer, recorder, checkpoint)
+            trainer.restore(checkpoint)
         try:
             trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
         except KeyboardInterrupt:
@@ -106,20 +106,22 @@ def train_adapter(
             raise
         with writing(folders.adapter, folders.checkpoints):
             save_adapter(trainer.model, folders.adapter)
-    return tuple(recorder.rows)
+    return tuple(recorder.log)
 
 
-def _check(loaded: LoadedModel, rows: TrainingRows, recipe: Recipe, start: Path | None) -> None:
-    """Refuse what TRL would refuse in other words, or not at all."""
+def _check(loaded: LoadedModel, rows: EncodedRows, recipe: Recipe, start: Path | None) -> None:
+    """Check what TRL checks with less helpful messages, or not at all."""
     if loaded.adapters is not None:
         raise ValueError("a model is trained before adapters are attached to it")
     assert_unpacked(loaded.base)
     run = recipe.training
     if not rows.training:
-        raise TrainingError(f"data.training: no {KINDS[run.method]} are left to train on")
+        raise TrainingError(
+            f"data.training: no {KINDS[run.method]} are left to train on; loosen data's filters, limits or overlap"
+        )
     given = sorted({kind_of(row) for row in rows.training} - {KINDS[run.method]})
     if given:
-        raise TrainingError(f"training.method: {run.method} learns from {KINDS[run.method]}, not from {given[0]}")
+        raise TrainingError(f"training.method: {run.method} trains on {KINDS[run.method]}, not on {given[0]}")
     check_loggers(run.report_to)
     if start is not None:
         check_start(start, recipe.lora)
@@ -144,20 +146,24 @@ def _check_losses(loss_type: Sequence[str], weights: Sequence[float] | None, lab
         )
 
 
-def _tell_of_imbalance(rows: TrainingRows, say: Callable[[str], None]) -> None:
-    """KTO's paper (https://arxiv.org/abs/2402.01306, equation 9) wants good x weight to bad x weight from 1 to 4/3."""
+def _warn_of_imbalance(rows: EncodedRows, say: Callable[[str], None]) -> None:
+    """Say when good and bad answers are unbalanced.
+
+    KTO's paper (https://arxiv.org/abs/2402.01306, equation 9) advises a ratio of good to bad, each times its weight,
+    from 1 to 4/3.
+    """
     ratings = [row.is_good for row in rows.training if isinstance(row, RatedRequest)]
     n_good, n_bad = sum(ratings), len(ratings) - sum(ratings)
     if not n_bad <= n_good <= 4 / 3 * n_bad:
         say(
-            f"Of the answers {n_good} are good and {n_bad} bad, all of weight 1; for KTO 1 to 1.33 good ones for a bad "
-            f"one are advised."
+            f"{n_good} answers are good and {n_bad} bad, all of weight 1; KTO's paper advises 1 to 1.33 good answers "
+            f"for each bad one."
         )
 
 
 @contextmanager
-def _left_as_it_was(base: "PreTrainedModel") -> Iterator[None]:
-    """Undo what the trainers do to a model, and to torch, beside training the model's adapter."""
+def _restored(base: "PreTrainedModel") -> Iterator[None]:
+    """Undo every change to the base and to torch that a trainer makes besides training the adapter."""
     import torch
 
     n_threads, was_training, forward = torch.get_num_threads(), base.training, vars(base).get("forward")

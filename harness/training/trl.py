@@ -1,8 +1,8 @@
-"""TRL's trainers over our token ids, every setting in words of its own, their state kept in our checkpoints."""
+"""TRL's trainers on the project's token ids: every setting passed explicitly, checkpoints in the project's own form."""
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,90 +12,150 @@ from harness.config.schema import LoraConfig, TrainingConfig
 from harness.models.adapters import read_adapter_config
 from harness.models.base import LoadedModel
 from harness.training.checkpoints import write_checkpoint
-from harness.training.recipe import (
-    RatedRequest,
-    Recipe,
-    Row,
-    TrainingError,
-    TrainingRow,
-    peak_memory_bytes,
-    requests_of,
-)
-from harness.training.recorder import Recorder
+from harness.training.recipe import LogLine, RatedRequest, Recipe, TrainingError, TrainingRow, requests_of
+from harness.training.recorder import Recorder, peak_memory_bytes
 from suites.engine.plan import free_bytes
 from suites.inputs import Request
 
 if TYPE_CHECKING:
     from datasets import Dataset
     from peft import PeftModel
-    from transformers import Trainer, TrainingArguments
+    from transformers import Trainer as _Trainer
+    from transformers import TrainingArguments
+else:
+    _Trainer = object
 
 LOSS_TYPES = (
     "sigmoid", "hinge", "ipo", "exo_pair", "nca_pair", "robust", "bco_pair", "sppo_hard", "aot", "aot_unpaired",
     "apo_zero", "apo_down", "discopop", "sft", "sigmoid_norm",
 )  # fmt: skip
-"""Of TRL's DPOTrainer."""
+"""Losses of TRL's DPOTrainer."""
 SMOOTHED_LOSS_TYPES = ("exo_pair", "robust", "aot", "aot_unpaired")
-"""Those that take label smoothing."""
-_ADAMW_FOR_GPUS = ("paged_adamw_32bit", "paged_adamw_8bit", "adamw_8bit", "adamw_bnb_8bit", "adamw_torch_8bit")
+"""Losses that use label smoothing."""
 POLICY, REFERENCE = "default", "ref"
-"""PEFT's names of the trained adapter and of the frozen copy of what it started from, which TRL expects."""
+"""PEFT's names of the trained adapter and of the frozen copy of its start, as TRL expects them."""
 RECORDER_FILE = "recorder.json"
 _UNLABELLED = -100
 
 
-def usable_recipe(recipe: Recipe, device: str) -> tuple[Recipe, tuple[str, ...]]:
-    """The recipe as it is run on a device, and a line about what was replaced.
-
-    bitsandbytes 0.50 computes the forms of AdamW that save GPU memory on a CPU as well, 1.5 to 7 times slower: the
-    paged one does not page there and equals torch's to rounding, the one of 8 bits is coarser for nothing.
-    """
-    optimizer = recipe.training.optimizer
-    if device != "cpu" or optimizer not in _ADAMW_FOR_GPUS:
-        return recipe, ()
-    note = f"training.optimizer {optimizer} saves GPU memory; on this CPU the adapter is trained with adamw_torch."
-    return replace(recipe, training=replace(recipe.training, optimizer="adamw_torch")), (note,)
-
-
-def activation_bytes(n_layers: int, n_sequences: int, n_tokens: int, hidden_size: int, bytes_per_value: int) -> int:
-    """Memory that one batch's activations take for the backward pass without gradient checkpointing.
-
-    17 values a layer, token and hidden unit, the attention matrix not kept (s b h x 34 bytes in 16 bits, section 4.1 of
-    https://arxiv.org/abs/2205.05198).
-    """
-    return 17 * bytes_per_value * n_layers * n_sequences * n_tokens * hidden_size
-
-
 @dataclass(frozen=True, slots=True)
 class TrainerInputs:
-    """What a trainer is made of."""
+    """Everything that a trainer is made from."""
 
     loaded: LoadedModel
     rows: Sequence[TrainingRow]
     recipe: Recipe
     is_started: bool
-    """Whether the adapter comes from a stage before (`load_start`)."""
+    """Whether the adapter continues from an earlier stage (`load_start`)."""
 
 
-def make_trainer(inputs: TrainerInputs, folder: Path) -> "Trainer":
-    """TRL's trainer of the recipe's method, its adapter on the base.
+class HarnessTrainerMixin(_Trainer):  # type: ignore[misc]
+    """Changes a trainer of TRL to take token ids as they are, to report to a recorder and to write our checkpoints.
+
+    It stands before the TRL class among the bases. Everything that TRL and transformers keep private and this project
+    uses is used in this class and nowhere else; `tests/harness/training` fails where a new release renames any of it.
+    """
+
+    recorder: Recorder
+    checkpoints: Path
+
+    def __init__(self, *, args: "TrainingArguments", **options: Any) -> None:
+        """Keeps a model on one GPU however many there are; transformers would copy it to all of them."""
+        if args.n_gpu > 1:
+            args._n_gpu = 1  # noqa: SLF001 - the public property has no setter
+        super().__init__(args=args, **options)
+
+    def attach(self, recorder: Recorder, checkpoints: Path) -> None:
+        """Report every step to the recorder, and write the state of both into checkpoints when it says so."""
+        from transformers import TrainerCallback
+
+        self.recorder, self.checkpoints = recorder, checkpoints
+        self.add_callback(_with(RecorderCallbackMixin, TrainerCallback)(recorder))
+
+    def restore(self, checkpoint: Path) -> None:
+        """Give the recorder, and what TRL does not restore itself, the state of a checkpoint."""
+        import torch
+
+        state = json.loads((checkpoint / RECORDER_FILE).read_text(encoding="utf-8"))
+        self.recorder.restore(state["rows"], state["reference"])
+        self._total_train_tokens = self.recorder.n_tokens  # TRL's count, which it starts at 0 again
+        torch.set_num_threads(state["n_threads"])  # sums over another number of threads differ in their last bits
+
+    def log(self, logs: LogLine, start_time: float | None = None) -> None:
+        """Log a step with its peak memory, so that the loggers show it too."""
+        if "loss" in logs:
+            logs["peak_memory_bytes"] = peak_memory_bytes(self.args.device.type)
+        super().log(logs, start_time)
+
+    def _prepare_dataset(self, dataset: "Dataset", *_: object) -> "Dataset":
+        """Return the dataset as it is; TRL would render and tokenise it."""
+        return dataset
+
+    def _send_telemetry(self) -> None:
+        """Send nothing; TRL would report its use to the hub."""
+
+    def _save_checkpoint(self, *_: object) -> None:
+        """Write a checkpoint in our form; TRL's becomes visible before it is complete, and pickles its settings."""
+        step = self.state.global_step
+        self.recorder.check_weights(step)
+        write_checkpoint(self.checkpoints, step, self._write_state)
+
+    def _write_state(self, folder: Path) -> None:
+        """Write the parts of transformers' own checkpoint, which have no public writers, and the recorder's state."""
+        import torch
+
+        save_adapter(self.model, folder)
+        self._save_optimizer_and_scheduler(str(folder))
+        self._save_scaler(str(folder))
+        self._save_rng_state(str(folder))
+        self.state.save_to_json(str(folder / "trainer_state.json"))
+        recorder = self.recorder
+        state = {"n_threads": torch.get_num_threads(), "reference": recorder.reference, "rows": recorder.log}
+        (folder / RECORDER_FILE).write_text(json.dumps(state), encoding="utf-8")
+
+
+class RecorderCallbackMixin:
+    """Passes the start, every step and the end of a training to a recorder; stands before `TrainerCallback`."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        self._recorder = recorder
+
+    def on_train_begin(self, _args: Any, state: Any, _control: Any, **_: object) -> None:
+        """Start the recorder's clock."""
+        self._recorder.begin(state.max_steps)
+
+    def on_log(self, _args: Any, state: Any, control: Any, logs: LogLine, **_: object) -> None:
+        """Record a step, and ask for a checkpoint where one is due."""
+        if "loss" in logs:  # the closing log has none
+            self._recorder.record_step(state.global_step, logs)
+            control.should_save = self._recorder.is_due(state.global_step)
+
+    def on_train_end(self, _args: Any, state: Any, _control: Any, **_: object) -> None:
+        """Let the recorder measure the trained adapter."""
+        self._recorder.finish(state.global_step)
+
+
+def make_trainer(inputs: TrainerInputs, folder: Path) -> HarnessTrainerMixin:
+    """Return TRL's trainer of the recipe's method with the adapter put on the base.
 
     Args:
-        inputs: what it trains.
-        folder: for its loggers; nothing else is written there.
+        inputs: model, rows and recipe.
+        folder: where loggers write; the trainer itself writes nothing there.
 
     Raises:
-        TrainingError: PEFT, TRL or transformers refuse a setting, such as target modules that the model does not have.
+        TrainingError: PEFT, TRL or transformers refuse a setting, such as target modules that the model lacks.
     """
     import peft
     import torch
+    import trl
     from transformers import PrinterCallback
 
     loaded, recipe = inputs.loaded, inputs.recipe
     adapter = _lora(loaded, recipe.lora)
+    trainer_class = {"dpo": trl.DPOTrainer, "kto": trl.KTOTrainer, "sft": trl.SFTTrainer}[recipe.training.method]
     try:
-        # For TRL the reference of a new adapter is the model without it, that of one which is there a frozen copy.
-        trainer: Trainer = _trainer_class(recipe.training.method)(
+        # TRL's reference is the model without the adapter if TRL adds it, and a frozen copy of it if it is there.
+        trainer: HarnessTrainerMixin = _with(HarnessTrainerMixin, trainer_class)(
             model=peft.get_peft_model(loaded.base, adapter) if inputs.is_started else loaded.base,
             peft_config=None if inputs.is_started else adapter,
             args=_arguments(inputs, folder),
@@ -114,8 +174,13 @@ def make_trainer(inputs: TrainerInputs, folder: Path) -> "Trainer":
     return trainer
 
 
+def _with(mixin: type, base: type) -> Callable[..., Any]:
+    """Return the class that has a mixin before a class of a library that is imported inside functions only."""
+    return type(f"Harness{base.__name__}", (mixin, base), {})
+
+
 def check_start(start: Path, lora: LoraConfig) -> None:
-    """Refuse to go on from an adapter of another shape.
+    """Check that the adapter of an earlier stage has the shape that the recipe asks for.
 
     Raises:
         TrainingError: rank or alpha differ.
@@ -130,10 +195,10 @@ def check_start(start: Path, lora: LoraConfig) -> None:
 
 
 def load_start(model: "PeftModel", start: Path, device: str) -> None:
-    """Give the adapter, and its frozen copy where there is one, the weights of a stage before.
+    """Load the weights of an earlier stage into the adapter, and into its frozen copy where there is one.
 
     Raises:
-        TrainingError: they are those of an adapter of another shape.
+        TrainingError: the earlier adapter has other target modules.
     """
     import torch
     from peft.tuners.lora import LoraLayer
@@ -154,87 +219,9 @@ def load_start(model: "PeftModel", start: Path, device: str) -> None:
             module.lora_dropout[REFERENCE] = torch.nn.Identity()  # a reference is without noise
 
 
-def attach_recorder(trainer: "Trainer", recorder: Recorder, checkpoints: Path) -> None:
-    """Have the trainer tell the recorder of every step, and keep both their states in checkpoints."""
-    from transformers import TrainerCallback
-
-    class RecorderCallback(TrainerCallback):  # type: ignore[misc]
-        """Hands on begin, every step and end."""
-
-        def on_train_begin(self, _args: Any, state: Any, _control: Any, **_: object) -> None:
-            recorder.begin(state.max_steps)
-
-        def on_log(self, _args: Any, state: Any, control: Any, logs: Row, **_: object) -> None:
-            if "loss" in logs:  # the closing log has none
-                recorder.record_step(state.global_step, logs)
-                control.should_save = recorder.is_due(state.global_step)
-
-        def on_train_end(self, _args: Any, state: Any, _control: Any, **_: object) -> None:
-            recorder.finish(state.global_step)
-
-    def keep() -> None:
-        step = trainer.state.global_step
-        recorder.check_weights(step)
-        write_checkpoint(checkpoints, step, fill)
-
-    def fill(folder: Path) -> None:
-        import torch
-
-        # The parts of the trainer's own checkpoint; as a whole it is not complete at once, and holds pickled settings.
-        save_adapter(trainer.model, folder)
-        trainer._save_optimizer_and_scheduler(str(folder))  # noqa: SLF001 - there is no public way
-        trainer._save_scaler(str(folder))  # noqa: SLF001
-        trainer._save_rng_state(str(folder))  # noqa: SLF001
-        trainer.state.save_to_json(str(folder / "trainer_state.json"))
-        state = {"n_threads": torch.get_num_threads(), "reference": recorder.reference, "rows": recorder.rows}
-        (folder / RECORDER_FILE).write_text(json.dumps(state), encoding="utf-8")
-
-    trainer.keep_checkpoint = keep
-    trainer.add_callback(RecorderCallback())
-
-
-def restore(trainer: "Trainer", recorder: Recorder, checkpoint: Path) -> None:
-    """Give the recorder, and what a trainer does not restore itself, the state of a checkpoint."""
-    import torch
-
-    state = json.loads((checkpoint / RECORDER_FILE).read_text(encoding="utf-8"))
-    recorder.restore(state["rows"], state["reference"])
-    trainer._total_train_tokens = recorder.n_tokens  # noqa: SLF001 - TRL counts from 0 again
-    torch.set_num_threads(state["n_threads"])  # sums over more or fewer threads end on other last bits
-
-
 def save_adapter(model: "PeftModel", folder: Path) -> None:
-    """PEFT's files of the trained adapter, without the frozen copy that may lie beside it."""
+    """Write PEFT's files of the trained adapter, without those of its frozen copy."""
     model.save_pretrained(str(folder), selected_adapters=[POLICY], save_embedding_layers=False)
-
-
-def _trainer_class(method: str) -> Callable[..., Any]:
-    """TRL's trainer of a method, changed to take token ids as they are and to keep checkpoints in our way."""
-    import trl
-
-    base = {"dpo": trl.DPOTrainer, "kto": trl.KTOTrainer, "sft": trl.SFTTrainer}[method]
-
-    class EncodedTrainer(base):  # type: ignore[misc, valid-type]
-        """Trains on what our encoder made, so that training and evaluation share it; and tells nobody."""
-
-        keep_checkpoint: Callable[[], None]
-
-        def _prepare_dataset(self, dataset: "Dataset", *_: object) -> "Dataset":
-            return dataset
-
-        def _send_telemetry(self) -> None:
-            """Nothing leaves this machine that the configuration does not name."""
-
-        def _save_checkpoint(self, *_: object) -> None:
-            self.keep_checkpoint()
-
-        def log(self, logs: Row, start_time: float | None = None) -> None:
-            """Also shows the loggers how much memory it took."""
-            if "loss" in logs:
-                logs["peak_memory_bytes"] = peak_memory_bytes(self.args.device.type)
-            super().log(logs, start_time)
-
-    return EncodedTrainer
 
 
 def _lora(loaded: LoadedModel, lora: LoraConfig) -> Any:
@@ -252,7 +239,7 @@ def _lora(loaded: LoadedModel, lora: LoraConfig) -> Any:
 
 
 def _arguments(inputs: TrainerInputs, folder: Path) -> "TrainingArguments":
-    """Every setting of the run, because several of TRL's defaults differ from transformers'."""
+    """Return TRL's configuration with every setting given, because several of its defaults are not transformers'."""
     loaded, recipe, run = inputs.loaded, inputs.recipe, inputs.recipe.training
     config_class, options = _method_options(run)
     arguments: TrainingArguments = config_class(
@@ -283,15 +270,13 @@ def _arguments(inputs: TrainerInputs, folder: Path) -> "TrainingArguments":
         run_name=folder.name,
         disable_tqdm=True,
     )
-    if loaded.device == "cuda":
-        arguments._n_gpu = 1  # noqa: SLF001 - one model on one GPU, however many there are
     return arguments
 
 
 def _method_options(run: TrainingConfig) -> tuple[Callable[..., Any], dict[str, Any]]:
-    """TRL's configuration class of a method, and the settings that it alone has.
+    """Return TRL's configuration class of a method, and the settings that only this method has.
 
-    The base has no dropout, and the adapter's is the recipe's: TRL is not to switch it off.
+    TRL must not switch dropout off: the base has none (`load_model`), and the recipe sets the adapter's.
     """
     import trl
 
@@ -307,8 +292,17 @@ def _method_options(run: TrainingConfig) -> tuple[Callable[..., Any], dict[str, 
             return trl.SFTConfig, {"packing": False}
 
 
+def activation_bytes(n_layers: int, n_sequences: int, n_tokens: int, hidden_size: int, bytes_per_value: int) -> int:
+    """Return the bytes that one batch's activations take for the backward pass without gradient checkpointing.
+
+    17 values per layer, token and hidden unit, where the attention matrix is not stored (s b h x 34 bytes in 16 bits,
+    section 4.1 of https://arxiv.org/abs/2205.05198).
+    """
+    return 17 * bytes_per_value * n_layers * n_sequences * n_tokens * hidden_size
+
+
 def _recomputes_activations(inputs: TrainerInputs) -> bool:
-    """Whether activations are computed twice instead of kept: where one batch's would fill half of what is free."""
+    """Return whether to checkpoint gradients: "auto" does where a batch's activations need half of the free memory."""
     loaded, run = inputs.loaded, inputs.recipe.training
     if run.gradient_checkpointing != "auto":
         return run.gradient_checkpointing == "on"
@@ -324,7 +318,7 @@ def _recomputes_activations(inputs: TrainerInputs) -> bool:
 
 
 def _dataset(inputs: TrainerInputs) -> "Dataset":
-    """Rows in the columns that the method's collator reads, token ids as they are."""
+    """Return the rows in the columns that the method's collator reads, token ids unchanged."""
     from datasets import Dataset
 
     requests = requests_of(inputs.rows)
@@ -344,7 +338,7 @@ def _dataset(inputs: TrainerInputs) -> "Dataset":
 
 
 def _labelled_columns(requests: Sequence[Request]) -> dict[str, list[Any]]:
-    """Columns of TRL's SFTTrainer: the response tokens alone are learnt."""
+    """Return the columns of TRL's SFTTrainer; only response tokens are labelled."""
     return {
         "input_ids": [[*request.prompt_ids, *request.response_ids] for request in requests],
         "labels": [[_UNLABELLED] * len(request.prompt_ids) + [*request.response_ids] for request in requests],
@@ -352,12 +346,12 @@ def _labelled_columns(requests: Sequence[Request]) -> dict[str, list[Any]]:
 
 
 def _rated_columns(rows: Sequence[RatedRequest], batch_size: int, seed: int) -> dict[str, list[Any]]:
-    """Columns of TRL's KTOTrainer, in an order that the seed gives, the same in every epoch.
+    """Return the columns of TRL's KTOTrainer, shuffled by the seed once and for all epochs.
 
-    KTO compares every implicit reward with a reference point, the KL divergence of the policy from the reference on
-    answers that do not belong to their prompts. TRL makes these of the answers of one batch, each moved on to the next
-    prompt and the last one to the first, and so needs a fixed order. Good and bad answers both weigh 1, TRL's default:
-    where there are more of one kind, that kind counts for more.
+    KTO compares every implicit reward with a reference point: the KL divergence of the policy from the reference on
+    answers paired with other prompts. TRL pairs each answer of a batch with the next prompt, and the last answer with
+    the first prompt, so the order must be fixed. Good and bad answers both have weight 1, TRL's default; the more
+    frequent kind therefore counts for more.
     """
     order = np.random.default_rng(seed).permutation(len(rows))
     shuffled = [rows[index] for index in order]

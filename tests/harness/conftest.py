@@ -9,8 +9,8 @@ import pytest
 
 from harness.config.schema import LoraConfig, ModelConfig, TrainingConfig
 from harness.models.base import LoadedModel, load_model
-from harness.training.recipe import Progress, Row
-from harness.training.trainer import Folders, Recipe, TrainingRows, train_adapter
+from harness.training.recipe import EncodedRows, LogLine, Progress, Recipe
+from harness.training.trainer import Folders, train_adapter
 from suites.inputs import Pair, Turn
 
 
@@ -41,32 +41,32 @@ def load() -> Callable[..., LoadedModel]:
 
 
 @pytest.fixture(scope="session")
-def encode(preference_pairs: list[Pair]) -> Callable[[LoadedModel], TrainingRows]:
+def encode(preference_pairs: list[Pair]) -> Callable[[LoadedModel], EncodedRows]:
     """Eight training and four selection pairs in a model's own tokens."""
     from suites.engine.encoding import Encoder
 
-    def encode_for(loaded: LoadedModel) -> TrainingRows:
+    def encode_for(loaded: LoadedModel) -> EncodedRows:
         encoder = Encoder(loaded.tokenizer, max_prompt_tokens=64, max_tokens=128)
         encoded = encoder.encode_pairs(preference_pairs)
-        return TrainingRows(training=encoded[:8], selection=encoded[8:])
+        return EncodedRows(training=encoded[:8], selection=encoded[8:])
 
     return encode_for
 
 
 @pytest.fixture
-def train(tmp_path: Path) -> Callable[..., tuple[Row, ...]]:
+def train(tmp_path: Path) -> Callable[..., tuple[LogLine, ...]]:
     """Trains into a folder of the test's own, with its checkpoints beside it, silently unless a listener is given."""
 
     def train_into(
         loaded: LoadedModel,
-        rows: TrainingRows,
+        rows: EncodedRows,
         recipe: Recipe,
         name: str = "adapter",
         *,
         progress: Progress | None = None,
         say: Callable[[str], object] = str,
         **others: Path,
-    ) -> tuple[Row, ...]:
+    ) -> tuple[LogLine, ...]:
         folders = Folders(tmp_path / name, tmp_path / f"{name}.checkpoints", **others)
         return train_adapter(loaded, rows, recipe, folders, say, progress)
 

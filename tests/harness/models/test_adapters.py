@@ -20,7 +20,7 @@ from harness.models.adapters import (
     probe_logits,
 )
 from harness.models.base import BASELINE, LoadedModel
-from harness.training.trainer import Recipe, TrainingRows
+from harness.training.recipe import EncodedRows, Recipe
 
 Load = Callable[..., LoadedModel]
 
@@ -265,7 +265,7 @@ def test_an_adapter_may_come_from_the_hub(llama_folder: Path, adapter: Path, mon
 
 
 def test_a_trained_adapter_attaches_to_its_base(
-    llama_folder: Path, load: Load, encode: Callable[[LoadedModel], TrainingRows], recipe: Recipe,
+    llama_folder: Path, load: Load, encode: Callable[[LoadedModel], EncodedRows], recipe: Recipe,
     train: Callable[..., object], tmp_path: Path,
 ) -> None:  # fmt: skip
     """What training saved names its base as it was loaded, and changes what the model says."""

@@ -19,7 +19,7 @@ from harness.models.adapters import FIXTURE_FILE, attach_adapter
 from harness.models.base import BASELINE, LoadedModel, load_model
 from harness.training.card import write_card
 from harness.training.fixture import fixture_inputs
-from harness.training.trainer import Recipe
+from harness.training.recipe import Recipe
 from reports.comparing.compare import compare
 from reports.records import EvaluationCounts, ExampleScore, Metric, MetricScores, Run, Subject
 

@@ -39,8 +39,8 @@ def test_the_newest_two_are_kept(checkpoints: Path) -> None:
 
     assert names(checkpoints) == ["step-00000010", "step-00000012"]
     assert newest == checkpoints / "step-00000012"
-    assert said == ["Training goes on from the checkpoint of step 12."]
-    assert what_is_kept(checkpoints) == "the checkpoint of step 12 is kept, and the next call goes on from it"
+    assert said == ["Training continues from the checkpoint of step 12."]
+    assert what_is_kept(checkpoints) == "the checkpoint of step 12 is kept; the next call continues from it"
 
 
 @pytest.mark.parametrize("name", ["weights", "state", MANIFEST_FILE])
@@ -57,7 +57,7 @@ def test_a_damaged_one_gives_way_to_the_one_before(name: str, damage: str, check
         assert newest_checkpoint(checkpoints, said.append) in (checkpoints / "step-00000012", None)
 
     assert [line.partition(" is damaged")[0] for line in said] == [
-        "Training goes on from the checkpoint of step 12.",
+        "Training continues from the checkpoint of step 12.",
         "The checkpoint of step 12",
         "The checkpoint of step 10",
     ]

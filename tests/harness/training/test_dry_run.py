@@ -13,27 +13,25 @@ from harness.config.schema import LoraConfig, TrainingConfig
 from harness.models.base import LoadedModel
 from harness.training import dry_run
 from harness.training.dry_run import Estimate, estimate, estimates
-from harness.training.encode import EncodedRows
-from harness.training.recipe import RatedRequest, Row, TrainingError
-from harness.training.trainer import Recipe, TrainingRows
+from harness.training.recipe import EncodedRows, LogLine, RatedRequest, Recipe, TrainingError
 from harness.training.variants import Variant
 from suites.engine.encoding import Encoder
 from suites.engine.scoring import ModelScorer
 from suites.inputs import Pair
 
 Load = Callable[..., LoadedModel]
-Encode = Callable[[LoadedModel], TrainingRows]
+Encode = Callable[[LoadedModel], EncodedRows]
 GIB = 2**30
 
 
-def of_method(rows: TrainingRows, method: str) -> TrainingRows:
+def of_method(rows: EncodedRows, method: str) -> EncodedRows:
     """The rows of pairs in the form that a method learns from."""
     if method == "dpo":
         return rows
     requests = [side.request for pair in rows.training for side in (pair.chosen, pair.rejected)]  # type: ignore[union-attr]
     if method == "sft":
-        return TrainingRows(requests[::2], rows.selection)
-    return TrainingRows([RatedRequest(each, n % 2 == 0) for n, each in enumerate(requests)], rows.selection)
+        return EncodedRows(requests[::2], rows.selection)
+    return EncodedRows([RatedRequest(each, n % 2 == 0) for n, each in enumerate(requests)], rows.selection)
 
 
 @pytest.mark.parametrize("method", ["dpo", "kto", "sft"])
@@ -116,7 +114,7 @@ def test_a_device_with_less_memory(
     told = estimate(loaded, encode(loaded), recipe)
 
     assert not told.fits
-    assert told.reason.startswith("does not fit: 3.0 GiB at most, of the 2.0 GiB that cpu has for it; lower ")
+    assert told.reason.startswith("does not fit: peak 3.0 GiB of 2.0 GiB available on cpu; lower ")
     assert told.peak_bytes == 3 * GIB
 
 
@@ -125,7 +123,7 @@ def test_running_out_of_memory_is_an_answer(
 ) -> None:
     """What a GPU raises then is told in words, and time and weights are left open."""
 
-    def run_out(*_: object) -> tuple[Row, ...]:
+    def run_out(*_: object) -> tuple[LogLine, ...]:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr(dry_run, "train_adapter", run_out)
@@ -134,7 +132,7 @@ def test_running_out_of_memory_is_an_answer(
     told = estimate(loaded, encode(loaded), recipe)
 
     assert (told.fits, told.seconds, told.trainable_parameters, told.peak_bytes) == (False, None, None, None)
-    assert "the probe ran out of the " in told.reason
+    assert "the probe exceeded the " in told.reason
     assert [line.split()[0] for line in told.as_lines()] == ["rows", "steps", "products", "memory"]
 
 
@@ -194,7 +192,7 @@ def test_the_time_is_about_right(
     encoder = Encoder(loaded.tokenizer, max_prompt_tokens=128, max_tokens=256)
     longer = [replace(pair, chosen=pair.chosen * (1 + n % 5)) for n, pair in enumerate(preference_pairs * 20)]
     encoded = encoder.encode_pairs(longer)
-    rows = of_method(TrainingRows(encoded[:200], encoded[200:]), method)
+    rows = of_method(EncodedRows(encoded[:200], encoded[200:]), method)
     training = TrainingConfig(method=method, batch_size=4, max_steps=60, eval_steps=20, learning_rate=1e-4)
     recipe = Recipe(LoraConfig(), training, seed=1)
 

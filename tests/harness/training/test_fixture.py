@@ -15,12 +15,12 @@ from harness.models.adapters import CONFIG_FILE, FIXTURE_FILE, WEIGHTS_FILE, att
 from harness.models.base import LoadedModel, load_model
 from harness.training import fixture
 from harness.training.checkpoints import UnwritableError
-from harness.training.fixture import ROWS_FILE, Fixture, build_or_reuse, fixture_inputs
-from harness.training.recipe import Progress, RatedRequest, Row, requests_of
-from harness.training.trainer import Folders, Recipe, TrainingRows
+from harness.training.fixture import LOG_FILE, Fixture, build_or_reuse, fixture_inputs
+from harness.training.recipe import EncodedRows, LogLine, Progress, RatedRequest, Recipe, requests_of
+from harness.training.trainer import Folders
 from harness.workspace import WorkspaceError
 
-Encode = Callable[[LoadedModel], TrainingRows]
+Encode = Callable[[LoadedModel], EncodedRows]
 Build = Callable[..., Fixture]
 
 
@@ -51,8 +51,8 @@ def pretended(monkeypatch: pytest.MonkeyPatch) -> list[Recipe]:
     trained: list[Recipe] = []
 
     def pretend(
-        _loaded: LoadedModel, _rows: TrainingRows, recipe: Recipe, folders: Folders, *_: object
-    ) -> tuple[Row, ...]:
+        _loaded: LoadedModel, _rows: EncodedRows, recipe: Recipe, folders: Folders, *_: object
+    ) -> tuple[LogLine, ...]:
         trained.append(recipe)
         (folders.adapter / CONFIG_FILE).write_text('{"peft_type": "LORA"}')
         (folders.adapter / WEIGHTS_FILE).write_bytes(b"weights")
@@ -83,7 +83,7 @@ def test_the_second_call_reuses_the_first(build: Build, pretended: list[Recipe],
         f"The trained adapter {first.fingerprint} is reused: nothing that determines it has changed.",
     )
     assert second.folder == first.folder == tmp_path / "fixtures" / first.fingerprint
-    assert second.training_rows == first.training_rows
+    assert second.log == first.log
     assert entries(tmp_path) == [first.fingerprint]
 
 
@@ -92,7 +92,7 @@ def test_a_fixture_holds_what_it_is(build: Build, loaded: LoadedModel) -> None:
     built = build()
     record = json.loads((built.folder / FIXTURE_FILE).read_text())
 
-    assert {CONFIG_FILE, WEIGHTS_FILE, ROWS_FILE, FIXTURE_FILE} <= {path.name for path in built.folder.iterdir()}
+    assert {CONFIG_FILE, WEIGHTS_FILE, LOG_FILE, FIXTURE_FILE} <= {path.name for path in built.folder.iterdir()}
     assert record["fingerprint"] == built.fingerprint
     assert (record["base"]["name"], record["base"]["fingerprint"]) == (loaded.name, loaded.fingerprint)
     assert (record["rows"]["training"]["n"], record["rows"]["selection"]["n"]) == (8, 4)
@@ -117,19 +117,19 @@ def test_whatever_determines_the_adapter_changes_the_fingerprint(
     """Recipe, seed, adapter, rows and their kind, weights, quantisation, template, start, versions: each alone."""
     rows = encode(loaded)
     requests = requests_of(rows.training)
-    start = Fixture(tmp_path, "1234", reused=True, training_rows=(), notes=())
+    start = Fixture(tmp_path, "1234", reused=True, log=(), notes=())
     variants = [
         fixture_inputs(loaded, rows, recipe),
         fixture_inputs(loaded, rows, with_training(recipe, learning_rate=2e-2)),
         fixture_inputs(loaded, rows, with_training(recipe, method="kto")),
         fixture_inputs(loaded, rows, replace(recipe, seed=2)),
         fixture_inputs(loaded, rows, replace(recipe, lora=LoraConfig(rank=8))),
-        fixture_inputs(loaded, TrainingRows(rows.training[1:], rows.selection), recipe),
-        fixture_inputs(loaded, TrainingRows(rows.training, rows.selection[1:]), recipe),
-        fixture_inputs(loaded, TrainingRows(rows.training[::-1], rows.selection), recipe),
-        fixture_inputs(loaded, TrainingRows(requests, rows.selection), recipe),
-        fixture_inputs(loaded, TrainingRows([RatedRequest(each, True) for each in requests], rows.selection), recipe),
-        fixture_inputs(loaded, TrainingRows([RatedRequest(each, False) for each in requests], rows.selection), recipe),
+        fixture_inputs(loaded, EncodedRows(rows.training[1:], rows.selection), recipe),
+        fixture_inputs(loaded, EncodedRows(rows.training, rows.selection[1:]), recipe),
+        fixture_inputs(loaded, EncodedRows(rows.training[::-1], rows.selection), recipe),
+        fixture_inputs(loaded, EncodedRows(requests, rows.selection), recipe),
+        fixture_inputs(loaded, EncodedRows([RatedRequest(each, True) for each in requests], rows.selection), recipe),
+        fixture_inputs(loaded, EncodedRows([RatedRequest(each, False) for each in requests], rows.selection), recipe),
         fixture_inputs(replace(loaded, fingerprint="other"), rows, recipe),
         fixture_inputs(replace(loaded, quantization="nf4"), rows, recipe),
         fixture_inputs(replace(loaded, dtype="bfloat16"), rows, recipe),
@@ -205,11 +205,11 @@ def test_an_interrupted_build_is_gone_on_from(build: Build, recipe: Recipe, tmp_
     built = build(say=said.append)
     assert not built.reused
     assert said == [
-        "Interrupted: the checkpoint of step 1 is kept, and the next call goes on from it.",
-        "Training goes on from the checkpoint of step 1.",
+        "Interrupted: the checkpoint of step 1 is kept; the next call continues from it.",
+        "Training continues from the checkpoint of step 1.",
     ]
     assert entries(tmp_path) == [built.fingerprint]
-    assert [row["step"] for row in built.training_rows if row["kind"] == "train"] == [1, 2, 3, 4]
+    assert [row["step"] for row in built.log if row["kind"] == "train"] == [1, 2, 3, 4]
     assert build(with_training(recipe, save_steps=3)).reused
 
 
@@ -220,7 +220,7 @@ def test_a_build_without_a_checkpoint_leaves_nothing(build: Build, recipe: Recip
         build(seldom, interrupt, say=str)
 
     assert entries(tmp_path) == []
-    assert build(seldom).training_rows[0]["rewards/accuracies"] == 0.5
+    assert build(seldom).log[0]["rewards/accuracies"] == 0.5
 
 
 def test_no_room_for_the_record_is_one_line(
@@ -258,7 +258,7 @@ def test_what_a_killed_process_left_is_not_used(build: Build, tmp_path: Path) ->
     assert entries(tmp_path) == [first.fingerprint]
 
 
-@pytest.mark.parametrize("name", [CONFIG_FILE, WEIGHTS_FILE, ROWS_FILE, FIXTURE_FILE])
+@pytest.mark.parametrize("name", [CONFIG_FILE, WEIGHTS_FILE, LOG_FILE, FIXTURE_FILE])
 @pytest.mark.parametrize("damage", ["missing", "cut off"])
 def test_a_damaged_fixture_is_set_aside_and_built_anew(
     name: str, damage: str, build: Build, pretended: list[Recipe], tmp_path: Path
@@ -275,7 +275,7 @@ def test_a_damaged_fixture_is_set_aside_and_built_anew(
 
     assert not second.reused
     assert len(second.notes) == 1
-    assert "was damaged" in second.notes[0]
+    assert "is damaged" in second.notes[0]
     assert entries(tmp_path) == [first.fingerprint, f"{first.fingerprint}.damaged"]
     assert build().reused
     assert len(pretended) == 2
@@ -305,7 +305,7 @@ def test_a_second_process_waits_for_the_first(
             release()
 
         assert build_or_reuse(loaded, encode(loaded), recipe, tmp_path, hear).reused
-    assert said == [f"Another process trains this adapter; waiting for it ({lock})."]
+    assert said == [f"Another process is training this adapter; waiting for it ({lock})."]
 
 
 def test_a_workspace_that_cannot_be_written_is_one_line(

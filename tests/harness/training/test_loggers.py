@@ -11,12 +11,11 @@ import pytest
 
 from harness.models.base import LoadedModel
 from harness.training.loggers import check_loggers
-from harness.training.recipe import Row, TrainingError
-from harness.training.trainer import Recipe, TrainingRows
+from harness.training.recipe import EncodedRows, LogLine, Recipe, TrainingError
 
 Load = Callable[..., LoadedModel]
-Encode = Callable[[LoadedModel], TrainingRows]
-Train = Callable[..., tuple[Row, ...]]
+Encode = Callable[[LoadedModel], EncodedRows]
+Train = Callable[..., tuple[LogLine, ...]]
 
 WANDB = {
     "__init__.py": """

@@ -12,27 +12,34 @@ import pytest
 
 from harness.config.schema import LoraConfig, TrainingConfig
 from harness.models.base import LoadedModel
-from harness.training.recipe import RatedRequest, Row, TrainingError, requests_of
-from harness.training.trainer import Recipe, TrainingRows, usable_recipe
+from harness.training.recipe import (
+    EncodedRows,
+    LogLine,
+    RatedRequest,
+    Recipe,
+    TrainingError,
+    requests_of,
+    usable_recipe,
+)
 from harness.training.trl import TrainerInputs, make_trainer
 from suites.engine.plan import ScoringState, plan_for
 from suites.engine.scoring import ModelScorer
 from suites.inputs import Pair, Request
 
 Load = Callable[..., LoadedModel]
-Encode = Callable[[LoadedModel], TrainingRows]
-Train = Callable[..., tuple[Row, ...]]
+Encode = Callable[[LoadedModel], EncodedRows]
+Train = Callable[..., tuple[LogLine, ...]]
 
 
 def with_training(recipe: Recipe, **changes: object) -> Recipe:
     return replace(recipe, training=replace(recipe.training, **changes))
 
 
-def first(rows: tuple[Row, ...], kind: str = "train") -> Row:
+def first(rows: tuple[LogLine, ...], kind: str = "train") -> LogLine:
     return next(row for row in rows if row["kind"] == kind)
 
 
-def last(rows: tuple[Row, ...], kind: str = "selection") -> Row:
+def last(rows: tuple[LogLine, ...], kind: str = "selection") -> LogLine:
     return next(row for row in reversed(rows) if row["kind"] == kind)
 
 
@@ -43,18 +50,18 @@ def scores(loaded: LoadedModel, requests: list[Request]) -> np.ndarray:
     return np.array([score.log_probability for score in scored])
 
 
-def chosen_answers(rows: TrainingRows) -> TrainingRows:
+def chosen_answers(rows: EncodedRows) -> EncodedRows:
     """The chosen sides alone, to train and to select on."""
-    return TrainingRows(requests_of(rows.training)[::2], requests_of(rows.selection)[::2])
+    return EncodedRows(requests_of(rows.training)[::2], requests_of(rows.selection)[::2])
 
 
-def rated(rows: TrainingRows) -> TrainingRows:
+def rated(rows: EncodedRows) -> EncodedRows:
     """Every pair as a good and a bad answer."""
 
     def rate(pairs: Any) -> list[RatedRequest]:
         return [RatedRequest(each, index % 2 == 0) for index, each in enumerate(requests_of(pairs))]
 
-    return TrainingRows(rate(rows.training), rate(rows.selection))
+    return EncodedRows(rate(rows.training), rate(rows.selection))
 
 
 @pytest.fixture(params=["llama_folder", "gpt2_folder"])
@@ -174,7 +181,7 @@ def test_sft_is_measured_on_pairs_where_a_preference_tuning_is(
 ) -> None:
     """The control on chosen answers has the accuracy and loss of pairs, from 0.5 and ln 2."""
     rows = encode(llama)
-    mixed = TrainingRows(chosen_answers(rows).training, rows.selection)
+    mixed = EncodedRows(chosen_answers(rows).training, rows.selection)
 
     trained = train(llama, mixed, with_training(recipe, method="sft"))
 
@@ -247,7 +254,7 @@ def test_ktos_limits_are_said(llama: LoadedModel, encode: Encode, recipe: Recipe
         train(llama, rows, with_training(recipe, method="kto", batch_size=1))
 
     said: list[str] = []
-    few_good = TrainingRows([row for index, row in enumerate(rows.training) if index % 2 or index < 5])
+    few_good = EncodedRows([row for index, row in enumerate(rows.training) if index % 2 or index < 5])
     train(llama, few_good, with_training(recipe, method="kto", max_steps=1), say=said.append)
     assert said[0].startswith("Of the answers 3 are good and 8 bad, all of weight 1")
 

@@ -13,8 +13,7 @@ from harness.data.overlap import Overlap
 from harness.data.read import Dataset
 from harness.models.base import LoadedModel
 from harness.training.encode import encode_rows
-from harness.training.recipe import Row
-from harness.training.trainer import Recipe, TrainingRows
+from harness.training.recipe import EncodedRows, LogLine, Recipe
 from harness.training.trl import TrainerInputs, make_trainer
 from suites.engine.encoding import Encoder
 from suites.engine.plan import ScoringState, plan_for
@@ -76,7 +75,7 @@ def trained_on(rows: list[Pair], encoder: Encoder) -> Any:
 
 
 def test_a_trainer_and_a_suite_see_the_same_of_every_pair(
-    model: LoadedModel, train: Callable[..., tuple[Row, ...]], tmp_path: Path
+    model: LoadedModel, train: Callable[..., tuple[LogLine, ...]], tmp_path: Path
 ) -> None:
     """Whatever the template and the turns: ids in the trainer's batch, log-probabilities, rows touched and left out."""
     encoder = Encoder(model.tokenizer, max_prompt_tokens=60, max_tokens=110)
@@ -103,7 +102,7 @@ def test_a_trainer_and_a_suite_see_the_same_of_every_pair(
     state = ScoringState(plan_for(model.base), print)
     scores = ModelScorer(model.base, pad_token_id=model.pad_token_id, state=state).score(plan.requests)
     sums = {request: score.log_probability for request, score in zip(plan.requests, scores, strict=True)}
-    step = next(row for row in train(model, TrainingRows(rows.training), recipe) if row["kind"] == "train")
+    step = next(row for row in train(model, EncodedRows(rows.training), recipe) if row["kind"] == "train")
     assert step["logps/chosen"] == pytest.approx(
         np.mean([sums[chosen.request] for chosen, _ in plan.responses]), abs=1e-3
     )

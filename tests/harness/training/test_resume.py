@@ -22,12 +22,11 @@ from safetensors.torch import load_file
 
 from harness.models.base import LoadedModel
 from harness.training.checkpoints import UnwritableError
-from harness.training.recipe import RatedRequest, Row, TrainingError, requests_of
-from harness.training.trainer import Recipe, TrainingRows
+from harness.training.recipe import EncodedRows, LogLine, RatedRequest, Recipe, TrainingError, requests_of
 
 Load = Callable[..., LoadedModel]
-Encode = Callable[[LoadedModel], TrainingRows]
-Train = Callable[..., tuple[Row, ...]]
+Encode = Callable[[LoadedModel], EncodedRows]
+Train = Callable[..., tuple[LogLine, ...]]
 N_STEPS = 8
 
 
@@ -49,20 +48,20 @@ def assert_equal(left: Path, right: Path) -> None:
     assert all(torch.equal(value, theirs[name]) for name, value in ours.items())
 
 
-def comparable(rows: tuple[Row, ...]) -> list[Row]:
+def comparable(rows: tuple[LogLine, ...]) -> list[LogLine]:
     """Rows without what no two runs share."""
     return [{key: value for key, value in row.items() if key not in ("seconds", "peak_memory_bytes")} for row in rows]
 
 
 def cut_off_at(step: int, error: type[BaseException] = CutOffError) -> Callable[..., None]:
-    def listen(done: int, _n_steps: int, row: Row) -> None:
+    def listen(done: int, _n_steps: int, row: LogLine) -> None:
         if (done, row["kind"]) == (step, "train"):
             raise error
 
     return listen
 
 
-def rows_for(method: str, pairs: TrainingRows) -> TrainingRows:
+def rows_for(method: str, pairs: EncodedRows) -> EncodedRows:
     """The training rows in the kind of a method, selection rows as pairs."""
     requests = requests_of(pairs.training)
     kinds: dict[str, Any] = {
@@ -70,7 +69,7 @@ def rows_for(method: str, pairs: TrainingRows) -> TrainingRows:
         "kto": [RatedRequest(request, index % 2 == 0) for index, request in enumerate(requests)],
         "sft": requests[::2] + requests[1::2],
     }
-    return TrainingRows(kinds[method], pairs.selection)
+    return EncodedRows(kinds[method], pairs.selection)
 
 
 @pytest.fixture
@@ -116,7 +115,7 @@ def test_a_resumed_run_ends_as_if_it_had_not_been_cut_off(
     assert_equal(tmp_path / "straight", tmp_path / "adapter")
     assert comparable(resumed) == comparable(straight)
     before = (step - 1) // 2 * 2
-    assert said == ([f"Training goes on from the checkpoint of step {before}."] if before else [])
+    assert said == ([f"Training continues from the checkpoint of step {before}."] if before else [])
     assert [row["seconds"] for row in resumed] == sorted(row["seconds"] for row in resumed)
 
 
@@ -272,7 +271,7 @@ def no_room() -> Iterator[Callable[..., None]]:
     """A listener that leaves this process files of 4 KiB at most once step 5 is done."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
 
-    def listen(done: int, _n_steps: int, _row: Row) -> None:
+    def listen(done: int, _n_steps: int, _row: LogLine) -> None:
         if done == 5:
             resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
 
@@ -321,7 +320,7 @@ def test_ctrl_c_says_what_is_kept(
     with pytest.raises(KeyboardInterrupt):
         train(loaded, encode(loaded), longer, progress=cut_off_at(3, KeyboardInterrupt), say=said.append)
 
-    assert said == ["Interrupted: the checkpoint of step 2 is kept, and the next call goes on from it."]
+    assert said == ["Interrupted: the checkpoint of step 2 is kept; the next call continues from it."]
 
 
 TRAINING = """
@@ -330,7 +329,7 @@ from pathlib import Path
 from harness.config.schema import LoraConfig, ModelConfig, TrainingConfig
 from harness.training.fixture import build_or_reuse
 from harness.models.base import load_model
-from harness.training.trainer import Recipe, TrainingRows
+from harness.training.recipe import EncodedRows, Recipe
 from suites.engine.encoding import Encoder
 from suites.inputs import Pair, Turn
 
@@ -346,7 +345,7 @@ recipe = Recipe(LoraConfig(rank=4, dropout=0.1), training, seed=1)
 def tell(step, n_steps, row):
     print(row["kind"], step, flush=True)
 
-rows = TrainingRows(encoded[:8], encoded[8:])
+rows = EncodedRows(encoded[:8], encoded[8:])
 fixture = build_or_reuse(loaded, rows, recipe, Path(sys.argv[2]), print, tell)
 print("done", fixture.folder, flush=True)
 """
@@ -377,7 +376,7 @@ def test_a_killed_process_is_gone_on_from(llama_folder: Path, tmp_path: Path) ->
         assert process.wait() == -signal.SIGKILL
     lines, killed = finish(start("killed"))
 
-    assert "Training goes on from the checkpoint of step 1" in lines[0]
+    assert "Training continues from the checkpoint of step 1" in lines[0]
     assert killed.name == straight.name
     assert_equal(straight, killed)
     read = [

@@ -13,8 +13,8 @@ from safetensors.torch import load_file
 from harness.config.schema import LoraConfig
 from harness.models.adapters import attach_adapter
 from harness.models.base import LoadedModel
-from harness.training.recipe import RatedRequest, Row, TrainingError, requests_of
-from harness.training.trainer import Folders, Recipe, TrainingRows, train_adapter
+from harness.training.recipe import EncodedRows, LogLine, RatedRequest, Recipe, TrainingError, requests_of
+from harness.training.trainer import Folders, train_adapter
 from suites.engine.plan import ScoringState, plan_for
 from suites.engine.scoring import ModelScorer
 
@@ -29,7 +29,7 @@ def without_dropout(recipe: Recipe) -> Recipe:
     return replace(recipe, lora=replace(recipe.lora, dropout=0.0))
 
 
-def of_kind(rows: tuple[Row, ...], kind: str) -> list[Row]:
+def of_kind(rows: tuple[LogLine, ...], kind: str) -> list[LogLine]:
     return [row for row in rows if row["kind"] == kind]
 
 
@@ -38,7 +38,7 @@ class Stages:
     """A base, and two folders for adapters on it."""
 
     loaded: LoadedModel
-    rows: TrainingRows
+    rows: EncodedRows
     folder: Path
 
     @property
@@ -53,11 +53,11 @@ class Stages:
 
     def fine_tune(self, recipe: Recipe) -> None:
         """The first stage: SFT on chosen answers."""
-        answers = TrainingRows(requests_of(self.rows.training)[::2])
+        answers = EncodedRows(requests_of(self.rows.training)[::2])
         folders = Folders(self.first, self.folder / "of_first")
         train_adapter(self.loaded, answers, with_training(recipe, method="sft"), folders, str)
 
-    def go_on(self, rows: TrainingRows, recipe: Recipe) -> tuple[Row, ...]:
+    def go_on(self, rows: EncodedRows, recipe: Recipe) -> tuple[LogLine, ...]:
         """The second stage."""
         folders = Folders(self.second, self.folder / "of_second", start=self.first)
         return train_adapter(self.loaded, rows, recipe, folders, str)
@@ -74,7 +74,7 @@ class Stages:
 @pytest.fixture(params=["none"])
 def stages(
     request: pytest.FixtureRequest, wide_llama_folder: Path, load: Callable[..., LoadedModel],
-    encode: Callable[[LoadedModel], TrainingRows], recipe: Recipe, tmp_path: Path,
+    encode: Callable[[LoadedModel], EncodedRows], recipe: Recipe, tmp_path: Path,
 ) -> Stages:  # fmt: skip
     """A first stage that is trained, unquantised unless told otherwise."""
     loaded = load(wide_llama_folder, quantization=request.param)
@@ -112,7 +112,7 @@ def test_the_reference_stays_where_it_was_without_dropout(method: str, stages: S
     rated = [RatedRequest(each, index % 2 == 0) for index, each in enumerate(requests_of(pairs))]
     whole = with_training(recipe, method=method, batch_size=16, epochs=3)
 
-    trained = of_kind(stages.go_on(TrainingRows(rated if method == "kto" else pairs), whole), "train")
+    trained = of_kind(stages.go_on(EncodedRows(rated if method == "kto" else pairs), whole), "train")
 
     reference = stages.scores(stages.first, pairs)
     assert len(trained) == 3
@@ -136,7 +136,7 @@ def test_sft_from_an_adapter_goes_on(stages: Stages, recipe: Recipe) -> None:
     answers = requests_of(stages.rows.training)[::2]
     more = without_dropout(with_training(recipe, method="sft", batch_size=8))
 
-    trained = stages.go_on(TrainingRows(answers, stages.rows.selection), more)
+    trained = stages.go_on(EncodedRows(answers, stages.rows.selection), more)
 
     n_tokens = sum(len(each.response_ids) for each in answers)
     expected = -stages.scores(stages.first, answers).sum() / n_tokens

@@ -14,19 +14,19 @@ from safetensors.torch import load_file
 from harness.config.schema import LoraConfig, TrainingConfig
 from harness.models.adapters import attach_adapter
 from harness.models.base import BASELINE, LoadedModel
-from harness.training.recipe import Row, TrainingError, TrainingStartError
-from harness.training.trainer import Recipe, TrainingRows, activation_bytes
+from harness.training.recipe import EncodedRows, LogLine, Recipe, TrainingError, TrainingStartError
+from harness.training.trl import activation_bytes
 from suites.engine.plan import ScoringState, plan_for
 from suites.engine.scoring import ModelScorer
 from suites.inputs import Pair
 
 Load = Callable[..., LoadedModel]
-Encode = Callable[[LoadedModel], TrainingRows]
-Train = Callable[..., tuple[Row, ...]]
+Encode = Callable[[LoadedModel], EncodedRows]
+Train = Callable[..., tuple[LogLine, ...]]
 WEIGHTS = "adapter_model.safetensors"
 
 
-def of_kind(rows: tuple[Row, ...], kind: str) -> list[Row]:
+def of_kind(rows: tuple[LogLine, ...], kind: str) -> list[LogLine]:
     return [row for row in rows if row["kind"] == kind]
 
 
@@ -129,7 +129,7 @@ def test_measuring_does_not_disturb_training(
     measured = replace(recipe, training=replace(recipe.training, eval_steps=1))
 
     rows = train(loaded, pairs, measured, "measured")
-    train(loaded, TrainingRows(pairs.training), recipe, "blind")
+    train(loaded, EncodedRows(pairs.training), recipe, "blind")
 
     assert [row["step"] for row in of_kind(rows, "selection")] == [0, 1, 2, 3, 4]
     assert equal(load_file(tmp_path / "measured" / WEIGHTS), load_file(tmp_path / "blind" / WEIGHTS))
@@ -244,8 +244,8 @@ def test_a_loss_that_is_no_number_stops_the_run(
         ({"loss_weights": (1.0, 2.0)}, "training.loss_weights: 2 weights for 1 losses"),
         ({"loss_type": ("exo_pair",)}, "training.label_smoothing: must be above 0 for the loss exo_pair"),
         ({"label_smoothing": 0.1}, "training.label_smoothing: 0.1 changes nothing for sigmoid; .* exo_pair, robust"),
-        ({"method": "kto"}, "training.method: kto learns from rated answers, not from pairs"),
-        ({"method": "sft"}, "training.method: sft learns from answers, not from pairs"),
+        ({"method": "kto"}, "training.method: kto trains on rated answers, not on pairs"),
+        ({"method": "sft"}, "training.method: sft trains on answers, not on pairs"),
         ({"optimizer": "adamw_torhc"}, "training: .*adamw_torhc"),
         ({"optimizer": "galore_adamw"}, "training: .*galore"),
         ({"target_modules": ("nothing_proj",)}, "lora, training: .*nothing_proj"),
@@ -269,7 +269,7 @@ def test_no_pairs_and_attached_adapters_are_refused(
     """Nothing to train on is the user's to mend; a model with adapters is the caller's."""
     loaded = load(llama_folder)
     with pytest.raises(TrainingError, match="no pairs are left"):
-        train(loaded, TrainingRows([]), recipe)
+        train(loaded, EncodedRows([]), recipe)
     train(loaded, encode(loaded), recipe)
     attach_adapter(loaded, "tuned", str(tmp_path / "adapter"))
     with pytest.raises(ValueError, match="before adapters are attached"):

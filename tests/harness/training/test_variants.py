@@ -7,7 +7,7 @@ import pytest
 
 from harness.config.load import ConfigError, load_experiment
 from harness.config.schema import ExperimentConfig, TrainingConfig
-from harness.training.variants import choose_winner, half_of, n_steps, variants_of, with_sweeps
+from harness.training.variants import half_of, n_steps, variants_of, with_sweeps
 
 
 @pytest.fixture
@@ -106,28 +106,3 @@ def test_a_random_half_is_a_half_and_depends_on_the_seed() -> None:
     assert len(half_of(ids, 1)) == 50
     assert half_of(ids, 1) == half_of(ids[::-1], 1)
     assert half_of(ids, 1) != half_of(ids, 2)
-
-
-def selection_row(accuracy: float, loss: float) -> dict[str, Any]:
-    """A row of training.jsonl."""
-    return {"kind": "selection", "rewards/accuracies": accuracy, "loss": loss, "n": 10}
-
-
-def test_the_winner_is_the_combination_with_the_best_mean_over_its_seeds(config: ExperimentConfig) -> None:
-    """Last selection rows count, seeds are averaged, a lower loss breaks a tie, controls never win."""
-    swept = with_sweeps(replace(config, seeds=2, controls=("shuffled",)), ["training.beta=0.1,0.2"])
-    variants = variants_of(swept)
-    last = {"beta=0.1, seed 42": (0.8, 0.5), "beta=0.1, seed 43": (0.6, 0.5)}
-    last |= {"beta=0.2, seed 42": (0.7, 0.3), "beta=0.2, seed 43": (0.7, 0.3)}
-    rows = {
-        variant.name: [selection_row(0.99, 0.1), selection_row(*last.get(variant.name, (1.0, 0.0)))]
-        for variant in variants
-    }
-    first, second = choose_winner(variants, rows)
-    assert (first.candidate, first.accuracy, first.is_winner) == ("beta=0.1", pytest.approx(0.7), False)
-    assert (second.candidate, second.loss, second.is_winner) == ("beta=0.2", pytest.approx(0.3), True)
-
-
-def test_one_combination_leaves_nothing_to_choose(config: ExperimentConfig) -> None:
-    """Without a sweep no winner is named."""
-    assert choose_winner(variants_of(config), {"adapter": [selection_row(0.7, 0.6)]}) == ()

@@ -237,8 +237,7 @@ def check_hub() -> Check:
     try:
         require_hub("the hub", timeout_seconds=HUB_SECONDS)
     except HubUnreachable as error:
-        finding, _, advice = str(error).partition("; ")
-        return Check("hub", "warning", finding, advice)
+        return Check("hub", "warning", error.problem, error.advice)
     return Check("hub", "ok", "answers")
 
 

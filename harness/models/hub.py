@@ -1,4 +1,4 @@
-"""Is the hub there? Asked once, quickly, before a client that would retry for most of a minute."""
+"""Check quickly that the hub answers, before its client would retry for most of a minute, and fetch files from it."""
 
 import ssl
 import threading
@@ -11,22 +11,30 @@ from reports.errors import UserError
 
 
 class HubUnreachable(UserError):  # noqa: N818 - reads as what happened
-    """Something has to be fetched from the hub and the hub does not answer."""
+    """Files must come from the hub, and it does not answer or does not have them."""
+
+    def __init__(self, problem: str, advice: str) -> None:
+        """Joins the two to the message of one line."""
+        super().__init__(f"{problem}; {advice}")
+        self.problem = problem
+        """What happened."""
+        self.advice = advice
+        """What the user can do."""
 
 
 def is_offline() -> bool:
-    """Whether the hub client fetches nothing (`HF_HUB_OFFLINE`, read when it is imported), so only the cache counts."""
+    """Return whether the hub client uses its cache only (`HF_HUB_OFFLINE`, which it reads when it is imported)."""
     from huggingface_hub import is_offline_mode
 
     return bool(is_offline_mode())
 
 
 def require_hub(what: str, *, timeout_seconds: float = 5.0) -> None:
-    """Return when the hub answers, or when the user is offline on purpose and works from the cache.
+    """Check that the hub answers, unless the user chose to work offline from the cache.
 
     Args:
-        what: what is wanted, first words of the message, such as "model 'gpt2' (not a local folder)".
-        timeout_seconds: how long to wait for any answer at all.
+        what: what is to be fetched, as the first words of the message, such as "model 'gpt2' (not a local folder)".
+        timeout_seconds: time limit of any answer, whatever its status.
 
     Raises:
         HubUnreachable: the hub (`HF_ENDPOINT`) did not answer in time.
@@ -38,15 +46,15 @@ def require_hub(what: str, *, timeout_seconds: float = 5.0) -> None:
     problem = _probe(constants.ENDPOINT, timeout_seconds)
     if problem is not None:
         raise HubUnreachable(
-            f"{what}: {constants.ENDPOINT} is out of reach ({problem}); "
-            f"name local files instead, or set HF_HUB_OFFLINE=1 if it is in the hub cache already"
+            f"{what}: {constants.ENDPOINT} is out of reach ({problem})",
+            "name local files instead, or set HF_HUB_OFFLINE=1 if it is in the hub cache already",
         )
 
 
 def _probe(endpoint: str, timeout_seconds: float) -> str | None:
-    """Why `endpoint` gave no answer, or None.
+    """Return why an endpoint did not answer, or None if it did.
 
-    It runs in a thread because a name lookup knows no time limit.
+    The request runs in a thread because a name lookup has no time limit of its own.
     """
     outcome: list[str | None] = []
     thread = threading.Thread(target=lambda: outcome.append(_ask(endpoint, timeout_seconds)), daemon=True)
@@ -62,7 +70,7 @@ def _ask(endpoint: str, timeout_seconds: float) -> str | None:
     except (urllib.error.HTTPError, HTTPException):
         return None  # any status is an answer
     except urllib.error.URLError as error:
-        # A certificate that only the hub client knows is for the client to judge: something did answer.
+        # Something answered; whether the certificate is valid is for the hub client to decide.
         return None if isinstance(error.reason, ssl.SSLError) else str(error.reason)
     except (OSError, ValueError) as error:
         return str(error)
@@ -70,26 +78,26 @@ def _ask(endpoint: str, timeout_seconds: float) -> str | None:
 
 
 def is_path(name: str) -> bool:
-    """Whether a name can only mean a place on this disk: "./x", "../x", "~/x", "/x", or with a slash at its end."""
+    """Return whether a name can only be a path on this disk: "./x", "../x", "~/x", "/x", or "x/"."""
     return name.startswith((".", "/", "~")) or name.endswith("/")
 
 
 def fetch(what: str, repository: str, *, revision: str | None, patterns: tuple[str, ...]) -> Path:
-    """The folder in the hub cache that holds a repository's files, fetched where they are missing.
+    """Fetch the missing files of a repository and return its folder in the hub cache.
 
     Args:
-        what: what is wanted, for the message, such as "model 'gpt2'".
+        what: what is to be fetched, as the first words of the message, such as "model 'gpt2'".
         repository: hub id.
         revision: branch, tag or commit; None is the main branch.
-        patterns: which files of its top folder, such as "*.json"; nothing else is fetched.
+        patterns: patterns of files in its top folder, such as "*.json"; nothing else is fetched.
 
     Raises:
-        HubUnreachable: the hub does not answer, has no such repository, or it is not in the cache of an offline user.
+        HubUnreachable: the hub does not answer or has no such repository, or, offline, the cache does not hold it.
     """
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
-    require_hub(f"{what} is no folder here and would come from the hub")
+    require_hub(f"{what} is not a local folder and would come from the hub")
     try:
         folder = snapshot_download(
             repository, revision=revision, allow_patterns=list(patterns), ignore_patterns=["*/*"]
@@ -97,7 +105,7 @@ def fetch(what: str, repository: str, *, revision: str | None, patterns: tuple[s
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
         reason = str(error).strip().split("\n", 1)[0]
         raise HubUnreachable(
-            f"{what} is no folder here and cannot be had from the hub ({reason}): "
-            f"check the name, or give a local folder"
+            f"{what} is not a local folder and cannot be fetched from the hub ({reason})",
+            "check the name, or give a local folder",
         ) from error
     return Path(folder)

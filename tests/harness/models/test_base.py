@@ -115,7 +115,7 @@ def test_a_hub_id_out_of_reach_is_one_line(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
     monkeypatch.setenv("no_proxy", "127.0.0.1")
 
-    with pytest.raises(HubUnreachable, match=r"^model.name 'some/model' is no folder here .*HF_HUB_OFFLINE=1.*$"):
+    with pytest.raises(HubUnreachable, match=r"^model.name 'some/model' is not a local folder .*HF_HUB_OFFLINE=1.*$"):
         load_model(ModelConfig(name="some/model"))
 
 

@@ -46,8 +46,12 @@ def test_nobody_there_is_a_line_that_names_the_switch(monkeypatch: pytest.Monkey
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         monkeypatch.setattr(constants, "ENDPOINT", f"http://127.0.0.1:{unused.getsockname()[1]}")
-        with pytest.raises(HubUnreachable, match=r"^model 'x': http://127.0.0.1:\d+ is out .*HF_HUB_OFFLINE=1.*$"):
+        with pytest.raises(
+            HubUnreachable, match=r"^model 'x': http://127.0.0.1:\d+ is out .*HF_HUB_OFFLINE=1.*$"
+        ) as caught:
             require_hub("model 'x'")
+    assert str(caught.value) == f"{caught.value.problem}; {caught.value.advice}"
+    assert caught.value.advice.startswith("name local files instead, or set HF_HUB_OFFLINE=1")
 
 
 @pytest.mark.usefixtures("online")

@@ -62,7 +62,7 @@ def test_a_damaged_one_gives_way_to_the_one_before(name: str, damage: str, check
         "The checkpoint of step 10",
     ]
     assert names(checkpoints) == []
-    assert what_is_kept(checkpoints) == "no checkpoint was kept yet, so the next call starts anew"
+    assert what_is_kept(checkpoints) == "there is no checkpoint yet; the next call starts from the beginning"
 
 
 def test_a_half_written_one_is_never_taken(checkpoints: Path) -> None:

@@ -11,8 +11,10 @@ from pathlib import Path
 import pytest
 
 from harness.config.schema import LoraConfig, ModelConfig
+from harness.models import provenance
 from harness.models.adapters import CONFIG_FILE, FIXTURE_FILE, WEIGHTS_FILE, attach_adapter, base_of_adapter
-from harness.models.base import LoadedModel, load_model
+from harness.models.base import BASELINE, LoadedModel, load_model
+from harness.models.provenance import score_context
 from harness.training import fixture
 from harness.training.checkpoints import UnwritableError
 from harness.training.fixture import LOG_FILE, Fixture, build_or_reuse, fixture_inputs
@@ -144,6 +146,21 @@ def test_whatever_determines_the_adapter_changes_the_fingerprint(
     variants.append(fixture_inputs(loaded, rows, recipe))
 
     assert len({json.dumps(inputs) for inputs in variants}) == len(variants)
+
+
+def test_a_new_key_version_changes_the_keys_of_adapters_and_of_scores(
+    loaded: LoadedModel, encode: Encode, recipe: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Raising it sets both keys apart from before; version 1 leaves no trace in them, so that older ones are found."""
+    rows = encode(loaded)
+    inputs, context = fixture_inputs(loaded, rows, recipe), score_context(loaded, BASELINE)
+    assert set(inputs) == {"base", "start", "rows", "recipe", "versions"}
+    assert "key_version" not in context
+
+    monkeypatch.setattr(provenance, "KEY_VERSION", provenance.KEY_VERSION + 1)
+
+    assert fixture_inputs(loaded, rows, recipe) == inputs | {"key_version": provenance.KEY_VERSION}
+    assert json.loads(score_context(loaded, BASELINE)) == json.loads(context) | {"key_version": provenance.KEY_VERSION}
 
 
 def test_whatever_does_not_determine_the_adapter_does_not(loaded: LoadedModel, encode: Encode, recipe: Recipe) -> None:

@@ -142,7 +142,7 @@ def test_wandb_that_cannot_begin_is_one_line(
     install("wandb", WANDB | {"__init__.py": WANDB["__init__.py"].replace("False", "True", 1)}, packages)
     loaded = load(llama_folder)
 
-    with pytest.raises(TrainingError, match=r"report_to: W&B cannot begin a run \(api_key .*; call `wandb login`"):
+    with pytest.raises(TrainingError, match=r"report_to: W&B cannot start a run \(api_key .*; call `wandb login`"):
         train(loaded, encode(loaded), reporting(recipe, "wandb"))
 
 

@@ -256,7 +256,7 @@ def test_ktos_limits_are_said(llama: LoadedModel, encode: Encode, recipe: Recipe
     said: list[str] = []
     few_good = EncodedRows([row for index, row in enumerate(rows.training) if index % 2 or index < 5])
     train(llama, few_good, with_training(recipe, method="kto", max_steps=1), say=said.append)
-    assert said[0].startswith("Of the answers 3 are good and 8 bad, all of weight 1")
+    assert said[0].startswith("3 answers are good and 8 bad, all of weight 1")
 
 
 @pytest.mark.parametrize(

@@ -1,1 +1,1 @@
-"""One set of weights, with adapters beside it."""
+"""Load a base model and attach adapters to it without changing its weights."""

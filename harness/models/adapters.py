@@ -1,4 +1,4 @@
-"""Adapters on a loaded base: found, checked against it, attached beside each other, never merged."""
+"""Find adapters, check that they belong to a loaded base, and attach them to it without merging."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -15,24 +15,24 @@ if TYPE_CHECKING:
 CONFIG_FILE = "adapter_config.json"
 WEIGHTS_FILE = "adapter_model.safetensors"
 FIXTURE_FILE = "fixture.json"
-"""Written beside an adapter that this project trained: says on which weights."""
+"""Record beside an adapter that this project trained; it names the weights it was trained on."""
 _PROBE_TEXT = "What do you think of this? It is hard to say, and it depends on what you want."
 
 
 class AdapterError(UserError):
-    """An adapter cannot be had, is damaged, or belongs to another base model."""
+    """An adapter is missing, is damaged, or belongs to another base model."""
 
 
 def attach_adapter(loaded: LoadedModel, name: str, path_or_id: str) -> list[str]:
-    """Put an adapter beside those already on the base; `loaded.subject(name)` then measures with it.
+    """Attach an adapter to the base; `loaded.subject(name)` then yields the model with it.
 
     Args:
-        loaded: the base, as its baseline afterwards as before.
-        name: what the candidate is called in reports.
+        loaded: base model, whose active subject stays the baseline.
+        name: name of the candidate in reports.
         path_or_id: folder or hub id of the adapter.
 
     Returns:
-        Lines worth telling, such as that the adapter changes nothing.
+        Messages for the user, such as that the adapter changes nothing.
 
     Raises:
         AdapterError: it belongs to another base model, is damaged, or changes the base's own weights.
@@ -47,7 +47,7 @@ def attach_adapter(loaded: LoadedModel, name: str, path_or_id: str) -> list[str]
     key = f"candidate_{len(loaded.adapter_keys)}"
     try:
         unfit = _load(loaded, key, folder)
-        problem = f"no place for, or no trace of, {', '.join(unfit[:2])}" if unfit else ""
+        problem = f"tensors that are missing or have no place: {', '.join(unfit[:2])}" if unfit else ""
     except SafetensorError as error:
         _take_off(loaded, key)
         raise AdapterError(f"adapter {path_or_id!r}: {WEIGHTS_FILE} cannot be read ({error}); it is damaged") from error
@@ -64,25 +64,25 @@ def attach_adapter(loaded: LoadedModel, name: str, path_or_id: str) -> list[str]
 
 
 def check_adapter_active(loaded: LoadedModel, name: str, base_logits: "torch.Tensor") -> list[str]:
-    """Show that the adapter is really on when it should be and leaves no trace when it is off.
+    """Check that an attached adapter changes the logits when it is on, and changes nothing when it is off.
 
     Args:
-        loaded: with the adapter attached.
-        name: of the candidate.
+        loaded: base model with the adapter attached.
+        name: name of the candidate.
         base_logits: `probe_logits` before it was attached, shape (n_tokens, n_vocabulary).
 
     Returns:
-        A line where the logits are the base's own with the adapter on: legal, an untrained adapter does that.
+        A message where the logits with the adapter are the base's own, as those of an untrained adapter are.
 
     Raises:
-        AdapterError: with the adapter off the logits are not bit for bit those of the base.
+        AdapterError: with the adapter off, the logits are not bit for bit those of the base.
     """
     import torch
 
     if not torch.equal(probe_logits(loaded), base_logits):
         raise AdapterError(
-            f"adapter of {name!r} changes the base model's own weights (as PiSSA, OLoRA or trained biases do), so that "
-            f"no baseline is left to compare with; convert it to plain LoRA"
+            f"adapter of {name!r} changes the base model's own weights (as PiSSA, OLoRA or trained biases do), so "
+            f"there is no baseline to compare with; convert it to plain LoRA"
         )
     if torch.equal(probe_logits(loaded, name), base_logits):
         return [f"The adapter of {name!r} changes nothing: its logits are the baseline's own, bit for bit."]
@@ -90,7 +90,7 @@ def check_adapter_active(loaded: LoadedModel, name: str, base_logits: "torch.Ten
 
 
 def probe_logits(loaded: LoadedModel, name: str = BASELINE) -> "torch.Tensor":
-    """Logits of a subject on one short fixed text, shape (n_tokens, n_vocabulary)."""
+    """Return the logits of a subject on one short fixed text, shape (n_tokens, n_vocabulary)."""
     import torch
 
     token_ids = loaded.tokenizer(_PROBE_TEXT, return_tensors="pt")["input_ids"].to(loaded.base.device)
@@ -100,7 +100,7 @@ def probe_logits(loaded: LoadedModel, name: str = BASELINE) -> "torch.Tensor":
 
 
 def detach_adapters(loaded: LoadedModel) -> None:
-    """Take every adapter off again; the base is bit for bit what it was."""
+    """Remove all adapters; the base is bit for bit what it was before."""
     if loaded.adapters is not None:
         loaded.adapters.unload()
     loaded.adapters = None
@@ -109,10 +109,10 @@ def detach_adapters(loaded: LoadedModel) -> None:
 
 
 def base_of_adapter(path_or_id: str) -> str:
-    """The base model that an adapter names in its own configuration.
+    """Return the base model that an adapter names in its configuration.
 
     Raises:
-        AdapterError: there is no such adapter, or it names none.
+        AdapterError: there is no such adapter, or it names no base model.
     """
     base = read_adapter_config(locate_adapter(path_or_id)).get("base_model_name_or_path")
     if not isinstance(base, str) or not base:
@@ -121,10 +121,10 @@ def base_of_adapter(path_or_id: str) -> str:
 
 
 def named_adapters(adapters: Sequence[str]) -> dict[str, str]:
-    """Column name -> folder or hub id, from NAME=PATH or, without a name, the last part of the path.
+    """Return name of the candidate -> folder or hub id, from texts NAME=PATH or PATH, whose last part is then the name.
 
     Raises:
-        AdapterError: two with one name, or one called like the baseline.
+        AdapterError: two adapters have one name, or one has the baseline's.
     """
     named: dict[str, str] = {}
     for adapter in adapters:
@@ -138,20 +138,23 @@ def named_adapters(adapters: Sequence[str]) -> dict[str, str]:
 
 
 def common_base(adapters: Mapping[str, str]) -> str:
-    """The base model that all adapters name.
+    """Return the base model that all adapters name.
 
     Raises:
-        AdapterError: they name different ones.
+        AdapterError: they name different base models.
     """
     bases = {name: base_of_adapter(adapter) for name, adapter in adapters.items()}
     if len(set(bases.values())) > 1:
         named = ", ".join(f"{name} on {base}" for name, base in bases.items())
-        raise AdapterError(f"--adapter: one run has one base model, but these name several: {named}; see --model")
+        raise AdapterError(
+            f"--adapter: all adapters of a run must have one base model, but these name several: {named}; "
+            f"choose one with --model"
+        )
     return next(iter(bases.values()))
 
 
 def locate_adapter(path_or_id: str) -> Path:
-    """The folder that holds an adapter's two files, fetched from the hub where it is no folder here."""
+    """Return the folder of an adapter's two files; an adapter that is not a local folder is fetched from the hub."""
     folder = Path(path_or_id).expanduser()
     if not folder.is_dir():
         if is_path(path_or_id) or folder.exists():
@@ -166,10 +169,10 @@ def locate_adapter(path_or_id: str) -> Path:
 
 
 def read_adapter_config(folder: Path) -> dict[str, Any]:
-    """adapter_config.json of a LoRA adapter.
+    """Return the adapter_config.json of a LoRA adapter.
 
     Raises:
-        AdapterError: it is no JSON object, or of a kind that cannot be switched off cleanly.
+        AdapterError: it is not a JSON object, or not of LoRA, the only kind that switches off without a trace.
     """
     config = _read_json(folder / CONFIG_FILE)
     if config.get("peft_type") != "LORA":
@@ -178,7 +181,7 @@ def read_adapter_config(folder: Path) -> dict[str, Any]:
 
 
 def _check_base(loaded: LoadedModel, path_or_id: str, folder: Path) -> list[str]:
-    """Compare what the adapter says of its base with the base that is loaded: weights by hash where it knows them."""
+    """Check that the adapter was made for the loaded base, by hash if fixture.json has one, else by name."""
     base = read_adapter_config(folder).get("base_model_name_or_path")
     mismatch = f"adapter {path_or_id!r} belongs to base model {base!r}, not to {loaded.name!r}"
     if (folder / FIXTURE_FILE).is_file():
@@ -197,14 +200,14 @@ def _check_base(loaded: LoadedModel, path_or_id: str, folder: Path) -> list[str]
             if trained_on.get(key, own) != own
         ]
     if not base:
-        return [f"The adapter {path_or_id!r} does not say which base model it belongs to; its shapes fit this one."]
+        return [f"The adapter {path_or_id!r} does not name its base model; its shapes fit this one."]
     if Path(base).name != Path(loaded.name).name:
         raise AdapterError(f"{mismatch}; if they are the same weights, write {loaded.name!r} into its {CONFIG_FILE}")
     return []
 
 
 def _load(loaded: LoadedModel, key: str, folder: Path) -> list[str]:
-    """Attach an adapter under PEFT's name for it; returns the tensors that found no place or are missing."""
+    """Attach an adapter under PEFT's name for it, and return the tensors that have no place or are missing."""
     from peft import LoraConfig, PeftModelForCausalLM
 
     if loaded.adapters is None:
@@ -217,7 +220,7 @@ def _load(loaded: LoadedModel, key: str, folder: Path) -> list[str]:
 
 
 def _take_off(loaded: LoadedModel, key: str) -> None:
-    """Undo what `_load` got to."""
+    """Undo a call of `_load` that may have failed halfway."""
     if not loaded.adapter_keys:
         detach_adapters(loaded)
     elif loaded.adapters is not None and key in loaded.adapters.peft_config:

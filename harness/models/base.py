@@ -1,4 +1,4 @@
-"""A model configuration in, a loaded base model out: one set of weights that every subject of a comparison shares.
+"""Load a base model as configured: one set of weights that all subjects of a comparison share.
 
 loaded = load_model(ModelConfig(name="gpt2", quantization="none"))
 with loaded.subject(BASELINE) as model:
@@ -32,50 +32,50 @@ _HUB_FILES = ("*.json", "*.safetensors", "*.txt", "*.model", "*.jinja")
 
 
 class ModelError(UserError):
-    """The base model cannot be had as it is configured."""
+    """The base model cannot be loaded as configured."""
 
 
 @dataclass(slots=True)
 class LoadedModel:
-    """A base model with its tokenizer, and the adapters that were attached to it.
+    """A base model with its tokenizer and the adapters attached to it.
 
-    Outside of a `subject` block it always is the baseline: adapters off.
+    Outside a `subject` block all adapters are off: the model is the baseline.
     """
 
     base: "PreTrainedModel"
-    """With PEFT's layers put into it once an adapter is attached; never merged."""
+    """The transformers model, with PEFT's layers inside once an adapter is attached; adapters are never merged."""
     tokenizer: "PreTrainedTokenizerFast"
     name: str
-    """"embedded", an absolute folder, or a hub id: what an adapter's configuration calls its base."""
+    """"embedded", an absolute folder or a hub id, as an adapter's configuration names its base."""
     device: str
     dtype: str
-    """Of the weights that are not quantised."""
+    """Type of the weights that are not quantised."""
     compute_dtype: str
-    """What products with the base's weights are computed in: `dtype`, but for 4-bit layers."""
+    """Type that products with the base's weights are computed in; differs from `dtype` only in 4-bit layers."""
     quantization: str
     template: str
-    """Which template renders conversations: "model" or "instruction"."""
+    """Template that renders conversations: "model" or "instruction"."""
     fingerprint: str
     """Hash of the weights and their configuration."""
     max_positions: int | None
     notes: list[str] = field(default_factory=list)
     adapters: "PeftModel | None" = None
     adapter_keys: dict[str, str] = field(default_factory=dict)
-    """Candidate's name -> PEFT's name of it, which allows fewer characters."""
+    """Name of a candidate -> PEFT's name of its adapter, which allows fewer characters."""
     adapter_fingerprints: dict[str, str] = field(default_factory=dict)
-    """Candidate's name -> hash of its files."""
+    """Name of a candidate -> hash of its adapter's files."""
     _active: str = BASELINE
 
     @property
     def pad_token_id(self) -> int:
-        """Token that fills batches up; it is never seen by what is scored."""
+        """Id of the token that pads batches; an attention mask hides it from the tokens that are scored."""
         return int(self.tokenizer.pad_token_id)
 
     @contextmanager
     def subject(self, name: str) -> "Iterator[PreTrainedModel]":
-        """The model as one subject sees it, in evaluation mode: `BASELINE`, or a name given to `attach_adapter`.
+        """Yield the model as one subject, in evaluation mode: `BASELINE`, or a name given to `attach_adapter`.
 
-        The plain transformers model is handed out, with the adapter's layers inside it switched on or off.
+        It is the plain transformers model with the layers of the adapter switched on or off.
         """
         outer, was_training = self._active, self.base.training
         self._switch_to(name)
@@ -87,7 +87,7 @@ class LoadedModel:
             self.base.train(was_training)
 
     def release(self) -> None:
-        """Frees the weights, so that others fit into the memory; nothing can be measured with them any more."""
+        """Free the memory of the weights for another model; this one can no longer be used."""
         import torch
 
         self.adapters = None
@@ -113,8 +113,8 @@ def load_model(config: ModelConfig) -> LoadedModel:
     """Load base model and tokenizer as configured.
 
     Raises:
-        ModelError: the folder, the device or the weights do not fit the configuration; one line says how.
-        HubUnreachable: a hub id is out of reach.
+        ModelError: the folder, the device or the weights do not fit the configuration.
+        HubUnreachable: the weights must come from the hub, and it does not answer or does not have them.
     """
     device = choose_device(config.device)
     dtype = choose_dtype(config.dtype, device)
@@ -125,8 +125,8 @@ def load_model(config: ModelConfig) -> LoadedModel:
     base = _load_weights(config, folder, device, dtype, compute_dtype)
     if len(tokenizer) > base.get_input_embeddings().num_embeddings:
         raise ModelError(
-            f"model.name {name!r}: the tokenizer knows {len(tokenizer)} tokens, the weights only "
-            f"{base.get_input_embeddings().num_embeddings}; they do not belong together"
+            f"model.name {name!r}: the tokenizer has {len(tokenizer)} tokens but the weights have embeddings for only "
+            f"{base.get_input_embeddings().num_embeddings}; give the tokenizer that belongs to the weights"
         )
     base.config.get_text_config().pad_token_id = tokenizer.pad_token_id
     base.generation_config.pad_token_id = tokenizer.pad_token_id
@@ -146,10 +146,10 @@ def load_model(config: ModelConfig) -> LoadedModel:
 
 
 def choose_device(requested: str) -> str:
-    """The device itself for "auto": a GPU where there is one.
+    """Return the requested device; "auto" is a CUDA GPU where there is one, else the CPU.
 
     Raises:
-        ModelError: it is none of `DEVICES`, or not there.
+        ModelError: the device is not one of `DEVICES`, or not available.
     """
     import torch
 
@@ -158,17 +158,19 @@ def choose_device(requested: str) -> str:
         return "cuda" if available["cuda"] else "cpu"
     if requested not in available:
         raise ModelError(
-            f"model.device: {requested!r} is none of {', '.join(DEVICES)}; choose one GPU of many with "
+            f"model.device: must be one of {', '.join(DEVICES)}, not {requested!r}; choose one of several GPUs with "
             f"CUDA_VISIBLE_DEVICES"
         )
     if not available[requested]:
-        raise ModelError(f"model.device: torch {torch.__version__} sees no {requested!r} device here; use auto or cpu")
+        raise ModelError(f"model.device: torch {torch.__version__} finds no {requested!r} device; use auto or cpu")
     return requested
 
 
 def stored_dtype(path_or_id: str) -> Literal["auto", "float16", "bfloat16"]:
-    """What a model's weights are computed in, so that no rounding is added: on a GPU the half precision they were
-    written in, if they were; on a CPU, where every half is exact in float32, "auto".
+    """Return the type in which a full model adds no rounding to its stored weights.
+
+    On a GPU that is the half precision that its config.json names, if any. On a CPU it is "auto": float32, which holds
+    every value of half precision exactly.
     """
     import torch
 
@@ -181,14 +183,14 @@ def stored_dtype(path_or_id: str) -> Literal["auto", "float16", "bfloat16"]:
 
 
 def locate_weights(config: ModelConfig) -> tuple[str, Path]:
-    """What the model is called and the folder its files lie in, fetched from the hub where need be."""
+    """Return the model's name and its folder, fetched from the hub if the name is not a local folder."""
     if config.name == EMBEDDED:
         name, folder = EMBEDDED, Path(__file__).parents[1] / "embedded" / "base_model"
     elif Path(config.name).expanduser().is_dir():
         folder = Path(config.name).expanduser().resolve()
         name = str(folder)
     elif is_path(config.name) or Path(config.name).exists():
-        raise ModelError(f"model.name: {config.name!r} is not a folder; give a folder, a hub id, or {EMBEDDED!r}")
+        raise ModelError(f"model.name: there is no folder {config.name!r}; give a folder, a hub id, or {EMBEDDED!r}")
     else:
         patterns = (*_HUB_FILES, "*.bin") if config.allow_pickled_weights else _HUB_FILES
         name, what = config.name, f"model.name {config.name!r}"
@@ -198,12 +200,12 @@ def locate_weights(config: ModelConfig) -> tuple[str, Path]:
 
 
 def weights_fingerprint(folder: Path) -> str:
-    """Hash of a model folder's weights and config.json, whatever the folder is called."""
+    """Return the hash of a model folder's weights and config.json, whatever the folder is called."""
     return files_fingerprint([folder / "config.json", *_weight_files(folder)])
 
 
 def files_fingerprint(files: Iterable[Path]) -> str:
-    """Hash of files by name and content, wherever they lie."""
+    """Return the hash of files by name and content, whatever their folder."""
     digest = hashlib.sha256()
     for file in files:
         digest.update(file.name.encode())
@@ -213,12 +215,12 @@ def files_fingerprint(files: Iterable[Path]) -> str:
 
 
 def ensure_pad_token(tokenizer: "PreTrainedTokenizerFast") -> list[str]:
-    """Give the tokenizer a padding token out of its own vocabulary, other than EOS where there is one.
+    """Give the tokenizer a padding token from its own vocabulary, EOS only where there is no other.
 
     Embeddings are never resized for it, so that base and adapters keep the shapes they were trained with.
 
     Returns:
-        A line worth telling where it has to be EOS.
+        A message for the user where the padding token is EOS.
     """
     if tokenizer.pad_token is not None and tokenizer.pad_token_id != tokenizer.eos_token_id:
         return []
@@ -226,18 +228,22 @@ def ensure_pad_token(tokenizer: "PreTrainedTokenizerFast") -> list[str]:
     candidates = [token for token in special if "pad" in token.lower()]
     candidates += [token for token in (tokenizer.unk_token,) if token not in (None, tokenizer.eos_token)]
     tokenizer.pad_token = candidates[0] if candidates else tokenizer.eos_token
-    return [] if candidates else ["The tokenizer has no padding token; EOS pads, behind an attention mask."]
+    return [] if candidates else ["The tokenizer has no padding token; EOS is used, hidden by the attention mask."]
 
 
 def _check_files(name: str, folder: Path, allow_pickled: bool) -> None:
     if not (folder / "config.json").is_file():
-        kind = "an adapter: give it with --adapter" if (folder / "adapter_config.json").is_file() else "no model folder"
-        raise ModelError(f"model.name {name!r}: {folder} has no config.json; it is {kind}")
+        is_adapter = (folder / "adapter_config.json").is_file()
+        advice = "it is an adapter: give it with --adapter" if is_adapter else "give the folder of a model"
+        raise ModelError(f"model.name {name!r}: {folder} has no config.json; {advice}")
     if (folder / "adapter_config.json").is_file():
-        raise ModelError(f"model.name {name!r}: {folder} holds an adapter too; the baseline must be without one")
+        raise ModelError(
+            f"model.name {name!r}: {folder} also holds an adapter; move it to a folder of its own, as the baseline "
+            f"has none"
+        )
     files = _weight_files(folder)
     if not files:
-        raise ModelError(f"model.name {name!r}: {folder} has no weights (*.safetensors)")
+        raise ModelError(f"model.name {name!r}: {folder} has no weights (*.safetensors); give the folder of a model")
     if not allow_pickled and files[0].suffix != ".safetensors":
         raise ModelError(
             f"model.name {name!r}: {folder} has only pickled weights ({files[0].name}); convert them to safetensors, "
@@ -246,12 +252,12 @@ def _check_files(name: str, folder: Path, allow_pickled: bool) -> None:
 
 
 def _weight_files(folder: Path) -> list[Path]:
-    """The safetensors of a folder, or where it has none its pickled weights."""
+    """Return the safetensors files of a folder, or its pickled weights where it has none."""
     return sorted(folder.glob("*.safetensors")) or sorted(folder.glob("pytorch_model*.bin"))
 
 
 def load_tokenizer(folder: Path, name: str) -> "PreTrainedTokenizerFast":
-    """The tokenizer of a model folder.
+    """Load the tokenizer of a model folder.
 
     Raises:
         ModelError: it cannot be read, or has no fast version.
@@ -263,7 +269,9 @@ def load_tokenizer(folder: Path, name: str) -> "PreTrainedTokenizerFast":
     except (OSError, ValueError, KeyError, ImportError) as error:
         raise ModelError(f"model.name {name!r}: its tokenizer cannot be loaded: {_first_line(error)}") from error
     if not tokenizer.is_fast:
-        raise ModelError(f"model.name {name!r}: its tokenizer has no fast version (tokenizer.json)")
+        raise ModelError(
+            f"model.name {name!r}: its tokenizer has no fast version (tokenizer.json); choose a model that has one"
+        )
     return tokenizer
 
 
@@ -291,8 +299,8 @@ def _load_weights(config: ModelConfig, folder: Path, device: str, dtype: str, co
     missing = sorted(report["missing_keys"])
     if missing:
         raise ModelError(
-            f"model.name {config.name!r}: its weights lack {len(missing)} tensors ({', '.join(missing[:3])}), "
-            f"which would be drawn at random"
+            f"model.name {config.name!r}: its weights lack {len(missing)} tensors ({', '.join(missing[:3])}), which "
+            f"would be initialised at random; give complete weights"
         )
     keep_unpacked(base)
     base.requires_grad_(False)
@@ -300,7 +308,7 @@ def _load_weights(config: ModelConfig, folder: Path, device: str, dtype: str, co
 
 
 def _precision_notes(config: ModelConfig, device: str) -> list[str]:
-    """What 4-bit layers compute in, and what was asked for that is slow here."""
+    """Return messages about the type that 4-bit layers compute in, and about a requested type that is slow here."""
     is_quantised = config.quantization != "none"
     notes = [why_compute_dtype(config.compute_dtype, device)] if is_quantised else []
     key, asked = ("compute_dtype", config.compute_dtype) if is_quantised else ("dtype", config.dtype)
@@ -310,7 +318,7 @@ def _precision_notes(config: ModelConfig, device: str) -> list[str]:
 
 
 def _nf4(compute_dtype: str) -> Any:
-    """NF4 with double quantisation."""
+    """Return bitsandbytes' configuration of NF4 with double quantisation."""
     import torch
     from transformers import BitsAndBytesConfig
 
@@ -323,12 +331,12 @@ def _nf4(compute_dtype: str) -> Any:
 
 
 def _model_config(folder: Path) -> Any:
-    """The model's own configuration with every dropout at 0: policy and reference are compared without noise."""
+    """Return the model's configuration with every dropout at 0, so that policy and reference are free of noise."""
     from transformers import AutoConfig
 
     config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
     if "quantization_config" in config.to_dict():
-        raise ValueError("its weights are quantised already; give the unquantised ones and model.quantization")
+        raise ValueError("its weights are already quantised; give unquantised weights and set model.quantization")
     settings = config.get_text_config()
     for name, value in settings.to_dict().items():
         if "drop" in name and isinstance(value, float):

@@ -1,4 +1,4 @@
-"""An adapter merged into its unquantised base: the model that is deployed, one rounding away from base plus adapter."""
+"""Merge an adapter into its unquantised base and write the model, which is base plus adapter up to one rounding."""
 
 import json
 import os
@@ -27,7 +27,7 @@ from suites.engine.encoding import ensure_template
 from suites.inputs import content_id
 
 MERGE_FILE = "merge.json"
-"""Written beside merged weights: says what they were made of."""
+"""Record beside merged weights; it names the adapter and the base they were made from."""
 _PACKAGES = ("dpo-harness", "torch", "transformers", "peft", "safetensors")
 _ADAPTER = "merged"
 
@@ -37,16 +37,16 @@ class MergeError(UserError):
 
 
 @dataclass(frozen=True, slots=True)
-class Merged:
+class MergedModel:
     """A merged model on disk: a folder that `load_model` and plain transformers load."""
 
     folder: Path
     fingerprint: str
-    """Of its weights."""
+    """Hash of its weights."""
     reused: bool
-    """Whether it was there already, made of the same adapter and base."""
+    """Whether it was found, made from the same adapter and base, rather than merged now."""
     notes: tuple[str, ...] = ()
-    """Lines worth telling."""
+    """Messages for the user."""
 
 
 def merge_adapter(
@@ -56,28 +56,27 @@ def merge_adapter(
     dtype: HalfPrecision,
     base: ModelConfig | str | None = None,
     revision: str | None = None,
-) -> Merged:
-    """Merge an adapter into the unquantised weights of its base and write the model, whole or not at all.
+) -> MergedModel:
+    """Merge an adapter into the unquantised weights of its base and write the complete model, or nothing.
 
-    A weight becomes W + (alpha / rank) B A in float32 and is rounded to `dtype` once. Merged in half precision it would
-    be rounded three times, as W, as the update and as their sum. Nothing is gained by merging into quantised weights:
-    they are quantised anew, and the update is lost among the steps of the quantisation.
+    A weight becomes W + (alpha / rank) B A in float32 and is rounded to `dtype` once. In half precision it would be
+    rounded three times: as W, as the update and as their sum. Merging into quantised weights would lose the update,
+    because the sum is quantised again in steps larger than the update.
 
-    The chat template that the adapter was trained with is written along, the instruction template too, so that prompts
-    of the merged model are rendered as they were.
+    The model is written with the chat template that the adapter was trained with, so that prompts are rendered alike.
 
     Args:
-        adapter: folder or hub id.
-        out: folder that is missing or empty, or holds this very model already.
-        dtype: what the weights are written in.
-        base: the base model, or how it is loaded apart from quantisation, dtype and device; None is the one that the
-            adapter names.
-        revision: of a base on the hub that is given by name or not at all.
+        adapter: folder or hub id of the adapter.
+        out: folder to write, which must be missing, empty, or already hold this merge.
+        dtype: type of the written weights.
+        base: name or configuration of the base model, whose quantisation, dtype and device are ignored; None takes the
+            base that the adapter names.
+        revision: revision of a base on the hub, unless `base` is a configuration.
 
     Raises:
         MergeError: `out` holds something else or cannot be written, or the merged weights do not fit the dtype.
         AdapterError: the adapter belongs to another base model, or is damaged.
-        ModelError: the base cannot be had unquantised.
+        ModelError: the base cannot be loaded without quantisation.
     """
     config = base if isinstance(base, ModelConfig) else ModelConfig(base or base_of_adapter(adapter), revision)
     folder, (base_name, base_folder) = locate_adapter(adapter), locate_weights(config)
@@ -89,7 +88,7 @@ def merge_adapter(
     }
     out = out.expanduser().absolute()
     if _holds(out, ingredients):
-        return Merged(out, weights_fingerprint(out), reused=True)
+        return MergedModel(out, weights_fingerprint(out), reused=True)
     _check_free(out)
     loaded = load_model(replace(config, quantization="none", device="cpu", dtype=_exact_dtype(base_folder)))
     notes = attach_adapter(loaded, _ADAPTER, adapter)
@@ -100,17 +99,17 @@ def merge_adapter(
         fingerprint = weights_fingerprint(partial)
         record = ingredients | {"fingerprint": fingerprint, "versions": package_versions(_PACKAGES)}
         (partial / MERGE_FILE).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-    return Merged(out, fingerprint, reused=False, notes=tuple(notes))
+    return MergedModel(out, fingerprint, reused=False, notes=tuple(notes))
 
 
 def merge_weights(loaded: LoadedModel, name: str, dtype: Literal["float32", "float16", "bfloat16"]) -> None:
-    """Merge an attached adapter into the weights of its base in place; no baseline is left.
+    """Merge an attached adapter into the weights of its base in place, which leaves no baseline.
 
-    One layer after the other is computed in float32, so that a base stored in half precision needs no more memory than
-    it has on disk, and comes out as if all of it had been.
+    Layers are merged one at a time in float32. The result equals that of a base in float32, while a base stored in half
+    precision takes little more memory than its file.
 
     Raises:
-        MergeError: the adapter changes a weight that stands in two places, or a merged one does not fit `dtype`.
+        MergeError: the adapter changes a weight that the model uses twice, or a merged weight does not fit `dtype`.
     """
     import torch
     from peft.tuners.lora import LoraLayer
@@ -125,8 +124,8 @@ def merge_weights(loaded: LoadedModel, name: str, dtype: Literal["float32", "flo
                 own = layer.get_base_layer()
                 if n_places[id(own.weight)] > 1:
                     raise MergeError(
-                        f"the adapter changes {layer_name}, whose weight the model uses in another place too (tied "
-                        f"embeddings): merged it would change there as well; keep the adapter apart"
+                        f"the adapter changes {layer_name}, whose weight the model also uses elsewhere (tied "
+                        f"embeddings), so merging would change both; use the adapter without merging it"
                     )
                 own.to(torch.float32)
                 layer.merge(adapter_names=[key])
@@ -137,13 +136,13 @@ def merge_weights(loaded: LoadedModel, name: str, dtype: Literal["float32", "flo
     for weight_name, weight in loaded.base.named_parameters():
         if not torch.isfinite(weight).all():
             raise MergeError(
-                f"--dtype {dtype}: {weight_name} has merged values that are no {dtype} numbers (beyond "
+                f"--dtype {dtype}: {weight_name} has merged values that {dtype} cannot hold (beyond "
                 f"{torch.finfo(target).max:g}, or NaN); choose bfloat16, or check the adapter"
             )
 
 
 def _exact_dtype(folder: Path) -> Literal["float32", "float16", "bfloat16"]:
-    """The dtype that all of a folder's weights are stored in, or float32, which holds every one of them exactly."""
+    """Return the type that all of a folder's weights are stored in; float32, which holds them all, for mixed types."""
     from safetensors import safe_open
 
     stored = set()
@@ -156,7 +155,7 @@ def _exact_dtype(folder: Path) -> Literal["float32", "float16", "bfloat16"]:
 
 
 def _use_trained_template(loaded: LoadedModel, adapter_folder: Path) -> list[str]:
-    """Give the tokenizer the template that the adapter was trained with, where its record tells; else say so."""
+    """Give the tokenizer the template that fixture.json names, and return a message where it is unknown."""
     record = adapter_folder / FIXTURE_FILE
     trained_with = json.loads(record.read_text(encoding="utf-8"))["base"].get("template") if record.is_file() else None
     own = loaded.tokenizer.chat_template
@@ -166,11 +165,11 @@ def _use_trained_template(loaded: LoadedModel, adapter_folder: Path) -> list[str
     if trained_with == content_id(loaded.tokenizer.chat_template):
         return []
     loaded.tokenizer.chat_template = own
-    return ["The adapter was trained with another chat template than the base model has now; the base's own is kept."]
+    return ["The adapter was trained with a chat template that is not the base model's; the base model's is kept."]
 
 
 def _write_model(loaded: LoadedModel, base_folder: Path, folder: Path, dtype: str) -> None:
-    """Weights, configuration, generation configuration and tokenizer, the middle two as the base has them on disk."""
+    """Write weights and tokenizer, with both configurations as the base's folder has them."""
     from transformers import AutoConfig, GenerationConfig
 
     if (base_folder / "generation_config.json").is_file():
@@ -183,7 +182,7 @@ def _write_model(loaded: LoadedModel, base_folder: Path, folder: Path, dtype: st
 
 
 def _holds(out: Path, ingredients: dict[str, Any]) -> bool:
-    """Whether the folder is this very merge, unharmed."""
+    """Return whether the folder already holds this merge, undamaged."""
     try:
         record = json.loads((out / MERGE_FILE).read_text(encoding="utf-8"))
         is_same = ingredients.items() <= record.items()
@@ -195,14 +194,13 @@ def _holds(out: Path, ingredients: dict[str, Any]) -> bool:
 def _check_free(out: Path) -> None:
     if out.exists() and not (out.is_dir() and next(out.iterdir(), None) is None):
         raise MergeError(
-            f"--out {out}: must be a folder that is missing or empty, and holds something else than this merge; "
-            f"name another folder"
+            f"--out {out}: must be missing or empty, but holds something other than this merge; choose another folder"
         )
 
 
 @contextmanager
 def _partial_folder(out: Path) -> Iterator[Path]:
-    """A sibling that becomes `out` when the block ends well and disappears when it does not."""
+    """Yield a sibling folder; rename it to `out` on success, delete it on failure."""
     from safetensors import SafetensorError
 
     partial = out.with_name(f"{out.name}.{os.getpid()}.partial")
@@ -213,6 +211,8 @@ def _partial_folder(out: Path) -> Iterator[Path]:
             out.rmdir()  # it is empty
         partial.rename(out)
     except (OSError, SafetensorError) as error:
-        raise MergeError(f"--out {out} cannot be written ({error}); free some space or name another folder") from error
+        raise MergeError(
+            f"--out {out} cannot be written ({error}); free some space, or choose another folder"
+        ) from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)

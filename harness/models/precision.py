@@ -1,7 +1,7 @@
-"""Which floating-point type products are computed in: what a device multiplies fast, and how fast it really is.
+"""Choose the floating-point type that matrix products are computed in, and time how fast a type is on this device.
 
-What "auto" means follows from what the device is able to do, never from a timing: a key of a fixture or of a score must
-not change because the machine was busy.
+"auto" follows from the device's instructions, never from a timing: the keys of fixtures and scores must not change
+because the machine was busy.
 """
 
 import os
@@ -10,29 +10,29 @@ from time import perf_counter
 
 _ONEDNN_SWITCHES = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA")
 _ONEDNN_WITHOUT_BFLOAT16 = ("SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX2_VNNI_2", "AVX512_CORE", "AVX512_CORE_VNNI")
-"""Values of oneDNN's switch under which it computes no product in bfloat16 instructions
+"""Values of oneDNN's switch that forbid bfloat16 instructions
 (https://uxlfoundation.github.io/oneDNN/dev_guide_cpu_dispatcher_control.html)."""
 _ATEN_SWITCH = "ATEN_CPU_CAPABILITY"
 _ATEN_WITHOUT_BFLOAT16 = ("DEFAULT", "AVX2")
 _DEVICE_NAMES = {"cpu": "CPU", "cuda": "GPU", "mps": "GPU"}
 _PRODUCT_SHAPE = (256, 512, 512)
-"""Rows, inner size and columns of the product that is timed: a hidden state against a small model's matrix."""
+"""Rows, inner size and columns of the timed product: a hidden state times a matrix of a small model."""
 NOTABLY_SLOWER = 2.0
-"""A type is slow where a product takes longer than float32's by this factor."""
+"""A type counts as slow where a product takes at least this many times as long as in float32."""
 
 
 def choose_dtype(requested: str, device: str) -> str:
-    """The dtype itself for "auto": float32 on a CPU, else bfloat16, or float16 where a GPU has no bfloat16."""
+    """Return the requested type; "auto" is float32 on a CPU, else bfloat16, float16 on a GPU without it."""
     if requested != "auto":
         return requested
     return "float32" if device == "cpu" else _half_precision_of_gpu(device)
 
 
 def choose_compute_dtype(requested: str, device: str) -> str:
-    """What 4-bit layers compute in: the type itself for "auto", the half precision that the device multiplies fast.
+    """Return the type that 4-bit layers compute in; "auto" is one that the device multiplies fast.
 
-    That is bfloat16 on a CPU with AVX512-BF16 or AMX (or ARM's bfloat16) and on a GPU that has it, else float16 on a
-    GPU and float32 on a CPU: there a product in emulated bfloat16 takes 10 to 150 times as long as in float32.
+    That is bfloat16 on a GPU that has it and on a CPU with AVX512-BF16, AMX or ARM's bfloat16; else float16 on a GPU
+    and float32 on a CPU, where a product in emulated bfloat16 takes 10 to 150 times as long as in float32.
     """
     if requested != "auto":
         return requested
@@ -42,9 +42,9 @@ def choose_compute_dtype(requested: str, device: str) -> str:
 
 
 def cpu_multiplies_bfloat16(environment: Mapping[str, str] = os.environ) -> bool:
-    """Whether this CPU has instructions for products in bfloat16, and torch is allowed to use them.
+    """Return whether this CPU multiplies bfloat16 in hardware and torch may use that.
 
-    ONEDNN_MAX_CPU_ISA and ATEN_CPU_CAPABILITY, which make torch compute as on an older CPU, are heeded.
+    ONEDNN_MAX_CPU_ISA and ATEN_CPU_CAPABILITY can restrict torch to the instructions of an older CPU.
     """
     import torch
 
@@ -59,7 +59,7 @@ def cpu_multiplies_bfloat16(environment: Mapping[str, str] = os.environ) -> bool
 
 
 def why_compute_dtype(requested: str, device: str) -> str:
-    """What 4-bit layers compute in and why, in one sentence."""
+    """Return one sentence that says which type 4-bit layers compute in, and why."""
     dtype = choose_compute_dtype(requested, device)
     if requested != "auto":
         why = "as model.compute_dtype says"
@@ -71,19 +71,19 @@ def why_compute_dtype(requested: str, device: str) -> str:
 
 
 def slowdown(dtype: str, device: str) -> float:
-    """How many times as long a matrix product takes in a type as in float32, timed now.
+    """Time a matrix product and return how many times as long it takes as in float32.
 
-    For messages alone: it depends on what else the machine does.
+    Use it for messages only, because it depends on the load of the machine.
     """
     return 1.0 if dtype == "float32" else _product_seconds(dtype, device) / _product_seconds("float32", device)
 
 
 def advice_on(key: str, dtype: str, device: str) -> str:
-    """One line where products in a type are notably slow on a device, which times them; else empty.
+    """Time products in a type, and return a message where they are slow on this device, else an empty text.
 
     Args:
-        key: what sets the type: "dtype" or "compute_dtype".
-        dtype: the type itself.
+        key: setting of the model section that chose the type: "dtype" or "compute_dtype".
+        dtype: the type to time.
         device: "cpu", "cuda" or "mps".
     """
     factor = slowdown(dtype, device)
@@ -91,12 +91,15 @@ def advice_on(key: str, dtype: str, device: str) -> str:
         return ""
     return (
         f"{dtype} is slow on this {_DEVICE_NAMES[device]}: a product takes {factor:.0f} times as long as in float32; "
-        f"-o model.{key}=auto takes what is fast"
+        f"-o model.{key}=auto chooses a fast type"
     )
 
 
 def _product_seconds(dtype: str, device: str) -> float:
-    """The best of five after one to warm up, by one thread: a second one would wait where a core is busy."""
+    """Return the shortest of five timings after a warm-up, in seconds.
+
+    One thread computes, because a second one would wait wherever its core is busy.
+    """
     import torch
 
     n_rows, n_inner, n_columns = _PRODUCT_SHAPE

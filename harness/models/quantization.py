@@ -1,7 +1,7 @@
-"""NF4 on a CPU: keeps bitsandbytes from repacking weights, which would silently break every later gradient.
+"""Keep bitsandbytes on a CPU from repacking NF4 weights, which would make all later gradients wrong without an error.
 
-On a CPU with AVX512-BF16 the first evaluation forward of a `Linear4bit` rewrites its weight for a kernel that has no
-gradient. It stays rewritten in training mode, nothing is raised and the loss still falls.
+On a CPU with AVX512-BF16 the first forward of a `Linear4bit` in evaluation mode rewrites its weight for a kernel that
+has no gradient. The weight stays rewritten in training mode, no error is raised, and the loss still falls.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -13,44 +13,44 @@ _REPACKING_SWITCH = "support_avx512bf16_for_cpu"
 
 
 class RepackedWeightsError(RuntimeError):
-    """4-bit weights cannot be, or were not, kept in the layout that has gradients: a fault of this program."""
+    """4-bit weights are not in the layout that has gradients: a fault of this program, not of the user."""
 
 
 def keep_unpacked(model: "torch.nn.Module") -> int:
-    """Switch repacking off in every 4-bit layer; to be called right after loading, before any forward.
+    """Switch repacking off in every 4-bit layer; call it right after loading, before any forward.
 
     Returns:
-        How many layers there are.
+        The number of 4-bit layers.
 
     Raises:
-        RepackedWeightsError: this version of bitsandbytes knows no such switch.
+        RepackedWeightsError: this version of bitsandbytes has no such switch.
     """
     layers = _linear_4bit_layers(model)
     for name, layer in layers:
         if _REPACKING_SWITCH not in vars(layer):
             raise RepackedWeightsError(
-                f"{name}: this bitsandbytes has no '{_REPACKING_SWITCH}', so whether training would be right is "
-                f"unknown; install the version that constraints.txt names"
+                f"{name}: this version of bitsandbytes has no '{_REPACKING_SWITCH}', so gradients may be wrong; "
+                f"install the version that constraints.txt names"
             )
         layer.support_avx512bf16_for_cpu = False
     return len(layers)
 
 
 def assert_unpacked(model: "torch.nn.Module") -> None:
-    """Refuse to train on repacked weights.
+    """Check that no 4-bit weight was repacked.
 
-    Looks at the flag that bitsandbytes sets today, at any attribute that could be its successor, and at the layout
-    itself (two values a byte in one column), which no renaming hides.
+    Checks the flag that bitsandbytes sets today, every attribute with a similar name, in case the flag is renamed, and
+    the layout itself: two values per byte in one column.
 
     Raises:
-        RepackedWeightsError: naming the first such layer.
+        RepackedWeightsError: names the first repacked layer.
     """
     for name, layer in _linear_4bit_layers(model):
         flags = [key for key, value in vars(layer.weight.quant_state).items() if "pack" in key and bool(value)]
         if flags or layer.weight.shape[-1] != 1:
             raise RepackedWeightsError(
-                f"{name}: its 4-bit weight was repacked for evaluation ({', '.join(flags) or 'by its shape'}), "
-                f"and would have no right gradients; load the model anew"
+                f"{name}: its 4-bit weight was repacked for evaluation ({', '.join(flags) or 'by its shape'}), so its "
+                f"gradients would be wrong; load the model again"
             )
 
 

@@ -1,7 +1,7 @@
-"""How many threads torch computes with: as many as there are idle cores when it starts.
+"""Choose the number of threads that torch computes with: one for each core that is idle at the start.
 
-A thread too many is dear: with a neighbour on the cores a training step took 14 to 18 times longer with 2 threads than
-alone, because every thread waits for the slowest.
+One thread too many is expensive, because every thread waits for the slowest: with another process on the same cores, a
+training step with 2 threads took 14 to 18 times as long as on an idle machine.
 """
 
 import os
@@ -13,57 +13,58 @@ from pathlib import Path
 from reports.errors import UserError
 
 IDLE_BELOW = 0.3
-"""A core is idle while others use less than this share of it."""
+"""A core counts as idle while other processes use less than this share of it."""
 MEASURED_SECONDS = 0.3
 _SWITCHES = ("HARNESS_THREADS", "OMP_NUM_THREADS")
 
 
 class ThreadsError(UserError):
-    """A number of threads that is no number of threads."""
+    """HARNESS_THREADS or OMP_NUM_THREADS is not a positive integer."""
 
 
 @dataclass(frozen=True, slots=True)
 class ThreadChoice:
-    """How many threads, and why, in one sentence."""
+    """A number of threads and the reason for it."""
 
     n_threads: int
     sentence: str
+    """Sentence for the user with the number and the reason."""
 
 
 def choose_threads() -> ThreadChoice:
-    """What the environment asks for, or one thread for every core that is idle now.
+    """Return the number that the environment asks for, or else one thread for each core that is idle now.
 
     Raises:
-        ThreadsError: the environment asks for what is no positive whole number.
+        ThreadsError: the environment's number is not a positive integer.
     """
     return asked_threads(os.environ) or threads_for_load(measure_loads(), quota_cores())
 
 
 def apply_threads(choice: ThreadChoice) -> None:
-    """Make torch compute with so many threads."""
+    """Set torch's number of threads."""
     import torch
 
     torch.set_num_threads(choice.n_threads)
 
 
 def asked_threads(environment: Mapping[str, str]) -> ThreadChoice | None:
-    """The number that HARNESS_THREADS, else OMP_NUM_THREADS (its first level) asks for, if any."""
+    """Return the number in HARNESS_THREADS, else the first one in OMP_NUM_THREADS, or None where neither is set."""
     for name in _SWITCHES:
         value = environment.get(name, "").strip()
         if value:
             first = value.split(",")[0].strip()
             if not first.isdecimal() or int(first) < 1:
-                raise ThreadsError(f"{name} must be a whole number from 1 up, not {value!r}")
+                raise ThreadsError(f"{name} must be a positive integer, not {value!r}; correct it or unset it")
             return ThreadChoice(int(first), f"{_count(int(first), 'thread')}, as {name} says.")
     return None
 
 
 def threads_for_load(loads: Sequence[float], quota: float | None) -> ThreadChoice:
-    """One thread for every idle core, within the quota, and at least one.
+    """Return one thread for each idle core, at most the quota and at least one.
 
     Args:
-        loads: share of each available core that others use, 0 to 1.
-        quota: cores' worth of time that this process may use, where it is limited.
+        loads: share of each available core that other processes use, 0 to 1.
+        quota: limit of this process's CPU time in cores; None is unlimited.
     """
     n_idle = sum(load < IDLE_BELOW for load in loads)
     n_allowed = len(loads) if quota is None else int(quota)
@@ -77,7 +78,7 @@ def threads_for_load(loads: Sequence[float], quota: float | None) -> ThreadChoic
 
 
 def measure_loads() -> list[float]:
-    """Share of each core available to this process that others use, over a moment in which it sleeps itself."""
+    """Sleep for `MEASURED_SECONDS` and return the share of each available core that other processes used, 0 to 1."""
     import psutil
 
     loads = [percent / 100 for percent in psutil.cpu_percent(interval=MEASURED_SECONDS, percpu=True)]
@@ -87,7 +88,7 @@ def measure_loads() -> list[float]:
 
 
 def quota_cores(groups: Path = Path("/sys/fs/cgroup")) -> float | None:
-    """Cores' worth of time a container may use, from version 2 or 1 of control groups; None where unlimited."""
+    """Return a container's limit of CPU time in cores, from control groups version 2 or 1; None where unlimited."""
     try:
         quota, period = (groups / "cpu.max").read_text(encoding="utf-8").split()
     except (OSError, ValueError):

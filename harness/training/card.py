@@ -1,6 +1,6 @@
-"""The model card of a trained adapter: what it was trained on, how, what was measured, and how to load it.
+"""Write the model card of a trained adapter: data, recipe, measurements, and code that loads it.
 
-A value that cannot be had is left out, here as everywhere never 0.
+A value that is not known is left out; it is never shown as 0.
 """
 
 import json
@@ -31,7 +31,7 @@ CARD_FILE = "README.md"
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 _METHODS = {"dpo": "DPO", "kto": "KTO", "sft": "supervised fine-tuning"}
 _INSTRUCTION_TEMPLATES = (INSTRUCTION_TEMPLATE, "{{ bos_token }}" + INSTRUCTION_TEMPLATE)
-"""As `ensure_template` writes them."""
+"""The instruction template in both forms that `ensure_template` writes."""
 
 
 def write_card(
@@ -42,17 +42,14 @@ def write_card(
     comparisons: Sequence[Comparison] | None = None,
     record: Mapping[str, Any] | None = None,
 ) -> Path:
-    """Write README.md into an adapter's folder, in place of one that is there.
+    """Write README.md into an adapter's folder, replacing an existing one, and return its path.
 
     Args:
-        folder: of the adapter.
-        run: in which it was measured, or None.
-        candidate: its name in the run; None where it is the only candidate.
-        comparisons: of the run, where they were made already.
-        record: what fixture.json holds; None reads it from the folder.
-
-    Returns:
-        The file.
+        folder: folder of the adapter.
+        run: run that measured it, or None if none has.
+        candidate: name of the adapter in the run; None takes the run's first candidate.
+        comparisons: comparisons of the run if they are already computed.
+        record: content of fixture.json; None reads it from the folder.
     """
     if record is None:
         record = json.loads((folder / FIXTURE_FILE).read_text(encoding="utf-8"))
@@ -75,7 +72,7 @@ def write_card(
 
 
 def _rows_of(run: Run, candidate: str | None, comparisons: Sequence[Comparison] | None) -> list[Comparison]:
-    """The candidate against the baseline or a definition, primary metrics first."""
+    """Return the candidate's comparisons with the baseline or a definition, primary metrics first."""
     if comparisons is None:
         kinds = {subject.name: subject.kind for subject in run.subjects}
         alone = [one for one in run.measurements if one.subject == candidate or kinds[one.subject] == "baseline"]
@@ -86,7 +83,7 @@ def _rows_of(run: Run, candidate: str | None, comparisons: Sequence[Comparison] 
 
 
 def _trained_on(config: Mapping[str, Any], candidate: str | None) -> list[str]:
-    """The datasets of an adapter's stages, first stage first."""
+    """Return the datasets of an adapter's training stages in order."""
     stages = [config["sft"]["data"]["name"]] if config.get("sft") else []
     if not (stages and candidate == FIRST_STAGE):
         stages.append(config["data"]["training"]["name"])
@@ -96,7 +93,7 @@ def _trained_on(config: Mapping[str, Any], candidate: str | None) -> list[str]:
 def _front_matter(
     record: Mapping[str, Any], title: str, datasets: Sequence[str], results: Sequence["EvalResult"]
 ) -> str:
-    """The metadata that the hub reads, as YAML; names that only this machine knows are left out."""
+    """Return the hub's metadata as YAML, without names that mean something on this machine only."""
     from huggingface_hub import ModelCardData
 
     base = record["base"]
@@ -106,14 +103,14 @@ def _front_matter(
         pipeline_tag="text-generation",
         tags=[record["recipe"]["training"]["method"], "lora", *(["qlora"] if base["quantization"] != "none" else [])],
         datasets=[name for name in (each.partition(":")[0] for each in datasets) if _is_hub_id(name)] or None,
-        model_name=title if results else None,  # it is the name of the results
+        model_name=title if results else None,  # the hub requires it with results only
         eval_results=list(results) or None,
     )
     return data.to_yaml()
 
 
 def _results(run: Run, rows: Sequence[Comparison]) -> list["EvalResult"]:
-    """The candidate's values in the hub's form: fractions as fractions, perplexities as perplexities."""
+    """Return the candidate's values in the hub's form: fractions not percentages, and perplexities, not nats."""
     from huggingface_hub import EvalResult
 
     results = []
@@ -154,12 +151,12 @@ def _opening(record: Mapping[str, Any], datasets: Sequence[str], *, is_control: 
     amount = "" if rows is None else f" on {rows:,} rows"
     source = f" of {' and '.join(escape(name) for name in datasets)}" if datasets else ""
     weights = f"the {_weights(base)} of {escape(_base_name(record))} ({base['fingerprint']})"
-    told = f"A LoRA adapter for {weights}, trained with {_METHODS.get(method, escape(method))}{amount}{source}."
-    return f"{told} It is a control: there to be held against, not to be used." if is_control else told
+    opening = f"A LoRA adapter for {weights}, trained with {_METHODS.get(method, escape(method))}{amount}{source}."
+    return f"{opening} It is a control: trained for comparison, not for use." if is_control else opening
 
 
 def _recipe_table(record: Mapping[str, Any]) -> str:
-    """Every setting that has a value, under the name that the configuration gives it."""
+    """Return a table of all settings that have a value, named as in the configuration."""
     recipe = record["recipe"]
     facts = [
         *_facts("training", recipe["training"]),
@@ -181,7 +178,7 @@ def _facts(section: str, values: Mapping[str, Any]) -> Iterator[tuple[str, Any]]
 
 def _evaluation(record: Mapping[str, Any], run: Run | None, rows: Sequence[Comparison]) -> str:
     if run is None or not rows:
-        return "It has not been measured yet."
+        return "This adapter has not been measured yet."
     header = ("metric", "baseline", "this adapter", "difference", "95 % interval", "n")
     table = []
     for row in rows:
@@ -193,16 +190,16 @@ def _evaluation(record: Mapping[str, Any], run: Run | None, rows: Sequence[Compa
     headline = run.headline.replace(record["base"]["name"], _base_name(record))
     shown_table = tabulate(table, header, tablefmt="pipe", disable_numparse=True, colalign=("left", *["right"] * 5))
     reading = (
-        "The baseline is the same weights with the adapter off, on the same examples, in the same process. Primary "
-        "metrics are bold, the others are exploratory. Intervals take groups of dependent rows as independent of each "
-        f"other, and are not adjusted for their number. Run {escape(run.name)}, suite {escape(run.suite)} "
-        f"({escape(run.suite_fingerprint)}), {escape(run.created)}."
+        "The baseline is the same weights with the adapter off, measured on the same examples in the same process. "
+        "Primary metrics are bold; the others are exploratory. Intervals assume that groups of dependent rows are "
+        f"independent of each other, and are not adjusted for the number of metrics. Run {escape(run.name)}, "
+        f"suite {escape(run.suite)} ({escape(run.suite_fingerprint)}), {escape(run.created)}."
     )
     return "\n\n".join((escape_line(headline), shown_table, reading))
 
 
 def _loading(record: Mapping[str, Any]) -> str:
-    """Code that puts the adapter on the weights that it was trained on."""
+    """Return code that loads the adapter on the weights that it was trained on."""
     base, name = record["base"], record["base"]["name"]
     place = json.dumps(name if _is_hub_id(name) else f"path/to/{_base_name(record)}")
     if name == EMBEDDED:
@@ -233,32 +230,32 @@ def _loading(record: Mapping[str, Any]) -> str:
     ]
     template = next((each for each in _INSTRUCTION_TEMPLATES if content_id(each) == base.get("template")), None)
     if template is not None:
-        lines += ["# What prompts were rendered with in training:", f"tokenizer.chat_template = {template!r}"]
+        lines += ["# The template of the prompts in training:", f"tokenizer.chat_template = {template!r}"]
     return "\n".join(("```python", *lines, "```"))
 
 
 def _limits(record: Mapping[str, Any]) -> str:
     return (
-        "- One training seed speaks for this adapter, not for its recipe.\n"
-        "- Numbers hold for rows like those that were measured; nothing is known of other languages or uses.\n"
-        f"- It was trained on {_weights(record['base'])}. On other weights, or merged into them, it is another model: "
-        "measure what you deploy.\n"
+        "- The numbers describe this adapter. They do not describe its recipe, which takes several training seeds.\n"
+        "- The numbers hold for rows like those measured, not for other languages or uses.\n"
+        f"- The adapter was trained on {_weights(record['base'])}. On other weights, or merged into them, it is "
+        "another model: measure what you deploy.\n"
         "- The licences of the base model and of the data apply."
     )
 
 
 def _weights(base: Mapping[str, Any]) -> str:
-    """Quantisation and dtype in words."""
+    """Return quantisation or dtype in words, such as "NF4 weights"."""
     return f"{base['dtype']} weights" if base["quantization"] == "none" else f"{base['quantization'].upper()} weights"
 
 
 def _base_name(record: Mapping[str, Any]) -> str:
-    """Hub id, or the name of a folder without its place on this machine."""
+    """Return the base's hub id, or the name of its folder without the path on this machine."""
     name: str = record["base"]["name"]
     return name if _is_hub_id(name) else "the embedded model" if name == EMBEDDED else Path(name).name
 
 
 def _is_hub_id(name: str) -> bool:
-    """Whether the hub could have a model or dataset of this name."""
+    """Return whether a name could be that of a model or dataset on the hub."""
     is_local = name.partition("/")[0] == EMBEDDED or format_of(Path(name)) is not None
     return not is_local and _HUB_ID.fullmatch(name) is not None

@@ -180,7 +180,7 @@ def test_weights_without_a_place_or_missing_are_refused(llama_folder: Path, adap
     weights = load_file(adapter / WEIGHTS_FILE)
     name = next(iter(weights))
     save_file({key: weight for key, weight in weights.items() if key != name}, adapter / WEIGHTS_FILE)
-    with pytest.raises(AdapterError, match="no place for, or no trace of"):
+    with pytest.raises(AdapterError, match="tensors that are missing or have no place"):
         attach_adapter(load(llama_folder), "tuned", str(adapter))
 
     save_file(weights | {name.replace("layers.0", "layers.7"): weights[name].clone()}, adapter / WEIGHTS_FILE)
@@ -219,7 +219,7 @@ def test_an_adapter_without_a_named_base_is_taken_at_its_shapes(llama_folder: Pa
     change_config(adapter, base_model_name_or_path=None)
 
     assert attach_adapter(load(llama_folder), "tuned", str(adapter)) == [
-        f"The adapter {str(adapter)!r} does not say which base model it belongs to; its shapes fit this one."
+        f"The adapter {str(adapter)!r} does not name its base model; its shapes fit this one."
     ]
 
 

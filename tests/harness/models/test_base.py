@@ -50,7 +50,7 @@ def test_gpt2_gets_the_instruction_template_and_pads_with_eos(gpt2_folder: Path,
 
     assert loaded.template == "instruction"
     assert loaded.pad_token_id == loaded.tokenizer.eos_token_id == loaded.base.config.pad_token_id
-    assert loaded.notes == ["The tokenizer has no padding token; EOS pads, behind an attention mask."]
+    assert loaded.notes == ["The tokenizer has no padding token; EOS is used, hidden by the attention mask."]
     assert loaded.base.get_input_embeddings().num_embeddings == len(loaded.tokenizer)
 
 
@@ -105,7 +105,7 @@ def test_a_path_that_is_not_there_never_asks_the_hub(name: str, monkeypatch: pyt
     """What can only be a path fails at once and says what is allowed."""
     monkeypatch.setattr("harness.models.base.fetch", lambda *_a, **_k: pytest.fail("the hub was asked"))
 
-    with pytest.raises(ModelError, match=f"model.name: '{name}' is not a folder; give a folder, a hub id"):
+    with pytest.raises(ModelError, match=f"model.name: there is no folder '{name}'; give a folder, a hub id"):
         load_model(ModelConfig(name=name))
 
 
@@ -199,14 +199,14 @@ def _unknown_architecture(folder: Path) -> None:
     [
         (_without_weights, "has no weights"),
         (_pickled, "model.allow_pickled_weights=true"),
-        (_without_config, "has no config.json; it is no model folder"),
+        (_without_config, "has no config.json; give the folder of a model"),
         (_adapter_only, "give it with --adapter"),
-        (_adapter_beside, "holds an adapter too"),
-        (_without_a_tensor, "lack 1 tensors .*up_proj.* drawn at random"),
+        (_adapter_beside, "also holds an adapter"),
+        (_without_a_tensor, "lack 1 tensors .*up_proj.* initialised at random"),
         (_cut_off, "cannot be loaded"),
         (_without_tokenizer, "its tokenizer"),
-        (_quantised_already, "quantised already"),
-        (_longer_vocabulary, "do not belong together"),
+        (_quantised_already, "already quantised"),
+        (_longer_vocabulary, "have embeddings for only"),
         (_unknown_architecture, "cannot be loaded|tokenizer cannot be"),
     ],
 )
@@ -235,9 +235,9 @@ def test_devices(monkeypatch: pytest.MonkeyPatch) -> None:
     """Auto is a GPU where there is one; what is not there is said."""
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert choose_device("auto") == "cpu"
-    with pytest.raises(ModelError, match="sees no 'cuda' device here"):
+    with pytest.raises(ModelError, match="finds no 'cuda' device"):
         choose_device("cuda")
-    with pytest.raises(ModelError, match=r"'cuda:1' is none of auto, cpu, cuda, mps; .*CUDA_VISIBLE_DEVICES"):
+    with pytest.raises(ModelError, match=r"must be one of auto, cpu, cuda, mps, not 'cuda:1'; .*CUDA_VISIBLE_DEVICES"):
         choose_device("cuda:1")
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)

@@ -169,7 +169,7 @@ def test_an_adapter_that_was_not_measured(folder: Path) -> None:
     assert data.datasets is None
     assert "model_name" not in text
     assert "trained with DPO on 8 rows." in text
-    assert "It has not been measured yet." in text
+    assert "This adapter has not been measured yet." in text
     assert re.search(r"\| training\.learning_rate +\| 1e-05 ", text)
     assert re.search(r"\| lora\.target_modules +\| q_proj, v_proj ", text)
     assert re.search(r"\| seed +\| 7 ", text)

@@ -97,7 +97,7 @@ def test_a_full_disk_is_one_line(error: Exception, reason: str, checkpoints: Pat
     with pytest.raises(UnwritableError, match=reason) as caught:
         write_checkpoint(checkpoints, 14, fail)
 
-    assert "make room there, or name another folder; the checkpoint of step 12 is kept" in str(caught.value)
+    assert "free some space, or choose another folder; the checkpoint of step 12 is kept" in str(caught.value)
     assert "\n" not in str(caught.value)
     assert names(checkpoints) == ["step-00000010", "step-00000012"]
 

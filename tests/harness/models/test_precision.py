@@ -108,8 +108,8 @@ def test_what_is_slow_is_told_with_its_factor(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(precision, "_product_seconds", lambda dtype, _device: seconds[dtype])
 
     assert advice_on("dtype", "bfloat16", "cpu") == (
-        "bfloat16 is slow on this CPU: a product takes 150 times as long as in float32; -o model.dtype=auto takes what "
-        "is fast"
+        "bfloat16 is slow on this CPU: a product takes 150 times as long as in float32; -o model.dtype=auto chooses "
+        "a fast type"
     )
     assert advice_on("dtype", "float16", "cpu") == advice_on("dtype", "float32", "cpu") == ""
 

@@ -331,8 +331,6 @@ def test_a_workspace_that_cannot_be_written_is_one_line(
     """Said before any work."""
     (tmp_path / "file").touch()
 
-    with pytest.raises(
-        WorkspaceError, match=r"--workspace: .*file/workspace cannot be written .*choose another folder"
-    ):
+    with pytest.raises(WorkspaceError, match=r"--workspace: .*file/workspace cannot be written .*name another folder"):
         build_or_reuse(loaded, encode(loaded), recipe, tmp_path / "file" / "workspace", pytest.fail)
     assert pretended == []

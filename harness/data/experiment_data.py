@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 from harness.config.schema import DataConfig, DatasetConfig, RowKind
-from harness.config.wording import shown
 from harness.data.load import load_examples, load_pairs, load_questions, load_rated, overlap_query_of
 from harness.data.make import OverlapQuery, Trainable
 from harness.data.overlap import Overlap, RoleOverlap, find_overlap, without
@@ -20,6 +19,7 @@ _TRAINING_LOADERS: Mapping[str, Callable[..., Dataset[Any]]] = {
     "kto": load_rated,
     "sft": load_examples,
 }
+_QUOTED_CHARACTERS = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,8 +251,10 @@ def _without_overlap(
 
 
 def _quoted(overlap: RoleOverlap) -> str:
-    """The example texts in quotation marks, each on one line and cut where it is long."""
-    return "; ".join(shown(" ".join(example.text.split())) for example in overlap.examples)
+    """The example texts in quotation marks, each on one line and cut so that three fit into a note."""
+    lines = [" ".join(example.text.split()) for example in overlap.examples]
+    cut = [line if len(line) <= _QUOTED_CHARACTERS else line[: _QUOTED_CHARACTERS - 3] + "..." for line in lines]
+    return "; ".join(f'"{line}"' for line in cut)
 
 
 def _with_selection(data: ExperimentData, fraction: float, seed: int) -> ExperimentData:

@@ -1,4 +1,4 @@
-"""What a person at the terminal sees: lines, progress bars, and silence from chatty libraries."""
+"""Lines and progress bars on the terminal, and silence from chatty libraries."""
 
 import logging
 import os
@@ -23,14 +23,14 @@ from rich.progress import (
 from harness.config.wording import duration
 
 SECONDS_BETWEEN_LINES = 30.0
-"""Between two lines of one stage where standard error is no terminal."""
+"""Shortest time between two lines of a stage where standard error is no terminal."""
 
 
 class Done(Protocol):
-    """Told how many units of work are done so far, and of how many where that was not known before."""
+    """Takes the number of units of work done so far, and their total where it was not known before."""
 
     def __call__(self, n_done: int, total: int | None = None) -> None:
-        """Shows it."""
+        """Shows the progress."""
         ...
 
 
@@ -38,13 +38,13 @@ class Done(Protocol):
 class Terminal:
     """Lines and bars on standard error, so that standard output holds the result alone.
 
-    Where standard error is no terminal (a file, a pipe, nohup, CI) a stage is a plain line as it starts, and one at
-    most every `SECONDS_BETWEEN_LINES` while it lasts.
+    Where standard error is no terminal (a file, a pipe, nohup, CI) a stage prints a plain line when it starts, and then
+    at most one every `SECONDS_BETWEEN_LINES`.
     """
 
     console: Console = field(default_factory=lambda: Console(stderr=True, highlight=False, soft_wrap=True))
     clock: Callable[[], float] = time.monotonic
-    """Seconds from any moment on."""
+    """Seconds since an arbitrary moment."""
 
     def say(self, line: str) -> None:
         """Prints one line as it is, without interpreting markup in it."""
@@ -52,7 +52,7 @@ class Terminal:
 
     @contextmanager
     def waiting(self, description: str) -> Iterator[None]:
-        """A sign of life during what has no steps to count."""
+        """Shows that work without countable steps is going on."""
         if self.console.is_terminal:
             with self.console.status(description):
                 yield
@@ -62,7 +62,7 @@ class Terminal:
 
     @contextmanager
     def progress(self, description: str, total: int | None) -> Iterator[Done]:
-        """Progress from 0 to `total`, None where unknown."""
+        """Shows progress from 0 to `total`; None where the total is unknown."""
         if not self.console.is_terminal:
             stage = _Stage(self, description, total)
             yield lambda n_done, total=None: stage.show(n_done, total)
@@ -73,7 +73,7 @@ class Terminal:
 
     @contextmanager
     def training(self, name: str) -> "Iterator[Callable[[int, int, dict[str, Any]], None]]":
-        """Progress over the steps of a training, with loss, reward accuracy and peak memory; see `progress`."""
+        """Shows the steps of a training with loss, reward accuracy and peak memory; see `progress`."""
         description = f"training {name}"
         if not self.console.is_terminal:
             stage = _Stage(self, description, None)
@@ -90,18 +90,18 @@ class Terminal:
 
 
 class _Stage:
-    """A stage that is told in plain lines."""
+    """Progress of one stage as plain lines."""
 
     def __init__(self, terminal: Terminal, description: str, total: int | None) -> None:
         self._terminal, self._description, self._total = terminal, description, total
         self._last_line = terminal.clock()
         self._first: tuple[float, int] | None = None
-        """When progress was first told, and of how much: what was done before may be of an earlier process."""
+        """Time and units of the first progress; units before it may have been done by an earlier process."""
         self._n_done = 0
         terminal.say(description if total is None else f"{description}: 0/{total:,}")
 
     def show(self, n_done: int, total: int | None = None, numbers: str = "") -> None:
-        """Prints how far the stage is, with the time that is left, unless the last line is too recent."""
+        """Prints progress and remaining time, unless the last line is too recent."""
         now = self._terminal.clock()
         total = total or self._total
         if self._first is None or n_done < self._n_done:  # begun, or begun again
@@ -118,7 +118,7 @@ class _Stage:
 
 
 def _numbers(row: dict[str, Any]) -> str:
-    """What is worth seeing of a row of training."""
+    """The numbers of a training row that are shown beside its progress."""
     if row["kind"] == "scoring":
         return f"scoring selection rows {row['n_scored']:,}/{row['n_requests']:,}"
     names = {"loss": "loss", "rewards/accuracies": "reward accuracy"}
@@ -139,7 +139,7 @@ def _columns() -> tuple[ProgressColumn, ...]:
 
 
 def quiet_libraries() -> None:
-    """Keeps the libraries' own progress bars, advice and telemetry off the terminal; call before importing them."""
+    """Keeps progress bars, advice and telemetry of libraries off the terminal; call it before importing them."""
     for name, value in {
         "TOKENIZERS_PARALLELISM": "false",
         "TRANSFORMERS_VERBOSITY": "error",

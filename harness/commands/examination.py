@@ -1,4 +1,4 @@
-"""What of this machine stands in the way: versions, devices, quantisation, hub, data and disk, each with what to do."""
+"""Checks of this machine for `harness doctor`: versions, devices, quantisation, hub, data, disk; each with advice."""
 
 import os
 import platform
@@ -32,30 +32,30 @@ Status = Literal["ok", "warning", "problem"]
 HUB_SECONDS = 5.0
 GIB = 2**30
 LITTLE_DISK, NO_DISK = 10 * GIB, GIB
-"""Free bytes under which a warning, and a problem, is told."""
+"""Free bytes below which the disk is a warning, and a problem."""
 LITTLE_MEMORY = 2 * GIB
 LARGEST_ERROR = 0.02
-"""Of a 4-bit layer, which may compute in bfloat16's 8 bits, relative to the same weights in float32."""
+"""Largest error of a 4-bit layer relative to the same weights in float32; it may compute in bfloat16's 8 bits."""
 _PROJECT = "dpo-harness"
 _NOT_INSTALLED, _INSTALL = f"{_PROJECT} is not installed here", "install it: pip install -e ."
 _SHOWN_PACKAGES = ("torch", "transformers", "trl", "peft", "bitsandbytes")
 _SHOWN = 6
-"""Of what is listed, so many are named."""
+"""Items of a list that a finding names."""
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing that was looked at."""
+    """Result of one check."""
 
     name: str
     status: Status
     finding: str
     advice: str = ""
-    """What to do; never empty where the status is not ok."""
+    """Instruction to the user; never empty where the status is not ok."""
 
 
 def examine(workspace: Path, data_root: Path | None) -> tuple[Check, ...]:
-    """Look at everything; takes seconds, and leaves nothing behind.
+    """Runs all checks; takes seconds, and leaves nothing behind.
 
     Args:
         workspace: folder of trained adapters and runs, which need not exist yet.
@@ -86,7 +86,7 @@ def worst(checks: Iterable[Check]) -> Status:
 
 
 def as_text(checks: Sequence[Check]) -> str:
-    """A line a check, under it what to do, and a count at the end."""
+    """One line for each check, its advice below it, and the number of problems and warnings at the end."""
     name_width = max(len(check.name) for check in checks)
     lines = []
     for check in checks:
@@ -94,12 +94,12 @@ def as_text(checks: Sequence[Check]) -> str:
         if check.advice:
             lines.append(f"{'':<7}  {'':<{name_width}}  -> {check.advice}")
     counts = {status: sum(check.status == status for check in checks) for status in ("problem", "warning")}
-    told = [f"{n} {status}{'' if n == 1 else 's'}" for status, n in counts.items() if n]
-    return "\n".join([*lines, "", ", ".join(told) or "nothing stands in the way"])
+    parts = [f"{n} {status}{'' if n == 1 else 's'}" for status, n in counts.items() if n]
+    return "\n".join([*lines, "", ", ".join(parts) or "nothing stands in the way"])
 
 
 def check_python() -> Check:
-    """The interpreter against what the project declares."""
+    """Compares the interpreter with the version that the project requires."""
     from packaging.specifiers import SpecifierSet
 
     running = platform.python_version()
@@ -114,7 +114,7 @@ def check_python() -> Check:
 
 
 def check_packages() -> Check:
-    """Installed versions against the requirements in the project's own metadata."""
+    """Compares installed versions with the requirements in the project's metadata."""
     from packaging.requirements import Requirement
 
     try:
@@ -138,7 +138,7 @@ def check_packages() -> Check:
 
 
 def check_processor() -> Check:
-    """Cores, threads and memory."""
+    """Reports cores, threads and memory."""
     import psutil
 
     memory = psutil.virtual_memory()
@@ -156,7 +156,7 @@ def check_processor() -> Check:
 
 
 def check_gpu() -> Check:
-    """The GPU that torch sees, its memory, and whether it computes in bfloat16."""
+    """Reports the GPU that torch sees, its memory, and whether it computes in bfloat16."""
     import torch
 
     if torch.cuda.is_available():
@@ -176,7 +176,7 @@ def check_gpu() -> Check:
 
 
 def check_precision() -> Check:
-    """How long products take in half precision, by a timing, and what 4-bit layers compute in here."""
+    """Times products in half precision, and reports the type that 4-bit layers compute in here."""
     device = choose_device("auto")
     factors = {dtype: slowdown(dtype, device) for dtype in ("bfloat16", "float16")}
     times = " and ".join(f"in {dtype} {factor:.1f} times" for dtype, factor in factors.items())
@@ -189,7 +189,7 @@ def check_precision() -> Check:
 
 
 def check_quantisation() -> Check:
-    """Whether NF4 layers compute what they should here, gradients after an evaluation included."""
+    """Checks outputs and gradients of an NF4 layer on this machine."""
     advice = "set model.quantization=none, or install the bitsandbytes that the requirements name for this machine"
     try:
         device = choose_device("auto")
@@ -203,9 +203,9 @@ def check_quantisation() -> Check:
 
 
 def four_bit_errors(device: str) -> tuple[float, float]:
-    """Outputs and input gradients of a small NF4 layer against its dequantised weights in float32, as relative errors.
+    """Relative errors of the outputs and input gradients of a small NF4 layer, compared with float32.
 
-    An evaluation comes first, because that is what can break later gradients (`quantization.py`).
+    An evaluation comes first, because it can break later gradients (`quantization.py`).
     """
     import torch
     from bitsandbytes.functional import dequantize_4bit
@@ -231,7 +231,7 @@ def four_bit_errors(device: str) -> tuple[float, float]:
 
 
 def check_hub() -> Check:
-    """Whether the hub answers; only what is named in a configuration is ever fetched from it."""
+    """Checks whether the hub answers; only what a configuration names is ever fetched from it."""
     if is_offline():
         return Check("hub", "ok", "offline on purpose (HF_HUB_OFFLINE): what is in the cache can be used")
     try:
@@ -242,7 +242,7 @@ def check_hub() -> Check:
 
 
 def check_cache() -> Check:
-    """Size of the hub client's cache."""
+    """Reports the size of the hub client's cache."""
     from huggingface_hub import constants
 
     folder = Path(constants.HF_HUB_CACHE)
@@ -251,7 +251,7 @@ def check_cache() -> Check:
 
 
 def check_data_root(data_root: Path | None) -> Check:
-    """Which datasets the data root holds, and whether their files are there."""
+    """Lists the datasets of the data root, and checks that their files are there."""
     if data_root is None:
         return Check("data root", "ok", "none given: datasets that are not embedded come from the hub")
     if not data_root.is_dir():
@@ -292,7 +292,7 @@ def _located(data_root: Path) -> Iterator[tuple[str, RowSource]]:
 
 
 def check_workspace(workspace: Path) -> Check:
-    """Whether the workspace can be written, and what it holds."""
+    """Checks that the workspace can be written, and reports what it holds."""
     folder = _nearest_folder(workspace)
     try:
         tempfile.TemporaryFile(dir=folder).close()
@@ -310,7 +310,7 @@ def check_workspace(workspace: Path) -> Check:
 
 
 def check_disk(workspace: Path) -> Check:
-    """Space that is left where the workspace lies."""
+    """Checks the free space on the workspace's disk."""
     free = shutil.disk_usage(_nearest_folder(workspace)).free
     finding = f"{gib(free)} free for {workspace}"
     advice = "free some space, or put the workspace on another disk: --workspace"
@@ -320,7 +320,7 @@ def check_disk(workspace: Path) -> Check:
 
 
 def check_leftovers(workspace: Path) -> Check:
-    """What killed processes left behind, which nobody holds a lock on."""
+    """Lists what killed processes left behind and no process holds a lock on."""
     place = Workspace(workspace)
     left = [
         path
@@ -342,7 +342,7 @@ def check_leftovers(workspace: Path) -> Check:
 
 
 def n_bytes(path: Path) -> int:
-    """Size of a file, or of all files below a folder; links are not followed, and what vanishes meanwhile is 0."""
+    """Bytes of a file, or of all files in a folder; links are not followed, and a file that vanishes counts 0."""
     files = [path, *(Path(folder, name) for folder, _, names in os.walk(path) for name in names)]
     total = 0
     for file in files:
@@ -352,7 +352,7 @@ def n_bytes(path: Path) -> int:
 
 
 def gib(size: int) -> str:
-    """Bytes in the unit that suits them."""
+    """Bytes as text in GiB or MiB."""
     return f"{size / GIB:.1f} GiB" if size >= GIB else f"{size / 2**20:.1f} MiB"
 
 

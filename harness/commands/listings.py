@@ -1,4 +1,4 @@
-"""What there is to choose from, as tables: `harness list suites|presets|datasets|runs`."""
+"""Tables of suites, presets, datasets and runs, for `harness list`."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from reports.run_folder import list_runs
 
 
 def suites() -> str:
-    """The suites that ship with the project."""
+    """Table of the suites that ship with the project."""
     rows = []
     for name in suite_names():
         suite = load_suite(name, row_kinds())
@@ -21,7 +21,7 @@ def suites() -> str:
 
 
 def presets() -> str:
-    """The presets that ship with the project."""
+    """Table of the presets that ship with the project."""
     rows = []
     for name in preset_names():
         config = load_experiment(name)
@@ -30,7 +30,7 @@ def presets() -> str:
 
 
 def datasets() -> str:
-    """The datasets that rows can be taken from."""
+    """Table of the datasets that the project knows, and of what each offers."""
     rows = [
         (
             entry.name,
@@ -47,7 +47,7 @@ def datasets() -> str:
 
 
 def runs(workspace: Path) -> str:
-    """The runs in a workspace, oldest first."""
+    """Table of the runs in a workspace, oldest first."""
     folder = Workspace(workspace).runs
     found = list_runs(folder)
     if not found:

@@ -10,10 +10,10 @@ from harness.commands.options import model_option
 
 @click.command("merge")
 @click.argument("adapter")
-@click.option("--dtype", type=click.Choice(["float16", "bfloat16"]), required=True, help="Of the merged weights.")
+@click.option("--dtype", type=click.Choice(["float16", "bfloat16"]), required=True, help="Type of the merged weights.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder to write.")
 @model_option
-@click.option("--revision", help="Of a base model on the hub.")
+@click.option("--revision", help="Revision of a base model on the hub.")
 def merge(adapter: str, dtype: Any, out: Path, model: str | None, revision: str | None) -> None:
     """Merges an adapter into its unquantised base: the model to deploy.
 

@@ -66,17 +66,17 @@ place_options = _options(
     workspace_option,
 )
 suite_option = click.option(
-    "--suite", default="alignment", show_default=True, metavar="NAME|FILE.yaml", help="What to measure."
+    "--suite", default="alignment", show_default=True, metavar="NAME|FILE.yaml", help="Evaluations to measure."
 )
 measuring_options = _options(
     suite_option,
-    click.option("--tasks", metavar="A,B", help="Further lm-eval tasks: names, or YAML files of your own."),
+    click.option("--tasks", metavar="A,B", help="More lm-eval tasks: names, or YAML files of your own."),
     click.option(
-        "--limit", type=click.IntRange(min=1), help="Measures at most so many rows each: a seeded sample of groups."
+        "--limit", type=click.IntRange(min=1), help="Rows of each evaluation at most: a seeded sample of groups."
     ),
     click.option("--out", type=click.Path(path_type=Path), help="Run folder to write (default: in the workspace)."),
     click.option(
-        "--no-cache", "use_cache", flag_value=False, default=True, help="Scores everything anew, and keeps no scores."
+        "--no-cache", "use_cache", flag_value=False, default=True, help="Neither reads nor writes the score cache."
     ),
 )
 candidate_options = _options(
@@ -85,22 +85,24 @@ candidate_options = _options(
         "sweeps",
         multiple=True,
         metavar="KEY=V1,V2",
-        help="Trains and measures every value, such as training.learning_rate=5e-6,1e-5; may be repeated.",
+        help="Trains a candidate for every value, such as training.learning_rate=5e-6,1e-5; may be repeated.",
     ),
-    click.option("--seeds", type=click.IntRange(min=1), metavar="N", help="Training seeds of each candidate."),
+    click.option(
+        "--seeds", type=click.IntRange(min=1), metavar="N", help="Number of training seeds of each candidate."
+    ),
     click.option(
         "--controls",
         metavar="A,B",
-        help="Candidates to be held against: sft (on the chosen answers), shuffled (half of the pairs swapped).",
+        help="Candidates to compare with: sft (on the chosen answers), shuffled (half of the pairs swapped).",
     ),
 )
 subject_options = _options(
-    click.option("--subjects", metavar="+NAME", help="Further subjects: +unquantised, the base without quantisation."),
+    click.option("--subjects", metavar="+NAME", help="More subjects: +unquantised, the base without quantisation."),
     click.option(
         "--candidate",
         "models",
         multiple=True,
         metavar="NAME=PATH",
-        help="A full or merged model to measure too, with weights of its own; may be repeated.",
+        help="A full or merged model to measure too; may be repeated.",
     ),
 )

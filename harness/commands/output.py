@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from harness.commands.report_files import REPORTS, WRITTEN_WITH_A_RUN, Finished, terminal_table_of
-from harness.measuring.lineup import Trained
+from harness.measuring.lineup import TrainedAdapter
 from harness.terminal import Terminal
 from harness.training.card import CARD_FILE, write_card
 from reports.comparing.compare import compare
@@ -16,7 +16,7 @@ from reports.run_folder import write_run
 from reports.whole import write_whole
 
 
-def write_results(run: Run, folder: Path, trained: Sequence[Trained], terminal: Terminal) -> Finished:
+def write_results(run: Run, folder: Path, trained: Sequence[TrainedAdapter], terminal: Terminal) -> Finished:
     """Writes a run's records, then its reports, then the cards of the adapters that were trained for it.
 
     The records come first, so that a fault in a report loses nothing that was measured: `harness report` renders it.
@@ -40,7 +40,7 @@ def write_results(run: Run, folder: Path, trained: Sequence[Trained], terminal: 
     return Finished(folder, terminal_table_of(run, comparisons), tuple(files))
 
 
-def write_missing_cards(trained: Sequence[Trained]) -> None:
+def write_missing_cards(trained: Sequence[TrainedAdapter]) -> None:
     """Writes a card for every adapter that has none; the card of an earlier run stays."""
     for each in trained:
         if not (each.fixture.folder / CARD_FILE).exists():

@@ -1,1 +1,1 @@
-"""What an experiment and a suite are, and how they are read from YAML."""
+"""The configuration of experiments and suites, and how it is read from YAML."""

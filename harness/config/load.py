@@ -26,12 +26,12 @@ Config = TypeVar("Config", ExperimentConfig, SuiteConfig)
 
 
 class ConfigError(UserError):
-    """A configuration that does not describe an experiment or a suite; one line a problem."""
+    """A configuration with wrong values; the message has one line for each problem."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Override:
-    """One value that replaces another, by `-o section.key=value` or by a sweep."""
+    """A value from `-o section.key=value` or a sweep, in place of the file's."""
 
     origin: str
     """The option or the sweep, as the first words of a message."""
@@ -57,8 +57,8 @@ def load_experiment(
     Args:
         preset: name of a preset; None is "tiny", unless `config_file` takes its place.
         config_file: YAML file that is used instead of a preset.
-        overrides: texts `section.key=value`, where the value is YAML (nothing after the `=` is null) and replaces what
-            is there as a whole; later ones win.
+        overrides: texts `section.key=value`. The value is YAML (nothing after the `=` is null) and replaces the old
+            value as a whole; later overrides win.
 
     Raises:
         ConfigError: both a preset and a file, an unknown preset, or values that are not allowed.

@@ -1,6 +1,6 @@
-"""What one experiment and one suite consist of: frozen dataclasses, each value with the range it may have.
+"""The configuration of an experiment and of a suite: frozen dataclasses, each value with its allowed range.
 
-`config_files.py` fills them from YAML and KEY=VALUE overrides.
+`load.py` fills them from YAML and KEY=VALUE overrides.
 """
 
 from dataclasses import dataclass, field
@@ -24,7 +24,7 @@ RowKind = Literal["pairs", "examples", "questions", "tasks"]
 
 @dataclass(frozen=True, slots=True)
 class ModelConfig:
-    """The base model and how it is loaded; baseline and adapters share it."""
+    """The base model and how it is loaded, the same for the baseline and all adapters."""
 
     name: Name = "embedded"
     """A folder, a hub id, or "embedded" for the model that ships with the project."""
@@ -32,22 +32,23 @@ class ModelConfig:
     quantization: Literal["nf4", "none"] = "nf4"
     """nf4 is NF4 with double quantisation."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    """Of the weights that are not quantised; auto is float32 on a CPU and bfloat16 (float16 where missing) on a GPU."""
+    """Type of the weights that are not quantised; auto is float32 on a CPU and bfloat16 on a GPU (float16 where the GPU
+    has no bfloat16)."""
     compute_dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    """What 4-bit layers compute in; auto is bfloat16 where the device multiplies it in hardware, else float32 on a CPU
-    and float16 on a GPU. Without quantisation products are computed in `dtype`."""
+    """Type that 4-bit layers compute in; auto is bfloat16 where the hardware multiplies it, else float32 on a CPU and
+    float16 on a GPU. Without quantisation products are computed in `dtype`."""
     device: Name = "auto"
     template: Literal["auto", "model", "instruction"] = "auto"
     """auto is the model's own chat template, or the instruction template where it has none."""
     system_prompt: str | None = None
-    """Put before every prompt that has no system turn of its own."""
+    """System turn for prompts that have none of their own."""
     allow_pickled_weights: bool = False
     """Allows a `weights_only` load where the model has no safetensors."""
 
 
 @dataclass(frozen=True, slots=True)
 class ColumnsConfig:
-    """What the columns of a dataset hold that `harness list datasets` does not know.
+    """Names of the columns of a dataset that is not in `harness list datasets`.
 
     Pairs need `prompt`, `chosen` and `rejected`, or `prompt` and `answers` with `scores` (or a column of answers in the
     order of their rank, the best first). Examples need `prompt` and `chosen`. Rated answers need `prompt`, `answer` and
@@ -55,60 +56,63 @@ class ColumnsConfig:
     """
 
     prompt: Name | None = None
-    """None takes the turns that all answers of a row share, where these are whole conversations."""
+    """Column of the prompt. None takes the turns that all answers of a row share, for answers that are whole
+    conversations."""
     system: Name | None = None
-    """System turn before the prompt."""
+    """Column of the system turn before the prompt."""
     chosen: Name | None = None
     rejected: Name | None = None
     answer: Name | None = None
     label: Name | None = None
-    """Whether the answer is a good one: true or false, 1 or 0."""
+    """Column that says whether the answer is good: true or false, 1 or 0."""
     answers: Name | None = None
-    """A list of answers to one prompt: texts, or mappings with a text."""
+    """Column with a list of answers to one prompt: texts, or mappings with a text."""
     answer_text: Name | None = None
     """Key of the text, where answers are mappings."""
     scores: Name | None = None
-    """The scores of `answers`: a column with as many numbers, or a key of each answer where they are mappings."""
+    """Scores of `answers`: a column with one number for each answer, or a key of answers that are mappings."""
     pairs: Literal["best_worst", "all"] = "best_worst"
     """Which pairs a list of answers makes: the best against the worst, or all of different rank."""
     score_chosen: Name | None = None
     score_rejected: Name | None = None
     """For `data.filters.min_score_gap`."""
     group: Name | None = None
-    """What makes rows dependent; None is the first user turn."""
+    """Column that makes rows dependent where it is equal; None takes the first user turn."""
     source: Name | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class DatasetConfig:
-    """Which rows: a name that `harness list datasets` knows, or a file, and a split."""
+    """A dataset of `harness list datasets`, or a file of rows, and the split to take."""
 
     name: Name
     """Hub id, with a configuration after a colon ("truthfulqa/truthful_qa:generation"), or a file of rows."""
     split: str | None = None
-    """None picks from what the dataset offers, and says which."""
+    """None takes the split that fits the purpose, and a note names it."""
     revision: str | None = None
     limit: Count | None = None
-    """At most so many rows, a seeded sample of whole groups."""
+    """Largest number of rows: a seeded sample of whole groups."""
     columns: ColumnsConfig | None = None
-    """What the columns hold, for a dataset that is not in the list; wins over the list."""
+    """Columns of a dataset that is not in the list, or in place of those in the list."""
 
 
 @dataclass(frozen=True, slots=True)
 class FiltersConfig:
-    """Which training rows are left out, each rule counted in the report; equal answers and repeated rows always are."""
+    """Rules that leave training rows out, each counted in the report; equal answers and repeated rows are always left
+    out.
+    """
 
     min_score_gap: NotNegative | None = None
-    """Pairs whose scores differ by less; pairs without scores stay."""
+    """Leaves out pairs whose scores differ by less; pairs without scores stay."""
     max_prompt_tokens: Count | None = None
-    """Rows with a longer prompt, which would otherwise be truncated to data.max_prompt_tokens."""
+    """Leaves out rows with a longer prompt, which would otherwise be truncated to data.max_prompt_tokens."""
     max_response_tokens: Count | None = None
-    """Rows with a longer response on any side, which would otherwise be truncated to data.max_tokens."""
+    """Leaves out rows with a longer response, which would otherwise be truncated to data.max_tokens."""
 
 
 @dataclass(frozen=True, slots=True)
 class DataConfig:
-    """What is trained on and what each role of a suite is measured on."""
+    """The training dataset, and the dataset of each role that a suite measures."""
 
     training: DatasetConfig
     roles: dict[str, DatasetConfig]
@@ -116,27 +120,27 @@ class DataConfig:
     lm_eval_tasks: tuple[Name, ...] = ()
     """Names of lm-eval tasks, or YAML files, that fill the role lm_eval_tasks."""
     capability_tasks: tuple[Name, ...] = ()
-    """The same for the role capability_tasks: what a model should not unlearn."""
+    """Names of lm-eval tasks, or YAML files, that fill the role capability_tasks: what a model should not unlearn."""
     selection_fraction: Fraction = 0.1
     """Share of the training groups kept for selection rows."""
     report_fraction: Fraction = 0.3
-    """Share of groups kept for the report where training and preferences come from one and the same split."""
+    """Share of groups kept for the report where the same rows are trained on and measured."""
     overlap: Literal["drop", "warn", "fail"] = "drop"
-    """What to do with training rows that overlap an evaluation set."""
+    """Whether training rows that overlap an evaluation set are dropped, only reported, or an error."""
     filters: FiltersConfig = field(default_factory=FiltersConfig)
     max_prompt_tokens: Count = 512
     max_tokens: Count = 1024
-    """Prompt and response together."""
+    """Largest number of tokens of prompt and response together."""
 
     @property
     def tasks(self) -> dict[str, tuple[str, ...]]:
-        """Role of the kind lm_eval -> its tasks."""
+        """Role that holds lm-eval tasks -> its tasks."""
         return {"lm_eval_tasks": self.lm_eval_tasks, "capability_tasks": self.capability_tasks}
 
 
 @dataclass(frozen=True, slots=True)
 class LoraConfig:
-    """The adapter."""
+    """Settings of the LoRA adapter."""
 
     rank: Count = 16
     alpha: Count = 32
@@ -147,55 +151,56 @@ class LoraConfig:
 
 @dataclass(frozen=True, slots=True)
 class TrainingConfig:
-    """One training run."""
+    """Settings of one training run."""
 
     method: Literal["dpo", "kto", "sft"] = "dpo"
     """dpo learns from pairs, kto from answers labelled good or bad, sft from good answers alone."""
     loss_type: Annotated[tuple[Name, ...], MinLen(1)] = ("sigmoid",)
-    """Of the method dpo: passed through to TRL; several are combined with `loss_weights`."""
+    """Losses of the method dpo by TRL's names; several are combined with `loss_weights`."""
     loss_weights: tuple[float, ...] | None = None
     label_smoothing: Annotated[float, Ge(0), Lt(0.5)] = 0.0
-    """Of the method dpo: the share of pairs whose label is taken to be wrong."""
+    """Share of pairs whose label is assumed to be wrong (method dpo)."""
     beta: Positive = 0.1
     learning_rate: Positive = 1e-5
     epochs: Positive = 1.0
     max_steps: Count | None = None
-    """Ends training early, or runs longer, than `epochs`."""
+    """Number of steps, in place of `epochs`."""
     batch_size: Count = 8
     gradient_accumulation_steps: Count = 1
     warmup_fraction: Share = 0.0
     warmup_steps: Count | None = None
-    """In place of `warmup_fraction`."""
+    """Number of warm-up steps, in place of `warmup_fraction`."""
     scheduler: Literal["linear", "cosine", "constant", "constant_with_warmup"] = "cosine"
     weight_decay: NotNegative = 0.0
     max_gradient_norm: NotNegative = 1.0
     optimizer: Name = "adamw_torch"
-    """As transformers names them; paged and 8-bit ones need a GPU, and are adamw_torch on a CPU, which is said."""
+    """Optimizer by its name in transformers. Paged and 8-bit ones need a GPU: on a CPU adamw_torch takes their place,
+    with a note."""
     gradient_checkpointing: Literal["auto", "on", "off"] = "auto"
-    """auto turns it on where activations of one batch would not fit beside the model."""
+    """auto turns it on where the activations of a batch would not fit into memory beside the model."""
     eval_steps: Count | None = None
-    """Measures the selection rows every so many steps; None only at the start and the end."""
+    """Steps between two measurements of the selection rows; None measures at the start and the end alone."""
     save_steps: Count | None = None
-    """Keeps a checkpoint every so many steps, from which a killed training goes on; None makes it a tenth of them."""
+    """Steps between two checkpoints, from which a killed training goes on; None is a tenth of all steps."""
     report_to: tuple[Literal["wandb", "tensorboard"], ...] = ()
-    """Loggers that are told of every step besides training.jsonl."""
+    """Loggers that get every step, in addition to training.jsonl."""
 
 
 @dataclass(frozen=True, slots=True)
 class SftConfig:
-    """A first stage of supervised fine-tuning: its adapter is where training starts, and its reference."""
+    """A first stage of supervised fine-tuning; its adapter is the start and the reference of preference training."""
 
     data: DatasetConfig
-    """Pairs are taken by their chosen answers."""
+    """Dataset of good answers; of pairs the chosen ones."""
     training: TrainingConfig = field(default_factory=lambda: TrainingConfig(method="sft"))
 
 
 @dataclass(frozen=True, slots=True)
 class AnswersConfig:
-    """How answers are generated, in place of what the suite says."""
+    """Settings of generated answers, in place of the suite's."""
 
     limit: Count | None = None
-    """At most so many prompts."""
+    """Largest number of prompts."""
     max_new_tokens: Count | None = None
     temperature: NotNegative = 0.0
     """0 is greedy."""
@@ -204,28 +209,28 @@ class AnswersConfig:
 
 @dataclass(frozen=True, slots=True)
 class ScoringConfig:
-    """Bounds on the memory of scoring; None leaves them to what the device has free."""
+    """Bounds on the memory of scoring; None chooses by the memory that the device has free."""
 
     max_pack_tokens: Annotated[int, Ge(32)] | None = None
-    """Tokens of one forward."""
+    """Largest number of tokens in one forward pass."""
     max_logit_mebibytes: Count | None = None
-    """Logits at a time, in fp32, whatever vocabulary and number of requests."""
+    """Largest size of the logits held at a time, in fp32."""
 
 
 @dataclass(frozen=True, slots=True)
 class PublishedConfig:
-    """Figures of a write-up, shown beside ours for exactly the base model that it used."""
+    """Published figures, shown beside a run of exactly the same base model."""
 
     base: Name
     source: str
-    """Where they were published, and what is not known of them."""
+    """Where the figures were published, and what is unknown about them."""
     figures: dict[Name, dict[Name, float]]
     """Evaluation -> subject -> response-only cross-entropy in nats per token."""
 
 
 @dataclass(frozen=True, slots=True)
 class ExperimentConfig:
-    """What one resolved configuration describes."""
+    """One experiment: base model, data, training, seeds."""
 
     name: Name
     data: DataConfig
@@ -235,16 +240,16 @@ class ExperimentConfig:
     training: TrainingConfig = field(default_factory=TrainingConfig)
     sft: SftConfig | None = None
     sweep: dict[Name, Annotated[tuple[Scalar, ...], MinLen(1)]] = field(default_factory=dict)
-    """Key such as training.learning_rate -> its values: every combination is a candidate."""
+    """Key such as training.learning_rate -> its values; every combination is a candidate."""
     seeds: Count = 1
-    """Training seeds of each candidate, counted up from `seed`, which alone decides splits and samples."""
+    """Number of training seeds of each candidate, counted up from `seed`. Splits and samples depend on `seed` alone."""
     controls: tuple[Literal["sft", "shuffled"], ...] = ()
-    """Further candidates, trained for the same steps: on the chosen answers alone, and on pairs of which a random half
-    has its sides swapped."""
+    """More candidates, trained for the same number of steps: on the chosen answers alone (sft), or on pairs of which a
+    random half has its sides swapped (shuffled)."""
     subjects: tuple[Literal["unquantised"], ...] = ()
-    """Further subjects: the base model without quantisation."""
+    """More subjects: the base model without quantisation."""
     merged: HalfPrecision | None = None
-    """Also measures each trained adapter merged into the unquantised base, in this dtype."""
+    """Type of the weights of each adapter merged into the unquantised base, measured too; None merges nothing."""
     answers: AnswersConfig = field(default_factory=AnswersConfig)
     scoring: ScoringConfig = field(default_factory=ScoringConfig)
     published: PublishedConfig | None = None
@@ -259,15 +264,15 @@ class EvaluationConfig:
     kind: Name
     """Name in the table of kinds (`harness/measuring/kinds.py`)."""
     role: Name
-    """Which of the preset's roles it measures; `lm_eval_tasks` or `capability_tasks` for the kind lm_eval."""
+    """Role of the experiment that is measured; `lm_eval_tasks` or `capability_tasks` for the kind lm_eval."""
     limit: Count | None = None
-    """At most so many rows, a seeded sample of whole groups."""
+    """Largest number of rows: a seeded sample of whole groups."""
     chat_template: bool = False
-    """Kind lm_eval only: prompts in the model's chat template, with model.system_prompt, as lm-eval does it."""
+    """Whether lm-eval puts prompts into the model's chat template, with model.system_prompt (kind lm_eval)."""
     max_new_tokens: Count = 64
-    """Kinds generations and drift only."""
+    """Largest number of tokens of an answer (kinds generations and drift)."""
     group: str = ""
-    """What it is part of, such as "capability"; reports show evaluations of one group together."""
+    """Group of evaluations that reports show together, such as "capability"."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,4 +283,4 @@ class SuiteConfig:
     evaluations: Annotated[tuple[EvaluationConfig, ...], MinLen(1)]
     description: str = ""
     gates: tuple[Gate, ...] = ()
-    """What a candidate may lose, for `harness check`."""
+    """The losses that `harness check` allows."""

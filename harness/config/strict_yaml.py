@@ -1,4 +1,4 @@
-"""YAML as this project reads and writes it: safe, the YAML 1.2 core values, no duplicate keys, no aliases.
+"""Reads and writes YAML safely: the core values of YAML 1.2, no duplicate keys, no aliases.
 
 PyYAML follows YAML 1.1, where `5e-6` is text and `on` is true; in YAML 1.2 it is the other way round.
 """
@@ -14,7 +14,7 @@ from reports.errors import UserError
 
 
 class YamlError(UserError):
-    """A YAML text that cannot be read; says which file or option, and the line."""
+    """A YAML text that cannot be read; the message names the file or option, and the line."""
 
 
 _TAG = "tag:yaml.org,2002:"

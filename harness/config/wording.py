@@ -1,4 +1,4 @@
-"""The words of messages: what is allowed, what was given, what was probably meant, how long it takes."""
+"""Words for messages: allowed values, given values, near matches, durations."""
 
 import dataclasses
 import difflib
@@ -27,13 +27,13 @@ def did_you_mean(given: str, known: Iterable[str]) -> str:
 
 
 def shown(value: object) -> str:
-    """A value as JSON, cut where it gets long."""
+    """A value as JSON, cut at 80 characters."""
     text = json.dumps(value, ensure_ascii=False, default=repr)
     return text if len(text) <= _SHOWN_CHARACTERS else text[:_SHOWN_CHARACTERS] + "..."
 
 
 def duration(seconds: float) -> str:
-    """Seconds in the unit that suits them."""
+    """Seconds as text in a readable unit."""
     minutes = round(seconds / 60)
     if seconds < 90:  # noqa: PLR2004 - above it minutes are exact enough
         return f"{seconds:.0f} s"
@@ -41,7 +41,7 @@ def duration(seconds: float) -> str:
 
 
 def allowed(annotation: Any) -> str:
-    """What a type annotation of the configuration allows."""
+    """Words for the values that a type annotation of the configuration allows."""
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
     if origin is Annotated:
         limits = " and ".join(_range(limit) for limit in arguments[1:])

@@ -1,21 +1,21 @@
-"""What scored rows say, cut to what a report can show."""
+"""Texts of scored rows for the report, shortened."""
 
 from reports.records import ExampleText
 from suites.evaluations.generations import prompt_text
 from suites.inputs import Example, Pair
 
 LONGEST_TEXT = 2_000
-"""Characters of a prompt or an answer that are kept."""
+"""Largest number of characters of a prompt or an answer."""
 
 
 def text_of_pair(pair: Pair, evaluation: str) -> ExampleText:
-    """A pair's prompt and its two answers."""
+    """Text of a pair: its prompt and its two answers."""
     texts = {"chosen": pair.chosen, "rejected": pair.rejected}
     return shortened(ExampleText(pair.example_id, evaluation, prompt_text(pair.prompt), texts))
 
 
 def text_of_example(example: Example, evaluation: str) -> ExampleText:
-    """An example's prompt, its right response and its wrong ones, a line each."""
+    """Text of an example: its prompt, its right response, and its wrong responses, one a line."""
     texts = {"right": example.response}
     if example.wrong_responses:
         texts["wrong"] = "\n".join(example.wrong_responses)
@@ -23,7 +23,7 @@ def text_of_example(example: Example, evaluation: str) -> ExampleText:
 
 
 def shortened(text: ExampleText) -> ExampleText:
-    """The same with an ellipsis behind `LONGEST_TEXT` characters of the prompt and of each text."""
+    """The text with prompt and answers cut to `LONGEST_TEXT` characters and an ellipsis."""
     texts = {what: _cut(each) for what, each in text.texts.items()}
     return ExampleText(text.example_id, text.evaluation, _cut(text.prompt), texts)
 

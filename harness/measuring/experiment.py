@@ -1,4 +1,4 @@
-"""An experiment made ready: its configuration resolved, its rows and its base model loaded."""
+"""Prepares an experiment: resolves its configuration, loads its rows and its base model."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -28,12 +28,12 @@ from suites.lm_eval.tasks import TaskSet
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What the command line may say of an experiment."""
+    """Options of the command line for an experiment."""
 
     suite: str
-    """Name, or YAML file."""
+    """Name of a suite that ships with the project, or a YAML file."""
     workspace: Path
-    """Folder of trained adapters and runs."""
+    """Folder of adapters, runs and scores."""
     data_root: Path | None = None
     """Folder of local data, or None for the hub."""
     preset: str | None = None
@@ -44,21 +44,21 @@ class Options:
     model: str | None = None
     """Base model, in place of the configuration's."""
     tasks: str | None = None
-    """Further lm-eval tasks, comma-separated."""
+    """More lm-eval tasks, separated by commas."""
     limit: int | None = None
-    """At most so many rows of each evaluation."""
+    """Largest number of rows of each evaluation."""
     out: Path | None = None
     """Run folder; None makes one in the workspace."""
     use_cache: bool = True
-    """Whether scores are kept, and found again, in the workspace's score cache."""
+    """Whether scores are read from and written to the workspace's score cache."""
     sweeps: tuple[str, ...] = ()
     """Texts KEY=V1,V2, in place of the configuration's sweep."""
     seeds: int | None = None
-    """Training seeds of each candidate."""
+    """Number of training seeds of each candidate."""
     controls: str | None = None
-    """Controls, comma-separated."""
+    """Controls, separated by commas."""
     subjects: str | None = None
-    """Further subjects, comma-separated, each with a plus before it."""
+    """More subjects, separated by commas, each with a plus before it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,7 @@ class Experiment:
     limit: int | None
     use_cache: bool
     filtered: Mapping[str, int]
-    """Filter -> rows it took from training and selection rows."""
+    """Filter -> number of training and selection rows it left out."""
     notes: tuple[str, ...]
 
     def reserve_run(self) -> AbstractContextManager[Path]:
@@ -88,10 +88,10 @@ class Experiment:
 
 
 def prepare(options: Options) -> Experiment:
-    """Loads everything an experiment needs, the cheapest first, so that mistakes show before anything is computed.
+    """Loads everything an experiment needs, the cheapest first, so that mistakes show early.
 
     Raises:
-        UserError: whatever is wrong with what the user gave, in one line.
+        UserError: a mistake in options, configuration, data or model.
     """
     terminal = Terminal()
     suite, config = _resolve(options)
@@ -151,7 +151,7 @@ def prepare(options: Options) -> Experiment:
 
 
 def _resolve(options: Options) -> tuple[SuiteConfig, ExperimentConfig]:
-    """Suite and experiment with everything the command line changes in them, and every role bound."""
+    """Suite and experiment after the options of the command line, with every role checked."""
     suite = load_suite(options.suite, row_kinds())
     config = load_experiment(options.preset, options.config_file, options.overrides)
     if options.model is not None:
@@ -159,7 +159,7 @@ def _resolve(options: Options) -> tuple[SuiteConfig, ExperimentConfig]:
     if options.tasks is not None:
         known = config.data.lm_eval_tasks
         if not any(evaluation.role == "lm_eval_tasks" for evaluation in suite.evaluations):
-            known = ()  # only what is asked for, in a suite that asked for none
+            known = ()  # the suite asks for no tasks of its own
             evaluation = EvaluationConfig("lm_eval", "lm_eval", "lm_eval_tasks")
             suite = replace(suite, evaluations=(*suite.evaluations, evaluation))
         added = _listed(options.tasks)
@@ -171,7 +171,7 @@ def _resolve(options: Options) -> tuple[SuiteConfig, ExperimentConfig]:
 
 
 def with_command_line(config: ExperimentConfig, options: Options) -> ExperimentConfig:
-    """The configuration with what the command line says of candidates.
+    """The configuration with the sweeps, seeds, controls and subjects of the command line.
 
     Raises:
         ConfigError: a sweep, a control or a subject that does not exist.
@@ -197,7 +197,7 @@ def _listed(text: str) -> list[str]:
 def _filtered(
     data: ExperimentData, config: ExperimentConfig, encoder: Encoder
 ) -> tuple[ExperimentData, dict[str, int]]:
-    """Training and selection rows that pass the configured filters, and what each filter took."""
+    """Keeps the training and selection rows that pass the configured filters, and counts what each left out."""
     filters = config.data.filters
     training, selection = (filter_rows(rows, filters, encoder) for rows in (data.training, data.selection))
     sft, sft_selection = (filter_rows(rows, filters, encoder) for rows in (data.sft, data.sft_selection))

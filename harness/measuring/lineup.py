@@ -1,4 +1,4 @@
-"""Everything that is measured beside the baseline: the adapters an experiment trains, and other models as they come."""
+"""The candidates of a run: adapters that an experiment trains, adapters that exist already, and full models."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ from harness.training.recipe import EncodedRows
 from harness.training.variants import FIRST_STAGE, Variant, n_steps, variants_of
 
 UNQUANTISED = "unquantised"
-"""The base model as it was before quantisation."""
+"""Name of the subject that is the base model without quantisation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,36 +25,38 @@ class Candidate:
     name: str
     description: str
     adapter: str | None = None
-    """Folder or hub id."""
+    """Folder or hub id of the adapter; None for a full model."""
     model: ModelConfig | None = None
-    """Weights of its own, in place of an adapter."""
+    """The full model, in place of an adapter."""
     reference: str | None = BASELINE
-    """Subject whose log-probabilities its implicit reward is taken against: its own weights before preference training;
-    None has no such reward."""
+    """Subject that its implicit reward is taken against: its own weights before preference training. None where there
+    is no such reward."""
     beta: float = 0.1
+    """Scale of the implicit reward."""
     family: str = ""
-    """What candidates share that differ in their training seed alone; empty where there is one seed."""
+    """Name shared by candidates that differ only in their training seed; empty where there is one seed."""
     is_control: bool = False
+    """Whether it is only there to be compared with: trained on the chosen answers alone, or on shuffled pairs."""
     compared_with: tuple[str, ...] = ()
-    """Other candidates it is held against."""
+    """Other candidates that the report compares it with."""
 
 
 @dataclass(frozen=True, slots=True)
-class Trained:
-    """An adapter that was trained, or found, for an experiment."""
+class TrainedAdapter:
+    """An adapter of an experiment, trained now or reused."""
 
     variant: Variant
     fixture: Fixture
     rows: EncodedRows
 
 
-def train(experiment: Experiment) -> tuple[Trained, ...]:
-    """All adapters of an experiment, each the one that is there already or trained now.
+def train(experiment: Experiment) -> tuple[TrainedAdapter, ...]:
+    """Trains the adapters of an experiment, or reuses those that exist.
 
     Raises:
         UserError: a recipe that cannot be trained, or a workspace that cannot be written.
     """
-    trained: list[Trained] = []
+    trained: list[TrainedAdapter] = []
     first_stage: Fixture | None = None
     for variant, rows in training_runs(experiment):
         with experiment.terminal.training(variant.name) as progress:
@@ -71,12 +73,12 @@ def train(experiment: Experiment) -> tuple[Trained, ...]:
             experiment.terminal.say(f"{variant.name}: {note}")
         if variant.name == FIRST_STAGE:
             first_stage = fixture
-        trained.append(Trained(variant, fixture, rows))
+        trained.append(TrainedAdapter(variant, fixture, rows))
     return tuple(trained)
 
 
 def training_runs(experiment: Experiment) -> list[tuple[Variant, EncodedRows]]:
-    """Every adapter to train, with what it is trained on; controls take as many steps as what they control."""
+    """Lists every adapter to train with its rows; a control takes as many steps as the adapter it controls."""
     encoded = encode_rows(experiment.data, experiment.encoder, experiment.config.seed)
     runs = []
     for variant in variants_of(experiment.config):
@@ -89,12 +91,12 @@ def training_runs(experiment: Experiment) -> list[tuple[Variant, EncodedRows]]:
 
 
 def trained_candidates(
-    experiment: Experiment, trained: Sequence[Trained], others: Sequence[Candidate] = ()
+    experiment: Experiment, trained: Sequence[TrainedAdapter], others: Sequence[Candidate] = ()
 ) -> tuple[Candidate, ...]:
-    """The candidates that a configuration asks for, and full models besides, those with weights of their own last.
+    """The candidates that a configuration asks for, then other full models.
 
     Raises:
-        AdapterError: a full model is called as one of the adapters.
+        AdapterError: a full model has the name of an adapter.
     """
     config = experiment.config
     candidates = [_of_adapter(each, config) for each in trained]
@@ -110,7 +112,12 @@ def trained_candidates(
 def existing_candidates(
     config: ExperimentConfig, adapters: Mapping[str, str], models: Sequence[str]
 ) -> tuple[Candidate, ...]:
-    """Adapters, name -> folder or hub id, and full models, texts NAME=PATH, that exist already.
+    """Candidates from adapters and full models that exist already.
+
+    Args:
+        config: the experiment.
+        adapters: name -> folder or hub id.
+        models: texts NAME=PATH.
 
     Raises:
         AdapterError: a text without a name or a path, or a name that is taken.
@@ -122,9 +129,9 @@ def existing_candidates(
 
 
 def _with_unquantised(config: ExperimentConfig, candidates: Sequence[Candidate]) -> tuple[Candidate, ...]:
-    """The candidates, and the unquantised base where it is asked for or another model is held against it.
+    """The candidates, with the unquantised base added where it is asked for or a full model needs it as reference.
 
-    It stands before models with weights of their own, since it is measured first: it is their reference.
+    The unquantised base comes before the full models, because their reference has to be measured first.
 
     Raises:
         AdapterError: two candidates have one name.
@@ -146,7 +153,7 @@ def _with_unquantised(config: ExperimentConfig, candidates: Sequence[Candidate])
 
 
 def named_models(models: Sequence[str], config: ExperimentConfig) -> tuple[Candidate, ...]:
-    """Full models, texts NAME=PATH, as candidates.
+    """Candidates from texts NAME=PATH, which name full models.
 
     Raises:
         AdapterError: a text without a name or path, or two with one name.
@@ -160,7 +167,7 @@ def named_models(models: Sequence[str], config: ExperimentConfig) -> tuple[Candi
     return tuple(candidates.values())
 
 
-def _of_adapter(trained: Trained, config: ExperimentConfig) -> Candidate:
+def _of_adapter(trained: TrainedAdapter, config: ExperimentConfig) -> Candidate:
     variant, folder = trained.variant, trained.fixture.folder
     stage = (FIRST_STAGE,) if variant.starts_from_sft else ()
     return Candidate(
@@ -175,8 +182,8 @@ def _of_adapter(trained: Trained, config: ExperimentConfig) -> Candidate:
     )
 
 
-def _merged(experiment: Experiment, trained: Trained) -> Candidate:
-    """The adapter merged into the unquantised base: what people ship."""
+def _merged(experiment: Experiment, trained: TrainedAdapter) -> Candidate:
+    """Merges an adapter into the unquantised base, the model that people deploy, and makes it a candidate."""
     config = experiment.config
     dtype = config.merged
     assert dtype is not None
@@ -190,6 +197,6 @@ def _merged(experiment: Experiment, trained: Trained) -> Candidate:
 
 
 def _full_model(name: str, path: str, config: ExperimentConfig) -> Candidate:
-    """A model with weights of its own; on a GPU in the dtype it was written in, on a CPU computed in float32."""
+    """A full model as a candidate, in the dtype of its files on a GPU and in float32 on a CPU."""
     model = replace(config.model, name=path, revision=None, quantization="none", dtype=stored_dtype(path))
     return Candidate(name, f"full model {path}, not quantised", model=model, beta=config.training.beta)

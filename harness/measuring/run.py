@@ -1,4 +1,4 @@
-"""One run: baseline and candidates measured, weights after weights."""
+"""Measures baseline and candidates, one set of weights after the other, and assembles the run."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -10,7 +10,7 @@ from harness.config.schema import EvaluationConfig
 from harness.measuring.evaluations.base import Evaluation, EvaluationInputs, EvaluationResults, ImplicitReward
 from harness.measuring.experiment import Experiment
 from harness.measuring.kinds import prepare_suite, run_suite
-from harness.measuring.lineup import Candidate, Trained
+from harness.measuring.lineup import Candidate, TrainedAdapter
 from harness.measuring.scorers import Scorers
 from harness.models.adapters import attach_adapter
 from harness.models.base import BASELINE, LoadedModel, ModelError, load_model
@@ -23,14 +23,14 @@ from suites.inputs import content_id
 
 
 def measure(
-    experiment: Experiment, candidates: Sequence[Candidate], trained: Sequence[Trained] = (), *, name: str
+    experiment: Experiment, candidates: Sequence[Candidate], trained: Sequence[TrainedAdapter] = (), *, name: str
 ) -> Run:
-    """Measures candidates beside the baseline; writes nothing but the score cache.
+    """Measures the baseline and the candidates of an experiment; writes nothing but the score cache.
 
     Args:
         experiment: what to measure on.
-        candidates: in the order of the report; those with weights of their own behind those that are their reference.
-        trained: what was trained for this run, for its report.
+        candidates: in the order of the report; a full model comes after its reference.
+        trained: the adapters that were trained for this run.
         name: of the run.
 
     Raises:
@@ -119,10 +119,10 @@ def _suite(experiment: Experiment, candidates: Sequence[Candidate]) -> Mapping[E
 
 
 def _check_tokens(experiment: Experiment, candidate: Candidate, loaded: LoadedModel) -> None:
-    """Refuses a model whose tokens are not the baseline's: nothing could be paired token by token.
+    """Refuses a model whose vocabulary is not the baseline's, because nothing could be paired token by token.
 
     Raises:
-        ModelError: naming it.
+        ModelError: the vocabularies differ.
     """
     if loaded.tokenizer.get_vocab() != experiment.encoder.tokenizer.get_vocab():
         raise ModelError(
@@ -145,7 +145,7 @@ def _score_cache(experiment: Experiment) -> AbstractContextManager[ScoreCache | 
 
 
 def _headline(experiment: Experiment) -> str:
-    """What was compared; first, what an embedded default did not measure."""
+    """First line of the report: base model and template, or what the embedded default does not measure."""
     data = experiment.config.data
     loaded = experiment.loaded
     base = f"{experiment.config.name}: base {loaded.name}, {loaded.quantization}, {loaded.template} template."
@@ -179,8 +179,8 @@ def _subjects(experiment: Experiment, candidates: Sequence[Candidate]) -> tuple[
     )
 
 
-def _training_counts(experiment: Experiment, trained: Sequence[Trained]) -> tuple[EvaluationCounts, ...]:
-    """What became of the rows of the training set, where it was used."""
+def _training_counts(experiment: Experiment, trained: Sequence[TrainedAdapter]) -> tuple[EvaluationCounts, ...]:
+    """Counts of the training rows: read, used, and left out with the reason; none where nothing was trained on them."""
     data = experiment.data
     own = next((each for each in trained if each.variant.rows == "experiment"), None)
     if own is None:
@@ -206,7 +206,7 @@ def _training_counts(experiment: Experiment, trained: Sequence[Trained]) -> tupl
 
 
 def _published(experiment: Experiment) -> Published | None:
-    """The figures of a write-up, for exactly the base model that it used."""
+    """The published figures, if they belong to exactly this base model."""
     published = experiment.config.published
     if published is None or published.base != experiment.config.model.name:
         return None

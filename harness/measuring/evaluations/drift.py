@@ -50,8 +50,8 @@ class DriftEvaluation:
                 measurements.append(self._divergence(scorers, candidate, own.reference))
             else:
                 notes.append(
-                    f"{self._evaluation.name}: the KL of {candidate} from {own.reference} was not measured, since they "
-                    f"do not sit on the same weights."
+                    f"{self._evaluation.name}: the KL of {candidate} from {own.reference} was not measured, because "
+                    f"they have different weights."
                 )
         counts = (count_rows(self._evaluation, self._dataset, self._questions),)
         return EvaluationResults(tuple(measurements), counts, notes=tuple(notes))

@@ -31,7 +31,9 @@ class RewardEvaluation:
         self._plan = plan
         self._rulers = tuple(rulers)
         self._rewards = rewards
-        self._scores: dict[str, list[ResponseScore]] = {}  # of every subject so far: a later one's reference may be one
+        self._scores: dict[
+            str, list[ResponseScore]
+        ] = {}  # of all subjects so far: one may be the reference of a later subject
 
     @classmethod
     def prepare(cls, evaluation: EvaluationConfig, inputs: EvaluationInputs) -> "RewardEvaluation":

@@ -98,7 +98,7 @@ def test_drift_from_other_weights_is_left_out_with_a_note(scorers: Scorers, inpu
 
     assert measured.measurements == ()
     assert measured.notes == (
-        "drift: the KL of adapter from unquantised was not measured, since they do not sit on the same weights.",
+        "drift: the KL of adapter from unquantised was not measured, because they have different weights.",
     )
 
 

@@ -41,7 +41,7 @@ _TABLES = (
 )
 _COMPANIONS = ("-wal", "-shm", "-journal")
 
-_Row = tuple[bytes, bytes, int, int]  # request key, little-endian float32 values, is_greedy, checksum
+_StoredScore = tuple[bytes, bytes, int, int]  # request key, little-endian float32 values, is_greedy, checksum
 _Result = TypeVar("_Result")
 
 
@@ -187,12 +187,12 @@ class ScoreCache:
             raise
 
 
-def _select(connection: sqlite3.Connection, context: str, keys: Sequence[bytes]) -> list[_Row]:
+def _select(connection: sqlite3.Connection, context: str, keys: Sequence[bytes]) -> list[_StoredScore]:
     """Rows of those keys that are in the table."""
     context_id = _context_id(connection, context)
     if context_id is None:
         return []
-    rows: list[_Row] = []
+    rows: list[_StoredScore] = []
     for start in range(0, len(keys), _KEYS_A_QUERY):
         chunk = keys[start : start + _KEYS_A_QUERY]
         rows += connection.execute(
@@ -203,7 +203,7 @@ def _select(connection: sqlite3.Connection, context: str, keys: Sequence[bytes])
     return rows
 
 
-def _insert(connection: sqlite3.Connection, context: str, rows: Sequence[_Row]) -> None:
+def _insert(connection: sqlite3.Connection, context: str, rows: Sequence[_StoredScore]) -> None:
     with connection:  # begins with the first INSERT, commits at the end
         connection.execute("INSERT OR IGNORE INTO contexts (context) VALUES (?)", (context,))
         context_id = _context_id(connection, context)
@@ -238,13 +238,13 @@ def _context_id(connection: sqlite3.Connection, context: str) -> int | None:
     return row[0] if row else None
 
 
-def _row(context: str, request: Request, score: ResponseScore) -> _Row:
+def _row(context: str, request: Request, score: ResponseScore) -> _StoredScore:
     assert score.token_log_probabilities.shape == (len(request.response_ids),)
     key, values = _request_key(request), score.token_log_probabilities.astype("<f4").tobytes()
     return key, values, int(score.is_greedy), _checksum(context, key, values, int(score.is_greedy))
 
 
-def _score(context: str, request: Request, row: _Row) -> ResponseScore | None:
+def _score(context: str, request: Request, row: _StoredScore) -> ResponseScore | None:
     """Score in a row; None where the row is not what `_row` made of this request."""
     key, values, is_greedy, checksum = row
     # A damaged page can hold values of other types than were stored.

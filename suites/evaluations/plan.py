@@ -6,14 +6,14 @@ from typing import Generic, TypeVar
 from suites.engine.encoding import EncodedResponse
 from suites.inputs import Example, Pair, Request
 
-Row = TypeVar("Row", Example, Pair)
+Item = TypeVar("Item", Example, Pair)
 
 
 @dataclass(frozen=True, slots=True)
-class EvaluationPlan(Generic[Row]):
+class EvaluationPlan(Generic[Item]):
     """Rows of one evaluation, encoded once for all subjects."""
 
-    rows: tuple[Row, ...]
+    rows: tuple[Item, ...]
     responses: tuple[tuple[EncodedResponse, ...], ...]
     """Encoded responses of each row: the right one and then the wrong ones of an example, chosen and rejected of a
     pair."""

@@ -71,20 +71,6 @@ class Lengths:
 
 
 @dataclass(frozen=True, slots=True)
-class _Rendered:
-    """A prompt and its responses as text and as tokens."""
-
-    asked_ids: list[int]
-    """Tokens of the prompt with the generation prompt."""
-    texts: list[str]
-    """Text of the prompt with each response."""
-    tokens: list[Any]
-    """Tokens of each text, as the tokenizer returns them."""
-    boundary: int
-    """Number of prompt tokens, which all texts share."""
-
-
-@dataclass(frozen=True, slots=True)
 class EncodedPair:
     """Both sides of a pair after the same prompt ids."""
 
@@ -200,9 +186,10 @@ class Encoder:
         """
         measured: dict[Prompt, tuple[int, dict[str, int]]] = {}
         for prompt, responses in responses_by_prompt(items).items():
-            rendered = self._rendered(prompt, responses)
-            n_response_tokens = (len(tokens.input_ids) - rendered.boundary for tokens in rendered.tokens)
-            measured[prompt] = rendered.boundary, dict(zip(responses, n_response_tokens, strict=True))
+            asked_ids, answered = self._tokenize_prompt(prompt, responses)
+            boundary = _boundary(asked_ids, answered)
+            n_response_tokens = (len(tokens.input_ids) - boundary for _, tokens in answered)
+            measured[prompt] = boundary, dict(zip(responses, n_response_tokens, strict=True))
         return [
             Lengths(measured[prompt][0], tuple(measured[prompt][1][response] for response in responses))
             for prompt, responses in items
@@ -220,12 +207,12 @@ class Encoder:
 
     def _encode_prompt(self, prompt: Prompt, responses: Sequence[str]) -> dict[str, EncodedResponse]:
         """Encodes all responses to one prompt."""
-        rendered = self._rendered(prompt, responses)
-        boundary = rendered.boundary
-        prompt_ids = self._truncate_prompt(prompt, rendered.asked_ids[:boundary])
+        asked_ids, answered = self._tokenize_prompt(prompt, responses)
+        boundary = _boundary(asked_ids, answered)
+        prompt_ids = self._truncate_prompt(prompt, asked_ids[:boundary])
         room = self._max_tokens - len(prompt_ids)
         encoded = {}
-        for response, text, tokens in zip(responses, rendered.texts, rendered.tokens, strict=True):
+        for response, (text, tokens) in zip(responses, answered, strict=True):
             # A token with both the end of the content and the beginning of the terminator is content.
             content_end = len(text) - len(_common_suffix(text, self.terminator))
             spans = tokens.offset_mapping[boundary:]
@@ -244,24 +231,16 @@ class Encoder:
                 n_content_bytes=len(text[spans[0][0] : spans[n_content - 1][1]].encode()),
                 prompt_truncated=len(prompt_ids) < boundary,
                 response_truncated=truncated,
-                boundary_moved=boundary < len(rendered.asked_ids),
+                boundary_moved=boundary < len(asked_ids),
                 system_folded=self._folds_system and self._with_system(prompt)[0].speaker == "system",
             )
         return encoded
 
-    def _rendered(self, prompt: Prompt, responses: Sequence[str]) -> _Rendered:
-        """Renders and tokenises the prompt with each of its responses, and finds where the prompt ends."""
+    def _tokenize_prompt(self, prompt: Prompt, responses: Sequence[str]) -> tuple[list[int], list[tuple[str, Any]]]:
+        """Token ids of the prompt with the generation prompt; text and tokens of the prompt with each response."""
         turns = self._turns(prompt)
-        asked = self._tokenize(self._render_prompt(turns)).input_ids
         texts = [self._render([*turns, Turn("assistant", response)]) for response in responses]
-        tokens = [self._tokenize(text) for text in texts]
-        boundary = min(common_prefix_length(asked, each.input_ids) for each in tokens)
-        if boundary == 0:
-            raise TemplateError(
-                "the chat template renders an answered prompt differently from its first token on: set model.template "
-                "to 'instruction'"
-            )
-        return _Rendered(asked, texts, tokens, boundary)
+        return self._tokenize(self._render_prompt(turns)).input_ids, [(text, self._tokenize(text)) for text in texts]
 
     def _truncate_prompt(self, prompt: Prompt, ids: list[int]) -> list[int]:
         """Cuts a prompt on the left, but keeps what precedes the first user's text: BOS, system turn, turn header.
@@ -319,6 +298,17 @@ class Encoder:
     def _tokenize(self, text: str) -> Any:
         """Tokenises templated text, which has its special tokens already, BOS included: none are added."""
         return self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
+
+
+def _boundary(asked_ids: Sequence[int], answered: Sequence[tuple[str, Any]]) -> int:
+    """Number of prompt tokens that all answered prompts share."""
+    boundary = min(common_prefix_length(asked_ids, tokens.input_ids) for _, tokens in answered)
+    if boundary == 0:
+        raise TemplateError(
+            "the chat template renders an answered prompt differently from its first token on: set model.template to "
+            "'instruction'"
+        )
+    return boundary
 
 
 def responses_by_prompt(items: Iterable[tuple[PromptKey, Sequence[str]]]) -> dict[PromptKey, list[str]]:

@@ -145,7 +145,7 @@ class ScoringState:
             if self.plan == plan:
                 return result
 
-    def packs_of(self, requests: list[Request], *, max_tokens: int, carries: bool) -> list[Pack]:
+    def packs_of(self, requests: list[Request], max_tokens: int, carries: bool) -> list[Pack]:
         """Packs of these requests, laid out once for all subjects (see `pack_requests`)."""
         for *key, packs in self._packs:
             if key == [requests, max_tokens, carries]:

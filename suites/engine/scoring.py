@@ -67,7 +67,7 @@ class ModelScorer:
         self._is_exact = computes_exactly(self.model)
         # Below fp32 a score would depend on what was carried over; a sliding window's cache lacks earlier positions.
         carries = self._is_exact and attention_window(self.model.config) is None
-        self._maker = UnitMaker(self.model, pad_token_id, carries, state)
+        self._maker = UnitMaker(self.model, pad_token_id, carries, state.packs_of)
 
     def score(
         self, requests: Sequence[Request], progress: Callable[[int], object] | None = None

@@ -1,7 +1,8 @@
 """The paths tree and flex: one forward a pack, with its prefix tree as attention mask and the depth as position."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,39 +16,43 @@ if TYPE_CHECKING:
     import torch
 
 
-class PackChain:
-    """Starts packs one after another and carries over keys and values that a pack shares with the one before."""
+def launches_in_turn(
+    model: Any, packs: Sequence[Pack], max_logit_elements: int, *, carries: bool
+) -> list[Callable[[], TokenScores]]:
+    """Returns for each pack the call that starts it with a dense mask.
 
-    def __init__(self, model: Any, *, carries: bool) -> None:
-        """Starts without keys and values.
+    With `carries` a pack takes over the keys and values that it shares with the pack before, if that was started last;
+    otherwise all of its tokens are computed.
 
-        Args:
-            model: Causal language model of transformers.
-            carries: Whether keys and values are kept from one pack to the next.
-        """
-        self._model = model
-        self._carries = carries
-        self._last: Pack | None = None
-        self._keys_and_values: list[tuple[torch.Tensor, torch.Tensor]] = []
-        """Keys and values of the last pack, layer by layer, each of shape (1, heads, n_tokens, head size)."""
+    Args:
+        model: Causal language model of transformers.
+        packs: Packs in the order of `pack_requests`.
+        max_logit_elements: Rows x vocabulary of logits at a time.
+        carries: Whether keys and values are kept from one pack to the next.
+    """
+    if not carries:
+        return [partial(launch_pack, model, pack, max_logit_elements) for pack in packs]
+    last: int | None = None
+    kept: list[
+        tuple[torch.Tensor, torch.Tensor]
+    ] = []  # of the last pack by layer, each (1, heads, n_tokens, head size)
 
-    def launch(self, pack: Pack, before: Pack | None, max_logit_elements: int) -> TokenScores:
-        """Starts a pack; computes all of its tokens where `before` is not the pack that was started last."""
+    def launch(index: int) -> TokenScores:
         import torch
         from transformers import DynamicCache
 
-        if not self._carries:
-            return launch_pack(self._model, pack, max_logit_elements)
-        cache, n_carried = DynamicCache(), 0
-        if before is not None and before is self._last:
-            n_carried = len(pack.carried_from)
+        nonlocal last, kept
+        pack, cache = packs[index], DynamicCache()
+        n_carried = len(pack.carried_from) if last == index - 1 else 0
         if n_carried:
-            places = torch.from_numpy(pack.carried_from).to(self._model.device, non_blocking=True)
-            for layer, (keys, values) in enumerate(self._keys_and_values):
+            places = torch.from_numpy(pack.carried_from).to(model.device, non_blocking=True)
+            for layer, (keys, values) in enumerate(kept):
                 cache.update(keys.index_select(2, places), values.index_select(2, places), layer)
-        launched = launch_pack(self._model, pack, max_logit_elements, cache=cache, n_carried=n_carried)
-        self._last, self._keys_and_values = pack, [(layer.keys, layer.values) for layer in cache.layers]
-        return launched
+        token_scores = launch_pack(model, pack, max_logit_elements, cache=cache, n_carried=n_carried)
+        last, kept = index, [(layer.keys, layer.values) for layer in cache.layers]
+        return token_scores
+
+    return [partial(launch, index) for index in range(len(packs))]
 
 
 def launch_pack(

@@ -10,10 +10,10 @@ import numpy as np
 from suites.engine.causal_model import n_vocabulary
 from suites.engine.packing import Pack
 from suites.engine.plain_path import launch_batch, plan_batches
-from suites.engine.plan import ScoringPlan, ScoringState
+from suites.engine.plan import ScoringPlan
 from suites.engine.prefix_path import batch_by_prompt, launch_prompt_batch
 from suites.engine.response_logits import TokenScores
-from suites.engine.tree_path import PackChain, launch_pack_with_flex
+from suites.engine.tree_path import launch_pack_with_flex, launches_in_turn
 from suites.inputs import Request, ResponseScore
 
 
@@ -47,8 +47,8 @@ class UnitMaker:
     pad_token_id: int
     carries: bool
     """Whether keys and values that a pack shares with the one before are carried over instead of computed again."""
-    state: ScoringState
-    """Holds the packs that other subjects were scored on."""
+    packs_of: Callable[[list[Request], int, bool], list[Pack]]
+    """`ScoringState.packs_of` of the run."""
 
     def units(self, requests: Sequence[Request], plan: ScoringPlan) -> list[Unit]:
         """Units of all requests, which must be distinct, in the order in which they are to be launched."""
@@ -56,7 +56,7 @@ class UnitMaker:
             return self._plain_units(requests, plan)
         budget = 0 if plan.path == "prefix" else plan.max_pack_tokens
         fitting = [request for request in requests if request.n_inputs <= budget]
-        packs = self.state.packs_of(fitting, max_tokens=budget, carries=self.carries)
+        packs = self.packs_of(fitting, budget, self.carries)
         # The tree would compute the prompt of a longer request again for each response, the prefix path does so once.
         longer = batch_by_prompt(
             [request for request in requests if request.n_inputs > budget], max_tokens=plan.max_batch_tokens
@@ -95,5 +95,4 @@ class UnitMaker:
         if plan.path == "flex":
             n_tokens = plan.max_pack_tokens
             return [partial(launch_pack_with_flex, self.model, pack, limit, n_tokens=n_tokens) for pack in packs]
-        chain = PackChain(self.model, carries=self.carries)
-        return [partial(chain.launch, pack, before, limit) for before, pack in zip([None, *packs], packs, strict=False)]
+        return launches_in_turn(self.model, packs, limit, carries=self.carries)

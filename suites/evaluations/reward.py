@@ -28,10 +28,11 @@ class Outcomes:
 def plan(pairs: Sequence[Pair], encoder: Encoder) -> EvaluationPlan[Pair]:
     """Encodes both sides of all pairs; pairs whose sides are equal, in full or within the token limit, are left out."""
     unequal = [pair for pair in pairs if pair.chosen != pair.rejected]
+    sides = encoder.encode_all([(pair.prompt, (pair.chosen, pair.rejected)) for pair in unequal])
     encoded = [
-        (pair, (sides.chosen, sides.rejected))
-        for pair, sides in zip(unequal, encoder.encode_pairs(unequal), strict=True)
-        if sides.chosen_ids != sides.rejected_ids
+        (pair, (chosen, rejected))
+        for pair, (chosen, rejected) in zip(unequal, sides, strict=True)
+        if chosen.request != rejected.request
     ]
     left_out = {
         "chosen equals rejected": len(pairs) - len(unequal),
@@ -39,8 +40,8 @@ def plan(pairs: Sequence[Pair], encoder: Encoder) -> EvaluationPlan[Pair]:
     }
     return EvaluationPlan(
         rows=tuple(pair for pair, _ in encoded),
-        responses=tuple(sides for _, sides in encoded),
-        touched=count_touched(sides for _, sides in encoded),
+        responses=tuple(responses for _, responses in encoded),
+        touched=count_touched(responses for _, responses in encoded),
         left_out={reason: n_pairs for reason, n_pairs in left_out.items() if n_pairs},
     )
 

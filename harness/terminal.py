@@ -26,6 +26,16 @@ SECONDS_BETWEEN_LINES = 30.0
 """Shortest time between two lines of a stage where standard error is no terminal."""
 
 
+_KNOWN_WARNINGS: tuple[tuple[str, type[Warning]], ...] = (
+    ("`(is_)?gradient_checkpointing", FutureWarning),
+    ("`torch.jit.script", DeprecationWarning),
+    ("bitsandbytes::gemv_4bit: an autograd kernel was not registered", UserWarning),
+    ("Model has `tie_word_embeddings=True`", UserWarning),
+    ("fan_in_fan_out is set to False but the target module is `Conv1D`", UserWarning),
+)
+"""First words of the libraries' lines that say nothing to the user; pyproject.toml has the reason of each."""
+
+
 class Done(Protocol):
     """Takes the number of units of work done so far, and their total where it was not known before."""
 
@@ -150,6 +160,7 @@ def quiet_libraries() -> None:
         "BITSANDBYTES_NOWELCOME": "1",
     }.items():
         os.environ.setdefault(name, value)
-    warnings.filterwarnings("ignore")
+    for message, category in _KNOWN_WARNINGS:
+        warnings.filterwarnings("ignore", message, category)
     for name in ("bitsandbytes", "lm_eval", "lm-eval", "datasets", "httpx", "accelerate", "peft", "trl"):
         logging.getLogger(name).setLevel(logging.ERROR)

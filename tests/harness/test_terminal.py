@@ -1,13 +1,15 @@
 """Where standard error is no terminal a stage is told in plain lines, often enough to see that it lives."""
 
 import io
+import os
+import warnings
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 from rich.console import Console
 
-from harness.terminal import SECONDS_BETWEEN_LINES, Terminal
+from harness.terminal import SECONDS_BETWEEN_LINES, Terminal, quiet_libraries
 
 
 class Clock:
@@ -120,3 +122,16 @@ def test_on_a_terminal_there_are_bars_and_no_lines(clock: Clock) -> None:
 
     assert "training adapter" in file.getvalue()
     assert "training adapter: " not in file.getvalue()
+
+
+def test_only_known_lines_of_libraries_are_silenced(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A line that says nothing to the user goes; a warning that numbers broke, or one of another kind, stays."""
+    monkeypatch.setattr(os, "environ", dict(os.environ))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        quiet_libraries()
+        warnings.warn("`gradient_checkpointing` is deprecated and will be removed in v6.", FutureWarning, stacklevel=1)
+        warnings.warn("`gradient_checkpointing` has no effect here", UserWarning, stacklevel=1)
+        warnings.warn("invalid value encountered in log", RuntimeWarning, stacklevel=1)
+
+    assert [each.category for each in caught] == [UserWarning, RuntimeWarning]

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.commands.verdict_files import with_verdicts, write_answers
+from harness.commands.judgements import with_verdicts, write_answers
 from reports.comparing.compare import Comparison, compare
 from reports.comparing.together import put_together
 from reports.errors import UserError
@@ -14,7 +14,7 @@ from reports.rendering.content.published import published_table
 from reports.rendering.formats.json import json_report
 from reports.rendering.formats.latex import latex_report
 from reports.rendering.formats.page import html_report
-from reports.rendering.formats.tables import Layout, csv_report, markdown_report, terminal_table
+from reports.rendering.formats.markdown import Layout, csv_report, markdown_report, terminal_table
 from reports.run_folder import read_run
 from reports.whole import write_whole
 

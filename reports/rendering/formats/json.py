@@ -17,7 +17,7 @@ from typing import TypeVar
 
 from reports.comparing.compare import Comparison
 from reports.records import MetricScores, Run, without_nan
-from reports.rendering.formats.tables import CSV_COLUMNS
+from reports.rendering.formats.markdown import CSV_COLUMNS
 
 Record = TypeVar("Record", MetricScores, Comparison)
 

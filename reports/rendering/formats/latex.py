@@ -13,7 +13,7 @@ from reports.rendering.content.display import ARROWS, NOTHING, cells, label, num
 from reports.rendering.content.published import PublishedColumn, PublishedTable, published_tables
 from reports.rendering.content.results import NO_CANDIDATE, marked
 from reports.rendering.content.verdict import p_text
-from reports.rendering.formats.tables import Layout
+from reports.rendering.formats.markdown import Layout
 
 MOST_LINES = 44
 """Of one table, which must fit a page."""

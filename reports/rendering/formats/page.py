@@ -31,7 +31,7 @@ from reports.rendering.formats.figures import (
     series,
     training_curves,
 )
-from reports.rendering.formats.tables import markdown_report
+from reports.rendering.formats.markdown import markdown_report
 
 MOST_PROMPTS = 100
 """Prompts whose answers are shown side by side; the rest are in generations.jsonl."""

@@ -12,7 +12,7 @@ from markdown_it import MarkdownIt
 
 from reports.comparing.compare import compare
 from reports.records import Generation, MetricScores, Subject
-from reports.rendering.formats.tables import (
+from reports.rendering.formats.markdown import (
     CSV_COLUMNS,
     NARROWEST_TERMINAL,
     PUBLISHED_CSV_COLUMNS,

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from harness.commands.verdict_files import VerdictError, with_verdicts, write_answers
+from harness.commands.judgements import VerdictError, with_verdicts, write_answers
 from reports.comparing.compare import compare
 from reports.records import ExampleScore, Generation, Metric, MetricScores, Run, Subject
 from reports.run_folder import read_run, write_run

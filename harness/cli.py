@@ -51,21 +51,6 @@ def main() -> None:
         sys.exit(2)
     except UserError as error:
         _leave("\n".join([f"error: {error}", *_notes(error)]), 2)
-    except ValueError as error:
-        if not isinstance(error, _errors_of_reports()):
-            raise
-        _leave("\n".join([f"error: {error}", *_notes(error)]), 2)
-
-
-def _errors_of_reports() -> tuple[type[ValueError], ...]:
-    """The user's mistakes that `reports` finds; they are loaded already where one was raised."""
-    from reports.comparing.against import IncomparableRunsError
-    from reports.comparing.calibration import CalibrationError
-    from reports.comparing.compare import UnpairedExamplesError
-    from reports.comparing.gates import GateError
-    from reports.run_folder import RunFolderError
-
-    return RunFolderError, UnpairedExamplesError, GateError, IncomparableRunsError, CalibrationError
 
 
 def _notes(error: BaseException) -> list[str]:

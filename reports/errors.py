@@ -1,9 +1,9 @@
-"""The one class of errors that are the user's to mend; `cli.py` turns it into one line and exit code 2."""
+"""The base class of every mistake that a user can make, at the bottom so that all packages can raise it."""
 
 
 class UserError(Exception):
     """A mistake in the configuration, the command line, the data or the environment.
 
-    Subclasses stand beside the code that raises them. A message is one line: what was wrong, what is allowed, what was
-    given, what to do.
+    Each subclass is defined beside the code that raises it. Its message is one line: what was wrong, what is allowed,
+    what was given, what to do. The command line prints that line and exits with code 2.
     """

@@ -1,20 +1,23 @@
-"""The records every report is made of: plain frozen values. `run_folder.py` keeps them on disk."""
+"""The records that every report is made of: plain frozen values, which `run_folder.py` stores on disk."""
 
 import math
 from dataclasses import dataclass, field, replace
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from annotated_types import Ge, MinLen
 
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
 Display = Literal["mean", "exp", "percent"]
-"""How a table shows sum(total)/sum(count): as it is, as its exponential, or times 100. Applied only when shown."""
+"""How a table shows sum(total)/sum(count): unchanged, as its exponential, or times 100. Stored values never change."""
 
 SubjectKind = Literal["baseline", "candidate", "ruler"]
 
 
 @dataclass(frozen=True, slots=True)
 class ExampleScore:
-    """One example's share of a metric, which is always sum(total) / sum(count)."""
+    """One example's contribution to a metric, which is always sum(total) / sum(count)."""
 
     example_id: str
     group: str
@@ -24,61 +27,60 @@ class ExampleScore:
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """What is measured and how to read it."""
+    """The name, unit and direction of what is measured."""
 
     evaluation: str
     """Name of the evaluation in the suite, such as "truthfulness"."""
     name: str
-    """Name of the metric within it, such as "perplexity"."""
+    """Name of the metric within the evaluation, such as "perplexity"."""
     unit: str
     """Unit of sum(total)/sum(count), such as "nats per token"."""
     higher_is_better: bool | None
-    """None where neither direction is better."""
+    """Whether more is better; None if neither direction is."""
     display: Display = "mean"
     primary: bool = False
     """Whether this is the evaluation's one primary metric."""
     chance: float | None = None
-    """The baseline's value by definition (0.5 for reward accuracy), where the baseline cannot be measured."""
+    """The baseline's value by definition, such as 0.5 for reward accuracy, if the baseline cannot be measured."""
     graded_by: str = ""
-    """Metric of the same evaluation that says by how much, where this one only says which way; empty if there is none.
-    """
+    """Metric of the same evaluation with an amount for each outcome of this one (a margin for a win), or empty."""
 
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """One thing that is measured, or a surface ruler it is held against."""
+    """A model that is measured, or a surface ruler that candidates are compared with."""
 
     name: str
     kind: SubjectKind
     description: str
-    """What it is, in words: base model, quantisation, adapter."""
+    """Base model, quantisation and adapter in words."""
     reference: str | None = None
-    """The subject its implicit rewards are taken against."""
+    """Name of the subject that is the reference of its implicit rewards."""
     same_weights: bool = True
-    """Whether it sits on the very weights of the baseline."""
+    """Whether its base weights are those of the baseline."""
     recipe: str = ""
-    """What candidates share that differ in their training seed alone; empty where there is one seed."""
+    """Name that is shared by candidates which differ only in their training seed; empty if there is one seed."""
     is_control: bool = False
-    """Whether it is there to be held against: trained on the chosen answers alone, or on shuffled pairs."""
+    """Whether it was trained only for comparison: on the chosen answers alone, or on shuffled pairs."""
     compared_with: tuple[str, ...] = ()
-    """Other candidates it is held against besides the baseline: its controls, the stage or adapter it was made from."""
+    """Candidates it is compared with besides the baseline: its controls, the stage or adapter it was made from."""
 
 
 @dataclass(frozen=True, slots=True)
 class MetricScores:
-    """A metric of one subject, example by example."""
+    """The scores of one subject on one metric."""
 
     metric: Metric
     subject: str
     scores: tuple[ExampleScore, ...]
     value: float | None = None
-    """The number itself where it is not sum/count (then `scores` is empty and it has no interval)."""
+    """The metric's value if it is not sum/count; then `scores` is empty and there is no interval."""
     missing: str | None = None
-    """Why there is no number, where there is none."""
+    """Reason, in words, if there is no value."""
 
     @property
     def number(self) -> float | None:
-        """sum(total) / sum(count), or the number that it is where it is no such sum."""
+        """The metric's value: sum(total) / sum(count), or `value` if there are no scores; None if it is missing."""
         count = math.fsum(score.count for score in self.scores)
         return math.fsum(score.total for score in self.scores) / count if count > 0 else self.value
 
@@ -99,107 +101,160 @@ class Generation:
 
 @dataclass(frozen=True, slots=True)
 class ExampleText:
-    """What an example says, for reports that show it."""
+    """The texts of one example, for reports that show them."""
 
     example_id: str
     evaluation: str
     prompt: str
     texts: dict[str, str]
-    """What it is ("chosen", "rejected", "right", ...) -> the text, the same for all subjects."""
+    """Role of a text ("chosen", "rejected", "right", ...) -> the text; the same for all subjects."""
 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """How a candidate did on selection rows, by which a sweep's winner is chosen."""
+    """A candidate's results on selection rows, by which the winner of a sweep is chosen."""
 
     candidate: str
     accuracy: float
-    """Share of selection rows, ties half."""
+    """Share of selection rows whose chosen answer is preferred; a tie counts half."""
     loss: float
-    """Mean loss on them; the lower one wins where accuracies are equal."""
+    """Mean loss on selection rows; the lower one wins if accuracies are equal."""
     n: int
     is_winner: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """Figures of a write-up on the same base model."""
+    """Published results on the same base model."""
 
     source: str
-    """Where they were published, and what is not known of them."""
+    """Where they were published, and what is unknown about them."""
     figures: dict[str, dict[str, float]]
     """Evaluation -> subject -> response-only cross-entropy in nats per token."""
 
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """An allowed loss on a metric."""
+    """The largest loss on a metric that is allowed."""
 
     metric: Annotated[str, MinLen(1)]
     """Evaluation and metric, such as "truthfulness/perplexity"."""
     largest_loss: Annotated[float, Ge(0)]
     """In the metric's own unit: fractions as fractions, logarithms of perplexities in nats per token."""
     relative: bool = False
-    """Whether it is a share of what the metric is held against: 0.05 lets a perplexity of 20 rise to 21."""
+    """Whether it is a share of the value compared with: 0.05 allows a perplexity of 20 to rise to 21."""
 
 
 @dataclass(frozen=True, slots=True)
 class EvaluationCounts:
-    """What an evaluation read, left out and touched, so that no row disappears unseen."""
+    """Counts of an evaluation's rows: read, scored, left out and changed, so that no row disappears unseen."""
 
     evaluation: str
     dataset: str
-    """Dataset, split and where its rows were read from."""
+    """Dataset, split and where its rows were read from, in words."""
     n_read: int
     n_scored: int
     n_groups: int
     left_out: dict[str, int] = field(default_factory=dict)
-    """Reason -> rows."""
+    """Reason -> number of rows."""
     touched: dict[str, int] = field(default_factory=dict)
-    """Rule -> rows it changed ("prompt truncated", "response truncated", "boundary moved")."""
+    """Rule -> number of rows it changed ("prompt truncated", "response truncated", "boundary moved")."""
     suite_group: str = ""
-    """Group of evaluations that the suite puts it into, such as "capability"."""
+    """Group that the suite assigns the evaluation to, such as "capability"; may be empty."""
+    dataset_name: str = ""
+    """Dataset as the configuration names it, such as "truthfulqa/truthful_qa:generation"; empty in older run folders.
+    """
+    split: str = ""
+    """Split of the dataset; empty in older run folders."""
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Everything a report needs; reports never load a model."""
+    """The result of a measurement: everything that a report needs without loading a model."""
 
     name: str
     suite: str
     created: str
     """ISO 8601, UTC."""
     headline: str
-    """First line of every report, such as what a default run did not measure."""
+    """First line of every report, such as what the embedded default did not measure."""
     suite_fingerprint: str
-    """Hash of evaluations, datasets, template and limits: only equal ones are comparable."""
+    """Hash of evaluations, datasets, template and limits; only runs with the same hash are comparable."""
     subjects: tuple[Subject, ...]
     measurements: tuple[MetricScores, ...]
     counts: tuple[EvaluationCounts, ...] = ()
     generations: tuple[Generation, ...] = ()
     examples: tuple[ExampleText, ...] = ()
-    """Texts of what was scored, cut where they are long."""
+    """Texts of the scored examples, shortened if they are long."""
     notes: tuple[str, ...] = ()
-    """Lines worth telling: splits made, rows dropped, threads chosen."""
+    """Messages for the reader: splits made, rows dropped, threads chosen."""
     training: tuple[dict[str, Any], ...] = ()
-    """Rows of training.jsonl, in order; "candidate" names the adapter where several were trained."""
+    """Rows of training.jsonl, in order; "candidate" names the adapter if several were trained."""
     selection: tuple[Selection, ...] = ()
-    """Of the candidates of a sweep."""
+    """Selection results of the candidates of a sweep."""
     published: Published | None = None
     gates: tuple[Gate, ...] = ()
-    """Of the suite, for `harness check`."""
+    """Gates of the suite, for `harness check`."""
     config: dict[str, Any] = field(default_factory=dict)
     provenance: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def baseline(self) -> Subject:
+        """The one subject of the kind baseline."""
+        return next(subject for subject in self.subjects if subject.kind == "baseline")
+
+    @property
+    def candidates(self) -> tuple[Subject, ...]:
+        """The subjects of the kind candidate, in the order of the report."""
+        return tuple(subject for subject in self.subjects if subject.kind == "candidate")
+
     def subject(self, name: str) -> Subject:
-        """The subject of this name; it must have one."""
+        """Return the subject of a name, which must exist."""
         return next(subject for subject in self.subjects if subject.name == name)
+
+    def to_pandas(self) -> "DataFrame":
+        """Return the scores as a tidy table: one row an example, metric and subject.
+
+        Its columns are evaluation, metric, unit, higher_is_better, primary, subject, kind, example_id, group, total,
+        count and value = total / count, which is NaN for an example without a count. A metric is
+        sum(total) / sum(count) over its rows.
+        """
+        import pandas as pd
+
+        metrics = pd.DataFrame(
+            [
+                (each.evaluation, each.name, each.unit, each.higher_is_better, each.primary)
+                for each in dict.fromkeys(measurement.metric for measurement in self.measurements)
+            ],
+            columns=["evaluation", "metric", "unit", "higher_is_better", "primary"],
+        )
+        subjects = pd.DataFrame([(each.name, each.kind) for each in self.subjects], columns=["subject", "kind"])
+        scores = pd.DataFrame(
+            [
+                (
+                    each.metric.evaluation,
+                    each.metric.name,
+                    each.subject,
+                    one.example_id,
+                    one.group,
+                    one.total,
+                    one.count,
+                )
+                for each in self.measurements
+                for one in each.scores
+            ],
+            columns=["evaluation", "metric", "subject", "example_id", "group", "total", "count"],
+        )
+        table = scores.merge(metrics, on=["evaluation", "metric"]).merge(subjects, on="subject")
+        table["value"] = table["total"] / table["count"].where(table["count"] != 0)
+        first = ["evaluation", "metric", "unit", "higher_is_better", "primary", "subject", "kind"]
+        return table[[*first, "example_id", "group", "total", "count", "value"]]
 
 
 def without_nan(measurement: MetricScores) -> MetricScores:
-    """The measurement; where a number of it is NaN or infinite, the same without numbers and with that as its reason.
+    """Return the measurement, without its numbers and with a reason if one of them is NaN or infinite.
 
-    One bad example spoils the ratio, and leaving it out would pair different examples: the metric is then missing.
+    One such example spoils the ratio, and leaving it out would pair different examples, so the whole metric is missing.
     """
     bad = [s.example_id for s in measurement.scores if not (math.isfinite(s.total) and math.isfinite(s.count))]
     if bad:

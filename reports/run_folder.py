@@ -1,17 +1,18 @@
-"""The run folder: everything a report needs, written whole or not at all.
+"""The run folder: everything a report needs, written completely or not at all.
 
-run.json            all but the rows below; sorted keys, never NaN
+run.json            everything but the rows below; sorted keys, never NaN
 scores.parquet      one row an example, metric and subject
 generations.jsonl   one answer a line
-examples.jsonl      what one example says a line; folders of before it was kept have none
+examples.jsonl      the texts of one example a line; missing in older folders
 training.jsonl      one training row a line
-report.md ...       what was rendered from the above
+report.md ...       reports, rendered from the files above
+
+A field of a record that has a default may be missing in run.json, so that older folders can be read. `SCHEMA_VERSION`
+is raised when older folders can no longer be read that way.
 """
 
 import json
 import math
-import shutil
-import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from itertools import islice
@@ -19,26 +20,28 @@ from numbers import Integral, Real
 from pathlib import Path, PurePath
 from typing import Any
 
+from reports.errors import UserError
 from reports.records import ExampleScore, ExampleText, Generation, MetricScores, Run, without_nan
+from reports.whole import temporary_sibling, whole_folder
 
 SCHEMA_VERSION = 1
 SCORE_COLUMNS = ("evaluation", "metric", "subject", "example_id", "group", "total", "count")
 
 
-class RunFolderError(ValueError):
-    """A run folder cannot be read or written; the subclasses say why."""
+class RunFolderError(UserError):
+    """A run folder cannot be read or written; the subclasses name the reason."""
 
 
 class RunExistsError(RunFolderError):
-    """A run is never written over another."""
+    """The run folder exists already; a run is never overwritten."""
 
 
 class RunNotWritableError(RunFolderError):
-    """The folder a run should appear in cannot be written."""
+    """The run folder cannot be written."""
 
 
 class RunNotFoundError(RunFolderError):
-    """There is no such run folder."""
+    """The run folder does not exist."""
 
 
 class RunFileError(RunFolderError):
@@ -46,12 +49,12 @@ class RunFileError(RunFolderError):
 
 
 class SchemaVersionError(RunFolderError):
-    """The folder was written by a release that laid it out differently."""
+    """The folder was written by a release with another schema."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunSummary:
-    """A line of `harness list runs`; of a folder that cannot be read, only `name` and `problem`."""
+    """A line of `harness list runs`; a folder that cannot be read has only `name` and `problem`."""
 
     name: str
     """Name of the folder."""
@@ -60,16 +63,17 @@ class RunSummary:
     subjects: tuple[str, ...] = ()
     headline: str = ""
     problem: str | None = None
+    """Error in one line, if the folder cannot be read."""
 
 
 def check_run_folder(folder: Path) -> None:
-    """Prove that a run can be written to `folder`, before hours are spent on what should go there.
+    """Check that a run can be written to `folder`, before hours are spent on measuring it.
 
     Raises:
         RunExistsError: The folder exists.
-        RunNotWritableError: Its parent cannot be made or written.
+        RunNotWritableError: Its parent cannot be created or written.
     """
-    probe = _temporary_sibling(folder)
+    probe = temporary_sibling(folder)
     try:
         exists = folder.exists()
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -81,39 +85,32 @@ def check_run_folder(folder: Path) -> None:
         raise RunExistsError(f"the run folder {folder} exists; choose another name or remove it")
 
 
-def write_run(run: Run, folder: Path, files: Mapping[str, str] | None = None) -> None:
-    """Write a run into a new folder: to a temporary sibling first, renamed when complete, removed on any failure.
+def write_run(run: Run, folder: Path) -> None:
+    """Write a run into a new folder atomically.
 
     Args:
-        run: What to write. Of a metric with NaN among its scores only the reason is kept (`without_nan`).
-        folder: Must not exist; its parents are made.
-        files: File name -> text of what was rendered from the run, such as report.md.
+        run: A metric with NaN among its scores is written with its reason alone (`without_nan`).
+        folder: Must not exist; its parents are created.
 
     Raises:
         RunExistsError: The folder exists.
         RunNotWritableError: It cannot be written (permissions, a full disk).
     """
     check_run_folder(folder)
-    temporary = _temporary_sibling(folder)
     try:
-        temporary.mkdir()
-        _write_records(run, temporary)
-        for name, text in (files or {}).items():
-            _write_text(temporary / name, text)
-        temporary.rename(folder)
+        with whole_folder(folder) as temporary:
+            _write_records(run, temporary)
     except OSError as error:
         raise RunNotWritableError(f"cannot write the run folder {folder}: {error}") from error
-    finally:  # also on Ctrl-C; after the rename there is nothing left to remove
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def read_run(folder: Path) -> Run:
-    """Read what `write_run` wrote.
+    """Read a run folder.
 
     Raises:
-        RunNotFoundError: There is no such folder.
+        RunNotFoundError: The folder does not exist.
         RunFileError: A file is missing or damaged; the message names it.
-        SchemaVersionError: Another release wrote it.
+        SchemaVersionError: The folder was written by a release with another schema.
     """
     document = _read_document(folder)
     sizes = [measurement.pop("n_scores") for measurement in document["measurements"]]
@@ -129,7 +126,7 @@ def read_run(folder: Path) -> Run:
 
 
 def list_runs(folder: Path) -> list[RunSummary]:
-    """Summaries of the run folders in `folder`, oldest first; those that cannot be read come last, with the reason."""
+    """Return summaries of the run folders in `folder`, oldest first; those that cannot be read come last."""
     if not folder.is_dir():
         return []
     runs = [_summary(path) for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")]
@@ -142,11 +139,6 @@ def _summary(folder: Path) -> RunSummary:
     except RunFolderError as error:
         return RunSummary(folder.name, problem=str(error))
     return RunSummary(folder.name, run.suite, run.created, tuple(s.name for s in run.subjects), run.headline)
-
-
-def _temporary_sibling(folder: Path) -> Path:
-    """A hidden name beside the folder, so that the rename stays within one file system."""
-    return folder.parent / f".{folder.name}.{uuid.uuid4().hex[:8]}.partial"
 
 
 def _write_records(run: Run, folder: Path) -> None:
@@ -181,7 +173,7 @@ def _json(value: Any, indent: int | None = None) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """The value in JSON's own types; what is not finite becomes None beside a `<key>_missing` that names it."""
+    """Convert to JSON's own types; a value that is not finite becomes None, with its name under `<key>_missing`."""
     if isinstance(value, Mapping):
         reasons = {f"{key}_missing": str(float(item)) for key, item in value.items() if _is_not_finite(item)}
         return {str(key): _plain(item) for key, item in value.items()} | reasons
@@ -222,7 +214,7 @@ def _write_scores(path: Path, measurements: Iterable[MetricScores]) -> None:
 
 
 def _read_scores(path: Path, measurements: Iterable[MetricScores], sizes: list[int]) -> tuple[MetricScores, ...]:
-    """The measurements with their scores: the rows stand in the order of the measurements, `sizes` of them each."""
+    """Return the measurements with their scores; the file has `sizes` rows of each measurement, in their order."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -234,7 +226,7 @@ def _read_scores(path: Path, measurements: Iterable[MetricScores], sizes: list[i
     except (pa.ArrowException, OSError, KeyError) as error:
         raise RunFileError(f"{path} is damaged: {_first_line(error)}") from error
     if sum(sizes) != table.num_rows:
-        raise RunFileError(f"{path} has {table.num_rows} rows; run.json speaks of {sum(sizes)}")
+        raise RunFileError(f"{path} has {table.num_rows} rows; run.json counts {sum(sizes)}")
     rows = zip(*columns, strict=True)
     return tuple(
         replace(m, scores=tuple(_scores_of(m, islice(rows, n), path))) for m, n in zip(measurements, sizes, strict=True)
@@ -250,7 +242,7 @@ def _scores_of(measurement: MetricScores, rows: Iterable[tuple[Any, ...]], path:
 
 
 def _read_document(folder: Path) -> dict[str, Any]:
-    """run.json as a dictionary of this release's layout."""
+    """Read run.json as a dictionary of this release's schema."""
     if not folder.is_dir():
         raise RunNotFoundError(f"there is no run folder {folder}")
     path = folder / "run.json"
@@ -270,7 +262,7 @@ def _read_document(folder: Path) -> dict[str, Any]:
 
 
 def _read_records(kind: Any, path: Path) -> Any:
-    """The lines of a file as a tuple of records."""
+    """Read the lines of a file as a tuple of records."""
     return _validated(kind, list(_read_rows(path)), path)
 
 
@@ -300,7 +292,7 @@ def _parsed(text: str, path: Path, where: str = "") -> dict[str, Any]:
 
 
 def _validated(kind: Any, value: object, path: Path) -> Any:
-    """The value as the record type `kind` (or a tuple of them)."""
+    """Validate a value as the record type `kind`, or a tuple of them."""
     from pydantic import TypeAdapter, ValidationError
 
     try:

@@ -1,6 +1,7 @@
-"""`harness check`: a run against its gates, or against a reference run; margins for gates from training seeds."""
+"""`harness check`: applies gates to a run's candidates; calibrated gates from the spread over training seeds."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated
@@ -12,85 +13,86 @@ from harness.config.strict_yaml import dump_yaml, read_yaml_mapping
 from reports.comparing.against import check_same_suite, compare_with
 from reports.comparing.calibration import Proposal, propose_gates
 from reports.comparing.compare import Comparison, compare
-from reports.comparing.gates import Verdict, is_stopped, judge
+from reports.comparing.gates import GateResult, check_gates, is_stopped
 from reports.errors import UserError
 from reports.records import Gate, Run
 from reports.rendering.formats.gate_reports import gate_lines, junit_report, summary
 from reports.run_folder import read_run
+from reports.whole import write_whole
 
 EXIT_STOPPED = 3
-"""Exit code where a gate failed."""
+"""Exit code if a gate failed."""
 
 
 class CheckError(UserError):
-    """A check that cannot be made, or a report of it that cannot be written."""
+    """A check without gates or candidates, or a report of it that cannot be written."""
 
 
 @dataclass(frozen=True, slots=True)
 class GatesConfig:
-    """What a file of gates holds."""
+    """Contents of a file of gates."""
 
     gates: Annotated[tuple[Gate, ...], MinLen(1)]
 
 
 @dataclass(frozen=True, slots=True)
 class CheckOptions:
-    """What the command line says of a check."""
+    """Options of `harness check`."""
 
     against: Path | None = None
-    """Reference run; None is the run's own baseline."""
+    """Reference run; None compares with the run's own baseline."""
     gates_file: Path | None = None
-    """None takes the gates of the run's suite."""
+    """File of gates; None takes the gates of the run's suite."""
     candidates: tuple[str, ...] = ()
-    """Names of those to judge; none are all but controls and base models."""
+    """Names of the candidates to check; empty means all but controls and base models."""
     strict: bool = False
-    """Whether a gate that cannot tell stops too."""
+    """Whether the result "cannot tell" stops too."""
     junit: Path | None = None
-    """XML file to write."""
+    """JUnit XML file to write."""
     summary: Path | None = None
-    """Markdown file to append to, as GitHub wants it of `$GITHUB_STEP_SUMMARY`."""
+    """Markdown file to append to, such as `$GITHUB_STEP_SUMMARY` of GitHub."""
 
 
 @dataclass(frozen=True, slots=True)
-class Checked:
-    """What came out."""
+class CheckResult:
+    """Results of a check."""
 
-    verdicts: tuple[Verdict, ...]
+    results: tuple[GateResult, ...]
     lines: tuple[str, ...]
-    """One a gate and candidate, and what was not judged."""
+    """One line for each gate and candidate, and one for each candidate that was not checked."""
     exit_code: int
-    """0, or 3 where a gate stops it."""
+    """0, or 3 if a gate stops it."""
 
 
-def check(folder: Path, options: CheckOptions) -> Checked:
-    """Judges a run's candidates and writes the reports that are asked for.
+def check(folder: Path, options: CheckOptions) -> CheckResult:
+    """Apply gates to a run's candidates and write the reports that the options name.
 
     Raises:
-        CheckError: no gates, no such candidate, or a file that cannot be written.
-        YamlError: a file of gates that is not YAML.
-        RunFolderError: no run there, or a damaged one.
-        IncomparableRunsError: the runs did not measure the same.
-        GateError: a gate on a metric that nobody measured.
+        CheckError: There are no gates or no such candidate, or a file cannot be written.
+        YamlError: The file of gates is not YAML.
+        RunFolderError: A run folder is missing or damaged.
+        IncomparableRunsError: The runs did not measure the same.
+        GateError: A gate names a metric that was not measured.
     """
     run = read_run(folder)
     reference = None if options.against is None else read_run(options.against)
     gates = load_gates(options.gates_file) if options.gates_file else run.gates
     if not gates:
-        raise CheckError(f"{folder}: the suite {run.suite} has no gates; name a file of them with --gates")
+        raise CheckError(f"{folder}: the suite {run.suite} has no gates; name a file of gates with --gates")
     names = _chosen(run, options.candidates)
     comparisons, notes = _against(reference, run, names) if reference else (compare(run), [])
-    verdicts = judge(gates, [row for row in comparisons if row.candidate in names])
-    _write_reports(run, reference, verdicts, options)
-    stopped = is_stopped(verdicts, strict=options.strict)
-    return Checked(verdicts, (*gate_lines(verdicts), *notes), EXIT_STOPPED if stopped else 0)
+    results = check_gates(gates, [row for row in comparisons if row.candidate in names])
+    _write_reports(run, reference, results, options)
+    stopped = is_stopped(results, strict=options.strict)
+    return CheckResult(results, (*gate_lines(results), *notes), EXIT_STOPPED if stopped else 0)
 
 
 def load_gates(path: Path) -> tuple[Gate, ...]:
-    """The gates of a file: a list under the key `gates`, as in a suite.
+    """Read the gates of a file: a list under the key `gates`, as in a suite.
 
     Raises:
-        YamlError: it is not YAML.
-        CheckError: an unknown key or a value that is not allowed.
+        YamlError: The file is not YAML.
+        CheckError: It has an unknown key or a value that is not allowed.
     """
     try:
         return build(GatesConfig, read_yaml_mapping(path)).gates
@@ -99,18 +101,19 @@ def load_gates(path: Path) -> tuple[Gate, ...]:
 
 
 def calibrate(repeat: Callable[[int], Run], n_seeds: int) -> str:
-    """Margins from the spread over training seeds, as a file of gates.
+    """Return a file of gates whose margins follow from the spread over training seeds.
 
     Args:
-        repeat: trains an experiment with so many seeds, counted up from its own, and measures all of the adapters.
-        n_seeds: at least 3, better 5.
+        repeat: Trains an experiment with a number of seeds, counted up from its own, and measures all adapters.
+        n_seeds: At least 3, better 5.
 
     Raises:
-        CalibrationError: a run with too few seeds, or with a sweep.
+        CalibrationError: The run has too few seeds, or a sweep.
     """
     proposals = propose_gates(repeat(n_seeds))
     comments = [
-        f"# For `harness check --against`: another of {n_seeds} training seeds passes all of these with 95 %.",
+        f"# For `harness check --against`, calibrated on {n_seeds} training seeds: an adapter that differs only in its",
+        "# seed passes all of these gates with 95 % probability.",
         "# Margin = seeds + rows, in the metric's own unit:",
         *map(_comment, proposals),
     ]
@@ -126,20 +129,20 @@ def _comment(proposal: Proposal) -> str:
 
 
 def _chosen(run: Run, asked: Sequence[str]) -> list[str]:
-    """Names of the candidates to judge: neither controls nor a base model as it came, unless they are asked for."""
-    known = [subject for subject in run.subjects if subject.kind == "candidate"]
-    unknown = sorted(set(asked) - {subject.name for subject in known})
-    names = list(asked) or [s.name for s in known if not s.is_control and s.reference is not None]
+    """Return the names of the candidates to check: without controls and base models, unless they are named."""
+    known = [subject.name for subject in run.candidates]
+    unknown = sorted(set(asked) - set(known))
+    names = list(asked) or [s.name for s in run.candidates if not s.is_control and s.reference is not None]
     if unknown or not names:
-        what = f"has no candidate {', '.join(unknown)}" if unknown else "has nothing to judge"
-        raise CheckError(f"{run.name} {what}; candidates are: {', '.join(s.name for s in known) or 'none'}")
+        what = f"has no candidate {', '.join(unknown)}" if unknown else "has no candidate to check"
+        raise CheckError(f"{run.name} {what}; candidates are: {', '.join(known) or 'none'}")
     return names
 
 
 def _against(reference: Run, run: Run, names: Sequence[str]) -> tuple[list[Comparison], list[str]]:
-    """Comparisons with the reference run's candidates, and what could not be compared."""
+    """Return comparisons with the reference run's candidates, and lines on candidates that have no counterpart."""
     check_same_suite(run, reference)
-    there = [subject.name for subject in reference.subjects if subject.kind == "candidate"]
+    there = [subject.name for subject in reference.candidates]
     common = [name for name in names if name in there]
     if not common:
         raise CheckError(
@@ -147,22 +150,29 @@ def _against(reference: Run, run: Run, names: Sequence[str]) -> tuple[list[Compa
             "give both the same name, as in --adapter NAME=PATH"
         )
     notes = [
-        f"not judged  {name}: {reference.name} has no candidate of that name" for name in names if name not in there
+        f"not checked  {name}: {reference.name} has no candidate of that name" for name in names if name not in there
     ]
     return compare_with(reference, run, common), notes
 
 
-def _write_reports(run: Run, reference: Run | None, verdicts: Sequence[Verdict], options: CheckOptions) -> None:
+def _write_reports(run: Run, reference: Run | None, results: Sequence[GateResult], options: CheckOptions) -> None:
     title = run.name if reference is None else f"{run.name} against {reference.name}"
-    reports = (
-        (options.junit, "w", junit_report(title, verdicts, strict=options.strict)),
-        (options.summary, "a", summary(title, verdicts, strict=options.strict)),
-    )
-    for path, mode, text in reports:
-        if path is None:
-            continue
-        try:
-            with path.open(mode, encoding="utf-8") as file:
-                file.write(text)
-        except OSError as error:
-            raise CheckError(f"cannot write {path}: {error.strerror}") from error
+    if options.junit is not None:
+        with _writing(options.junit):
+            write_whole(options.junit, junit_report(title, results, strict=options.strict))
+    if options.summary is not None:
+        with _writing(options.summary), options.summary.open("a", encoding="utf-8") as file:
+            file.write(summary(title, results, strict=options.strict))
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """Report a failure to write in one line.
+
+    Raises:
+        CheckError: The block raised an OSError.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise CheckError(f"cannot write {path}: {error.strerror}") from error

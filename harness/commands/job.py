@@ -3,14 +3,14 @@
 from collections.abc import Sequence
 
 from harness.commands.output import write_missing_cards, write_results
-from harness.commands.report_files import Finished
+from harness.commands.report_files import RunReports
 from harness.measuring.experiment import Experiment
 from harness.measuring.lineup import Candidate, train, trained_candidates
 from harness.measuring.run import measure
 from reports.records import Run
 
 
-def train_and_measure(experiment: Experiment, others: Sequence[Candidate] = ()) -> tuple[Run, Finished]:
+def train_and_measure(experiment: Experiment, others: Sequence[Candidate] = ()) -> tuple[Run, RunReports]:
     """Trains or reuses the adapters of an experiment, measures them and other candidates, and writes the run.
 
     Raises:

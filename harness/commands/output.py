@@ -6,17 +6,15 @@ from pathlib import Path
 
 import click
 
-from harness.commands.report_files import REPORTS, WRITTEN_WITH_A_RUN, Finished, terminal_table_of
+from harness.commands.report_files import ReportOptions, RunReports, write_run_reports
 from harness.measuring.lineup import TrainedAdapter
 from harness.terminal import Terminal
 from harness.training.card import CARD_FILE, write_card
-from reports.comparing.compare import compare
 from reports.records import Run
 from reports.run_folder import write_run
-from reports.whole import write_whole
 
 
-def write_results(run: Run, folder: Path, trained: Sequence[TrainedAdapter], terminal: Terminal) -> Finished:
+def write_results(run: Run, folder: Path, trained: Sequence[TrainedAdapter], terminal: Terminal) -> RunReports:
     """Writes a run's records, then its reports, then the cards of the adapters that were trained for it.
 
     The records come first, so that a fault in a report loses nothing that was measured: `harness report` renders it.
@@ -27,17 +25,13 @@ def write_results(run: Run, folder: Path, trained: Sequence[TrainedAdapter], ter
     write_run(run, folder)
     try:
         with terminal.waiting("comparing subjects and writing the report"):
-            comparisons = compare(run)
-            files = []
-            for name in WRITTEN_WITH_A_RUN:
-                file, render = REPORTS[name]
-                files.append(write_whole(folder / file, render(run, comparisons, "differences")))
+            reports = write_run_reports(run, folder, ReportOptions())
         for each in trained:
-            write_card(each.fixture.folder, run=run, candidate=each.variant.name, comparisons=comparisons)
+            write_card(each.fixture.folder, run=run, candidate=each.variant.name, comparisons=reports.comparisons)
     except BaseException as error:
         error.add_note(f"What was measured is in {folder}; `harness report {folder}` writes its reports.")
         raise
-    return Finished(folder, terminal_table_of(run, comparisons), tuple(files))
+    return reports
 
 
 def write_missing_cards(trained: Sequence[TrainedAdapter]) -> None:
@@ -47,7 +41,7 @@ def write_missing_cards(trained: Sequence[TrainedAdapter]) -> None:
             write_card(each.fixture.folder)
 
 
-def show(finished: Finished) -> None:
+def show(reports: RunReports) -> None:
     """Prints the table of a run, and where its reports are."""
-    click.echo(finished.table)
-    click.echo(f"report: {', '.join(os.path.relpath(file) for file in finished.files)}")
+    click.echo(reports.table)
+    click.echo(f"report: {', '.join(os.path.relpath(file) for file in reports.files)}")

@@ -24,7 +24,10 @@ import click
     help="published: rows are sets, columns are subjects, cells are cross-entropies (md, csv, latex).",
 )
 @click.option(
-    "--verdicts", type=click.Path(path_type=Path), help="Verdicts on the answers, by a judge or people: JSONL or CSV."
+    "--verdicts",
+    "judgements",
+    type=click.Path(path_type=Path),
+    help="Judgements of the answers, by a model or by people: JSONL or CSV.",
 )
 @click.option("--out", type=click.Path(path_type=Path), help="Folder to write to (default: the run's own).")
 def report(runs: tuple[Path, ...], formats: str, **options: Any) -> None:

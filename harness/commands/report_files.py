@@ -1,24 +1,26 @@
-"""Reports of runs: rendered when a run is finished, or anew from its records; no model is loaded for them."""
+"""Reports of runs, rendered from their records without loading a model."""
 
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.commands.judgements import with_verdicts, write_answers
+from harness.commands.judgements import with_judgements, write_answers
 from reports.comparing.compare import Comparison, compare
 from reports.comparing.together import put_together
 from reports.errors import UserError
 from reports.records import Run
-from reports.rendering.content.published import published_table
+from reports.rendering.content.published import ReportLayout, published_table
+from reports.rendering.formats.csv import csv_report
 from reports.rendering.formats.json import json_report
 from reports.rendering.formats.latex import latex_report
+from reports.rendering.formats.markdown import markdown_report
 from reports.rendering.formats.page import html_report
-from reports.rendering.formats.markdown import Layout, csv_report, markdown_report, terminal_table
+from reports.rendering.formats.terminal import terminal_table
 from reports.run_folder import read_run
 from reports.whole import write_whole
 
-Render = Callable[[Run, Sequence[Comparison], Layout], str]
+Render = Callable[[Run, Sequence[Comparison], ReportLayout], str]
 REPORTS: dict[str, tuple[str, Render]] = {
     "md": ("report.md", lambda run, rows, layout: markdown_report(run, rows, layout=layout)),
     "csv": ("report.csv", lambda run, rows, layout: csv_report(run, rows, layout=layout)),
@@ -26,58 +28,68 @@ REPORTS: dict[str, tuple[str, Render]] = {
     "latex": ("report.tex", lambda run, rows, layout: latex_report(run, rows, layout=layout)),
     "html": ("report.html", lambda run, rows, _: html_report(run, rows)),
 }
-"""Format -> file in the run folder, and what renders it."""
+"""Format -> name of its file, and the function that renders it."""
 ANSWERS = "answers"
-"""Format of the answers alone, one file a subject, for a judge elsewhere."""
+"""Format of the answers alone, one file for each subject, for a judge elsewhere."""
 FORMATS = (*REPORTS, ANSWERS)
 WRITTEN_WITH_A_RUN = ("md", "csv")
 
 
 class ReportError(UserError):
-    """Reports that do not exist or cannot be written."""
+    """A report of an unknown format, or one that cannot be written."""
 
 
 @dataclass(frozen=True, slots=True)
-class Finished:
-    """Reports that are on disk."""
+class RunReports:
+    """The reports of a run that were written to a folder."""
 
     folder: Path
-    table: str
-    """For the terminal."""
     files: tuple[Path, ...]
-    """What was written, first the one to look at."""
+    """The files that were written, the one to look at first."""
+    table: str
+    """The run's table for the terminal."""
+    comparisons: tuple[Comparison, ...]
+    """The comparisons that the reports show."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReportOptions:
-    """What the command line says of reports."""
+    """Options of `harness report`."""
 
     formats: tuple[str, ...] = WRITTEN_WITH_A_RUN
-    layout: Layout = "differences"
-    verdicts: Path | None = None
-    """Verdicts of a judge, or of people, on the answers."""
+    layout: ReportLayout = "differences"
+    judgements: Path | None = None
+    """File of judgements of the answers, by a model or by people."""
     out: Path | None = None
-    """Folder to write to; None is the run's own, where there is one run."""
+    """Folder for the reports; None is the run's own, if there is one run."""
 
 
-def write_reports(folders: Sequence[Path], options: ReportOptions) -> Finished:
-    """Renders reports of a finished run anew, or one report of several.
+def write_reports(folders: Sequence[Path], options: ReportOptions) -> RunReports:
+    """Render the reports of a finished run again, or one report of several runs.
 
     Raises:
-        ReportError: an unknown format, several runs without a folder to write to, or a report that cannot be written.
-        RunFolderError: no run there, or a damaged one.
-        IncomparableRunsError: runs that did not measure the same.
-        VerdictError: verdicts that do not fit the run.
+        ReportError: A format is unknown, several runs have no folder to write to, or a report cannot be written.
+        RunFolderError: A run folder is missing or damaged.
+        IncomparableRunsError: The runs did not measure the same.
+        JudgementError: The judgements do not belong to the run.
     """
     unknown = sorted(set(options.formats) - set(FORMATS))
     if unknown or not options.formats:
         raise ReportError(f"--format: {', '.join(unknown) or 'nothing'} is unknown; formats are: {', '.join(FORMATS)}")
     if len(folders) > 1 and options.out is None:
         raise ReportError(f"--out: {len(folders)} runs make one report; name a folder for it")
-    folder = options.out or folders[0]
     run = put_together([read_run(each) for each in folders])
-    if options.verdicts is not None:
-        run = with_verdicts(run, options.verdicts)
+    if options.judgements is not None:
+        run = with_judgements(run, options.judgements)
+    return write_run_reports(run, options.out or folders[0], options)
+
+
+def write_run_reports(run: Run, folder: Path, options: ReportOptions) -> RunReports:
+    """Render the reports that the options name into a folder.
+
+    Raises:
+        ReportError: A report cannot be written.
+    """
     comparisons = compare(run)
     files: list[Path] = []
     try:
@@ -90,13 +102,11 @@ def write_reports(folders: Sequence[Path], options: ReportOptions) -> Finished:
             files.append(write_whole(folder / file, render(run, comparisons, options.layout)))
     except OSError as error:
         raise ReportError(f"cannot write to {folder}: {error.strerror}") from error
-    return Finished(folder, _shown(run, comparisons, options.layout), tuple(files))
+    return RunReports(folder, tuple(files), _terminal_text(run, comparisons, options.layout), tuple(comparisons))
 
 
-def _shown(run: Run, comparisons: Sequence[Comparison], layout: Layout) -> str:
-    return "\n".join(published_table(run)) if layout == "published" else terminal_table_of(run, comparisons)
-
-
-def terminal_table_of(run: Run, comparisons: Sequence[Comparison]) -> str:
-    """The table of differences, as wide as the terminal; 120 columns where there is none."""
+def _terminal_text(run: Run, comparisons: Sequence[Comparison], layout: ReportLayout) -> str:
+    """Return the table as wide as the terminal, or as 120 columns if the output is no terminal."""
+    if layout == "published":
+        return "\n".join(published_table(run))
     return terminal_table(run, comparisons, width=shutil.get_terminal_size(fallback=(120, 24)).columns)

@@ -196,6 +196,8 @@ def _training_counts(experiment: Experiment, trained: Sequence[TrainedAdapter]) 
         EvaluationCounts(
             evaluation="training",
             dataset=data.training_dataset.origin,
+            dataset_name=data.training_dataset.name,
+            split=data.training_dataset.split,
             n_read=data.training_dataset.n_read,
             n_scored=len(own.rows.training),
             n_groups=len({row.group for row in data.training}),

@@ -1,8 +1,6 @@
 """Merge an adapter into its unquantised base and write the model, which is base plus adapter up to one rounding."""
 
 import json
-import os
-import shutil
 import warnings
 from collections import Counter
 from collections.abc import Iterator
@@ -23,6 +21,7 @@ from harness.models.adapters import (
 from harness.models.base import LoadedModel, files_fingerprint, load_model, locate_weights, weights_fingerprint
 from harness.models.provenance import package_versions
 from reports.errors import UserError
+from reports.whole import whole_folder
 from suites.engine.encoding import ensure_template
 from suites.inputs import content_id
 
@@ -94,7 +93,7 @@ def merge_adapter(
     notes = attach_adapter(loaded, _ADAPTER, adapter)
     notes += _use_trained_template(loaded, folder)
     merge_weights(loaded, _ADAPTER, dtype)
-    with _partial_folder(out) as partial:
+    with _new_folder(out) as partial:
         _write_model(loaded, base_folder, partial, dtype)
         fingerprint = weights_fingerprint(partial)
         record = ingredients | {"fingerprint": fingerprint, "versions": package_versions(_PACKAGES)}
@@ -199,20 +198,14 @@ def _check_free(out: Path) -> None:
 
 
 @contextmanager
-def _partial_folder(out: Path) -> Iterator[Path]:
-    """Yield a sibling folder; rename it to `out` on success, delete it on failure."""
+def _new_folder(out: Path) -> Iterator[Path]:
+    """Yield a temporary folder; rename it to `out` on success, delete it on failure."""
     from safetensors import SafetensorError
 
-    partial = out.with_name(f"{out.name}.{os.getpid()}.partial")
     try:
-        partial.mkdir(parents=True)
-        yield partial
-        if out.exists():
-            out.rmdir()  # it is empty
-        partial.rename(out)
+        with whole_folder(out) as folder:
+            yield folder
     except (OSError, SafetensorError) as error:
         raise MergeError(
             f"--out {out} cannot be written ({error}); free some space, or choose another folder"
         ) from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)

@@ -19,7 +19,7 @@ from harness.models.base import EMBEDDED
 from harness.training.variants import FIRST_STAGE
 from reports.comparing.compare import Comparison, compare
 from reports.records import Run
-from reports.rendering.content.display import cells, escape, escape_line, label, shown
+from reports.rendering.content.display import cells, escape, escape_line, label
 from reports.whole import write_whole
 from suites.engine.encoding import INSTRUCTION_TEMPLATE
 from suites.inputs import content_id
@@ -54,7 +54,7 @@ def write_card(
     if record is None:
         record = json.loads((folder / FIXTURE_FILE).read_text(encoding="utf-8"))
     if run is not None and candidate is None:
-        candidate = next((subject.name for subject in run.subjects if subject.kind == "candidate"), None)
+        candidate = next((subject.name for subject in run.candidates), None)
     rows = [] if run is None else _rows_of(run, candidate, comparisons)
     title = "LoRA adapter" if run is None else f"{run.config.get('name', run.name)}: {candidate}"
     datasets = [] if run is None else _trained_on(run.config, candidate)
@@ -74,8 +74,7 @@ def write_card(
 def _rows_of(run: Run, candidate: str | None, comparisons: Sequence[Comparison] | None) -> list[Comparison]:
     """Return the candidate's comparisons with the baseline or a definition, primary metrics first."""
     if comparisons is None:
-        kinds = {subject.name: subject.kind for subject in run.subjects}
-        alone = [one for one in run.measurements if one.subject == candidate or kinds[one.subject] == "baseline"]
+        alone = [one for one in run.measurements if one.subject in (candidate, run.baseline.name)]
         subjects = tuple(replace(subject, compared_with=()) for subject in run.subjects)
         comparisons = compare(replace(run, measurements=tuple(alone), subjects=subjects))
     rows = [row for row in comparisons if row.candidate == candidate and row.against in ("baseline", "definition")]
@@ -115,7 +114,7 @@ def _results(run: Run, rows: Sequence[Comparison]) -> list["EvalResult"]:
 
     results = []
     for row in rows:
-        value = shown(row).candidate if row.metric.display == "exp" else row.candidate_value
+        value = cells(row).candidate_number if row.metric.display == "exp" else row.candidate_value
         if value is not None and math.isfinite(value):
             name, configuration, split = _dataset_of(run, row.metric.evaluation)
             results.append(
@@ -135,13 +134,12 @@ def _results(run: Run, rows: Sequence[Comparison]) -> list["EvalResult"]:
 
 
 def _dataset_of(run: Run, evaluation: str) -> tuple[str, str | None, str | None]:
-    """Hub id, configuration and split of what an evaluation measures; its own name where that is not from the hub."""
-    measured = [each.dataset for each in run.counts if each.evaluation == evaluation]
-    dataset, separator, rest = measured[0].partition(", split ") if len(measured) == 1 else ("", "", "")
-    name, _, configuration = dataset.partition(":")
-    if not separator or not _is_hub_id(name):
+    """Return hub id, configuration and split of an evaluation's dataset, or its own name if that is not on the hub."""
+    measured = [each for each in run.counts if each.evaluation == evaluation]
+    name, _, configuration = measured[0].dataset_name.partition(":") if len(measured) == 1 else ("", "", "")
+    if not _is_hub_id(name):
         return evaluation, None, None
-    return name, configuration or None, rest.partition(",")[0]
+    return name, configuration or None, measured[0].split
 
 
 def _opening(record: Mapping[str, Any], datasets: Sequence[str], *, is_control: bool) -> str:

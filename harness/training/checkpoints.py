@@ -12,10 +12,11 @@ from pathlib import Path
 
 from harness.models.provenance import file_fingerprint
 from harness.training.recipe import TrainingError
+from reports.whole import whole_folder
 
 MANIFEST_FILE = "checkpoint.json"
 N_KEPT = 2
-_PREFIX, _HALF_WRITTEN = "step-", ".writing"
+_PREFIX, _TEMPORARY = "step-", ".writing"
 
 
 class UnwritableError(TrainingError):
@@ -37,15 +38,12 @@ def write_checkpoint(checkpoints: Path, step: int, fill: Callable[[Path], None])
     Raises:
         UnwritableError: it cannot be written; earlier checkpoints remain.
     """
-    half_written = checkpoints / _HALF_WRITTEN
-    with writing(half_written, checkpoints):
-        shutil.rmtree(half_written, ignore_errors=True)
-        half_written.mkdir(parents=True)
-        fill(half_written)
-        files = {file.name: file_fingerprint(file) for file in sorted(half_written.iterdir())}
+    temporary = checkpoints / _TEMPORARY
+    with writing(temporary, checkpoints), whole_folder(checkpoints / f"{_PREFIX}{step:08d}", temporary):
+        fill(temporary)
+        files = {file.name: file_fingerprint(file) for file in sorted(temporary.iterdir())}
         manifest = {"step": step, "files": files}
-        (half_written / MANIFEST_FILE).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
-        half_written.rename(checkpoints / f"{_PREFIX}{step:08d}")
+        (temporary / MANIFEST_FILE).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
     for outdated in _folders(checkpoints)[N_KEPT:]:
         shutil.rmtree(outdated, ignore_errors=True)
 

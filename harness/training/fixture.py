@@ -31,6 +31,7 @@ from harness.training.recipe import (
 )
 from harness.training.trainer import Folders, train_adapter
 from harness.workspace import Workspace
+from reports.whole import whole_folder
 from suites.inputs import content_id
 
 LOG_FILE = "training.jsonl"
@@ -195,15 +196,12 @@ def _building(folder: Path, start: Path | None, logs: Path) -> Iterator[Folders]
     The caller holds the lock, so files that are there already were left by an interrupted process.
     """
     folders = Folders(_partial(folder) / "adapter", _partial(folder) / "checkpoints", start, logs)
-    shutil.rmtree(folders.adapter, ignore_errors=True)
-    folders.adapter.mkdir(parents=True)
-    folders.checkpoints.mkdir(exist_ok=True)
+    folders.checkpoints.mkdir(parents=True, exist_ok=True)
     try:
-        yield folders
-        folders.adapter.rename(folder)
+        with whole_folder(folder, folders.adapter):
+            yield folders
         shutil.rmtree(folders.checkpoints)
     finally:
-        shutil.rmtree(folders.adapter, ignore_errors=True)
         if not any(folders.checkpoints.glob("*")):
             shutil.rmtree(_partial(folder), ignore_errors=True)
 

@@ -1,10 +1,11 @@
-"""Candidates of one run held against those of the same name in another, a reference run."""
+"""Comparisons of a run's candidates with those of the same name in a reference run."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
 from reports.comparing.compare import Comparison, compare
+from reports.errors import UserError
 from reports.records import MetricScores, Run, Subject
 
 _CONFIGURED = (
@@ -18,18 +19,18 @@ _CONFIGURED = (
     "answers",
     "seed",
 )
-"""Settings on which it depends what is measured."""
+"""Settings that determine what is measured."""
 
 
-class IncomparableRunsError(ValueError):
-    """Two runs that did not measure the same."""
+class IncomparableRunsError(UserError):
+    """Two runs that did not measure the same evaluations on the same examples."""
 
 
 def check_same_suite(run: Run, other: Run) -> None:
-    """Refuses two runs whose suite fingerprints differ.
+    """Refuse two runs whose suite fingerprints differ.
 
     Raises:
-        IncomparableRunsError: Naming the fields that differ.
+        IncomparableRunsError: They differ; the message names the fields.
     """
     if run.suite_fingerprint != other.suite_fingerprint:
         fields = "; ".join(differing_fields(run, other)) or "the suite's definition or the chat template"
@@ -40,7 +41,7 @@ def check_same_suite(run: Run, other: Run) -> None:
 
 
 def differing_fields(run: Run, other: Run) -> list[str]:
-    """What two runs measured differently, as far as their records tell: suite, settings, metrics, examples."""
+    """Return which of suite, settings, metrics and examples differ between two runs, in words."""
     values = {"suite": (run.suite, other.suite)}
     values |= {key: (_setting(run.config, key), _setting(other.config, key)) for key in _CONFIGURED}
     fields = [f"{key} ({_shown(one)} and {_shown(two)})" for key, (one, two) in values.items() if one != two]
@@ -60,9 +61,9 @@ def differing_fields(run: Run, other: Run) -> list[str]:
 
 
 def compare_with(reference: Run, run: Run, names: Sequence[str]) -> list[Comparison]:
-    """Each named candidate of a run against the reference run's candidate of the same name, paired by example.
+    """Compare each named candidate of a run with the reference run's candidate of the same name, paired by example.
 
-    A metric that has a baseline value by definition is held against the other candidate as well.
+    This includes metrics that have a baseline value by definition.
 
     Raises:
         UnpairedExamplesError: The two were measured on different examples.
@@ -71,12 +72,12 @@ def compare_with(reference: Run, run: Run, names: Sequence[str]) -> list[Compari
 
 
 def compare_adapters(run: Run, names: Sequence[str]) -> list[Comparison]:
-    """Every later one of a run's candidates against the first of them, paired by example."""
+    """Compare the named candidates of a run with the first of them, paired by example."""
     return compare(_side_by_side(run, names[0], run, names[1:]))
 
 
 def _side_by_side(reference: Run, name: str, run: Run, candidates: Sequence[str]) -> Run:
-    """A run whose baseline is a candidate of the reference run."""
+    """Return a run whose baseline is a candidate of the reference run."""
     baseline = f"{name} of {reference.name}"
     subjects = [replace(run.subject(candidate), compared_with=()) for candidate in candidates]
     return replace(
@@ -90,24 +91,23 @@ def _side_by_side(reference: Run, name: str, run: Run, candidates: Sequence[str]
 
 
 def _measured(run: Run, names: Sequence[str]) -> Iterator[MetricScores]:
-    """What was measured of the subjects, without values by definition."""
+    """Yield the measurements of the subjects, without values by definition."""
     for each in run.measurements:
         if each.subject in names:
             yield replace(each, metric=replace(each.metric, chance=None))
 
 
 def _examples(run: Run) -> dict[tuple[str, str], frozenset[str]]:
-    """(evaluation, metric) -> ids of the baseline's examples."""
-    baselines = {subject.name for subject in run.subjects if subject.kind == "baseline"}
+    """Map (evaluation, metric) to the ids of the baseline's examples."""
     return {
         (each.metric.evaluation, each.metric.name): frozenset(score.example_id for score in each.scores)
         for each in run.measurements
-        if each.subject in baselines
+        if each.subject == run.baseline.name
     }
 
 
 def _setting(config: dict[str, Any], key: str) -> Any:
-    """The value at a dotted key, or None."""
+    """Return the value at a dotted key, or None."""
     value: Any = config
     for part in key.split("."):
         value = value.get(part) if isinstance(value, dict) else None

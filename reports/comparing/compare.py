@@ -1,32 +1,26 @@
-"""Pair subjects by example id: measurements in, one `Comparison` for each candidate and metric out."""
+"""Compare a run's candidates: one `Comparison` for each candidate, metric, and subject it is compared with."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from typing import Literal
 
 import numpy as np
 
 from reports.comparing.inference import Inference, PairedSums, infer
-from reports.comparing.statistics import Floats, Interval, holm, ratio
-from reports.records import Metric, MetricScores, Run, SubjectKind, without_nan
+from reports.comparing.metric_table import MetricTable, metric_table
+from reports.comparing.statistics import Interval, holm
+from reports.records import Metric, MetricScores, Run, SubjectKind
 
 Against = Literal["baseline", "definition", "ruler", "candidate"]
 Outcome = Literal["better", "worse", "higher", "lower", "unclear", "no interval", "no difference measured"]
-OUTCOMES = (0.0, 0.5, 1.0)
-"""Totals of an example that is lost, tied or won; exact bounds hold for these alone."""
-
-
-class UnpairedExamplesError(ValueError):
-    """Two subjects of one metric were not measured on the same examples."""
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """A metric of a candidate, held against a number of the baseline, a definition, a ruler or another candidate.
+    """A metric of a candidate, compared with the baseline, a definition, a ruler or another candidate.
 
     All values are in the metric's own unit, fractions as fractions and perplexities as nats per token, so that
-    difference = candidate_value - baseline_value; `display.py` turns them into what a table shows.
+    difference = candidate_value - baseline_value; `display.py` converts them to what a table shows.
     """
 
     metric: Metric
@@ -34,34 +28,27 @@ class Comparison:
     """Name of the subject."""
     against: Against
     baseline: str
-    """What it is held against: name of the baseline, ruler or other candidate, or "0.5 by definition"."""
+    """Name of the baseline, ruler or other candidate it is compared with, or "0.5 by definition"."""
     baseline_value: float | None
     candidate_value: float | None
     difference: float | None
-    interval: Interval | None
-    """95 % interval of the difference, paired by example, independent by group, not adjusted for other comparisons."""
-    why_no_interval: str | None
     n: int
-    """Examples."""
+    """Number of examples."""
     n_groups: int
-    bounds: Interval | None = None
-    """90 % interval of the difference, each of whose ends is a one-sided 95 % bound: for equivalence and gates."""
-    standard_error: float | None = None
-    """Of the difference, by group; None where all groups agree."""
-    p_value: float | None = None
-    """Two-sided, of swapping the two sides within groups; not adjusted."""
+    inference: Inference
+    """Interval, p-value and power of the difference, paired by example and independent by group."""
     p_adjusted: float | None = None
-    """After Holm, over the primary metrics of all candidates that are not controls; None outside of this family."""
-    smallest_detectable: float | None = None
-    """The true difference that would be told from none with a chance of 80 %, unadjusted at 5 %."""
-    correlation: float | None = None
-    """Of the two sides over groups; None where what it is held against is known by definition, or does not vary."""
-    pairing_factor: float | None = None
-    """How many times wider the interval were without pairing; None where the correlation is."""
+    """p-value after Holm, over the primary metrics of all candidates that are not controls; None outside this family.
+    """
+
+    @property
+    def interval(self) -> Interval | None:
+        """95 % interval of the difference, not adjusted for other comparisons."""
+        return self.inference.interval
 
     @property
     def primary(self) -> bool:
-        """Whether it belongs to the family that claims are made from; everything else is exploratory."""
+        """Whether claims can be made from it; everything else is exploratory."""
         return self.metric.primary and self.against in ("baseline", "definition")
 
     @property
@@ -79,220 +66,95 @@ class Comparison:
         return "better" if rises == self.metric.higher_is_better else "worse"
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Column:
-    """A measurement's examples in the order of their ids, and its sums by group in the order of the groups."""
-
-    examples: tuple[tuple[str, str], ...]
-    """(example_id, group)."""
-    totals: Floats
-    """Shape (n,)."""
-    counts: Floats
-    """Shape (n,)."""
-    groups: tuple[str, ...]
-    group_totals: Floats
-    """Shape (n_groups,)."""
-    group_counts: Floats
-    """Shape (n_groups,)."""
-
-    @property
-    def is_outcomes(self) -> bool:
-        """Whether every example is one outcome of 0, 0.5 or 1."""
-        return bool(np.isin(self.totals, OUTCOMES).all() and (self.counts == 1).all())
-
-    def equals(self, other: "_Column") -> bool:
-        """Whether every example has the same score in both."""
-        return np.array_equal(self.totals, other.totals) and np.array_equal(self.counts, other.counts)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Side:
-    """One side of a difference: a number, and what it is made of where that is known."""
-
-    name: str
-    value: float | None
-    column: _Column | None = None
-    reason: str | None = None
-    """Why there is no number, or no examples behind it."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Contrast:
-    """A candidate's number and what it is held against."""
-
-    metric: Metric
-    against: Against
-    candidate: _Side
-    baseline: _Side
-
-
 def compare(run: Run, *, seed: int = 0) -> list[Comparison]:
-    """Every difference a run holds: by metric, then candidate, with the baseline before rulers and other candidates.
+    """Return every difference that a run holds: by metric, then candidate, baseline before rulers before candidates.
 
-    A candidate is held against the baseline or, where a metric has a baseline value by definition (`Metric.chance`),
-    against that, against every ruler that has the metric too, and against each other candidate that its subject names
-    (`Subject.compared_with`) where both have a number.
+    A candidate is compared with the baseline or, if the metric has a baseline value by definition (`Metric.chance`),
+    with that; with every ruler that has the metric too; and with each other candidate that its subject names
+    (`Subject.compared_with`), if both have a number.
 
     Args:
         run: What was measured.
-        seed: Of the bootstrap. Subjects and metrics over the same groups share their draws.
+        seed: Seed of the bootstrap. Subjects and metrics over the same groups share their draws.
 
     Raises:
         UnpairedExamplesError: The subjects of a metric were measured on different examples.
     """
-    contrasts = list(_contrasts(run))
-    batches: dict[tuple[str, ...], dict[int, PairedSums]] = {}
-    for position, contrast in enumerate(contrasts):
-        sides, column = _paired(contrast), contrast.candidate.column
-        if sides and column:
-            batches.setdefault(column.groups, {})[position] = sides
-    inferred: dict[int, Inference] = {}
-    for batch in batches.values():
-        inferred |= zip(batch, infer(list(batch.values()), seed), strict=True)
-    rows = [_comparison(contrast, inferred.get(position)) for position, contrast in enumerate(contrasts)]
+    rows: list[Comparison] = []
+    by_groups: dict[tuple[str, ...], dict[int, PairedSums]] = {}
+    for table in map(metric_table, _by_metric(run)):
+        for candidate, against, other in _pairs(run, table):
+            sums = table.sums(candidate, None if against == "definition" else other)
+            if sums:
+                by_groups.setdefault(table.groups, {})[len(rows)] = sums
+            rows.append(_comparison(table, candidate, against, other))
+    for batch in by_groups.values():
+        for position, inference in zip(batch, infer(list(batch.values()), seed), strict=True):
+            rows[position] = replace(rows[position], inference=inference)
     return _adjusted(rows, controls={subject.name for subject in run.subjects if subject.is_control})
 
 
-def _adjusted(rows: list[Comparison], controls: set[str]) -> list[Comparison]:
-    """The rows with adjusted p-values in the family that claims are made from.
+def _by_metric(run: Run) -> list[list[MetricScores]]:
+    by_metric: dict[tuple[str, str], list[MetricScores]] = {}
+    for measurement in run.measurements:
+        by_metric.setdefault((measurement.metric.evaluation, measurement.metric.name), []).append(measurement)
+    return list(by_metric.values())
 
-    It holds every candidate, also on other weights: a claim may be made of each. Controls are there to be held against.
+
+def _pairs(run: Run, table: MetricTable) -> Iterator[tuple[str, Against, str]]:
+    """Yield each candidate, the kind of what it is compared with, and the name of that."""
+    chance = table.metric.chance
+    of_kind: dict[SubjectKind, list[str]] = {"baseline": [], "candidate": [], "ruler": []}
+    for name in table.values:
+        of_kind[run.subject(name).kind].append(name)
+    for candidate in of_kind["candidate"]:
+        if chance is None:
+            yield candidate, "baseline", next(iter(of_kind["baseline"]), "baseline")
+        else:
+            yield candidate, "definition", f"{chance:g} by definition"
+        for ruler in of_kind["ruler"]:
+            yield candidate, "ruler", ruler
+        if table.values[candidate] is not None:
+            for name in run.subject(candidate).compared_with:
+                if name in of_kind["candidate"] and table.values[name] is not None:
+                    yield candidate, "candidate", name
+
+
+def _comparison(table: MetricTable, candidate: str, against: Against, other: str) -> Comparison:
+    """Return a comparison that has no interval yet, and the reason that holds if it never gets one."""
+    value = table.values[candidate]
+    baseline_value = table.metric.chance if against == "definition" else table.values.get(other)
+    has_examples = candidate in table.totals or other in table.totals
+    if candidate in table.totals:
+        reason: str | None = f"{other}: {table.reasons.get(other, 'not measured')}"
+    else:
+        reason = table.reasons[candidate]
+    return Comparison(
+        metric=table.metric,
+        candidate=candidate,
+        against=against,
+        baseline=other,
+        baseline_value=baseline_value,
+        candidate_value=value,
+        difference=None if value is None or baseline_value is None else value - baseline_value,
+        n=len(table.examples) if has_examples else 0,
+        n_groups=len(table.groups) if has_examples else 0,
+        inference=Inference(why_no_interval=reason),
+    )
+
+
+def _adjusted(rows: list[Comparison], controls: set[str]) -> list[Comparison]:
+    """Return the rows with adjusted p-values in the family that claims are made from.
+
+    The family has every candidate, also one with different weights, because a claim may be made of each. Controls are
+    not in it: they are only there to be compared with.
     """
     family = [
-        (position, row.p_value)
+        (position, row.inference.p_value)
         for position, row in enumerate(rows)
-        if row.primary and row.candidate not in controls and row.p_value is not None
+        if row.primary and row.candidate not in controls and row.inference.p_value is not None
     ]
     adjusted = list(rows)
     for (position, _), p_value in zip(family, holm(np.array([p for _, p in family])), strict=True):
         adjusted[position] = replace(rows[position], p_adjusted=float(p_value))
     return adjusted
-
-
-def _contrasts(run: Run) -> Iterator[_Contrast]:
-    by_metric: dict[tuple[str, str], list[MetricScores]] = {}
-    for measurement in run.measurements:
-        by_metric.setdefault((measurement.metric.evaluation, measurement.metric.name), []).append(measurement)
-    subjects = {subject.name: subject for subject in run.subjects}
-    for measurements in by_metric.values():
-        metric = measurements[0].metric
-        sides = [_side(measurement) for measurement in measurements]
-        _check_same_examples(metric, sides)
-        of_kind: dict[SubjectKind, list[_Side]] = {"baseline": [], "candidate": [], "ruler": []}
-        for side in sides:
-            of_kind[subjects[side.name].kind].append(side)
-        baseline = _baseline(metric, of_kind["baseline"])
-        others = {side.name: side for side in of_kind["candidate"] if side.value is not None}
-        for candidate in of_kind["candidate"]:
-            yield _Contrast(metric, "baseline" if metric.chance is None else "definition", candidate, baseline)
-            for ruler in of_kind["ruler"]:
-                yield _Contrast(metric, "ruler", candidate, ruler)
-            if candidate.name in others:
-                for name in subjects[candidate.name].compared_with:
-                    if name in others:
-                        yield _Contrast(metric, "candidate", candidate, others[name])
-
-
-def _baseline(metric: Metric, measured: list[_Side]) -> _Side:
-    if metric.chance is not None:
-        return _Side(f"{metric.chance:g} by definition", metric.chance)
-    return measured[0] if measured else _Side("baseline", None, reason="not measured")
-
-
-def _side(measurement: MetricScores) -> _Side:
-    measurement = without_nan(measurement)
-    subject = measurement.subject
-    if not measurement.scores:
-        reason = measurement.missing or ("not a sum over examples" if measurement.value is not None else "no examples")
-        return _Side(subject, measurement.value, reason=reason)
-    column = _column(measurement)
-    if not column.counts.sum() > 0:
-        return _Side(subject, None, reason="the counts of its examples sum to 0")
-    return _Side(subject, ratio(column.group_totals, column.group_counts), column)
-
-
-def _column(measurement: MetricScores) -> _Column:
-    scores = sorted(measurement.scores, key=lambda score: score.example_id)
-    for one, other in pairwise(scores):
-        if one.example_id == other.example_id:
-            name = f"{measurement.metric.evaluation} {measurement.metric.name}"
-            raise UnpairedExamplesError(f"{name}: {measurement.subject} has the example {one.example_id} twice")
-    groups = sorted({score.group for score in scores})
-    positions = {group: position for position, group in enumerate(groups)}
-    group_of = np.array([positions[score.group] for score in scores])
-    totals = np.array([score.total for score in scores], dtype=np.float64)
-    counts = np.array([score.count for score in scores], dtype=np.float64)
-    return _Column(
-        examples=tuple((score.example_id, score.group) for score in scores),
-        totals=totals,
-        counts=counts,
-        groups=tuple(groups),
-        group_totals=np.bincount(group_of, totals).astype(np.float64),
-        group_counts=np.bincount(group_of, counts).astype(np.float64),
-    )
-
-
-def _check_same_examples(metric: Metric, sides: Iterable[_Side]) -> None:
-    for one, other in pairwise(side for side in sides if side.column is not None):
-        for side, fuller in ((one, other), (other, one)):
-            lacking = sorted(_examples(fuller) - _examples(side))
-            if lacking:
-                raise UnpairedExamplesError(
-                    f"{metric.evaluation} {metric.name}: {side.name} lacks {len(lacking)} of the examples of "
-                    f"{fuller.name} (by id and group): {', '.join(example_id for example_id, _ in lacking[:3])}"
-                )
-
-
-def _examples(side: _Side) -> set[tuple[str, str]]:
-    return set(side.column.examples) if side.column else set()
-
-
-def _paired(contrast: _Contrast) -> PairedSums | None:
-    """Both sides by group; None where the examples of one are not known."""
-    candidate, baseline = contrast.candidate.column, contrast.baseline.column
-    if candidate is None or (baseline is None and contrast.against != "definition"):
-        return None
-    totals, counts = candidate.group_totals, candidate.group_counts
-    if baseline is None:
-        known = (contrast.metric.chance or 0.0) * counts
-        return PairedSums(totals, counts, known, counts, True, candidate.is_outcomes, False)
-    return PairedSums(
-        candidate_totals=totals,
-        candidate_counts=counts,
-        baseline_totals=baseline.group_totals,
-        baseline_counts=baseline.group_counts,
-        by_definition=False,
-        is_outcomes=candidate.is_outcomes and baseline.is_outcomes,
-        identical=candidate.equals(baseline),
-    )
-
-
-def _comparison(contrast: _Contrast, inferred: Inference | None) -> Comparison:
-    candidate, baseline = contrast.candidate, contrast.baseline
-    difference = None
-    if candidate.value is not None and baseline.value is not None:
-        difference = candidate.value - baseline.value
-    if inferred is None:
-        lacking = baseline if candidate.column else candidate
-        reason = lacking.reason if lacking is candidate else f"{baseline.name}: {baseline.reason}"
-        inferred = Inference(why_no_interval=reason)
-    column = candidate.column or baseline.column
-    return Comparison(
-        metric=contrast.metric,
-        candidate=candidate.name,
-        against=contrast.against,
-        baseline=baseline.name,
-        baseline_value=baseline.value,
-        candidate_value=candidate.value,
-        difference=difference,
-        interval=inferred.interval,
-        why_no_interval=inferred.why_no_interval,
-        n=len(column.examples) if column else 0,
-        n_groups=len(column.groups) if column else 0,
-        bounds=inferred.bounds,
-        standard_error=inferred.standard_error,
-        p_value=inferred.p_value,
-        smallest_detectable=inferred.smallest_detectable,
-        correlation=inferred.correlation,
-        pairing_factor=inferred.pairing_factor,
-    )

@@ -1,9 +1,10 @@
-"""Gates: how much a candidate may lose on a metric, and what the intervals say of it.
+"""Gates: whether a candidate loses more on a metric than is allowed, decided by the interval of the difference.
 
-A gate passes where the one-sided 95 % bound of the loss lies inside what is allowed. All gates have to pass, so that
-level needs no adjusting: a candidate that breaks one passes them all with 5 % at most (Berger, Technometrics 24, 1982).
-A gate fails where the interval lies wholly outside. One failure is enough to stop a release, so that side is adjusted
-for the number of verdicts (Bonferroni): candidates that lose no more than is allowed fail anything with 5 % at most.
+A gate passes if the one-sided 95 % bound of the loss is within what is allowed. All gates have to pass, so this level
+needs no adjustment: a candidate that breaks one gate passes them all with at most 5 % probability (Berger,
+Technometrics 24, 1982). A gate fails if the whole interval is outside. One failure stops a release, so this side is
+adjusted for the number of results (Bonferroni): candidates that lose no more than is allowed fail any gate with at most
+5 % probability.
 """
 
 import difflib
@@ -14,51 +15,50 @@ from typing import Literal
 
 from reports.comparing.compare import Comparison
 from reports.comparing.statistics import CONFIDENCE, Interval
+from reports.errors import UserError
 from reports.records import Gate, Metric
 
 GateOutcome = Literal["pass", "fail", "cannot tell"]
 
 ERROR_RATE = 0.05
-"""Of a pass, and of all fails of a check together, where the truth is the other way round."""
-IDENTICAL = "identical scores"
-"""Why a comparison has no interval where every example has the same score on both sides, which is no loss at all."""
+"""Largest probability of a wrong pass, and of any wrong fail in a check."""
 
 
-class GateError(ValueError):
-    """A gate that speaks of a metric nobody measured."""
+class GateError(UserError):
+    """A gate on a metric that was not measured."""
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
-    """What a gate says of a candidate; differences are in the metric's own unit, as in the comparison."""
+class GateResult:
+    """The result of one gate for one candidate; differences are in the metric's own unit."""
 
     gate: Gate
     comparison: Comparison
     outcome: GateOutcome
     reason: str | None = None
-    """Why there is nothing to judge by, where there are no bounds."""
+    """Reason, in words, if the comparison has no bounds."""
     limit: float | None = None
-    """The difference that is just allowed; where neither direction is better, its size."""
+    """The difference that is just allowed; its size, if neither direction is better."""
     worst: float | None = None
-    """The worst difference in a one-sided 95 % interval."""
+    """Worst difference within the one-sided 95 % bound."""
     best: float | None = None
-    """The best difference in an interval that is adjusted for the number of verdicts."""
+    """Best difference within an interval that is adjusted for the number of results."""
 
 
 def metric_key(metric: Metric) -> str:
-    """What a gate calls the metric."""
+    """Return the name by which a gate refers to the metric, such as "truthfulness/perplexity"."""
     return f"{metric.evaluation}/{metric.name}"
 
 
-def judge(gates: Sequence[Gate], comparisons: Iterable[Comparison]) -> tuple[Verdict, ...]:
-    """A verdict for each gate and each candidate that has its metric, gate by gate.
+def check_gates(gates: Sequence[Gate], comparisons: Iterable[Comparison]) -> tuple[GateResult, ...]:
+    """Return a result for each gate and each candidate that has its metric, gate by gate.
 
     Args:
-        gates: What is allowed.
-        comparisons: Of the candidates to judge. Those against rulers and other candidates are not looked at.
+        gates: The gates to apply.
+        comparisons: Those of the candidates to check; comparisons with rulers and other candidates are ignored.
 
     Raises:
-        GateError: A metric that no comparison has; the message says which there are.
+        GateError: No comparison has the metric of a gate; the message lists the metrics that were measured.
     """
     rows: dict[str, list[Comparison]] = {}
     for row in comparisons:
@@ -69,45 +69,46 @@ def judge(gates: Sequence[Gate], comparisons: Iterable[Comparison]) -> tuple[Ver
             near = difflib.get_close_matches(gate.metric, rows, n=1)
             hint = f" (did you mean {near[0]}?)" if near else ""
             raise GateError(
-                f"gate {gate.metric}{hint}: no candidate has this metric; measured are: {', '.join(rows) or 'none'}"
+                f"gate {gate.metric}{hint}: no candidate has this metric; measured metrics are: "
+                f"{', '.join(rows) or 'none'}"
             )
     pairs = [(gate, row) for gate in gates for row in rows[gate.metric]]
-    return tuple(_verdict(gate, row, ERROR_RATE / len(pairs)) for gate, row in pairs)
+    return tuple(_result(gate, row, ERROR_RATE / len(pairs)) for gate, row in pairs)
 
 
-def is_stopped(verdicts: Iterable[Verdict], *, strict: bool = False) -> bool:
-    """Whether a gate failed or, if strict, did not pass."""
-    return any(verdict.outcome == "fail" or (strict and verdict.outcome != "pass") for verdict in verdicts)
+def is_stopped(results: Iterable[GateResult], *, strict: bool = False) -> bool:
+    """Whether any gate failed or, if strict, did not pass."""
+    return any(result.outcome == "fail" or (strict and result.outcome != "pass") for result in results)
 
 
-def _verdict(gate: Gate, row: Comparison, fail_rate: float) -> Verdict:
-    """The verdict, where a fail may be wrong with `fail_rate`, or with what the table's interval leaves on a side."""
+def _result(gate: Gate, row: Comparison, fail_rate: float) -> GateResult:
+    """Return the result of a gate; a fail is wrong with at most `fail_rate`, or the error of the table's interval."""
     if row.difference is None or row.baseline_value is None:
-        return Verdict(gate, row, "cannot tell", row.why_no_interval)
+        return GateResult(gate, row, "cannot tell", row.inference.why_no_interval)
     allowed = allowed_loss(gate, row.metric, row.baseline_value)
     limit = -allowed if row.metric.higher_is_better else allowed
-    if row.interval is None or row.bounds is None:
-        is_identical = row.why_no_interval == IDENTICAL
-        return Verdict(gate, row, "pass" if is_identical else "cannot tell", row.why_no_interval, limit)
-    worst = max(row.bounds.low, row.bounds.high, key=lambda bound: loss(bound, row.metric))
+    if row.interval is None or row.inference.bounds is None:
+        outcome: GateOutcome = "pass" if row.inference.is_identical else "cannot tell"
+        return GateResult(gate, row, outcome, row.inference.why_no_interval, limit)
+    worst = max(row.inference.bounds.low, row.inference.bounds.high, key=lambda bound: loss(bound, row.metric))
     best = _best(row.metric, stretched(row, min(fail_rate, (1 - CONFIDENCE) / 2)))
-    outcome: GateOutcome = "cannot tell"
+    outcome = "cannot tell"
     if loss(worst, row.metric) <= allowed:
         outcome = "pass"
     elif loss(best, row.metric) > allowed:
         outcome = "fail"
-    return Verdict(gate, row, outcome, None, limit, worst, best)
+    return GateResult(gate, row, outcome, None, limit, worst, best)
 
 
 def loss(difference: float, metric: Metric) -> float:
-    """How much is lost; where neither direction is better, any change counts."""
+    """Return how much is lost; any change is a loss if neither direction is better."""
     if metric.higher_is_better is None:
         return abs(difference)
     return -difference if metric.higher_is_better else difference
 
 
 def allowed_loss(gate: Gate, metric: Metric, baseline_value: float) -> float:
-    """The gate's largest loss in the metric's own unit; a relative one is taken of the value that was measured."""
+    """Return the gate's largest loss in the metric's own unit; a relative one is a share of the baseline value."""
     if not gate.relative:
         return gate.largest_loss
     if metric.display != "exp":
@@ -118,14 +119,15 @@ def allowed_loss(gate: Gate, metric: Metric, baseline_value: float) -> float:
 
 
 def stretched(row: Comparison, error_rate: float) -> Interval:
-    """The row's interval at another level, each side of which is wrong with `error_rate`.
+    """Return the row's interval at another level.
 
-    Its arms are drawn out: those of exact bounds as 1 - level^(1/C), for C groups, which is what `agreement_interval`
-    gives at that level; all others as quantiles of t with C - 1 degrees of freedom, which is what cluster-t gives.
+    The distances from the difference to both ends are stretched: those of exact bounds by 1 - level^(1/C), for C
+    groups, as `agreement_interval` has them at that level; all others by quantiles of t with C - 1 degrees of freedom,
+    as cluster-t has them.
 
     Args:
-        row: With an interval.
-        error_rate: Of each side, between 0 and 1/2.
+        row: A comparison with an interval.
+        error_rate: Error of each side, between 0 and 1/2.
     """
     from scipy.special import stdtrit
 
@@ -142,7 +144,7 @@ def stretched(row: Comparison, error_rate: float) -> Interval:
 
 
 def _best(metric: Metric, interval: Interval) -> float:
-    """The difference in an interval that loses least."""
+    """Return the difference in an interval that loses least."""
     if metric.higher_is_better is None and interval.low <= 0 <= interval.high:
         return 0.0
     return min(interval.low, interval.high, key=lambda bound: loss(bound, metric))

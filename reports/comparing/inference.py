@@ -1,4 +1,4 @@
-"""What can be said of paired differences over the same groups: interval, p-value, power, and what pairing was worth."""
+"""Inference on paired differences over the same groups: interval, p-value, power, and the gain from pairing."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -39,14 +39,14 @@ ONE_SIDED = 2 * CONFIDENCE - 1
 """Coverage of the two-sided interval whose ends are one-sided 95 % bounds."""
 BOOTSTRAPPED: tuple[Method, ...] = ("bootstrap-t", "BCa", "percentile")
 CELLS_A_BLOCK = 4_000_000
-"""Groups (or resamples, where they are more) times differences that are bootstrapped together."""
+"""Most groups (or resamples, if there are more of them) times differences that are bootstrapped together."""
 
 
 @dataclass(frozen=True, eq=False)
 class PairedSums:
-    """Two sides of a difference as sums by group, all of shape (n_groups,), the groups in one order.
+    """The two sides of a difference as sums by group, all of shape (n_groups,) and in the same order.
 
-    A side that is known by definition has the other side's counts, and its value times these as totals.
+    A baseline that is known by definition has the candidate's counts, and its value times these counts as totals.
     """
 
     candidate_totals: Floats
@@ -54,9 +54,9 @@ class PairedSums:
     baseline_totals: Floats
     baseline_counts: Floats
     by_definition: bool
-    """Whether the baseline is not measured, but known."""
+    """Whether the baseline is known by definition instead of measured."""
     is_outcomes: bool
-    """Whether every example that was measured is one outcome of 0, 0.5 or 1."""
+    """Whether every example that was measured is an outcome of 0, 0.5 or 1."""
     identical: bool
     """Whether two measured sides have the same score for every example."""
 
@@ -77,23 +77,23 @@ class PairedSums:
 
     @cached_property
     def candidate_influences(self) -> Floats:
-        """How far each group moves the candidate's ratio."""
+        """Each group's influence on the candidate's ratio."""
         return linearised_ratio(self.candidate_totals, self.candidate_counts)
 
     @cached_property
     def baseline_influences(self) -> Floats:
-        """How far each group moves the baseline's ratio."""
+        """Each group's influence on the baseline's ratio."""
         return linearised_ratio(self.baseline_totals, self.baseline_counts)
 
     @cached_property
     def influences(self) -> Floats:
-        """How far each group moves the difference."""
+        """Each group's influence on the difference."""
         influences: Floats = self.candidate_influences - self.baseline_influences
         return influences
 
     @property
     def shares(self) -> Floats:
-        """Each group's share of the counts, a mean over the two sides."""
+        """Each group's share of the counts, the mean of both sides."""
         shares: Floats = (
             self.candidate_counts / self.candidate_counts.sum() + self.baseline_counts / self.baseline_counts.sum()
         ) / 2
@@ -101,10 +101,10 @@ class PairedSums:
 
     @property
     def exchanges(self) -> Floats:
-        """How far each group holds the sides apart, negated where their labels are swapped in it.
+        """Each group's contribution to the separation of the sides, which swapping their labels in the group negates.
 
-        Totals less what the ratio of both sides taken together would give; the sum over groups then grows with the
-        difference of the two ratios, whichever labels are swapped.
+        It is the difference of the totals, less what the ratio of both sides together gives for the difference of the
+        counts; the sum over groups then grows with the difference of the two ratios, whichever labels are swapped.
         """
         totals = self.candidate_totals - self.baseline_totals
         counts = self.candidate_counts - self.baseline_counts
@@ -114,7 +114,7 @@ class PairedSums:
 
     @cached_property
     def n_apart(self) -> int:
-        """Groups whose difference is not the one that most groups have, up to rounding."""
+        """Number of groups whose difference is not the one that most groups have, up to rounding."""
         counted = (self.candidate_counts > 0) & (self.baseline_counts > 0)
         candidate = self.candidate_totals[counted] / self.candidate_counts[counted]
         baseline = self.baseline_totals[counted] / self.baseline_counts[counted]
@@ -125,24 +125,35 @@ class PairedSums:
 
 @dataclass(frozen=True, slots=True)
 class Inference:
-    """What is known of one difference besides its value; everything in its unit, None where it cannot be said."""
+    """Interval, p-value, power and gain from pairing of one difference; lengths are in the unit of the difference."""
 
     interval: Interval | None = None
+    """Two-sided 95 % interval."""
     why_no_interval: str | None = None
+    """Reason, in words, if there is no interval."""
+    is_identical: bool = False
+    """Whether there is no interval because every example has the same score on both sides, which is no change at all.
+    """
     bounds: Interval | None = None
+    """90 % interval, each of whose ends is a one-sided 95 % bound: for equivalence and gates."""
     standard_error: float | None = None
+    """Standard error by group; None if all groups have the same difference."""
     p_value: float | None = None
+    """Two-sided p-value of swapping the two sides within groups, not adjusted."""
     smallest_detectable: float | None = None
+    """True difference that a test at 5 % detects with a probability of 80 %."""
     correlation: float | None = None
+    """Correlation of the two sides over groups; None if one of them does not vary, or is known by definition."""
     pairing_factor: float | None = None
+    """How many times wider the interval would be without pairing; None if there is no correlation."""
 
 
 def infer(sides: Sequence[PairedSums], seed: int) -> list[Inference]:
-    """What is known of each difference, all of them over the same groups.
+    """Return the inference on each difference.
 
     Args:
-        sides: At least one, with the same number of groups each.
-        seed: Of the draws, which all differences share.
+        sides: At least one difference, all over the same groups.
+        seed: Seed of the draws, which all differences share.
     """
     n_groups = len(sides[0].candidate_totals)
     a_block = max(1, CELLS_A_BLOCK // max(n_groups, resamples_for(n_groups)))
@@ -162,7 +173,7 @@ def _infer_block(sides: Sequence[PairedSums], n_groups: int, seed: int) -> list[
         for each in sides
     ]
     if n_groups < FEWEST_GROUPS:
-        return [Inference(why_no_interval=choice.reason) for choice in choices]
+        return [Inference(why_no_interval=choice.reason, is_identical=choice.is_identical) for choice in choices]
     drawn = [position for position, choice in enumerate(choices) if choice.method in BOOTSTRAPPED]
     draws: dict[int, Draws] = {}
     if drawn:
@@ -180,7 +191,7 @@ def _infer_block(sides: Sequence[PairedSums], n_groups: int, seed: int) -> list[
 
 def _inference(sides: PairedSums, choice: MethodChoice, draws: Draws | None, p_value: float) -> Inference:
     if choice.method is None:
-        return Inference(why_no_interval=choice.reason, p_value=p_value)
+        return Inference(why_no_interval=choice.reason, is_identical=choice.is_identical, p_value=p_value)
     has_spread, is_paired = choice.method != "exact", not sides.by_definition
     method = _settled(sides, choice.method, draws)
     candidate, baseline = sides.candidate_influences, sides.baseline_influences
@@ -196,7 +207,7 @@ def _inference(sides: PairedSums, choice: MethodChoice, draws: Draws | None, p_v
 
 
 def _settled(sides: PairedSums, method: Method, draws: Draws | None) -> Method:
-    """The method that was chosen, unless it is the bootstrap-t and its draws show that it does not hold here."""
+    """Return the chosen method, or cluster-t if the draws of the bootstrap-t show that it is unreliable here."""
     if method != "bootstrap-t":
         return method
     studentised, plain = (_interval(sides, each, draws, CONFIDENCE) for each in (method, "cluster-t"))

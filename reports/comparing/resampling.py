@@ -1,7 +1,7 @@
 """Bootstrap intervals and sign-flip tests for paired differences, by group: one matrix of draws for many differences.
 
 Every difference over the same groups is a column, so that one matrix of weights (or of signs) serves all subjects and
-metrics of an evaluation. Only a chunk of that matrix is held at a time.
+metrics of an evaluation. Only a chunk of that matrix is in memory at a time.
 """
 
 import math
@@ -14,43 +14,43 @@ from numpy.typing import NDArray
 from reports.comparing.statistics import CONFIDENCE, Floats, Interval, TooFewGroupsError
 
 CELLS_A_CHUNK = 2_000_000
-"""Weights or signs held in memory at a time: 16 MB as doubles."""
+"""Weights or signs in memory at a time: 16 MB as doubles."""
 MOST_ENUMERATED = 14
-"""Up to so many groups in which the sides differ, every way of swapping them is tried."""
+"""Most groups in which the sides differ for which all swaps are enumerated."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Draws:
-    """What a bootstrap drew of each difference, both of shape (n_resamples, n_differences)."""
+    """The draws of a bootstrap; both arrays have the shape (n_resamples, n_differences)."""
 
     shifts: Floats
-    """The resample's difference less the observed one."""
+    """Difference of each resample less the observed one."""
     standard_errors: Floats
-    """Of the resample's difference, from the spread of its own groups."""
+    """Standard error of each resample's difference, from the spread of its own groups."""
 
     def of(self, position: int) -> "Draws":
-        """Those of one difference, both of shape (n_resamples,)."""
+        """Return the draws of one difference, both of shape (n_resamples,)."""
         return Draws(self.shifts[:, position], self.standard_errors[:, position])
 
 
 def resamples_for(n_groups: int) -> int:
-    """How many bootstrap resamples, or random swaps, a number of groups gets."""
+    """Return the number of bootstrap resamples, or random swaps, for a number of groups."""
     return 10_000 if n_groups <= 5_000 else 2_000  # noqa: PLR2004
 
 
 def bootstrap(influences: Floats, shares: Floats, rng: np.random.Generator, n_resamples: int) -> Draws:
-    """Differences of ratios over groups drawn with replacement; every column sees the same draws.
+    """Resample groups with replacement and return the differences of ratios; every column has the same draws.
 
     A resample with weights w shifts a difference by d = sum(w influence) / sum(w share), and the spread of its C groups
-    gives it a standard error: the root of C/(C-1) sum(w (influence - d share)^2) / sum(w share)^2. Where both sides
+    gives it a standard error: the root of C/(C-1) sum(w (influence - d share)^2) / sum(w share)^2. If both sides
     have the same counts, this is the paired bootstrap of the difference of ratios itself (Efron and Tibshirani, An
-    Introduction to the Bootstrap, 1993, chapters 6, 8 and 12), else it is that to first order in how they differ.
+    Introduction to the Bootstrap, 1993, chapters 6, 8 and 12), otherwise it is that to first order.
 
     Args:
-        influences: How far each group moves a difference, shape (n_groups, n_differences); columns sum to 0.
+        influences: Influence of each group on a difference, shape (n_groups, n_differences); columns sum to 0.
         shares: Each group's share of the counts, the same shape; columns sum to 1.
-        rng: Where the draws come from.
-        n_resamples: How many.
+        rng: Source of the draws.
+        n_resamples: Number of resamples.
 
     Raises:
         TooFewGroupsError: Fewer than two groups.
@@ -73,7 +73,7 @@ def bootstrap(influences: Floats, shares: Floats, rng: np.random.Generator, n_re
 
 
 def percentile_interval(difference: float, shifts: Floats, n_groups: int, confidence: float = CONFIDENCE) -> Interval:
-    """The central share of a difference's bootstrap draws, expanded for few groups.
+    """Return the central share of a difference's bootstrap draws, expanded for few groups.
 
     Percentiles (Efron and Tibshirani 1993, chapter 13) leave out the factor C/(C-1) and the tails of t. Their normal
     level is therefore taken at sqrt(C/(C-1)) times the quantile of t with C-1 degrees of freedom, for C groups
@@ -81,8 +81,8 @@ def percentile_interval(difference: float, shifts: Floats, n_groups: int, confid
 
     Args:
         difference: The estimate.
-        shifts: Of the bootstrap, shape (n_resamples,).
-        n_groups: How many were drawn from.
+        shifts: Shifts of the bootstrap, shape (n_resamples,).
+        n_groups: Number of groups that were drawn from.
         confidence: Nominal coverage.
     """
     from scipy.special import ndtr
@@ -92,15 +92,15 @@ def percentile_interval(difference: float, shifts: Floats, n_groups: int, confid
 
 
 def bca_interval(difference: float, influences: Floats, shifts: Floats, confidence: float = CONFIDENCE) -> Interval:
-    """Percentiles corrected for bias and acceleration, expanded like those of `percentile_interval`.
+    """Return percentiles corrected for bias and acceleration, expanded like those of `percentile_interval`.
 
     BCa after Efron (Journal of the American Statistical Association 82, 1987), with the acceleration from the
     influences (Efron and Tibshirani 1993, section 22.5).
 
     Args:
         difference: The estimate.
-        influences: Of the groups, shape (n_groups,).
-        shifts: Of the bootstrap, shape (n_resamples,).
+        influences: Influences of the groups, shape (n_groups,).
+        shifts: Shifts of the bootstrap, shape (n_resamples,).
         confidence: Nominal coverage.
     """
     from scipy.special import ndtr, ndtri
@@ -116,7 +116,7 @@ def bca_interval(difference: float, influences: Floats, shifts: Floats, confiden
 
 
 def _normal_ends(n_groups: int, confidence: float) -> Floats:
-    """Both ends of the expanded central share of a standard normal distribution."""
+    """Return both ends of the expanded central share of a standard normal distribution."""
     from scipy.special import stdtrit
 
     reach = math.sqrt(n_groups / (n_groups - 1)) * float(stdtrit(n_groups - 1, 0.5 + confidence / 2))
@@ -124,7 +124,7 @@ def _normal_ends(n_groups: int, confidence: float) -> Floats:
 
 
 def _end(difference: float, shift: float) -> float:
-    """An end of an interval; outcomes often put it on 0, which rounding must not make clear of 0."""
+    """Return an end of an interval; for outcomes it is often 0, which rounding must not change."""
     end = difference + float(shift)
     return 0.0 if abs(end) < 1e-12 * abs(difference) else end
 
@@ -132,15 +132,15 @@ def _end(difference: float, shift: float) -> float:
 def bootstrap_t_interval(
     difference: float, standard_error: float, draws: Draws, confidence: float = CONFIDENCE
 ) -> Interval:
-    """Estimate less the quantiles of the studentised draws, times the standard error.
+    """Return the estimate less the quantiles of the studentised draws times the standard error.
 
     The bootstrap-t (Efron and Tibshirani 1993, section 12.5): unlike a t interval it follows the skewness of the data.
     Its tails are equal, so that each end is a bound of its own.
 
     Args:
         difference: The estimate.
-        standard_error: Its own.
-        draws: Of this one difference; nearly every resample must have a spread.
+        standard_error: Standard error of the estimate.
+        draws: Draws of this one difference; nearly every resample must have a spread.
         confidence: Nominal coverage.
     """
     studentised = draws.shifts / np.maximum(draws.standard_errors, 1e-12 * standard_error)
@@ -149,19 +149,19 @@ def bootstrap_t_interval(
 
 
 def sign_flip_p_values(exchanges: Floats, rng: np.random.Generator, n_swaps: int) -> Floats:
-    """Two-sided p-values, shape (n_differences,), of swapping the two sides of a difference within groups.
+    """Return two-sided p-values, shape (n_differences,), of swapping the two sides of a difference within groups.
 
-    Where neither side is better, their labels can be swapped in any group (Fisher, The Design of Experiments, 1935,
+    If neither side is better, their labels can be swapped in any group (Fisher, The Design of Experiments, 1935,
     section 21; Good, Permutation, Parametric and Bootstrap Tests of Hypotheses, 3rd ed. 2005, section 3.2). The p-value
-    is the share of swaps that separate the sides at least as far as was observed. It is exact where all the groups that
-    differ do so by the same amount (a sign test; with one 0/1 example a group, McNemar's exact test) and where few of
-    them differ, so that all swaps are tried; else it is (b + 1) / (m + 1) for b of m random swaps (Phipson and Smyth,
-    Statistical Applications in Genetics and Molecular Biology 9, 2010).
+    is the share of swaps that separate the sides at least as far as was observed. It is exact if all the groups that
+    differ do so by the same amount (a sign test; with one 0/1 example a group, McNemar's exact test) and if few of
+    them differ, so that all swaps are enumerated; otherwise it is (b + 1) / (m + 1) for b of m random swaps (Phipson
+    and Smyth, Statistical Applications in Genetics and Molecular Biology 9, 2010).
 
     Args:
-        exchanges: How far a group holds the sides apart, shape (n_groups, n_differences): negated by a swap.
-        rng: Where the swaps come from; every column sees the same.
-        n_swaps: How many are drawn where not all can be tried.
+        exchanges: Contribution of a group to the separation, shape (n_groups, n_differences); a swap negates it.
+        rng: Source of the swaps; every column has the same.
+        n_swaps: Number of random swaps, if not all are enumerated.
     """
     p_values = np.array([_exact_p_value(column) for column in exchanges.T])
     rest = np.isnan(p_values)
@@ -178,7 +178,7 @@ def sign_flip_p_values(exchanges: Floats, rng: np.random.Generator, n_swaps: int
 
 
 def _exact_p_value(exchanges: Floats) -> float:
-    """NaN where there are too many swaps to try."""
+    """Return the exact p-value, or NaN if there are too many swaps to enumerate."""
     from scipy.special import bdtr
 
     differing = exchanges[exchanges != 0]
@@ -197,12 +197,12 @@ def _exact_p_value(exchanges: Floats) -> float:
 
 
 def _as_far(sums: Floats, total: Floats) -> NDArray[np.bool_]:
-    """Which sums lie as far from 0 as the total does, up to rounding."""
+    """Return which sums are at least as far from 0 as the total, up to rounding."""
     return np.abs(sums) >= np.abs(total) * (1 - 1e-9)
 
 
 def _chunks(n_rows: int, columns: Floats) -> Iterator[slice]:
-    """Slices of `n_rows` such that neither their weights on the columns nor their sums over them outgrow a chunk."""
+    """Yield slices of `n_rows` whose weights on the columns, and sums over them, fit into a chunk."""
     rows_a_chunk = max(1, CELLS_A_CHUNK // max(columns.shape))
     for start in range(0, n_rows, rows_a_chunk):
         yield slice(start, min(start + rows_a_chunk, n_rows))

@@ -1,4 +1,4 @@
-"""What holds over training seeds: adapters of one recipe taken together, of which every other table judges one."""
+"""Results over training seeds: the adapters of one recipe together, where every other table judges a single one."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -7,28 +7,30 @@ from statistics import fmean
 import numpy as np
 
 from reports.comparing.compare import Comparison
+from reports.comparing.inference import Inference
 from reports.comparing.statistics import SeedSpread, seed_spread
 from reports.records import Metric, Run
 
 FEWEST_SEEDS = 3
-"""Under so many adapters a recipe is not judged."""
+"""Fewest adapters from which a recipe is judged."""
 
 
 @dataclass(frozen=True, slots=True)
 class OverSeeds:
-    """A primary metric of a recipe: the mean over its adapters, and how far they lie apart."""
+    """A primary metric of a recipe: mean and spread over its adapters."""
 
     mean: Comparison
-    """With the recipe as its candidate: value and difference are means over adapters, the interval is one over them."""
+    """Comparison with the recipe as its candidate: means over adapters, and an interval over adapters."""
     adapters: tuple[str, ...]
+    """Names of the adapters."""
     standard_deviation: float | None
-    """Of the adapters' differences, in the metric's unit; None of a single adapter."""
+    """Standard deviation of the adapters' differences, in the metric's unit; None if there is one adapter."""
     mean_width: float | None
-    """Mean width of the intervals that the adapters have by example, in the metric's unit; None where one has none."""
+    """Mean width of the adapters' own intervals, in the metric's unit; None if one of them has none."""
 
 
 def over_seeds(run: Run, comparisons: Sequence[Comparison]) -> list[OverSeeds]:
-    """Each recipe on each primary metric that its adapters have, in the order of the comparisons."""
+    """Return each recipe on each primary metric that its adapters have, in the order of the comparisons."""
     adapters: dict[str, tuple[str, ...]] = {}
     for subject in run.subjects:
         if subject.recipe:
@@ -45,31 +47,27 @@ def _over_seeds(recipe: str, adapters: tuple[str, ...], rows: Sequence[Compariso
     differences = {row.candidate: row.difference for row in rows if row.difference is not None}
     widths = [row.interval.high - row.interval.low for row in rows if row.interval]
     lacking = [name for name in adapters if name not in differences]
-    unmeasured = replace(
-        rows[0],
-        candidate=recipe,
-        candidate_value=None,
-        difference=None,
-        interval=None,
-        bounds=None,
-        standard_error=None,
-        p_value=None,
-        p_adjusted=None,
-        smallest_detectable=None,
-        correlation=None,
-        pairing_factor=None,
-    )
     if lacking:
-        reason = f"no difference of {', '.join(lacking)}"
-        return OverSeeds(replace(unmeasured, why_no_interval=reason), adapters, None, None)
+        unmeasured = replace(
+            rows[0],
+            candidate=recipe,
+            candidate_value=None,
+            difference=None,
+            inference=Inference(why_no_interval=f"no difference of {', '.join(lacking)}"),
+            p_adjusted=None,
+        )
+        return OverSeeds(unmeasured, adapters, None, None)
     spread = seed_spread(np.array([differences[name] for name in adapters]))
     is_judged = len(adapters) >= FEWEST_SEEDS
     mean = replace(
-        unmeasured,
+        rows[0],
+        candidate=recipe,
         candidate_value=fmean(row.candidate_value for row in rows if row.candidate_value is not None),
         difference=spread.mean,
-        interval=spread.interval if is_judged else None,
-        why_no_interval=_why_no_interval(len(adapters), spread),
+        inference=Inference(
+            interval=spread.interval if is_judged else None, why_no_interval=_why_no_interval(len(adapters), spread)
+        ),
+        p_adjusted=None,
     )
     return OverSeeds(mean, adapters, spread.standard_deviation, fmean(widths) if len(widths) == len(adapters) else None)
 

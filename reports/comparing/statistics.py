@@ -1,8 +1,8 @@
-"""Differences of ratios sum(total)/sum(count), by group, in closed form: pure functions on arrays.
+"""Closed formulas for differences of ratios sum(total)/sum(count) by group: pure functions on arrays.
 
-A group is what makes rows dependent, so every formula here takes sums by group and treats the groups as independent.
-A paired difference is a difference of two ratios over the same groups; a difference from a constant is the special case
-in which the second ratio does not vary. What takes random draws is in `resampling.py`.
+Rows within a group are dependent, so every formula here takes sums by group and treats the groups as independent. A
+paired difference is a difference of two ratios over the same groups; a difference from a constant is the special case
+in which the second ratio does not vary. Methods that take random draws are in `resampling.py`.
 """
 
 import math
@@ -17,15 +17,15 @@ Method = Literal["bootstrap-t", "BCa", "percentile", "Wilson", "cluster-t", "exa
 
 CONFIDENCE = 0.95
 POWER = 0.8
-"""Chance with which the smallest detectable difference is detected."""
+"""Probability with which the smallest detectable difference is detected."""
 FEWEST_GROUPS = 10
-"""Under so many groups neither an interval nor a p-value is given."""
+"""With fewer groups there is neither an interval nor a p-value."""
 MOST_GROUPS_STUDENTISED = 1_000
-"""Above so many groups BCa covers as the bootstrap-t does, and needs no standard error of each resample."""
+"""With more groups BCa covers as well as the bootstrap-t, and needs no standard error of each resample."""
 FEWEST_APART = 8
-"""With fewer groups than these apart from the others, a resample may hold groups of one kind alone."""
+"""With fewer groups that differ from the rest, a resample may consist of equal groups alone."""
 WIDEST_STUDENTISED = 2.0
-"""A bootstrap-t interval that is more than so many times as wide as that of cluster-t rests on a few large groups."""
+"""Largest width of a bootstrap-t interval relative to cluster-t; a wider one depends on a few large groups."""
 
 
 class TooFewGroupsError(ValueError):
@@ -47,28 +47,31 @@ class Interval:
 
 @dataclass(frozen=True, slots=True)
 class MethodChoice:
-    """How the interval of a row is computed, or why it has none."""
+    """The method of an interval, or the reason why there is none."""
 
     method: Method | None
     reason: str | None = None
+    """Reason, in words, if there is no method."""
+    is_identical: bool = False
+    """Whether that is because all scores are identical."""
 
 
 @dataclass(frozen=True, slots=True)
 class SeedSpread:
-    """One difference an adapter, taken together over adapters that were trained with different seeds."""
+    """Mean and spread of the differences of adapters that were trained with different seeds."""
 
     mean: float
     standard_deviation: float | None
-    """With N - 1 in the denominator; None of a single adapter."""
+    """Standard deviation with N - 1 in the denominator; None if there is one adapter."""
     interval: Interval | None
-    """Of the mean; None of a single adapter, and where the adapters do not differ."""
+    """Interval of the mean; None if there is one adapter, or the adapters do not differ."""
 
 
 def ratio(totals: Floats, counts: Floats) -> float:
-    """sum(totals) / sum(counts).
+    """Return sum(totals) / sum(counts).
 
     Raises:
-        EmptyRatioError: The counts do not sum to something positive.
+        EmptyRatioError: The sum of the counts is not positive.
     """
     denominator = float(counts.sum())
     if not denominator > 0:
@@ -77,7 +80,7 @@ def ratio(totals: Floats, counts: Floats) -> float:
 
 
 def linearised_ratio(totals: Floats, counts: Floats) -> Floats:
-    """How far each group moves the ratio R: (total_g - R count_g) / sum(count), shape (n_groups,); sums to 0.
+    """Return each group's influence on the ratio R: (total_g - R count_g) / sum(count), shape (n_groups,); sums to 0.
 
     The first-order expansion of a ratio estimator (Cochran, Sampling Techniques, 3rd ed. 1977, section 6.3). The
     difference of two such arrays over the same groups linearises the paired difference of the two ratios.
@@ -87,23 +90,23 @@ def linearised_ratio(totals: Floats, counts: Floats) -> Floats:
 
 
 def choose_method(n_groups: int, *, n_apart: int, bounded: bool, by_definition: bool, identical: bool) -> MethodChoice:
-    """The rule by which every row gets its interval: what covered best in simulations, of which the tests keep some.
+    """Choose the method of an interval: the one that covered best in simulations, some of which are in the tests.
 
-    Amounts such as nats get the bootstrap-t, which holds where they are skewed and groups are few. It needs a spread in
-    every resample: where few groups stand apart it gives way to cluster-t, and for paired outcomes to percentiles.
-    Outcomes held against a definition are skewed where most of them are won, which Wilson's interval knows.
+    Amounts such as nats get the bootstrap-t, which covers even if they are skewed and groups are few. It needs a spread
+    in every resample, so cluster-t replaces it if few groups differ from the rest, and percentiles for paired outcomes.
+    Outcomes compared with a definition are skewed if most of them are won, which Wilson's interval allows for.
 
     Args:
         n_groups: Independent groups of examples.
-        n_apart: Groups whose difference is not the one that most groups have; with none there is no spread.
-        bounded: Whether every example is an outcome of 0, 0.5 or 1, which is what exact bounds need.
-        by_definition: Whether one side is not measured, but known.
-        identical: Whether both sides have the same scores throughout.
+        n_apart: Groups whose difference is not the one that most groups have; without any there is no spread.
+        bounded: Whether every example is an outcome of 0, 0.5 or 1, as exact bounds require.
+        by_definition: Whether one side is known instead of measured.
+        identical: Whether both sides have the same score on every example.
     """
     if identical and not bounded:
-        return MethodChoice(None, "identical scores")
+        return MethodChoice(None, "identical scores", is_identical=True)
     if n_groups < FEWEST_GROUPS:
-        return MethodChoice(None, f"{n_groups} groups; an interval takes {FEWEST_GROUPS}")
+        return MethodChoice(None, f"{n_groups} groups; an interval needs {FEWEST_GROUPS}")
     if not n_apart:
         reason = "the difference is the same in every group, so its spread cannot be estimated"
         return MethodChoice("exact") if bounded else MethodChoice(None, reason)
@@ -115,12 +118,12 @@ def choose_method(n_groups: int, *, n_apart: int, bounded: bool, by_definition: 
 
 
 def varies(influences: Floats, scale: float) -> bool:
-    """Whether the groups' influences on a difference are more than rounding errors of numbers as large as `scale`."""
+    """Whether the groups' influences on a difference exceed the rounding errors of numbers as large as `scale`."""
     return bool(np.abs(influences).max() * len(influences) > 1e-12 * max(scale, 1e-300))
 
 
 def standard_error(influences: Floats) -> float:
-    """sqrt(C/(C-1) x sum of squared influences), for C groups.
+    """Return sqrt(C/(C-1) x sum of squared influences), for C groups.
 
     The cluster-robust variance with the finite-cluster factor (Liang and Zeger, Biometrika 73, 1986; Cameron and
     Miller, Journal of Human Resources 50, 2015, section II.B).
@@ -135,7 +138,7 @@ def standard_error(influences: Floats) -> float:
 
 
 def cluster_t_interval(difference: float, influences: Floats, confidence: float = CONFIDENCE) -> Interval:
-    """Estimate -/+ t(C-1) x standard error, for C groups.
+    """Return the estimate -/+ t(C-1) x standard error, for C groups.
 
     Cameron and Miller 2015, section VI.D. With one example a group and counts of 1 it is the interval of the paired
     t-test.
@@ -153,16 +156,16 @@ def cluster_t_interval(difference: float, influences: Floats, confidence: float 
 
 
 def wilson_interval(share: float, influences: Floats, known: float, confidence: float = CONFIDENCE) -> Interval:
-    """Wilson's interval (JASA 22, 1927) of a share of outcomes, less a known one, for as many examples as groups make.
+    """Return Wilson's interval (JASA 22, 1927) of a share of outcomes, less a known share.
 
-    As many independent examples n as would give the share its standard error by group, p (1 - p) / n, and the quantile
-    of t for that of the normal distribution (Korn and Graubard, Survey Methodology 24, 1998; Dean and Pagano, Journal
-    of Survey Statistics and Methodology 3, 2015, on clustered data).
+    It is taken at the effective number of examples n, for which p (1 - p) / n is the share's variance by group, and
+    with the quantile of t instead of the normal one (Korn and Graubard, Survey Methodology 24, 1998; Dean and Pagano,
+    Journal of Survey Statistics and Methodology 3, 2015, on clustered data).
 
     Args:
         share: The estimate p, between 0 and 1.
-        influences: Of the groups on it, shape (n_groups,); not all of them 0.
-        known: What the share is held against.
+        influences: Influences of the groups on it, shape (n_groups,); not all of them 0.
+        known: The share it is compared with.
         confidence: Nominal coverage.
     """
     n_effective = share * (1 - share) / standard_error(influences) ** 2
@@ -173,10 +176,12 @@ def wilson_interval(share: float, influences: Floats, known: float, confidence: 
 
 
 def smallest_detectable(influences: Floats, power: float = POWER, confidence: float = CONFIDENCE) -> float:
-    """The true difference that a two-sided test finds with this chance: (t(1 - alpha/2) + t(power)) x standard error.
+    """Return the true difference that a two-sided test detects with this power.
 
-    Quantiles of t with C-1 degrees of freedom, for C groups (Bloom, Evaluation Review 19, 1995). It looks at the spread
-    alone, not at the difference that was found.
+    It is (t(1 - alpha/2) + t(power)) x standard error.
+
+    Quantiles of t with C-1 degrees of freedom, for C groups (Bloom, Evaluation Review 19, 1995). It depends on the
+    spread alone, not on the difference that was found.
 
     Raises:
         TooFewGroupsError: Fewer than two groups.
@@ -193,16 +198,16 @@ def _t_quantile(n_groups: int, share: float) -> float:
 
 
 def correlation(candidate: Floats, baseline: Floats) -> float | None:
-    """Correlation of two sides' influences over the groups; None where one of them does not vary."""
+    """Return the correlation of two sides' influences over the groups, or None if one of them does not vary."""
     squares = float(np.square(candidate).sum() * np.square(baseline).sum())
     return float((candidate * baseline).sum()) / math.sqrt(squares) if squares > 0 else None
 
 
 def pairing_factor(candidate: Floats, baseline: Floats) -> float | None:
-    """Standard error of two independent samples over that of the pairs; None where one of the sides does not vary.
+    """Return the standard error of two independent samples over that of the pairs, or None if a side does not vary.
 
-    How many times wider the interval were if the candidate had been measured on other examples than the baseline: with
-    equal spreads 1 / sqrt(1 - correlation).
+    It is how many times wider the interval would be if the candidate had been measured on other examples than the
+    baseline: with equal spreads 1 / sqrt(1 - correlation).
     """
     paired = float(np.square(candidate - baseline).sum())
     apart = float(np.square(candidate).sum()), float(np.square(baseline).sum())
@@ -210,15 +215,15 @@ def pairing_factor(candidate: Floats, baseline: Floats) -> float | None:
 
 
 def holm(p_values: Floats) -> Floats:
-    """p-values of a family of tests, adjusted so that any error among them stays rare.
+    """Adjust the p-values of a family of tests, so that the probability of any false rejection is controlled.
 
     Holm, Scandinavian Journal of Statistics 6, 1979.
 
     Args:
-        p_values: Of the family, shape (n_tests,).
+        p_values: Unadjusted p-values, shape (n_tests,).
 
     Returns:
-        In the same order: the k-th smallest of n times n - k + 1, never below a smaller one's, at most 1.
+        Adjusted ones in the same order: the k-th smallest of n times n - k + 1, not below the one before, at most 1.
     """
     order = np.argsort(p_values, kind="stable")
     steps = np.maximum.accumulate(p_values[order] * np.arange(len(p_values), 0, -1))
@@ -231,7 +236,7 @@ def is_equivalent(bounds: Interval, margin: float) -> bool:
     """Whether a difference is shown to be smaller than a margin, in either direction.
 
     Two one-sided tests (Schuirmann, Journal of Pharmacokinetics and Biopharmaceutics 15, 1987): both reject at 5 %
-    exactly where the two-sided 90 % interval lies within the margin.
+    exactly if the two-sided 90 % interval is within the margin.
 
     Args:
         bounds: Two-sided 90 % interval of the difference.
@@ -241,17 +246,17 @@ def is_equivalent(bounds: Interval, margin: float) -> bool:
 
 
 def seed_spread(differences: Floats, confidence: float = CONFIDENCE) -> SeedSpread:
-    """Mean m, standard deviation s and m -/+ t(N-1) x s / sqrt(N) of N differences (Student, Biometrika 6, 1908).
+    """Return mean m, standard deviation s and m -/+ t(N-1) x s / sqrt(N) of N differences.
 
-    The cluster-t interval of a mean in which every adapter is a group. It is one over seeds on the rows that were
-    measured: the rows' own spread, which the adapters share, is not in it.
+    The interval (Student, Biometrika 6, 1908) is cluster-t for a mean in which every adapter is a group. It holds over
+    seeds on the rows that were measured: the spread of the rows, which the adapters share, is not part of it.
 
     Args:
-        differences: One an adapter, shape (n_adapters,).
+        differences: One difference an adapter, shape (n_adapters,).
         confidence: Nominal coverage.
 
     Raises:
-        EmptyRatioError: No adapter.
+        EmptyRatioError: There is no adapter.
     """
     ones = np.ones(len(differences))
     mean = ratio(differences, ones)
@@ -269,22 +274,22 @@ def seed_spread(differences: Floats, confidence: float = CONFIDENCE) -> SeedSpre
 def agreement_interval(
     outcome: float, n_groups: int, *, lowest: float, highest: float, confidence: float = CONFIDENCE
 ) -> Interval:
-    """Bounds for a mean when all groups showed one and the same outcome.
+    """Return bounds for a mean if all groups had the same outcome.
 
     With C of C groups alike, at least a share s = (alpha/2)^(1/C) of all groups is alike (the Clopper-Pearson limit,
-    Biometrika 26, 1934), and the others lie anywhere between the lowest and the highest possible outcome. Outcome 1
-    between 0 and 1 gives Clopper and Pearson's own interval for C successes in C trials. The share is one of groups,
-    so the bounds are those of a mean over groups.
+    Biometrika 26, 1934), and the others may have any outcome between the lowest and the highest possible one. Outcome 1
+    between 0 and 1 gives Clopper and Pearson's own interval for C successes in C trials. The share is one of groups, so
+    the bounds are those of a mean over groups.
 
     Args:
-        outcome: What every group showed.
-        n_groups: How many groups did.
+        outcome: Outcome of every group.
+        n_groups: Number of groups.
         lowest: Smallest possible outcome.
         highest: Largest possible outcome.
         confidence: Nominal coverage.
 
     Raises:
-        TooFewGroupsError: No group at all.
+        TooFewGroupsError: There is no group.
     """
     if n_groups < 1:
         raise TooFewGroupsError("bounds take at least 1 group, got 0")

@@ -1,4 +1,4 @@
-"""Several runs of one suite in one report: their candidates side by side against the first run's baseline."""
+"""Several runs of one suite in one report, with all candidates compared with the first run's baseline."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -8,30 +8,29 @@ from typing import TypeVar
 from reports.comparing.against import check_same_suite
 from reports.records import ExampleText, Generation, MetricScores, Run, Subject
 
-Row = TypeVar("Row", MetricScores, Generation)
+Record = TypeVar("Record", MetricScores, Generation)
 
 
 def put_together(runs: Sequence[Run]) -> Run:
-    """One run with the candidates of all, in order.
+    """Return one run with the candidates of all, in order.
 
-    A candidate keeps its name unless it is taken; then the name of its run stands behind it. Where another run's
-    baseline has other weights, it and its candidates are marked so, and it becomes a candidate itself. Training, sweeps
-    and published figures are the first run's, because they are of that experiment alone.
+    A candidate keeps its name unless it is taken; then the name of its run is appended. If another run's baseline has
+    other scores, it becomes a candidate, and it and its candidates are marked as having different weights. Training,
+    sweeps and published figures are the first run's, because they belong to that experiment alone.
 
     Args:
-        runs: At least one; equal suite fingerprints.
+        runs: At least one, all with the same suite fingerprint.
 
     Raises:
-        IncomparableRunsError: Naming the fields in which two of them differ.
+        IncomparableRunsError: Two of them differ; the message names the fields.
     """
-    return reduce(_beside, runs)
+    return reduce(_joined, runs)
 
 
-def _beside(run: Run, other: Run) -> Run:
-    """The first run with the other one's candidates behind its own."""
+def _joined(run: Run, other: Run) -> Run:
+    """Return the first run with the other one's candidates after its own."""
     check_same_suite(run, other)
-    baseline, others_baseline = _baseline(run), _baseline(other)
-    is_same = _scores(run, baseline.name) == _scores(other, others_baseline.name)
+    is_same = _scores(run, run.baseline.name) == _scores(other, other.baseline.name)
     names = _new_names(run, other, drops_baseline=is_same)
     added = [replace(_renamed(each, names), same_weights=each.same_weights and is_same) for each in other.subjects]
     taken = {subject.name for subject in run.subjects}
@@ -46,12 +45,8 @@ def _beside(run: Run, other: Run) -> Run:
     )
 
 
-def _baseline(run: Run) -> Subject:
-    return next(subject for subject in run.subjects if subject.kind == "baseline")
-
-
 def _scores(run: Run, subject: str) -> dict[tuple[str, str], MetricScores]:
-    """What was measured of a subject, to be compared as a whole."""
+    """Map (evaluation, metric) to the measurement of a subject, in a form that can be tested for equality."""
     return {
         (each.metric.evaluation, each.metric.name): replace(
             each, subject="", scores=tuple(sorted(each.scores, key=repr))
@@ -62,14 +57,14 @@ def _scores(run: Run, subject: str) -> dict[tuple[str, str], MetricScores]:
 
 
 def _new_names(run: Run, other: Run, *, drops_baseline: bool) -> dict[str, str]:
-    """Name in the other run -> name beside the first one; rulers, and an equal baseline, are the first run's."""
+    """Map names in the other run to names in the joined one; rulers, and an equal baseline, are the first run's."""
     taken = {subject.name for subject in run.subjects}
     names = {}
     for subject in other.subjects:
         if subject.kind == "ruler":
             names[subject.name] = subject.name
         elif subject.kind == "baseline":
-            names[subject.name] = _baseline(run).name if drops_baseline else f"baseline of {other.name}"
+            names[subject.name] = run.baseline.name if drops_baseline else f"baseline of {other.name}"
         else:
             names[subject.name] = f"{subject.name} ({other.name})" if subject.name in taken else subject.name
     return names
@@ -85,9 +80,9 @@ def _renamed(subject: Subject, names: Mapping[str, str]) -> Subject:
     )
 
 
-def _of_new(rows: Sequence[Row], names: Mapping[str, str], taken: set[str]) -> list[Row]:
-    """The rows of subjects that the first run has not, under their new names."""
-    return [replace(row, subject=names[row.subject]) for row in rows if names[row.subject] not in taken]
+def _of_new(records: Sequence[Record], names: Mapping[str, str], taken: set[str]) -> list[Record]:
+    """Return the records of subjects that the first run does not have, under their new names."""
+    return [replace(each, subject=names[each.subject]) for each in records if names[each.subject] not in taken]
 
 
 def _distinct(examples: Sequence[ExampleText]) -> tuple[ExampleText, ...]:

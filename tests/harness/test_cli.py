@@ -15,6 +15,7 @@ import pytest
 
 from harness.cli import main
 from harness.commands.report_files import REPORTS
+from reports.run_folder import read_run
 
 QUICK = ("--limit", "8", "-o", "training.max_steps=2", "-o", "data.training.limit=24", "-o", "training.batch_size=4")
 """Options that leave a whole job of a few seconds."""
@@ -106,6 +107,14 @@ def test_whole_job_writes_a_run_folder(finished: Path) -> None:
     assert {"run.json", "scores.parquet", "generations.jsonl", "training.jsonl", "report.md", "report.csv"} <= names
     assert not list(finished.rglob("*.partial"))
     assert (run / "report.md").read_text().startswith("TruthfulQA, Winogrande and PKU were not measured")
+
+
+def test_the_counts_of_an_evaluation_name_its_dataset_and_split(finished: Path) -> None:
+    """A model card needs both, and does not find them in the words of the report."""
+    counts = {each.evaluation: (each.dataset_name, each.split) for each in read_run(only_run(finished)).counts}
+
+    assert counts["truthfulness"] == ("embedded/truthfulness:generation", "validation")
+    assert counts["training"] == ("embedded/preferences", "train")
 
 
 def test_every_evaluation_of_the_suite_is_in_the_report(finished: Path) -> None:

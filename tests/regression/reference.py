@@ -9,6 +9,7 @@ agree to rounding.
 """
 
 import csv
+import math
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
@@ -16,6 +17,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import click
+
+from reports.comparing.gates import metric_key
 
 FOLDER = Path(__file__).parent
 ADAPTER = FOLDER / "adapter"
@@ -148,11 +151,30 @@ def write_spreads(run: Any) -> None:
     """Keeps the spreads of a run over training seeds, and the gates that follow from it."""
     from harness.commands.gate_check import calibrate
     from harness.config.strict_yaml import dump_yaml
-    from reports.comparing.calibration import seed_spreads
+    from reports.comparing.calibration import propose_gates
 
-    spreads = seed_spreads(run)
+    spreads = [proposal.spread for proposal in propose_gates(run)]
     SPREADS.write_text(dump_yaml({"spreads": [asdict(spread) for spread in spreads]}), encoding="utf-8")
     GATES.write_text(calibrate(lambda _: run, spreads[0].n_seeds), encoding="utf-8")
+
+
+def outside_prediction_interval(spreads: Sequence[Any], run: Any, candidate: str) -> list[str]:
+    """Lines on the spreads that a newly trained adapter lies outside of; in 95 % none, if nothing changed.
+
+    Student's prediction interval for one more value: mean -/+ t(N-1) x s x sqrt(1 + 1/N), two-sided at a level of 5 %
+    over the number of spreads.
+    """
+    from scipy.stats import t
+
+    values = {metric_key(each.metric): each.number for each in run.measurements if each.subject == candidate}
+    lines = []
+    for spread in spreads:
+        quantile = float(t.ppf(1 - 0.05 / 2 / len(spreads), spread.n_seeds - 1))
+        reach = quantile * spread.standard_deviation * math.sqrt(1 + 1 / spread.n_seeds)
+        value = values.get(spread.metric)
+        if value is None or not abs(value - spread.mean) <= reach:  # NaN lies outside too
+            lines.append(f"{spread.metric}: {value} is not within {spread.mean:.6g} -/+ {reach:.3g}")
+    return lines
 
 
 def _say(lines: Iterable[str]) -> None:

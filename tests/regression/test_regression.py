@@ -1,11 +1,16 @@
 """`nox -s regression`: adapter and default are what they were, and a planted fault is found."""
 
+import math
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from scipy import stats
 
-from harness.commands.gate_check import EXIT_STOPPED, Checked, CheckOptions, check
+from harness.commands.gate_check import EXIT_STOPPED, CheckOptions, CheckResult, check
+from reports.comparing.calibration import Spread
+from reports.records import ExampleScore, Metric, MetricScores
 from reports.run_folder import read_run
 
 
@@ -17,7 +22,7 @@ def first(reference: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def measured_against(first: Path, adapter: Path, reference: Any, folder: Path) -> Checked:
+def measured_against(first: Path, adapter: Path, reference: Any, folder: Path) -> CheckResult:
     """An adapter, measured now, against the committed one by the calibrated gates."""
     reference.measure(adapter, folder)
     return check(folder, CheckOptions(against=first, gates_file=reference.GATES, strict=True))
@@ -34,7 +39,7 @@ def test_the_same_adapter_twice_passes(reference: Any, first: Path, tmp_path: Pa
     """Measured again it passes every gate, strictly."""
     checked = measured_against(first, reference.ADAPTER, reference, tmp_path / "again")
 
-    assert {verdict.outcome for verdict in checked.verdicts} == {"pass"}
+    assert {result.outcome for result in checked.results} == {"pass"}
     assert checked.exit_code == 0
 
 
@@ -47,16 +52,34 @@ def test_an_adapter_trained_on_swapped_pairs_fails(
 
     assert checked.exit_code == EXIT_STOPPED
     assert "preferences/reward_accuracy" in {
-        verdict.gate.metric for verdict in checked.verdicts if verdict.outcome == "fail"
+        result.gate.metric for result in checked.results if result.outcome == "fail"
     }
 
 
 @pytest.mark.slow
 def test_the_embedded_default_trains_as_it_did(reference: Any, tmp_path: Path) -> None:
     """Trained anew, it lies within the calibrated spread over training seeds on every primary metric."""
-    from reports.comparing.calibration import strays
+    spreads, run = reference.read_spreads(), reference.train(tmp_path)
 
-    assert strays(reference.read_spreads(), reference.train(tmp_path), reference.NAME) == []
+    assert reference.outside_prediction_interval(spreads, run, reference.NAME) == []
+
+
+def test_an_adapter_of_the_same_recipe_lies_within_the_prediction_interval(reference: Any) -> None:
+    """A value within t(N-1) x s x sqrt(1 + 1/N) of the mean agrees; one beyond it is named with its reach."""
+    metric = Metric("truthfulness", "perplexity", "nats per token", higher_is_better=False, primary=True)
+    spreads = (Spread("truthfulness/perplexity", mean=2.0, standard_deviation=0.1, n_seeds=4),)
+    reach = stats.t.ppf(0.975, 3) * 0.1 * math.sqrt(1 + 1 / 4)
+
+    def outside(*values: float) -> list[str]:
+        scores = tuple(ExampleScore(f"e{n}", "g", value, 1) for n, value in enumerate(values))
+        run = SimpleNamespace(measurements=[MetricScores(metric, "adapter", scores)] if scores else [])
+        return list(reference.outside_prediction_interval(spreads, run, "adapter"))
+
+    assert outside(2.0 + 0.999 * reach) == []
+    (line,) = outside(2.0 - 1.001 * reach)
+    assert line.startswith("truthfulness/perplexity: ")
+    assert len(outside(math.nan)) == 1
+    assert outside() == [f"truthfulness/perplexity: None is not within 2 -/+ {reach:.3g}"]
 
 
 def test_scores_that_moved_are_shown(reference: Any) -> None:

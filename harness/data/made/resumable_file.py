@@ -12,12 +12,13 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from itertools import takewhile
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from filelock import FileLock, Timeout
 
 from harness.config.wording import shown
 from reports.errors import UserError
+from reports.whole import write_whole
 
 Header = dict[str, Any]
 Item = list[dict[str, Any]]
@@ -107,7 +108,7 @@ def resume(path: Path, header: Header, *, n_items: int, batch_size: int, force: 
                 f"{partial} was begun from something else: {problem}; finish that, name another file, or use --force"
             )
         if problem or not whole:
-            _replace(partial, _line(header))
+            write_whole(partial, _line(header), sync=True)
             return []
         n_whole = len(whole) - 1
         n_kept = n_whole if n_whole == n_items else n_whole // batch_size * batch_size
@@ -123,7 +124,9 @@ def append(path: Path, batch: Sequence[Item]) -> None:
     """
     partial = _sibling(path, "partial")
     with _disk(partial), partial.open("ab") as stream:
-        _write(stream, b"".join(map(_line, batch)))
+        stream.write(b"".join(map(_line, batch)))
+        stream.flush()
+        os.fsync(stream.fileno())
 
 
 def finish(path: Path, header: Header, items: Sequence[Item]) -> FileSummary:
@@ -139,25 +142,10 @@ def finish(path: Path, header: Header, items: Sequence[Item]) -> FileSummary:
         sha256=hashlib.sha256(content).hexdigest(),
     )
     with _disk(path):
-        _replace(_sibling(path, "header"), _line(header | {"finished": asdict(finished)}))
-        _replace(path, content)
+        write_whole(_sibling(path, "header"), _line(header | {"finished": asdict(finished)}), sync=True)
+        write_whole(path, content, sync=True)
         _sibling(path, "partial").unlink()
     return finished
-
-
-def _replace(path: Path, content: bytes) -> None:
-    """Writes a file whole or not at all."""
-    temporary = _sibling(path, "writing")
-    with temporary.open("wb") as stream:
-        _write(stream, content)
-    temporary.replace(path)
-
-
-def _write(stream: BinaryIO, content: bytes) -> None:
-    """Writes content through to the disk, so that it survives a power cut."""
-    stream.write(content)
-    stream.flush()
-    os.fsync(stream.fileno())
 
 
 def _line(value: Any) -> bytes:

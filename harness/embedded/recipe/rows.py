@@ -5,6 +5,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from reports.whole import write_whole
+
 DATA = Path(__file__).resolve().parent.parent / "data"
 
 
@@ -14,10 +16,8 @@ def jsonl_text(rows: Iterable[Mapping[str, Any]]) -> str:
 
 
 def write_jsonl(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
-    """Writes rows to a temporary file beside `path`, then moves it into place."""
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(jsonl_text(rows), encoding="utf-8")
-    temporary.replace(path)
+    """Write `rows` to `path` atomically."""
+    write_whole(path, jsonl_text(rows))
 
 
 def read_jsonl(path: Path) -> list[dict[str, Any]]:

@@ -108,6 +108,8 @@ def count_rows(
     return EvaluationCounts(
         evaluation=evaluation.name,
         dataset=dataset.origin,
+        dataset_name=dataset.name,
+        split=dataset.split,
         n_read=dataset.n_read,
         n_scored=len(measured),
         n_groups=len({row.group for row in measured}),

@@ -1,4 +1,4 @@
-"""How a comparison looks: the units, digits and words of a table cell, and text that Markdown leaves alone."""
+"""The units, digits and words of a table cell, and text escaped for Markdown."""
 
 import math
 import re
@@ -10,11 +10,11 @@ from reports.records import Display, Metric
 MINUS = "\u2212"
 NOTHING = "\u2013"
 ARROWS = {True: "\u2191", False: "\u2193", None: NOTHING}
-"""higher_is_better -> which way is better."""
+"""higher_is_better -> arrow in the direction that is better."""
 LONGEST_TEXT = 600
 """Characters of an answer that are shown."""
 LARGEST_PLAIN = 1e6
-"""From here on numbers are shown in scientific notation."""
+"""Numbers from here on are shown in scientific notation."""
 
 _ESCAPES = str.maketrans(
     {"&": "&amp;", "<": "&lt;", ">": "&gt;", "@": "@<!-- -->"}  # the comment keeps a forge from calling @somebody
@@ -25,8 +25,8 @@ _BLOCK_START = re.compile(r"^(\d*)([-+=#.)])")
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
-    """The numbers of a comparison in the units a reader wants.
+class Cells:
+    """The numbers of a comparison in the units that a reader wants, and as text with the digits the interval supports.
 
     - "percent": values in percent, the difference in percentage points.
     - "exp": values as exponentials, such as a perplexity; the difference as candidate / baseline - 1 in percent. That
@@ -34,67 +34,58 @@ class Shown:
     - "mean": everything in the metric's unit.
     """
 
-    baseline: float | None
-    candidate: float | None
-    difference: float | None
-    low: float | None
-    high: float | None
-    unit: str
-    """Of difference, low and high."""
-
-
-@dataclass(frozen=True, slots=True)
-class Cells:
-    """The same as text, with as many digits as the interval supports."""
-
     baseline: str
     candidate: str
     difference: str
     interval: str
-
-
-def shown(comparison: Comparison) -> Shown:
-    """The comparison in the units of its metric's display."""
-    display, interval = comparison.metric.display, comparison.interval
-    return Shown(
-        baseline=_value(comparison.baseline_value, display),
-        candidate=_value(comparison.candidate_value, display),
-        difference=_difference(comparison.difference, display),
-        low=_difference(interval.low if interval else None, display),
-        high=_difference(interval.high if interval else None, display),
-        unit={"percent": "pp", "exp": "%", "mean": comparison.metric.unit}[display],
-    )
+    baseline_number: float | None
+    candidate_number: float | None
+    difference_number: float | None
+    low: float | None
+    """Lower end of the interval."""
+    high: float | None
+    """Upper end of the interval."""
+    unit: str
+    """Unit of difference, low and high."""
 
 
 def cells(comparison: Comparison) -> Cells:
-    """The numbers of a table row."""
-    numbers, display = shown(comparison), comparison.metric.display
-    half_width = None if numbers.low is None or numbers.high is None else (numbers.high - numbers.low) / 2
-    decimals = _decimals(half_width, numbers.candidate, display)
+    """Return the numbers of a table row."""
+    display, interval = comparison.metric.display, comparison.interval
+    baseline = _value(comparison.baseline_value, display)
+    candidate = _value(comparison.candidate_value, display)
+    difference = _difference(comparison.difference, display)
+    low = _difference(interval.low if interval else None, display)
+    high = _difference(interval.high if interval else None, display)
+    unit = {"percent": "pp", "exp": "%", "mean": comparison.metric.unit}[display]
+    half_width = None if low is None or high is None else (high - low) / 2
+    decimals = _decimals(half_width, candidate, display)
     value_decimals = decimals if display == "mean" else None
-    difference = number(numbers.difference, decimals, sign=True)
-    if numbers.difference is not None and display != "mean":
-        difference += f" {numbers.unit}"
-    interval = NOTHING
-    if half_width is not None:
-        interval = f"[{number(numbers.low, decimals, sign=True)}, {number(numbers.high, decimals, sign=True)}]"
+    interval_text = f"[{number(low, decimals, sign=True)}, {number(high, decimals, sign=True)}]"
     return Cells(
-        baseline=_value_cell(numbers.baseline, display, value_decimals),
-        candidate=_value_cell(numbers.candidate, display, value_decimals),
-        difference=difference,
-        interval=interval,
+        baseline=_value_cell(baseline, display, value_decimals),
+        candidate=_value_cell(candidate, display, value_decimals),
+        difference=number(difference, decimals, sign=True)
+        + (f" {unit}" if difference is not None and display != "mean" else ""),
+        interval=NOTHING if half_width is None else interval_text,
+        baseline_number=baseline,
+        candidate_number=candidate,
+        difference_number=difference,
+        low=low,
+        high=high,
+        unit=unit,
     )
 
 
 def spread(amount: float | None, metric: Metric) -> str:
-    """A standard deviation or a width, given in the metric's unit, with two digits; of logarithms, its exp - 1."""
+    """Return a standard deviation or width, given in the metric's unit, with two digits; for logarithms its exp - 1."""
     shown_amount = _difference(amount, metric.display)
     unit = {"percent": " pp", "exp": " %", "mean": ""}[metric.display] if amount is not None else ""
     return number(shown_amount, _decimals(shown_amount, None, metric.display)) + unit
 
 
 def number(value: float | None, decimals: int, *, sign: bool = False) -> str:
-    """A number with a real minus sign; one that rounds to zero has no sign."""
+    """Return a number with a real minus sign; one that rounds to zero has no sign."""
     if value is None:
         return NOTHING
     if math.isinf(value):
@@ -108,28 +99,28 @@ def number(value: float | None, decimals: int, *, sign: bool = False) -> str:
 
 
 def label(metric: Metric) -> str:
-    """Evaluation and metric, and the unit where the numbers do not show it."""
+    """Return evaluation and metric, and the unit if the numbers do not show it."""
     unit = f" ({metric.unit})" if metric.display == "mean" and metric.unit not in ("", metric.name) else ""
     return f"{metric.evaluation} \u00b7 {metric.name}{unit}"
 
 
 def plain(text: str) -> str:
-    """The text on one line, without control characters."""
+    """Return the text on one line, without control characters."""
     return "".join(character if character.isprintable() else " " for character in text).strip()
 
 
 def escape(text: str) -> str:
-    """The text on one line, all of it literal: neither Markdown nor HTML nor a column of a table."""
+    """Return the text on one line, escaped so that nothing in it is Markdown, HTML or a column of a table."""
     return _LOOSE_UNDERSCORE.sub(r"\\_", plain(text).translate(_ESCAPES))
 
 
 def escape_line(text: str) -> str:
-    """The same for a line of its own, which must not start a list or a heading either."""
+    """Return the text escaped for a line of its own, which must not start a list or a heading either."""
     return _BLOCK_START.sub(r"\1\\\2", escape(text))
 
 
 def quote(text: str, longest: int = LONGEST_TEXT) -> str:
-    """A block quote that keeps the line breaks of the text and says how much of it is not shown."""
+    """Return a block quote with the line breaks of the text and a count of the characters that are not shown."""
     lines = [_quoted_line(line) for line in text[:longest].strip("\n").splitlines()] or ["*(empty)*"]
     if len(text) > longest:
         lines.append(f"*\u2026 {len(text) - longest:,} more characters*")
@@ -172,7 +163,7 @@ def _exp_minus_1(value: float) -> float:
 
 
 def _decimals(half_width: float | None, value: float | None, display: Display) -> int:
-    """Decimals that show two digits of the half width, at least one where the unit is a percentage."""
+    """Return the decimals that show two digits of the half width, at least one if the unit is a percentage."""
     fewest = 0 if display == "mean" else 1
     if half_width and math.isfinite(half_width):
         return min(6, max(fewest, 1 - math.floor(math.log10(half_width))))
@@ -180,7 +171,7 @@ def _decimals(half_width: float | None, value: float | None, display: Display) -
 
 
 def _four_digits(value: float | None) -> int:
-    """Decimals that show four significant digits."""
+    """Return the decimals that show four significant digits."""
     if not value or math.isinf(value):
         return 3
     return min(6, max(0, 3 - math.floor(math.log10(abs(value)))))

@@ -1,4 +1,4 @@
-"""The examples of each primary metric that moved most, both ways: what stands behind a difference."""
+"""The examples of each primary metric that changed most, in both directions."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -6,96 +6,94 @@ from dataclasses import dataclass
 from reports.records import ExampleText, Metric, MetricScores, Run, without_nan
 from reports.rendering.content.display import NOTHING, escape, escape_line, number, plain
 from reports.rendering.content.sections import folded, markdown_table
-from reports.rendering.content.verdict import foremost
+from reports.rendering.content.verdict import headline_candidate
 
 MOST_FLIPS = 10
-"""Of one metric and candidate, each way."""
+"""Most examples of one metric and candidate in each direction."""
 MOST_ROWS = 48
-"""Rows of the Markdown section, all metrics together."""
+"""Most rows of the Markdown section, all metrics together."""
 LONGEST_TEXT = 90
-"""Characters of a prompt or an answer in its cell."""
+"""Most characters of a prompt or an answer in its cell."""
 
 
 @dataclass(frozen=True, slots=True)
 class Flip:
-    """One example that a candidate does not do as its baseline does."""
+    """One example whose value differs between a candidate and its baseline."""
 
     example_id: str
     baseline_value: float
     candidate_value: float
     text: ExampleText | None
-    """What it says, where the run has it."""
+    """Texts of the example, if the run has them."""
 
     @property
     def difference(self) -> float:
-        """Candidate - baseline, in the unit of the metric."""
+        """Candidate minus baseline, in the unit of the metric."""
         return self.candidate_value - self.baseline_value
 
 
 @dataclass(frozen=True, slots=True)
 class Flips:
-    """The examples of a candidate that rose most and that fell most, the farthest first."""
+    """The examples of a candidate that rose most and fell most, largest change first."""
 
     metric: Metric
     """The primary metric."""
     shown_by: Metric
-    """What the values are of: the metric itself, or the one that it is graded by."""
+    """Metric of the values: the primary metric itself, or the one that it is graded by."""
     candidate: str
     rose: tuple[Flip, ...]
     fell: tuple[Flip, ...]
 
 
 def flips(run: Run, most: int = MOST_FLIPS) -> tuple[Flips, ...]:
-    """What moved most against the baseline, for each primary metric and then each candidate that has it by example.
+    """Return the examples that changed most from the baseline, for each primary metric and each candidate with scores.
 
-    An example's value is its total / count. A metric that only says which way (won or lost) is shown by the one that
-    says by how much (`Metric.graded_by`), where the run has it.
+    An example's value is its total / count. A metric of outcomes (won or lost) is shown by the metric that grades it
+    (`Metric.graded_by`), if the run has that.
 
     Args:
         run: What was measured.
-        most: Examples each way, at most; those that did not move are none.
+        most: Most examples in each direction; unchanged ones are not counted.
     """
     measured = {(one.metric.evaluation, one.metric.name, one.subject): one for one in run.measurements}
     texts = {(text.evaluation, text.example_id): text for text in run.examples}
-    baseline = next((subject.name for subject in run.subjects if subject.kind == "baseline"), "")
-    candidates = [subject.name for subject in run.subjects if subject.kind == "candidate"]
     found = []
     for metric in dict.fromkeys(one.metric for one in run.measurements if one.metric.primary):
-        for candidate in candidates:
-            graded = measured.get((metric.evaluation, metric.graded_by, candidate))
-            own = graded or measured.get((metric.evaluation, metric.name, candidate))
+        for candidate in run.candidates:
+            graded = measured.get((metric.evaluation, metric.graded_by, candidate.name))
+            own = graded or measured.get((metric.evaluation, metric.name, candidate.name))
             if own is None:
                 continue
-            held_against = measured.get((metric.evaluation, own.metric.name, baseline))
-            moved = list(_moved(own, held_against, texts))
+            baseline_scores = measured.get((metric.evaluation, own.metric.name, run.baseline.name))
+            moved = list(_moved(own, baseline_scores, texts))
             if moved:
                 found.append(_flips(metric, own, moved, most))
     return tuple(found)
 
 
 def flips_section(run: Run) -> list[str]:
-    """The flips of the foremost candidate, folded away; the more metrics there are, the fewer of each."""
+    """Return the flips of the headline candidate, folded; the more metrics there are, the fewer of each."""
     measured = flips(run)
     if not measured:
         return []
-    name = foremost(run, list(dict.fromkeys(each.candidate for each in measured)))
+    name = headline_candidate(run, list(dict.fromkeys(each.candidate for each in measured)))
     own = [each for each in measured if each.candidate == name]
     most = max(1, min(MOST_FLIPS, MOST_ROWS // (2 * len(own))))
     tables = [line for each in own for line in ("", f"**{_heading(each)}**", "", *_table(each, most))]
-    opening = f"{escape_line(name)} against the baseline or the definition, example by example."
-    summary = f"Of each primary metric the {most} examples that moved most, each way"
-    return ["## What moved most", "", opening, "", *folded(summary, tables[1:])]
+    opening = f"{escape_line(name)} compared with the baseline or the definition, example by example."
+    summary = f"The {most} examples of each primary metric that changed most, in each direction"
+    return ["## What changed most", "", opening, "", *folded(summary, tables[1:])]
 
 
 def _moved(
-    own: MetricScores, held_against: MetricScores | None, texts: Mapping[tuple[str, str], ExampleText]
+    own: MetricScores, baseline_scores: MetricScores | None, texts: Mapping[tuple[str, str], ExampleText]
 ) -> Iterable[Flip]:
-    """Every example whose value is not that of the baseline, or of the definition where the metric has one."""
+    """Yield each example whose value is not that of the baseline, or of the definition if the metric has one."""
     values, chance = _values(own), own.metric.chance
     if chance is not None:
         baseline = dict.fromkeys(values, chance)
     else:
-        baseline = {} if held_against is None else _values(held_against)
+        baseline = {} if baseline_scores is None else _values(baseline_scores)
     for example_id, value in values.items():
         before = baseline.get(example_id, value)
         if before != value:
@@ -103,7 +101,7 @@ def _moved(
 
 
 def _values(measurement: MetricScores) -> dict[str, float]:
-    """Example -> total / count; examples without a count have no value."""
+    """Map examples to total / count; examples without a count have no value."""
     return {
         score.example_id: score.total / score.count for score in without_nan(measurement).scores if score.count != 0
     }
@@ -121,14 +119,14 @@ def _flips(metric: Metric, own: MetricScores, moved: Iterable[Flip], most: int) 
 
 
 def _heading(flipped: Flips) -> str:
-    """The primary metric, and in which unit and by which metric its examples are shown."""
+    """Return the primary metric, and the unit and metric of the values."""
     metric, shown_by = flipped.metric, flipped.shown_by
     by = f", by {shown_by.name}" if shown_by != metric else ""
     return escape(f"{metric.evaluation} \u00b7 {metric.name}{by} ({shown_by.unit})")
 
 
 def _table(flipped: Flips, most: int) -> list[str]:
-    """What got better and then what got worse; where neither is better, what rose and then what fell."""
+    """Return rows of what got better and then worse; if neither direction is better, of what rose and then fell."""
     ways = [("higher", flipped.rose), ("lower", flipped.fell)]
     if flipped.shown_by.higher_is_better is not None:
         ways = [("better", flipped.rose), ("worse", flipped.fell)]

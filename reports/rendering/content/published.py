@@ -1,4 +1,4 @@
-"""The layout of write-ups: response-only cross-entropy, one row a set and one column a subject, without differences."""
+"""The published layout: response-only cross-entropy, one row a set and one column a subject, without differences."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,26 +9,28 @@ from reports.records import MetricScores, Run, without_nan
 from reports.rendering.content.display import escape, number
 from reports.rendering.content.sections import markdown_table
 
+ReportLayout = Literal["differences", "published"]
+"""Paired differences with everything that explains them, or cross-entropies in columns as publications print them."""
 Average = Literal["tokens", "examples"]
-"""What nats per token are averaged over."""
+"""Unit that nats per token are averaged over."""
 
 _METRICS: dict[str, Average] = {"perplexity": "tokens", "perplexity_per_example": "examples"}
-"""Metric that is shown, before it is exponentiated -> what it is averaged over."""
+"""Metric whose logarithm is shown -> what it is averaged over."""
 
 
 @dataclass(frozen=True, slots=True)
 class PublishedColumn:
-    """The cross-entropies of a subject, or those that a write-up publishes for it."""
+    """The cross-entropies of a subject, as measured here or as published."""
 
     subject: str
     is_published: bool
     nats_per_token: Mapping[str, float]
-    """Set -> cross-entropy, where there is one."""
+    """Set -> cross-entropy, if there is one."""
 
 
 @dataclass(frozen=True, slots=True)
 class PublishedTable:
-    """All subjects on all sets, in one way of averaging."""
+    """All subjects on all sets with one way of averaging."""
 
     average: Average
     sets: tuple[str, ...]
@@ -36,10 +38,10 @@ class PublishedTable:
 
 
 def published_tables(run: Run) -> list[PublishedTable]:
-    """The baseline and then candidates in their order, published columns behind ours of the same name or else last.
+    """Return a table for each way of averaging: baseline, then candidates, each followed by its published column.
 
-    How write-ups average is rarely said, so that both averages are shown beside the same published figures. What a
-    suite measures in a group of its own, such as capability, is none of the sets.
+    Publications rarely say how they average, so both averages are shown next to the published figures. Evaluations that
+    the suite assigns to a group, such as capability, are not among the sets.
     """
     tables = []
     apart = {counts.evaluation for counts in run.counts if counts.suite_group}
@@ -57,7 +59,7 @@ def published_tables(run: Run) -> list[PublishedTable]:
 
 
 def published_table(run: Run) -> list[str]:
-    """The tables as lines of Markdown; none where no perplexity was measured."""
+    """Return the tables as lines of Markdown; none if no perplexity was measured."""
     tables = published_tables(run)
     if not tables:
         return []
@@ -79,8 +81,8 @@ def published_table(run: Run) -> list[str]:
 
 
 def published_section(run: Run) -> list[str]:
-    """The tables under their heading, where there are published figures or several candidates to set side by side."""
-    several = sum(subject.kind == "candidate" for subject in run.subjects) > 1
+    """Return the tables with a heading, if there are published figures or several candidates."""
+    several = len(run.candidates) > 1
     lines = published_table(run) if run.published or several else []
     return ["## In the published layout", "", *lines] if lines else []
 
@@ -111,7 +113,7 @@ def _published(run: Run) -> list[PublishedColumn]:
 
 
 def _nats_per_token(measurement: MetricScores) -> float | None:
-    """sum(total) / sum(count); None where there is no number."""
+    """Return sum(total) / sum(count), or None if there is no number."""
     scores = without_nan(measurement).scores
     n = fsum(score.count for score in scores)
     return fsum(score.total for score in scores) / n if n > 0 else None

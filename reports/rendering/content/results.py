@@ -1,4 +1,4 @@
-"""The core of a Markdown report: verdict, tables of differences, what holds over training seeds, how to read it."""
+"""The core of a Markdown report: verdict, tables of differences, results over training seeds, and how to read them."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from reports.rendering.content.sections import folded, markdown_table
 from reports.rendering.content.verdict import (
     candidates_of,
     choice,
-    foremost,
+    headline_candidate,
     p_text,
     recipe_verdicts,
     references_differ,
@@ -22,11 +22,11 @@ from reports.rendering.content.verdict import (
 NO_CANDIDATE = "No candidate was measured, so nothing is compared."
 
 FEW_CANDIDATES = 3
-"""Of more candidates than these, the verdict on one is open and those on the others are folded away."""
+"""With more candidates than these, only the verdict on the headline candidate is unfolded."""
 MOST_OPEN_HINTS = 24
-"""Rows of a table of hints that is not folded away."""
+"""Most rows of an unfolded table of exploratory results."""
 OTHER_WEIGHTS = " \u2020"
-"""Behind the name of a subject that does not sit on the baseline's weights."""
+"""Mark after the name of a subject whose weights are not the baseline's."""
 
 _DRAWS = "over 10,000 draws of groups with replacement (2,000 above 5,000 groups), both sides from the same draws"
 _METHODS: dict[Method, str] = {
@@ -38,18 +38,18 @@ _METHODS: dict[Method, str] = {
     "Wilson": "Wilson's score interval at the effective number of examples, from the spread by group; for outcomes "
     "of 0, 0.5 or 1 against a definition",
     "cluster-t": f"linearised difference of ratios by group, t with groups {MINUS} 1 degrees of freedom; for amounts "
-    f"whose spread rests on few groups (under {FEWEST_APART} stand apart from the rest, or the bootstrap-t is over "
+    f"whose spread comes from few groups (fewer than {FEWEST_APART} differ from the rest, or the bootstrap-t is over "
     f"{WIDEST_STUDENTISED:g} times as wide)",
-    "exact": "Clopper-Pearson bounds by group; where all groups agree",
+    "exact": "Clopper-Pearson bounds by group; if all groups agree",
 }
 
 
 def verdict_section(run: Run, comparisons: Sequence[Comparison], recipes: Sequence[OverSeeds]) -> list[str]:
-    """What was chosen, then recipes, then candidates; of many candidates all but the foremost are folded away."""
+    """Return the choice, then the verdicts on recipes and on candidates; of many candidates only one is unfolded."""
     candidates = candidates_of(run, comparisons)
     if not candidates:
         return ["## Verdict", "", NO_CANDIDATE]
-    baseline = escape(next((subject.name for subject in run.subjects if subject.kind == "baseline"), "baseline"))
+    baseline = escape(run.baseline.name)
     lines = ["## Verdict", ""]
     for sentence in choice(run):
         lines += [escape(sentence), ""]
@@ -62,7 +62,7 @@ def verdict_section(run: Run, comparisons: Sequence[Comparison], recipes: Sequen
         for name in candidates
     }
     if len(candidates) > FEW_CANDIDATES:
-        lines += blocks.pop(foremost(run, candidates))
+        lines += blocks.pop(headline_candidate(run, candidates))
         rest = [line for block in blocks.values() for line in block]
         return [*lines, *folded(f"The other {len(blocks)} candidates", rest[:-1])]
     return [*lines, *(line for block in blocks.values() for line in block)][:-1]
@@ -73,17 +73,17 @@ def _judged(title: str, sentences: Sequence[str]) -> list[str]:
 
 
 def weights_mark(run: Run, name: str) -> str:
-    """What is said behind a name in a heading, where the subject sits on other weights than the baseline's."""
+    """Return the remark after a name in a heading, if the subject's weights are not the baseline's."""
     return "" if run.subject(name).same_weights else " (different weights)"
 
 
 def marked(run: Run, name: str) -> str:
-    """The name in a table, with a sign where the subject sits on other weights than the baseline's."""
+    """Return the name in a table, marked if the subject's weights are not the baseline's."""
     return name if run.subject(name).same_weights else name + OTHER_WEIGHTS
 
 
 def results_section(run: Run, comparisons: Sequence[Comparison]) -> list[str]:
-    """Every difference in tables by what it is held against, and how to read them; long tables of hints are folded."""
+    """Return tables of all differences by what they are compared with, and notes on how to read them."""
     candidates = candidates_of(run, comparisons)
     if not candidates:
         return []
@@ -95,7 +95,7 @@ def results_section(run: Run, comparisons: Sequence[Comparison]) -> list[str]:
     }
     hints = {
         "Exploratory metrics: hints, not claims": [row for row in main if not row.primary],
-        "Against surface rulers, exploratory: what they can do is not alignment": [
+        "Against surface rulers, exploratory: a gain that a ruler also makes is not alignment": [
             row for row in comparisons if row.against == "ruler"
         ],
         "Against controls and other candidates on further metrics, exploratory": [
@@ -113,7 +113,7 @@ def results_section(run: Run, comparisons: Sequence[Comparison]) -> list[str]:
 
 
 def _results_table(run: Run, rows: Sequence[Comparison], candidates: Sequence[str]) -> list[str]:
-    """One row a metric; one a metric and candidate where there are several."""
+    """Return one row a metric; one a metric and candidate if there are several."""
     several, corrected = len(candidates) > 1, any(row.p_adjusted is not None for row in rows)
     other = {"ruler": "ruler", "candidate": "against"}.get(rows[0].against)
     header = [
@@ -144,7 +144,7 @@ def _results_table(run: Run, rows: Sequence[Comparison], candidates: Sequence[st
 
 
 def numbers(row: Comparison, definition_mark: str) -> list[str]:
-    """Baseline, value, difference, interval and number of examples as text."""
+    """Return baseline, value, difference, interval and number of examples as text."""
     shown = cells(row)
     return [
         shown.baseline + (definition_mark if row.against == "definition" else ""),
@@ -156,7 +156,7 @@ def numbers(row: Comparison, definition_mark: str) -> list[str]:
 
 
 def seeds_section(recipes: Sequence[OverSeeds]) -> list[str]:
-    """What holds over training seeds: recipes in place of adapters."""
+    """Return the table of recipes over their training seeds."""
     if not recipes:
         return []
     rows = [
@@ -177,10 +177,10 @@ def seeds_section(recipes: Sequence[OverSeeds]) -> list[str]:
         *("mean width by example", "better"),
     ]
     reading = [
-        "- Mean, standard deviation and t interval over adapters that differ in their training seed alone.",
-        f"- The interval over seeds has adapters {MINUS} 1 degrees of freedom and speaks for the recipe on these rows.",
-        "- The width by example is a mean over adapters; such an interval speaks for one adapter on rows like these.",
-        f"- It takes at least {FEWEST_SEEDS} adapters to judge a recipe.",
+        "- Mean, standard deviation and t interval over adapters that differ only in their training seed.",
+        f"- The interval over seeds has adapters {MINUS} 1 degrees of freedom and holds for the recipe on these rows.",
+        "- The width by example is a mean over adapters; such an interval holds for one adapter on rows like these.",
+        f"- A recipe is judged from at least {FEWEST_SEEDS} adapters.",
     ]
     judged = [row.mean for row in recipes if len(row.adapters) >= FEWEST_SEEDS]
     table = markdown_table(header, rows, "llrrrrrc")
@@ -188,12 +188,12 @@ def seeds_section(recipes: Sequence[OverSeeds]) -> list[str]:
 
 
 def _reading_note(run: Run, comparisons: Sequence[Comparison]) -> list[str]:
-    """How the tables are to be read, and how their intervals came about."""
+    """Return notes on how to read the tables, and on the methods of their intervals."""
     displays = {row.metric.display for row in comparisons}
     lines = [
-        f"- Difference = candidate {MINUS} baseline (or what else it is held against) on the same examples.",
-        "- Intervals take groups as independent, not the rows within them, and are not adjusted for their number.",
-        f"- An interval speaks for one adapter; a claim about a recipe takes at least {FEWEST_SEEDS} training seeds.",
+        f"- Difference = candidate {MINUS} baseline (or the other subject that is named) on the same examples.",
+        "- Intervals treat groups as independent, not the rows within them, and are not adjusted for their number.",
+        f"- An interval holds for one adapter; a claim about a recipe needs at least {FEWEST_SEEDS} training seeds.",
     ]
     if not all(subject.same_weights for subject in run.subjects):
         lines.append(f"-{OTHER_WEIGHTS}: different weights from the baseline's.")
@@ -203,8 +203,8 @@ def _reading_note(run: Run, comparisons: Sequence[Comparison]) -> list[str]:
         lines.append("- pp: percentage points.")
     if "exp" in displays:
         lines.append(
-            f"- Perplexity: difference and interval are candidate / baseline {MINUS} 1 in percent, the exact image of "
-            "what is computed and stored, a difference in nats per token."
+            f"- Perplexity: difference and interval are candidate / baseline {MINUS} 1 in percent, computed exactly "
+            "from the stored difference in nats per token."
         )
         if not any(subject.is_control for subject in run.subjects):
             lines.append(
@@ -222,30 +222,30 @@ def _reading_note(run: Run, comparisons: Sequence[Comparison]) -> list[str]:
 
 
 def _family_notes(comparisons: Sequence[Comparison]) -> list[str]:
-    """How p-values of the family were made and corrected, and what pairing was worth to its intervals."""
+    """Return notes on how the p-values of the family were corrected, and on what pairing gained."""
     family = [row for row in comparisons if row.p_adjusted is not None]
     lines = []
     if family:
         lines.append(
-            f"- Corrected p: the share of swaps of both sides within groups that hold them as far apart (all swaps, or "
-            f"10,000 random ones, 2,000 above 5,000 groups), two-sided, after Holm over the family of "
-            f"{len(family)}: primary metrics of candidates that are not controls. All else is exploratory."
+            f"- Corrected p: the share of swaps of both sides within groups that separate them at least as far (all "
+            f"swaps, or 10,000 random ones, 2,000 above 5,000 groups), two-sided, corrected by Holm over the family of "
+            f"{len(family)}: primary metrics of candidates that are not controls. Everything else is exploratory."
         )
     pairing: dict[str, list[Comparison]] = {}
     for row in comparisons:
-        if row.primary and row.pairing_factor is not None:
+        if row.primary and row.inference.pairing_factor is not None:
             pairing.setdefault(label(row.metric), []).append(row)
     if pairing:
         factors = "; ".join(f"{escape(metric)} {_pairing(rows)}" for metric, rows in pairing.items())
         lines.append(
-            f"- Times by which pairing by example narrowed the interval, and correlation over groups: {factors}."
+            f"- Pairing by example narrowed the interval by this factor (correlation across groups): {factors}."
         )
     return lines
 
 
 def _pairing(rows: Sequence[Comparison]) -> str:
-    factors = sorted(row.pairing_factor for row in rows if row.pairing_factor is not None)
-    correlations = sorted(row.correlation for row in rows if row.correlation is not None)
+    factors = sorted(row.inference.pairing_factor for row in rows if row.inference.pairing_factor is not None)
+    correlations = sorted(row.inference.correlation for row in rows if row.inference.correlation is not None)
     return f"{_range(factors, 1)} ({_range(correlations, 2)})"
 
 
@@ -255,11 +255,11 @@ def _range(values: Sequence[float], decimals: int) -> str:
 
 
 def _without_interval(comparisons: Sequence[Comparison]) -> list[str]:
-    """Every reason for which rows have no interval, once, with the metrics and candidates it holds for."""
+    """Return each reason why rows have no interval, with the metrics and candidates it applies to."""
     by_reason: dict[str, dict[str, dict[str, None]]] = {}
     for row in comparisons:
-        if row.why_no_interval:
-            metrics = by_reason.setdefault(row.why_no_interval, {})
+        if row.inference.why_no_interval:
+            metrics = by_reason.setdefault(row.inference.why_no_interval, {})
             metrics.setdefault(label(row.metric), {})[row.candidate] = None
     n_candidates = len({row.candidate for row in comparisons})
     return [

@@ -1,4 +1,4 @@
-"""The sections of a Markdown report around its results: records in, lines out, none where there is nothing to say."""
+"""The sections of a Markdown report around its results; a section without content has no lines."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,27 +10,27 @@ from reports.records import EvaluationCounts, Generation, Run
 from reports.rendering.content.display import NOTHING, escape, escape_line, quote
 
 MOST_PROMPTS = 24
-"""Prompts whose answers are shown side by side; the rest are in generations.jsonl."""
+"""Most prompts whose answers are shown; the others are in generations.jsonl."""
 MOST_ANSWERS = 48
-"""Answers that are shown, all subjects together: a comment on a pull request holds 65,536 characters."""
+"""Most answers of all subjects together: a comment on a pull request holds 65,536 characters."""
 LONGEST_FACT = 200
-"""Characters of a line of provenance."""
+"""Most characters of a line of provenance."""
 
 
 def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]], alignment: str) -> list[str]:
-    """Lines of a pipe table; one letter of `alignment` a column: l, r or c."""
+    """Return the lines of a pipe table; `alignment` has one letter a column: l, r or c."""
     names = {"l": "left", "r": "right", "c": "center"}
     columns = [names[letter] for letter in alignment]
     return tabulate(rows, header, tablefmt="pipe", colalign=columns, disable_numparse=True).splitlines()
 
 
 def folded(summary: str, lines: Sequence[str]) -> list[str]:
-    """Lines that a reader opens by a click on the summary, which is HTML: words of ours, never names or data."""
+    """Return lines that are shown after a click on the summary, which is not escaped and must not contain data."""
     return [f"<details><summary>{summary}</summary>", "", *lines, "", "</details>"]
 
 
 def measured_section(run: Run) -> list[str]:
-    """Who was measured on which rows, and what was left out or touched on the way."""
+    """Return the subjects that were measured, and the rows that were read, left out and changed."""
     subjects = [
         [
             f"**{escape(subject.name)}**",
@@ -71,7 +71,7 @@ def _tally(counts: Mapping[str, int]) -> str:
 
 
 def answers_section(run: Run) -> list[str]:
-    """Every subject's answer to each prompt, under a count of refusals by kind of prompt."""
+    """Return counts of refusals by kind of prompt, and every subject's answer to each prompt."""
     if not run.generations:
         return []
     subjects = list(dict.fromkeys(answer.subject for answer in run.generations))
@@ -113,7 +113,7 @@ def _refusals(generations: Sequence[Generation], subjects: Sequence[str]) -> lis
 
 
 def provenance_section(run: Run) -> list[str]:
-    """What the numbers were made with; the whole configuration is in run.json."""
+    """Return versions, device and seeds; the whole configuration is in run.json."""
     facts = {"run": run.name, "suite": run.suite, "suite fingerprint": run.suite_fingerprint, "created": run.created}
     rows = [[escape(key), escape(value[:LONGEST_FACT])] for key, value in (facts | dict(_flat(run.provenance))).items()]
     table = markdown_table(["what", "value"], rows, "ll")

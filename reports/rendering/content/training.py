@@ -1,4 +1,4 @@
-"""What training did, and how a sweep's winner was chosen: sections of a Markdown report."""
+"""The sections of a Markdown report on training and on the choice of a sweep's winner."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -9,7 +9,7 @@ from reports.rendering.content.display import NOTHING, escape, number
 from reports.rendering.content.sections import markdown_table
 
 Rows = Sequence[Mapping[str, Any]]
-"""Of training.jsonl."""
+"""Rows of training.jsonl."""
 
 _FIELDS = {"loss": "loss", "rewards/accuracies": "reward accuracy", "rewards/margins": "reward margin"}
 _COSTS: dict[str, tuple[str, float, int]] = {
@@ -18,11 +18,11 @@ _COSTS: dict[str, tuple[str, float, int]] = {
     "seconds": ("seconds", 1, 0),
     "peak_memory_bytes": ("GiB peak memory", 2**30, 2),
 }
-"""Key of a training row -> words, what one unit of it is, decimals."""
+"""Key of a training row -> words, divisor, decimals."""
 
 
 def selection_section(run: Run) -> list[str]:
-    """How the candidates of a sweep did on selection rows, and which one was chosen by that."""
+    """Return the results of a sweep on selection rows, with the candidate that was chosen."""
     if not run.selection:
         return []
     rows = [
@@ -37,14 +37,14 @@ def selection_section(run: Run) -> list[str]:
     ]
     header = ["candidate", "selection accuracy", "selection loss", "n", "chosen"]
     reading = (
-        "The highest selection accuracy was chosen, of equal ones the lowest loss. Selection rows are neither training "
-        "rows nor rows of this report, so the choice does not flatter the numbers above."
+        "The candidate with the highest selection accuracy was chosen; of equal ones, the one with the lowest loss. "
+        "Selection rows are neither training rows nor rows of this report, so the choice does not bias these numbers."
     )
     return ["## Choice on selection rows", "", *markdown_table(header, rows, "lrrrl"), "", reading]
 
 
 def training_section(run: Run) -> list[str]:
-    """What training logged first and last, and what it cost; one row a candidate where several were trained."""
+    """Return the first and last values that training logged, and its cost; one row a candidate if there are several."""
     by_candidate: dict[str, list[Mapping[str, Any]]] = {}
     for row in run.training:
         by_candidate.setdefault(row.get("candidate", ""), []).append(row)
@@ -80,12 +80,12 @@ def _several_candidates(by_candidate: Mapping[str, Rows]) -> list[str]:
     return [
         *markdown_table(header, rows, "lrrrrrr"),
         "",
-        "Loss and selection accuracy are the first and the last. Losses of different methods do not compare.",
+        "Loss and selection accuracy: first and last value. Losses of different methods are not comparable.",
     ]
 
 
 def _logged(training: Rows, kind: str, field: str) -> list[tuple[int | None, float | None]]:
-    """Step and value of every row of a kind that has the field."""
+    """Return step and value of every row of a kind that has the field."""
     return [(row.get("step"), row[field]) for row in training if row.get("kind") == kind and field in row]
 
 
@@ -95,7 +95,7 @@ def _first_to_last(training: Rows, kind: str, field: str) -> str:
 
 
 def _cell(value: float | None, step: int | None = None) -> str:
-    """A diverged loss is said to be so; on disk it is None."""
+    """Return a value as text; a diverged loss, which is None on disk, is "not finite"."""
     return (number(value, 3) if _is_finite(value) else "not finite") + ("" if step is None else f" (step {step:,})")
 
 

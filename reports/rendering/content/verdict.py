@@ -1,4 +1,4 @@
-"""What the intervals support, and nothing beyond it, in sentences without markup."""
+"""The verdict on each candidate: what the intervals support, and nothing beyond it, in sentences without markup."""
 
 from collections.abc import Callable, Sequence
 
@@ -23,28 +23,28 @@ _CHANGES: dict[Outcome, str] = {
     "worse": "lost on",
     "higher": "higher on",
     "lower": "lower on",
-    "unclear": "not told apart on",
-    "no interval": "not told apart on",
-    "no difference measured": "not told apart on",
+    "unclear": "no clear difference on",
+    "no interval": "no clear difference on",
+    "no difference measured": "no clear difference on",
 }
 _RULERS: dict[Outcome, str] = {
     "better": "ahead of",
     "worse": "behind",
-    "unclear": "not told apart from",
+    "unclear": "no clear difference from",
     "no interval": "without an interval against",
 }
-_STANDINGS: dict[Outcome, str] = {
+_AGAINST_CONTROLS: dict[Outcome, str] = {
     "better": "ahead on",
     "worse": "behind on",
     "higher": "above on",
     "lower": "below on",
-    "unclear": "not told apart on",
+    "unclear": "no clear difference on",
     "no interval": "without an interval on",
 }
 
 
 def verdict(run: Run, comparisons: Sequence[Comparison], candidate: str) -> list[str]:
-    """Of a candidate's primary metrics: against the baseline, surface rulers, its controls and other candidates."""
+    """Return the verdict on a candidate's primary metrics, against the baseline, rulers, controls and candidates."""
     rows = [row for row in comparisons if row.candidate == candidate]
     primary = [row for row in rows if row.primary]
     return [
@@ -59,7 +59,7 @@ def verdict(run: Run, comparisons: Sequence[Comparison], candidate: str) -> list
 
 
 def recipe_verdicts(recipes: Sequence[OverSeeds]) -> dict[str, list[str]]:
-    """Recipe -> the same of its primary metrics, where it has the training seeds that it takes to judge it."""
+    """Map each recipe to the verdict on its primary metrics, or to the reason why it is not judged."""
     by_recipe: dict[str, list[OverSeeds]] = {}
     for row in recipes:
         by_recipe.setdefault(row.mean.candidate, []).append(row)
@@ -67,26 +67,26 @@ def recipe_verdicts(recipes: Sequence[OverSeeds]) -> dict[str, list[str]]:
 
 
 def choice(run: Run) -> list[str]:
-    """The winner of a sweep, where there was one."""
+    """Return a sentence on the winner of a sweep, if there was one."""
     chosen = [selection.candidate for selection in run.selection if selection.is_winner]
     return [f"Chosen on selection rows, which are not those of this report: {', '.join(chosen)}."] if chosen else []
 
 
 def candidates_of(run: Run, comparisons: Sequence[Comparison]) -> list[str]:
-    """Names of the candidates that something was measured of, in the order of the run's subjects."""
+    """Return the names of the candidates that have comparisons, in the order of the run's subjects."""
     measured = {row.candidate for row in comparisons}
     return [subject.name for subject in run.subjects if subject.name in measured]
 
 
-def foremost(run: Run, candidates: Sequence[str]) -> str:
-    """The candidate that was chosen, or the first of the chosen recipe; else the first one that is not a control."""
+def headline_candidate(run: Run, candidates: Sequence[str]) -> str:
+    """Return the candidate that was chosen, or the first of the chosen recipe, or else the first that is no control."""
     chosen = {selection.candidate for selection in run.selection if selection.is_winner}
     subjects = [run.subject(name) for name in candidates]
     return min(subjects, key=lambda each: (chosen.isdisjoint({each.name, each.recipe}), each.is_control)).name
 
 
 def references_differ(run: Run, row: Comparison) -> bool:
-    """Whether it holds a reward against one that is taken against another reference."""
+    """Whether the row compares two rewards with different references."""
     is_reward = row.against == "candidate" and row.metric.chance is not None
     return is_reward and run.subject(row.candidate).reference != run.subject(row.baseline).reference
 
@@ -99,18 +99,18 @@ def _recipe_sentences(rows: Sequence[OverSeeds]) -> list[str]:
 
 
 def _outcome_sentences(rows: Sequence[Comparison], sample: str) -> list[str]:
-    """Sentences over rows of `sample`, which is what an interval draws its spread from."""
+    """Return a sentence for each outcome; `sample` names what an interval takes its spread from, rows or seeds."""
     sentences = []
     for outcome, opening in _OUTCOMES.items():
-        for stands, remark in ((True, ""), (False, ", but not after correction")):
-            facts = [_fact(row, sample) for row in rows if row.outcome == outcome and _stands(row) == stands]
+        for remains, remark in ((True, ""), (False, ", but not after correction")):
+            facts = [_fact(row, sample) for row in rows if row.outcome == outcome and _remains(row) == remains]
             if facts:
                 sentences.append(f"{opening}{remark}: {'; '.join(facts)}.")
     return sentences
 
 
 def _group_sentences(run: Run, rows: Sequence[Comparison]) -> list[str]:
-    """Gained here, lost there: first on what was tuned for, then by each group of evaluations that the suite names."""
+    """Return gains and losses: first on what was tuned for, then by each group of evaluations that the suite names."""
     group_of = {counts.evaluation: counts.suite_group for counts in run.counts}
     groups = dict.fromkeys(group_of.get(row.metric.evaluation, "") for row in rows)
     if not any(groups):
@@ -118,35 +118,35 @@ def _group_sentences(run: Run, rows: Sequence[Comparison]) -> list[str]:
     sentences = []
     for group in sorted(groups):
         own = [row for row in rows if group_of.get(row.metric.evaluation, "") == group]
-        changes = _sorted_out(own, _CHANGES, lambda row: label(row.metric), _outcome_after_correction)
+        changes = _by_outcome(own, _CHANGES, lambda row: label(row.metric), _outcome_after_correction)
         sentences.append(f"{f'Elsewhere ({group})' if group else 'What tuning changed'}: {changes}.")
     return sentences
 
 
 def _outcome_after_correction(row: Comparison) -> Outcome:
-    """What is left of what the interval shows."""
-    return row.outcome if _stands(row) else "unclear"
+    """Return the outcome, or "unclear" if it does not remain after correction."""
+    return row.outcome if _remains(row) else "unclear"
 
 
-def _stands(row: Comparison) -> bool:
-    """Whether what the interval shows is left after correction, which rows outside of the family do not get."""
+def _remains(row: Comparison) -> bool:
+    """Whether the interval's outcome remains after correction; rows outside the family are not corrected."""
     is_clear = row.interval is not None and row.outcome != "unclear"
     return not is_clear or row.p_adjusted is None or row.p_adjusted <= 1 - CONFIDENCE
 
 
 def p_text(p_value: float) -> str:
-    """Three decimals."""
+    """Return a p-value with three decimals."""
     return "< 0.001" if p_value < 0.001 else number(p_value, 3)  # noqa: PLR2004
 
 
 def _equivalence_sentences(run: Run, rows: Sequence[Comparison]) -> list[str]:
-    """Metrics shown not to have moved by more than their gate allows: the only ones that are called unchanged."""
+    """Return a sentence on the metrics that are equivalent within their gates: only these are called unchanged."""
     facts = []
     for gate in run.gates:
         for row in rows:
-            if metric_key(row.metric) == gate.metric and row.bounds and row.baseline_value is not None:
+            if metric_key(row.metric) == gate.metric and row.inference.bounds and row.baseline_value is not None:
                 margin = allowed_loss(gate, row.metric, row.baseline_value)
-                if is_equivalent(row.bounds, margin):
+                if is_equivalent(row.inference.bounds, margin):
                     facts.append(f"{label(row.metric)} within {spread(margin, row.metric)}")
     return (
         [f"No change beyond the margin of a gate, by an equivalence test at 5 %: {'; '.join(facts)}."] if facts else []
@@ -155,17 +155,15 @@ def _equivalence_sentences(run: Run, rows: Sequence[Comparison]) -> list[str]:
 
 def _power_sentences(rows: Sequence[Comparison]) -> list[str]:
     facts = [
-        f"{label(row.metric)} {spread(row.smallest_detectable, row.metric)}"
+        f"{label(row.metric)} {spread(row.inference.smallest_detectable, row.metric)}"
         for row in rows
-        if row.smallest_detectable is not None
+        if row.inference.smallest_detectable is not None
     ]
-    return (
-        [f"Smaller changes than these could not have been seen with 80 % power: {'; '.join(facts)}."] if facts else []
-    )
+    return [f"With 80 % power only changes larger than these could be detected: {'; '.join(facts)}."] if facts else []
 
 
 def _seed_sentences(run: Run, candidate: Subject, rows: Sequence[Comparison]) -> list[str]:
-    """Whom the intervals speak for where no other training seed of the recipe is there."""
+    """Return a warning if the recipe has a single training seed."""
     alone = not any(other.recipe == candidate.recipe != "" for other in run.subjects if other.name != candidate.name)
     if not (alone and candidate.same_weights and any(row.interval for row in rows)):
         return []
@@ -175,11 +173,11 @@ def _seed_sentences(run: Run, candidate: Subject, rows: Sequence[Comparison]) ->
 def _fact(row: Comparison, sample: str) -> str:
     name, shown = label(row.metric), cells(row)
     if row.difference is None:
-        return f"{name} ({row.why_no_interval})"
+        return f"{name} ({row.inference.why_no_interval})"
     by_definition = " by definition" if row.against == "definition" else ""
     values = f"{name} {shown.baseline}{by_definition} \u2192 {shown.candidate} ({shown.difference}"
     if row.interval is None:
-        return f"{values}; {row.why_no_interval})"
+        return f"{values}; {row.inference.why_no_interval})"
     if row.outcome == "unclear":
         return f"{values}; anything from {_low_to_high(row)} is compatible with these {sample})"
     corrected = "" if row.p_adjusted is None else f", corrected p {p_text(row.p_adjusted).replace('<', 'under')}"
@@ -191,19 +189,19 @@ def _low_to_high(row: Comparison) -> str:
 
 
 def _ruler_sentences(rows: Sequence[Comparison]) -> list[str]:
-    """Which surface rulers a primary metric leaves behind: what they can do is not alignment."""
+    """Return which surface rulers each primary metric beats: a gain that a ruler also makes is not alignment."""
     by_metric: dict[str, list[Comparison]] = {}
     for row in rows:
         if row.against == "ruler" and row.metric.primary and row.outcome in _RULERS:
             by_metric.setdefault(label(row.metric), []).append(row)
     return [
-        f"Among the surface rulers on {metric}: {_sorted_out(of_metric, _RULERS, lambda row: row.baseline)}."
+        f"Among the surface rulers on {metric}: {_by_outcome(of_metric, _RULERS, lambda row: row.baseline)}."
         for metric, of_metric in by_metric.items()
     ]
 
 
 def _other_sentences(run: Run, candidate: Subject, rows: Sequence[Comparison]) -> list[str]:
-    """How the primary metrics stand against each other candidate, and what it means to be no better than a control."""
+    """Return results against each other candidate, and a warning if the candidate is not ahead of its controls."""
     controls = {subject.name for subject in run.subjects if subject.is_control}
     rows = [row for row in rows if row.against == "candidate" and row.metric.primary]
     sentences, not_ahead = [], []
@@ -212,8 +210,8 @@ def _other_sentences(run: Run, candidate: Subject, rows: Sequence[Comparison]) -
         if not of_other:
             sentences.append(f"Against \u201c{name}\u201d: no primary metric in common.")
         elif name in controls:
-            standings = _sorted_out(of_other, _STANDINGS, lambda row: label(row.metric))
-            sentences.append(f"Against \u201c{name}\u201d: {standings}.")
+            against_control = _by_outcome(of_other, _AGAINST_CONTROLS, lambda row: label(row.metric))
+            sentences.append(f"Against \u201c{name}\u201d: {against_control}.")
             not_ahead += [label(row.metric) for row in of_other if row.outcome != "better"]
         else:
             own = any(references_differ(run, row) for row in of_other)
@@ -238,18 +236,18 @@ def _opening(run: Run, candidate: Subject, other: str) -> str:
 
 def _change(row: Comparison) -> str:
     if row.interval is None:
-        return f"{label(row.metric)} {cells(row).difference} ({row.why_no_interval})"
-    outcome = "not told apart" if row.outcome == "unclear" else row.outcome
+        return f"{label(row.metric)} {cells(row).difference} ({row.inference.why_no_interval})"
+    outcome = "no clear difference" if row.outcome == "unclear" else row.outcome
     return f"{label(row.metric)} {cells(row).difference} ({outcome}, {_low_to_high(row)})"
 
 
-def _sorted_out(
+def _by_outcome(
     rows: Sequence[Comparison],
     words: dict[Outcome, str],
     name: Callable[[Comparison], str],
     outcome: Callable[[Comparison], Outcome] = lambda row: row.outcome,
 ) -> str:
-    """Names under the words for their outcome: "ahead of longest; behind bag of words"."""
+    """Group names by the words for their outcome: "ahead of longest; behind bag of words"."""
     return "; ".join(
         f"{opening} {', '.join(found)}"
         for opening in dict.fromkeys(words.values())

@@ -1,14 +1,14 @@
-"""Answers in the columns that AlpacaEval takes from a model, so that a judge can be run elsewhere."""
+"""Answers in the columns that AlpacaEval reads, so that a judge can be run elsewhere."""
 
 from reports.records import Run
 
 
 def alpaca_eval(run: Run) -> dict[str, list[dict[str, str]]]:
-    """Subject -> its answers in the order they were asked for.
+    """Map each subject to its answers, in the order of the run.
 
     Returns:
-        Rows of instruction, output, generator (the subject) and dataset (where the evaluation's rows are from, or its
-        name); and of example_id, which AlpacaEval passes over and a file of verdicts needs.
+        Rows of instruction, output, generator (the subject) and dataset (the source of the evaluation's rows, or its
+        name); and of example_id, which AlpacaEval ignores and a file of judgements needs.
     """
     datasets = {counts.evaluation: counts.dataset for counts in run.counts}
     rows: dict[str, list[dict[str, str]]] = {}

@@ -1,6 +1,6 @@
 """Pictures of a run as SVG: differences with their intervals, training curves, reward margins, examples in pairs.
 
-A picture names its colours (`var(--ink)`, ...) and whatever shows it says what they are, so that one picture serves a
+A picture refers to its colours by name (`var(--ink)`, ...), and the page defines them, so that one picture serves a
 light and a dark page.
 """
 
@@ -18,17 +18,17 @@ import numpy as np
 from reports.comparing.compare import Comparison, Outcome
 from reports.comparing.statistics import Floats
 from reports.records import Metric, MetricScores, Run, without_nan
-from reports.rendering.content.display import cells, label, shown
+from reports.rendering.content.display import cells, label
 from reports.rendering.content.training import Rows
 
 REWARD_MARGIN = "reward_margin"
 """The metric whose examples are shown as a histogram."""
 MOST_POINTS = 500
-"""Examples drawn in a scatter; ids are hashes, so that the first ones by id are a random sample."""
+"""Most examples in a scatter plot; ids are hashes, so that the first ones by id are a random sample."""
 MOST_BUBBLES = 9
-"""Up to so many different points are drawn as bubbles with their numbers of examples."""
+"""Most different points that are drawn as bubbles with their numbers of examples."""
 N_SERIES = 8
-"""Colours for candidates; with more of them, colours repeat."""
+"""Number of colours for candidates; with more candidates, colours repeat."""
 
 _COLOURS = {
     "paper": "#0a0b00",
@@ -39,20 +39,20 @@ _COLOURS = {
     "worse": "#0a0b05",
     **{f"series-{place}": f"#0a0b1{place}" for place in range(N_SERIES)},
 }
-"""Name in the picture -> what stands for it while matplotlib draws."""
+"""Name in the picture -> placeholder colour while matplotlib draws."""
 _OF_OUTCOME: dict[Outcome, str] = {"better": "better", "worse": "worse"}
 _MARGINS = "rewards/margins"
 _CURVES = {"rewards/accuracies": "Reward accuracy", _MARGINS: "Reward margin (nats)"}
-"""Field of a training row that only training on pairs has -> words."""
+"""Field that only rows of training on pairs have -> words."""
 _KINDS = {"train": ("-", 1.5), "selection": ("o:", 1.0)}
-"""Kind of a training row -> how it is drawn, and how wide."""
+"""Kind of a training row -> style and width of its line."""
 _UNITS = {"pp": "percentage points", "%": "percent"}
 
 _WIDTH = 360
-"""Pixels of a picture where it is shown at its own size: on a narrow screen."""
+"""Width of a picture in pixels at its own size, as on a narrow screen."""
 _MARGIN = 8
 _LINE = 36
-"""Height of a line of a forest plot."""
+"""Height of a line of a forest plot in pixels."""
 _STYLE: dict[Any, object] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "reports",
@@ -80,23 +80,22 @@ _NO_METADATA = dict.fromkeys(("Date", "Creator", "Format", "Type"))
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A picture and the words around it, which are plain text."""
+    """A picture, with its title and note as plain text."""
 
     title: str
     svg: str
     note: str = ""
     candidates: tuple[str, ...] = ()
-    """Those that are told apart by their colours."""
+    """Candidates that the picture shows in their colours."""
 
 
 def series(run: Run) -> dict[str, str]:
-    """Candidate -> name of its colour in every picture."""
-    candidates = [subject.name for subject in run.subjects if subject.kind == "candidate"]
-    return {name: f"series-{place % N_SERIES}" for place, name in enumerate(candidates)}
+    """Map each candidate to the name of its colour in every picture."""
+    return {subject.name: f"series-{place % N_SERIES}" for place, subject in enumerate(run.candidates)}
 
 
 def forest_plots(comparisons: Sequence[Comparison]) -> list[Picture]:
-    """Differences of primary metrics with their intervals: a picture a metric, or a unit if there is one candidate."""
+    """Return differences of primary metrics with intervals: a picture a metric, or a unit if there is one candidate."""
     rows = [row for row in comparisons if row.primary and row.difference is not None]
     several = len({row.candidate for row in rows}) > 1
     panels: dict[str, list[Comparison]] = {}
@@ -109,10 +108,10 @@ def forest_plots(comparisons: Sequence[Comparison]) -> list[Picture]:
 
 
 def training_curves(run: Run) -> list[Picture]:
-    """What training logged: one picture a field, with lines of training rows and dots of selection rows.
+    """Return what training logged: one picture a field, with lines for training rows and dots for selection rows.
 
-    Where some candidates were trained on pairs and others were not (SFT), their losses are not on one scale: those of
-    the others have a picture of their own.
+    If some candidates were trained on pairs and others were not (SFT), their losses are not on one scale, so the latter
+    have a picture of their own.
     """
     on_pairs = {row.get("candidate") for row in run.training if row.get("kind") == "train" and _MARGINS in row}
 
@@ -147,7 +146,7 @@ def _curves(title: str, field: str, rows: Rows, colours: Mapping[str, str]) -> P
 
 
 def margin_histograms(run: Run) -> list[Picture]:
-    """How the reward margins of pairs are distributed: one picture an evaluation, one outline a candidate."""
+    """Return histograms of the reward margins of pairs: one picture an evaluation, one outline a candidate."""
     colours = series(run)
     by_evaluation: dict[str, dict[str, Floats]] = {}
     for measurement in map(without_nan, run.measurements):
@@ -176,15 +175,14 @@ def margin_histograms(run: Run) -> list[Picture]:
 
 
 def scatters(run: Run, candidate: str) -> list[Picture]:
-    """Baseline against candidate, example by example: one picture for each primary metric that both have."""
-    baselines = {subject.name for subject in run.subjects if subject.kind == "baseline"}
+    """Return scatter plots of baseline and candidate by example: one for each primary metric that both have."""
     sides: dict[Metric, dict[str, MetricScores]] = {}
     for measurement in run.measurements:
-        if measurement.metric.primary and measurement.subject in {candidate, *baselines}:
+        if measurement.metric.primary and measurement.subject in (run.baseline.name, candidate):
             sides.setdefault(measurement.metric, {})[measurement.subject] = measurement
     pictures = []
     for metric, measured in sides.items():
-        points = _points([measured[name] for name in (*baselines, candidate) if name in measured])
+        points = _points([measured[name] for name in (run.baseline.name, candidate) if name in measured])
         if len(points):
             above, below = int((points[:, 1] > points[:, 0]).sum()), int((points[:, 1] < points[:, 0]).sum())
             note = f"Of {len(points):,} examples {above:,} lie above the line, {below:,} below it."
@@ -196,21 +194,21 @@ def scatters(run: Run, candidate: str) -> list[Picture]:
 
 
 def _unit(row: Comparison) -> str:
-    unit = shown(row).unit
+    unit = cells(row).unit
     return _UNITS.get(unit, unit)
 
 
 def _forest(rows: Sequence[tuple[str, Comparison]]) -> str:
-    """One line a row: its name and its numbers as text, and the interval under them."""
+    """Return a forest plot with one line a row: name and numbers as text, and the interval below."""
 
     def draw(axes: Any) -> None:
         for place, (name, row) in enumerate(rows):
-            numbers, text = shown(row), cells(row)
+            text = cells(row)
             colour = _COLOURS[_OF_OUTCOME.get(row.outcome, "faint")]
-            if numbers.low is not None and numbers.high is not None and math.isfinite(numbers.low + numbers.high):
-                axes.plot([numbers.low, numbers.high], [place, place], color=colour, linewidth=2)
+            if text.low is not None and text.high is not None and math.isfinite(text.low + text.high):
+                axes.plot([text.low, text.high], [place, place], color=colour, linewidth=2)
             hollow = "none" if row.interval is None else colour
-            axes.plot([numbers.difference], [place], "o", color=colour, markersize=6, markerfacecolor=hollow)
+            axes.plot([text.difference_number], [place], "o", color=colour, markersize=6, markerfacecolor=hollow)
             interval = f" {text.interval}" if row.interval else ""
             for x, words, alignment in ((0, _clipped(name), "left"), (1, f"{text.difference}{interval}", "right")):
                 place_of_text = {"ha": alignment, "va": "bottom", "transform": axes.get_yaxis_transform()}
@@ -230,7 +228,7 @@ def _clipped(name: str, longest: int = 38) -> str:
 
 
 def _points(both: Sequence[MetricScores]) -> Floats:
-    """Values of baseline and candidate for each example, by id; shape (n, 2), without rows where one is missing."""
+    """Return the values of baseline and candidate by example id, shape (n, 2); no rows if one of them is missing."""
     values = [
         {score.example_id: score.total / score.count for score in each.scores if score.count}
         for each in map(without_nan, both)
@@ -264,7 +262,7 @@ def _scatter(axes: Any, points: Floats, unit: str, candidate: str) -> None:
 
 
 def _svg(height: int, draw: Callable[[Any], None]) -> str:
-    """A picture with the names of the colours in it, without a size of its own, and the same text for the same data."""
+    """Return a picture with named colours and without a fixed size; the text is the same for the same data."""
     import matplotlib as mpl
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine

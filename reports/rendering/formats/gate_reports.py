@@ -1,4 +1,4 @@
-"""Verdicts of gates as lines for the terminal, JUnit XML for a test report, and Markdown for a pull request."""
+"""Results of gates as lines for the terminal, JUnit XML for a test report, and Markdown for a pull request."""
 
 import math
 from collections import Counter
@@ -6,111 +6,111 @@ from collections.abc import Sequence
 from dataclasses import replace
 from xml.etree import ElementTree as ET
 
-from reports.comparing.gates import GateOutcome, Verdict, is_stopped
+from reports.comparing.gates import GateOutcome, GateResult, is_stopped
 from reports.rendering.content.display import NOTHING, cells, escape, label, plain
 
 _COLUMNS = (
-    *("verdict", "metric", "candidate", "against"),
+    *("result", "metric", "candidate", "against"),
     *("value there", "value", "difference", "at worst", "at best", "allowed"),
 )
 _MARKS: dict[GateOutcome, str] = {"pass": "\u2705", "cannot tell": "\u2754", "fail": "\u274c"}
 
 
-def gate_lines(verdicts: Sequence[Verdict]) -> list[str]:
-    """One line a gate and candidate."""
-    widest = max(len(_name(verdict)) for verdict in verdicts)
-    return [f"{verdict.outcome:11}  {_name(verdict):{widest}}  {_finding(verdict)}" for verdict in verdicts]
+def gate_lines(results: Sequence[GateResult]) -> list[str]:
+    """Return one line for each gate and candidate."""
+    widest = max(len(_name(result)) for result in results)
+    return [f"{result.outcome:11}  {_name(result):{widest}}  {_finding(result)}" for result in results]
 
 
-def junit_report(name: str, verdicts: Sequence[Verdict], *, strict: bool = False) -> str:
-    """JUnit XML: one test case a gate and candidate; what cannot be told is skipped or, if strict, a failure."""
-    elements = [_element(verdict, strict=strict) for verdict in verdicts]
+def junit_report(name: str, results: Sequence[GateResult], *, strict: bool = False) -> str:
+    """Return JUnit XML: a test case for each gate and candidate; "cannot tell" is skipped or, if strict, a failure."""
+    elements = [_element(result, strict=strict) for result in results]
     counts = Counter(elements)
     suite = ET.Element(
         "testsuite",
         name=plain(name),
-        tests=str(len(verdicts)),
+        tests=str(len(results)),
         failures=str(counts["failure"]),
         errors="0",
         skipped=str(counts["skipped"]),
     )
-    for verdict, element in zip(verdicts, elements, strict=True):
-        case = ET.SubElement(suite, "testcase", classname=plain(verdict.comparison.candidate), name=verdict.gate.metric)
+    for result, element in zip(results, elements, strict=True):
+        case = ET.SubElement(suite, "testcase", classname=plain(result.comparison.candidate), name=result.gate.metric)
         if element:
-            ET.SubElement(case, element, message=_finding(verdict))
+            ET.SubElement(case, element, message=_finding(result))
         else:
-            ET.SubElement(case, "system-out").text = _finding(verdict)
+            ET.SubElement(case, "system-out").text = _finding(result)
     root = ET.Element("testsuites")
     root.append(suite)
     ET.indent(root)
     return ET.tostring(root, encoding="unicode", xml_declaration=True) + "\n"
 
 
-def summary(title: str, verdicts: Sequence[Verdict], *, strict: bool = False) -> str:
-    """GitHub-flavoured Markdown: what happened in one line, and a table of the gates, those that stop it first."""
-    counts = Counter(verdict.outcome for verdict in verdicts)
-    told = ", ".join(f"{counts[outcome]} {outcome}" for outcome in ("fail", "cannot tell", "pass") if counts[outcome])
+def summary(title: str, results: Sequence[GateResult], *, strict: bool = False) -> str:
+    """Return GitHub-flavoured Markdown: the result in one line, and a table of the gates, failures first."""
+    counts = Counter(result.outcome for result in results)
+    tally = ", ".join(f"{counts[outcome]} {outcome}" for outcome in ("fail", "cannot tell", "pass") if counts[outcome])
     order: list[GateOutcome] = ["fail", "cannot tell", "pass"]
     rows = [
-        f"| {_MARKS[verdict.outcome]} {verdict.outcome} | {escape(label(verdict.comparison.metric))} "
-        f"| {escape(verdict.comparison.candidate)} | {escape(verdict.comparison.baseline)} "
-        f"| {' | '.join(map(escape, _numbers(verdict)))} |"
-        for verdict in sorted(verdicts, key=lambda each: order.index(each.outcome))
+        f"| {_MARKS[result.outcome]} {result.outcome} | {escape(label(result.comparison.metric))} "
+        f"| {escape(result.comparison.candidate)} | {escape(result.comparison.baseline)} "
+        f"| {' | '.join(map(escape, _numbers(result)))} |"
+        for result in sorted(results, key=lambda each: order.index(each.outcome))
     ]
     return "\n".join(
         [
-            f"### {'Stopped' if is_stopped(verdicts, strict=strict) else 'Not stopped'}: {escape(title)}",
+            f"### {'Stopped' if is_stopped(results, strict=strict) else 'Not stopped'}: {escape(title)}",
             "",
-            f"Gates: {told}.",
+            f"Gates: {tally}.",
             "",
             f"| {' | '.join(_COLUMNS)} |",
             f"| {' | '.join(['---'] * 4 + ['---:'] * 6)} |",
             *rows,
             "",
-            "At worst: one-sided 95 % bound. At best: the other bound, adjusted for the number of verdicts.",
+            "At worst: one-sided 95 % bound. At best: the other bound, adjusted for the number of results.",
             *(
-                f"- {escape(verdict.gate.metric)}, {escape(verdict.comparison.candidate)}: {escape(verdict.reason)}"
-                for verdict in verdicts
-                if verdict.reason
+                f"- {escape(result.gate.metric)}, {escape(result.comparison.candidate)}: {escape(result.reason)}"
+                for result in results
+                if result.reason
             ),
             "",
         ]
     )
 
 
-def _element(verdict: Verdict, *, strict: bool) -> str | None:
-    """The element in a JUnit test case that says that it did not pass."""
-    if is_stopped([verdict], strict=strict):
+def _element(result: GateResult, *, strict: bool) -> str | None:
+    """Return the name of the element that marks a JUnit test case as not passed, or None."""
+    if is_stopped([result], strict=strict):
         return "failure"
-    return None if verdict.outcome == "pass" else "skipped"
+    return None if result.outcome == "pass" else "skipped"
 
 
-def _name(verdict: Verdict) -> str:
-    return f"{verdict.gate.metric}  {plain(verdict.comparison.candidate)}"
+def _name(result: GateResult) -> str:
+    return f"{result.gate.metric}  {plain(result.comparison.candidate)}"
 
 
-def _finding(verdict: Verdict) -> str:
-    """What a verdict rests on in one line, or why there is nothing."""
-    there, value, difference, worst, best, limit = _numbers(verdict)
+def _finding(result: GateResult) -> str:
+    """Return the numbers that a result is based on in one line, or the reason why there are none."""
+    there, value, difference, worst, best, limit = _numbers(result)
     values = f"{there} \u2192 {value}"
-    if verdict.reason:
-        return f"{values}: {verdict.reason}"
-    telling = {"pass": f"at worst {worst}", "fail": f"at best {best}", "cannot tell": f"from {best} to {worst}"}
-    return f"{values}: {difference}, {telling[verdict.outcome]}; allowed {limit}"
+    if result.reason:
+        return f"{values}: {result.reason}"
+    ranges = {"pass": f"at worst {worst}", "fail": f"at best {best}", "cannot tell": f"from {best} to {worst}"}
+    return f"{values}: {difference}, {ranges[result.outcome]}; allowed {limit}"
 
 
-def _numbers(verdict: Verdict) -> tuple[str, str, str, str, str, str]:
-    """Value held against, value, difference, bounds and limit, in the units of the tables."""
-    row = verdict.comparison
+def _numbers(result: GateResult) -> tuple[str, str, str, str, str, str]:
+    """Return baseline value, value, difference, bounds and limit, in the units of the tables."""
+    row = result.comparison
     shown = cells(row)
-    limit = _difference(verdict, verdict.limit)
-    if row.metric.higher_is_better is None and verdict.limit is not None:
+    limit = _difference(result, result.limit)
+    if row.metric.higher_is_better is None and result.limit is not None:
         limit = f"\u00b1{limit.removeprefix('+')}"
-    worst, best = _difference(verdict, verdict.worst), _difference(verdict, verdict.best)
+    worst, best = _difference(result, result.worst), _difference(result, result.best)
     return shown.baseline, shown.candidate, shown.difference, worst, best, limit
 
 
-def _difference(verdict: Verdict, difference: float | None) -> str:
+def _difference(result: GateResult, difference: float | None) -> str:
     if difference is None:
         return NOTHING
-    return "any" if math.isinf(difference) else cells(replace(verdict.comparison, difference=difference)).difference
+    return "any" if math.isinf(difference) else cells(replace(result.comparison, difference=difference)).difference

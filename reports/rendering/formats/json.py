@@ -1,12 +1,12 @@
-"""A run and its comparisons as JSON: tidy rows in full precision, under names that stay.
+"""A run and its comparisons as JSON: tidy rows in full precision, under stable names.
 
 {
-  "run", "suite", "suite_fingerprint", "created", "headline": what was run,
+  "run", "suite", "suite_fingerprint", "created", "headline": facts of the run,
   "measurements": one row a metric and subject, baseline and rulers included, under the names of `MEASUREMENT_FIELDS`,
-  "comparisons": one row a difference, under the names and in the units of `CSV_COLUMNS` of tables.py
+  "comparisons": one row a difference, under the names and in the units of `CSV_COLUMNS` of csv.py
 }
 
-Values are in the metric's unit: fractions as fractions, perplexities as nats per token. What is missing is null.
+Values are in the metric's unit: fractions as fractions, perplexities as nats per token. Missing values are null.
 """
 
 import json
@@ -17,7 +17,7 @@ from typing import TypeVar
 
 from reports.comparing.compare import Comparison
 from reports.records import MetricScores, Run, without_nan
-from reports.rendering.formats.markdown import CSV_COLUMNS
+from reports.rendering.formats.csv import CSV_COLUMNS
 
 Record = TypeVar("Record", MetricScores, Comparison)
 
@@ -42,14 +42,14 @@ MEASUREMENT_FIELDS: dict[str, Callable[[Run, MetricScores], object]] = {
     "n_groups": lambda _, row: len({score.group for score in row.scores}),
     "missing": lambda _, row: row.missing,
 }
-"""Stable names of a row of "measurements", new ones are only added at the end.
+"""Stable names of a row of "measurements"; new ones are only added at the end.
 
-value = total / count where the metric is such a ratio; `missing` says why there is no value. `n` counts examples.
+value = total / count if the metric is such a ratio; `missing` is the reason if there is no value. `n` counts examples.
 """
 
 
 def json_report(run: Run, comparisons: Sequence[Comparison]) -> str:
-    """The run as one JSON document; see the head of this module."""
+    """Return the run as one JSON document; see the head of this module."""
     measurements = [without_nan(measurement) for measurement in run.measurements]
     document = {
         "run": run.name,
@@ -69,5 +69,5 @@ def _row(fields: dict[str, Callable[[Run, Record], object]], run: Run, record: R
 
 
 def _is_not_finite(value: object) -> bool:
-    """Such as the exponential of a bound that no double holds: JSON has no word for it."""
+    """Whether it is a number that JSON cannot hold, such as the exponential of a very large bound."""
     return isinstance(value, float) and not math.isfinite(value)

@@ -1,6 +1,6 @@
 r"""A run's primary differences, or its cross-entropies, as booktabs tables of LaTeX.
 
-The text compiles as it is, and through \input it stands in a paper whose preamble loads booktabs.
+The file compiles by itself, and can be \input into a paper whose preamble loads booktabs.
 """
 
 from collections import Counter
@@ -10,16 +10,15 @@ from reports.comparing.compare import Comparison
 from reports.comparing.statistics import CONFIDENCE, Method
 from reports.records import Run
 from reports.rendering.content.display import ARROWS, NOTHING, cells, label, number
-from reports.rendering.content.published import PublishedColumn, PublishedTable, published_tables
+from reports.rendering.content.published import PublishedColumn, PublishedTable, ReportLayout, published_tables
 from reports.rendering.content.results import NO_CANDIDATE, marked
 from reports.rendering.content.verdict import p_text
-from reports.rendering.formats.markdown import Layout
 
 MOST_LINES = 44
-"""Of one table, which must fit a page."""
+"""Most lines of one table, which must fit on a page."""
 
 MOST_COLUMNS = 6
-"""Of one table in the published layout, beside the names of the sets."""
+"""Most columns of one table in the published layout, without the names of the sets."""
 
 _HEAD = r"""% Compiles as it is; through \input it stands in a paper whose preamble loads booktabs.
 \makeatletter
@@ -81,8 +80,8 @@ _ESCAPES = {
 _BASIC_LATIN, _LETTERS_OF_LATIN_1 = range(0x20, 0x7F), range(0xC0, 0x100)
 
 
-def latex_report(run: Run, comparisons: Sequence[Comparison], *, layout: Layout = "differences") -> str:
-    """Paired differences of the primary metrics, with marks of significance; all others are in report.csv.
+def latex_report(run: Run, comparisons: Sequence[Comparison], *, layout: ReportLayout = "differences") -> str:
+    """Return paired differences of the primary metrics, with marks of significance; all others are in report.csv.
 
     In the published layout: rows are sets, columns are subjects, cells are nats per response token.
     """
@@ -91,7 +90,7 @@ def latex_report(run: Run, comparisons: Sequence[Comparison], *, layout: Layout 
 
 
 def latex_text(text: str) -> str:
-    """The text, all of it literal; what a plain LaTeX has no glyph for stands there as its code point."""
+    """Return the text escaped; a character that plain LaTeX has no glyph for becomes its code point."""
     return "".join(_latex_character(character) for character in text)
 
 
@@ -104,7 +103,7 @@ def _latex_character(character: str) -> str:
 
 
 def _differences(run: Run, comparisons: Sequence[Comparison]) -> list[str]:
-    """A line a metric; where there are several candidates, under its name a line for each."""
+    """Return tables with a line for each metric, or for each metric and candidate if there are several."""
     rows = [row for row in comparisons if row.primary]
     if not rows:
         return [latex_text(NO_CANDIDATE), ""]
@@ -141,7 +140,7 @@ def _line(name: str, row: Comparison) -> str:
 
 
 def _pages(blocks: Iterable[list[str]]) -> list[list[str]]:
-    """Lines of as many tables as it takes; a metric is not torn apart."""
+    """Divide the lines among tables without dividing a metric."""
     pages: list[list[str]] = [[]]
     for block in blocks:
         if pages[-1] and len(pages[-1]) + len(block) > MOST_LINES:
@@ -151,14 +150,14 @@ def _pages(blocks: Iterable[list[str]]) -> list[list[str]]:
 
 
 def _caption(run: Run, rows: Sequence[Comparison], candidates: Sequence[str]) -> str:
-    """What was compared on how many examples, how the intervals came about, and what the signs mean."""
-    baseline = next((subject.name for subject in run.subjects if subject.kind == "baseline"), "the baseline")
+    """Return what was compared on how many examples, the methods of the intervals, and the meaning of the signs."""
+    baseline = latex_text(run.baseline.name)
     of = f" of {latex_text(candidates[0])}" if len(candidates) == 1 else ""
     methods = Counter(row.interval.method for row in rows if row.interval)
     how = " or ".join(words for method, words in _METHODS.items() if methods[method])
     sentences = [
         latex_text(run.headline),
-        f"Primary metrics, differences{of} from {latex_text(baseline)}, paired by example, independent by group.",
+        f"Primary metrics, differences{of} from {baseline}, paired by example, independent by group.",
         f"$n$: examples, {_range(row.n for row in rows)} in {_range(row.n_groups for row in rows)} groups.",
         f"Intervals by {how}; not adjusted for their number." if how else "No intervals.",
         _correction(rows),
@@ -178,7 +177,7 @@ def _range(sizes: Iterable[int]) -> str:
 
 
 def _correction(rows: Sequence[Comparison]) -> str:
-    """Over which family p was corrected, and what the mark of significance means."""
+    """Return the family over which p was corrected, and the meaning of the mark of significance."""
     family = [row for row in rows if row.p_adjusted is not None]
     if not family:
         return ""
@@ -187,7 +186,7 @@ def _correction(rows: Sequence[Comparison]) -> str:
 
 
 def _is_significant(row: Comparison) -> bool:
-    """Whether the interval is clear of zero, and p is small after correction."""
+    """Whether the interval excludes zero and the corrected p is small."""
     is_clear = row.interval is not None and row.outcome != "unclear"
     return is_clear and row.p_adjusted is not None and row.p_adjusted <= 1 - CONFIDENCE
 
@@ -200,7 +199,7 @@ def _published(run: Run) -> list[str]:
 
 
 def _published_table(run: Run, table: PublishedTable) -> list[str]:
-    """A table, or several of a few columns each where there are many subjects."""
+    """Return a table, or several of a few columns each if there are many subjects."""
     sentences = [
         latex_text(run.headline),
         f"Response-only cross-entropy in nats per token, averaged over {table.average}.",
@@ -221,7 +220,7 @@ def _published_table(run: Run, table: PublishedTable) -> list[str]:
 
 
 def _heading(column: PublishedColumn) -> str:
-    """The name over a column, which it does not make wider."""
+    """Return the heading of a column, wrapped to the column's width."""
     name = latex_text(f"{'published: ' if column.is_published else ''}{column.subject}")
     return rf"\parbox[b]{{0.12\linewidth}}{{\raggedleft {name}}}"
 

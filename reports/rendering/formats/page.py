@@ -1,7 +1,7 @@
-"""A run as one self-contained page: what the Markdown report says, pictures, every example, and answers side by side.
+"""A run as one self-contained page: the Markdown report, pictures, every example, and answers side by side.
 
-The page loads nothing. Its policy allows no script but its own, so that a row of data with a script in it stays text
-even where an escape were forgotten.
+The page loads nothing. Its content security policy allows no script but its own, so that a script in the data would not
+run even if it were not escaped.
 """
 
 import base64
@@ -22,7 +22,7 @@ from markdown_it.token import Token
 from reports.comparing.compare import Comparison
 from reports.records import ExampleScore, Generation, Metric, Run, without_nan
 from reports.rendering.content.display import label
-from reports.rendering.content.verdict import candidates_of, foremost
+from reports.rendering.content.verdict import candidates_of, headline_candidate
 from reports.rendering.formats.figures import (
     Picture,
     forest_plots,
@@ -34,27 +34,27 @@ from reports.rendering.formats.figures import (
 from reports.rendering.formats.markdown import markdown_report
 
 MOST_PROMPTS = 100
-"""Prompts whose answers are shown side by side; the rest are in generations.jsonl."""
+"""Most prompts whose answers are shown side by side; the others are in generations.jsonl."""
 LONGEST_ANSWER = 4_000
-"""Characters of an answer that are shown side by side."""
+"""Most characters of an answer that are shown."""
 
 _VERDICT, _TRAINING, _ANSWERS, _PROVENANCE = "Verdict", "Training", "Answers side by side", "Provenance"
-"""Headings of the Markdown report that something is added to, or put before."""
+"""Headings of the Markdown report to which the page adds content."""
 _MARGINS, _EXAMPLES = "Reward margins", "Example by example"
-"""Headings of the page alone."""
+"""Headings that only the page has."""
 _WORD = re.compile(r"\S+\s*|\s+")
 _FOREST = (
     "<h3>Differences from the baseline</h3><p>Dots and lines: differences and 95 % intervals, in colour where the "
     "interval is clear of zero; hollow dots have no interval.</p>"
 )
 _MARKS = (
-    "<p>Marked: words of a candidate that the baseline does not say there; in the baseline, words that no candidate "
-    "keeps.</p>"
+    "<p>Marked: words of a candidate that differ from the baseline's answer; in the baseline, words that no candidate "
+    "has.</p>"
 )
 
 
 def html_report(run: Run, comparisons: Sequence[Comparison]) -> str:
-    """The page as text, the same for the same run."""
+    """Return the page as text; it is the same for the same run."""
     lead, sections = _markdown_sections(markdown_report(run, comparisons))
     candidates = candidates_of(run, comparisons)
     data = _examples_data(run)
@@ -64,7 +64,7 @@ def html_report(run: Run, comparisons: Sequence[Comparison]) -> str:
     _add(sections, _TRAINING, _pictures(training_curves(run), colours))
     _add(sections, _MARGINS, _pictures(margin_histograms(run), colours))
     if candidates:
-        name = foremost(run, candidates)
+        name = headline_candidate(run, candidates)
         _add(sections, _EXAMPLES, _pictures(scatters(run, name), colours, f"<p>Of {escape(name)}:</p>"))
     if data["metrics"]:
         _add(sections, _EXAMPLES, _template("examples.html"))
@@ -102,15 +102,15 @@ def _template(name: str) -> str:
 
 
 def _json_in_html(data: object) -> str:
-    """JSON without a character that could end the element it stands in."""
+    """Return JSON without a character that could end the HTML element it is in."""
     return json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
 
 
 def _markdown_sections(markdown: str) -> tuple[str, dict[str, str]]:
-    """HTML of what stands before the first heading, and of each section by its heading.
+    """Return the HTML before the first heading, and that of each section by its heading.
 
-    Headings are words of the report itself: data cannot start one. Of the answers only the table of refusals is kept,
-    since the page has its own way of showing them.
+    Headings are always the report's own, because data cannot start one. The answers are reduced to the table of
+    refusals, because the page shows them in its own way.
     """
     parser = MarkdownIt("commonmark").enable("table")
     parts: dict[str, list[Token]] = {"": []}
@@ -133,7 +133,7 @@ def _markdown_sections(markdown: str) -> tuple[str, dict[str, str]]:
 
 
 def _pictures(pictures: Iterable[Picture], colours: Mapping[str, str], lead: str = "") -> str:
-    """Pictures beside each other, under the names and colours of candidates where they show several."""
+    """Return pictures side by side, with a legend of the candidates' colours if there are several."""
     shown = list(pictures)
     names = dict.fromkeys(name for picture in shown for name in picture.candidates if name in colours)
     items = [f'<li><i style="background:var(--{colours[name]})"></i>{escape(name)}</li>' for name in names]
@@ -147,12 +147,8 @@ def _pictures(pictures: Iterable[Picture], colours: Mapping[str, str], lead: str
     return f'{lead}{legend}<div class="pictures">{"".join(figures)}</div>' if figures else ""
 
 
-def _baseline(run: Run) -> str:
-    return next((subject.name for subject in run.subjects if subject.kind == "baseline"), "")
-
-
 def _examples_data(run: Run) -> dict[str, Any]:
-    """What the table of examples is made of: ids once for all metrics of an evaluation over the same examples."""
+    """Return the data of the table of examples; metrics over the same examples of an evaluation share the ids."""
     subjects = {subject.name for subject in run.subjects if subject.kind != "ruler"}
     places: dict[tuple[str, tuple[str, ...]], int] = {}
     examples: list[dict[str, Any]] = []
@@ -166,10 +162,10 @@ def _examples_data(run: Run) -> dict[str, Any]:
                 examples.append(_columns(run, metric.evaluation, scores))
             entry = metrics.setdefault(metric, _metric_entry(metric, places[key]))
             entry["values"][measurement.subject] = [_value(score) for score in scores]
-    baseline = _baseline(run)
+    baseline = run.baseline.name
     shown = [entry for entry in metrics.values() if entry["values"].keys() - {baseline}]
     first = next((place for place, entry in enumerate(shown) if examples[entry["examples"]]["prompts"]), 0)
-    candidates = [subject.name for subject in run.subjects if subject.kind == "candidate"]
+    candidates = [subject.name for subject in run.candidates]
     return {"baseline": baseline, "candidates": candidates, "examples": examples, "metrics": shown, "first": first}
 
 
@@ -185,7 +181,7 @@ def _metric_entry(metric: Metric, place: int) -> dict[str, Any]:
 
 
 def _columns(run: Run, evaluation: str, scores: Sequence[ExampleScore]) -> dict[str, Any]:
-    """Ids and groups of examples in their order, and what the run has of their prompts, texts and answers."""
+    """Return ids and groups of examples in order, with their prompts, texts and answers as far as the run has them."""
     ids = [score.example_id for score in scores]
     texts = {text.example_id: text for text in run.examples if text.evaluation == evaluation}
     answers: dict[str, dict[str, Generation]] = {}
@@ -210,17 +206,17 @@ def _columns(run: Run, evaluation: str, scores: Sequence[ExampleScore]) -> dict[
 
 
 def _value(score: ExampleScore) -> float | None:
-    """Six digits, which is what a page shows; all of them are in scores.parquet."""
+    """Return an example's value with six digits, as many as the page shows; all digits are in scores.parquet."""
     return float(f"{score.total / score.count:.6g}") if score.count else None
 
 
 def _side_by_side(run: Run) -> str:
-    """Answers to each prompt, with the words marked that differ from the baseline's."""
+    """Return the answers to each prompt, with the words marked that differ from the baseline's."""
     by_prompt: dict[tuple[str, str], list[Generation]] = {}
     for generation in run.generations:
         by_prompt.setdefault((generation.evaluation, generation.example_id), []).append(generation)
     shown = list(by_prompt.values())[:MOST_PROMPTS]
-    articles = [_article(place, answers, _baseline(run)) for place, answers in enumerate(shown, start=1)]
+    articles = [_article(place, answers, run.baseline.name) for place, answers in enumerate(shown, start=1)]
     rest = len(by_prompt) - len(shown)
     return _MARKS + "".join(articles) + (f"<p>{rest:,} more prompts are in generations.jsonl.</p>" if rest else "")
 
@@ -245,10 +241,10 @@ def _rest(answer: str) -> str:
 
 
 def mark_changes(answers: Mapping[str, str], baseline: str) -> dict[str, str]:
-    """Answers by subject as HTML, with marks around words that differ from the baseline's.
+    """Return answers by subject as HTML, with marks around words that differ from the baseline's.
 
-    In a candidate's answer these are words without a partner in the baseline's; in the baseline's, words without a
-    partner in any candidate's. Without an answer of the baseline nothing is marked.
+    In a candidate's answer these are the words that do not match the baseline's; in the baseline's, the words that
+    match no candidate's. Without an answer of the baseline nothing is marked.
     """
     if baseline not in answers:
         return {name: escape(answer) for name, answer in answers.items()}
@@ -265,10 +261,10 @@ def mark_changes(answers: Mapping[str, str], baseline: str) -> dict[str, str]:
 
 
 def _marked(words: Sequence[str], kept: set[int]) -> str:
-    """Runs of words, those that are not kept in marks; the space behind a run stays outside of them."""
+    """Return the words as HTML, with marks around those that are not kept; trailing spaces are not marked."""
     html = []
-    for is_kept, run in groupby(range(len(words)), key=lambda place: place in kept):
-        text = "".join(words[place] for place in run)
+    for is_kept, stretch in groupby(range(len(words)), key=lambda place: place in kept):
+        text = "".join(words[place] for place in stretch)
         bare = text.rstrip()
         html.append(escape(text) if is_kept or not bare else f"<mark>{escape(bare)}</mark>{text[len(bare) :]}")
     return "".join(html)

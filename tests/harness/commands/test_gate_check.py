@@ -69,7 +69,7 @@ def test_all_but_controls_and_base_models_are_judged(write: Callable[..., Path],
     """A control and an unquantised base may be as bad as they are; one bad candidate stops the check."""
     checked = check(write(), CheckOptions(gates_file=gates_file))
 
-    outcomes = {verdict.comparison.candidate: verdict.outcome for verdict in checked.verdicts}
+    outcomes = {result.comparison.candidate: result.outcome for result in checked.results}
     assert outcomes == {"good": "pass", "bad": "fail"}
     assert checked.exit_code == EXIT_STOPPED == 3
     assert [line.split()[0] for line in checked.lines] == ["pass", "fail"]
@@ -82,17 +82,17 @@ def test_those_that_are_asked_for_are_judged(
     """Named candidates are judged, whatever they are, and no other."""
     checked = check(write(), CheckOptions(gates_file=gates_file, candidates=(name,)))
 
-    assert [verdict.comparison.candidate for verdict in checked.verdicts] == [name]
+    assert [result.comparison.candidate for result in checked.results] == [name]
     assert checked.exit_code == exit_code
 
 
 def test_the_gates_of_the_suite_stand_in_the_run(write: Callable[..., Path]) -> None:
     """Without a file the gates that the run was measured with are judged, as they come back from disk."""
     gate = Gate("truthfulness/perplexity", 2.0)
-    (verdict,) = check(write(gates=(gate,)), CheckOptions(candidates=("bad",))).verdicts
+    (result,) = check(write(gates=(gate,)), CheckOptions(candidates=("bad",))).results
 
-    assert verdict.gate == gate
-    assert verdict.outcome == "pass"
+    assert result.gate == gate
+    assert result.outcome == "pass"
 
 
 def test_strict_stops_where_nothing_can_be_told(write: Callable[..., Path], gates_file: Path) -> None:
@@ -104,16 +104,16 @@ def test_strict_stops_where_nothing_can_be_told(write: Callable[..., Path], gate
 
 
 def test_against_a_reference_run(write: Callable[..., Path], gates_file: Path) -> None:
-    """Candidates are held against those of the same name; one without is said to be not judged."""
+    """Candidates are compared with those of the same name; one without is listed as not checked."""
     reference = write("reference", {"good": 0.0, "bad": 0.5})
     folder = write("later", {"good": 0.3, "bad": 0.5, "new": 0.0})
     checked = check(folder, CheckOptions(gates_file=gates_file, against=reference))
 
-    assert {verdict.comparison.candidate: verdict.outcome for verdict in checked.verdicts} == {
+    assert {result.comparison.candidate: result.outcome for result in checked.results} == {
         "good": "fail",
         "bad": "pass",
     }
-    assert checked.lines[-1] == "not judged  new: reference has no candidate of that name"
+    assert checked.lines[-1] == "not checked  new: reference has no candidate of that name"
 
 
 def test_a_run_against_itself_passes_gates_that_allow_nothing(write: Callable[..., Path], tmp_path: Path) -> None:
@@ -135,7 +135,7 @@ def test_runs_of_other_suites_are_refused(write: Callable[..., Path], gates_file
 
 
 def test_no_name_in_common_is_refused(write: Callable[..., Path], gates_file: Path) -> None:
-    """A renamed adapter is not judged silently."""
+    """A renamed adapter is an error, not a check of nothing."""
     reference = write("reference", {"other": 0.0})
 
     with pytest.raises(CheckError, match="reference has no candidate called good or bad, only other"):
@@ -146,7 +146,7 @@ def test_no_name_in_common_is_refused(write: Callable[..., Path], gates_file: Pa
     ("options", "message"),
     [
         ({"candidates": ("godo",)}, "run has no candidate godo; candidates are: good, bad"),
-        ({"gates_file": None}, "the suite alignment has no gates; name a file of them with --gates"),
+        ({"gates_file": None}, "the suite alignment has no gates; name a file of gates with --gates"),
         ({"junit": Path("/nonexistent/junit.xml")}, r"cannot write /nonexistent/junit\.xml"),
         ({"summary": Path("/nonexistent/summary.md")}, r"cannot write /nonexistent/summary\.md"),
     ],
@@ -161,7 +161,7 @@ def test_mistakes_are_one_line(
 
 def test_a_run_of_base_models_has_nothing_to_judge(write: Callable[..., Path], gates_file: Path) -> None:
     """A check that would judge nobody is an error."""
-    with pytest.raises(CheckError, match="run has nothing to judge; candidates are: unquantised"):
+    with pytest.raises(CheckError, match="run has no candidate to check; candidates are: unquantised"):
         check(write(candidates={"unquantised": 0.0}), CheckOptions(gates_file=gates_file))
 
 
@@ -246,5 +246,5 @@ def test_calibrated_margins_are_a_file_of_gates(write: Callable[..., Path], tmp_
     reference, folder = write("reference", {"adapter": 0.02}), write("later", {"adapter": 0.0})
 
     assert asked == [4]
-    assert path.read_text().startswith("# For `harness check --against`: another of 4 training seeds passes")
+    assert path.read_text().startswith("# For `harness check --against`, calibrated on 4 training seeds")
     assert check(folder, CheckOptions(gates_file=path, against=reference, strict=True)).exit_code == 0

@@ -34,7 +34,11 @@ ACCURACY = Metric(
 )
 PERPLEXITY = Metric("truthfulness", "perplexity", "nats per token", higher_is_better=False, display="exp", primary=True)
 BITS = Metric("truthfulness", "bits_per_byte", "bits per byte", higher_is_better=False)
-ORIGIN = "truthfulqa/truthful_qa:generation, split validation, truthful_qa/generation/validation.jsonl"
+COUNTS = EvaluationCounts(
+    *("truthfulness", "TruthfulQA, from its file", 50, 40, 40),
+    dataset_name="truthfulqa/truthful_qa:generation",
+    split="validation",
+)
 
 
 def scores(value: float) -> tuple[ExampleScore, ...]:
@@ -69,7 +73,7 @@ def make_run(**changes: Any) -> Run:
             MetricScores(ACCURACY, "lr=1e-5", outcomes(30)),
             MetricScores(ACCURACY, "lr=2e-5", outcomes(31)),
         ),
-        counts=(EvaluationCounts("truthfulness", ORIGIN, 50, 40, 40),),
+        counts=(COUNTS,),
         config=to_dict(load_experiment("tiny-real")),
     )
     return replace(run, **changes)

@@ -13,7 +13,8 @@ from reports.comparing.against import (
     compare_with,
     differing_fields,
 )
-from reports.comparing.compare import UnpairedExamplesError, compare
+from reports.comparing.compare import compare
+from reports.comparing.metric_table import UnpairedExamplesError
 from reports.records import Run
 
 
@@ -53,7 +54,11 @@ def test_two_candidates_are_paired_as_in_one_run(fakes: SimpleNamespace) -> None
     )
     (row,) = compare(expected)
 
-    assert (found.difference, found.interval, found.bounds) == (row.difference, row.interval, row.bounds)
+    assert (found.difference, found.interval, found.inference.bounds) == (
+        row.difference,
+        row.interval,
+        row.inference.bounds,
+    )
     assert found.baseline == "dpo of run"
 
 

@@ -9,8 +9,8 @@ import pytest
 from scipy import stats
 
 from reports.comparing.against import compare_adapters
-from reports.comparing.calibration import CalibrationError, propose_gates, seed_spreads, strays
-from reports.comparing.gates import judge
+from reports.comparing.calibration import CalibrationError, propose_gates
+from reports.comparing.gates import check_gates
 from reports.records import Metric, MetricScores, Run, Subject
 
 PERPLEXITY = Metric("truthfulness", "perplexity", "nats per token", higher_is_better=False, display="exp", primary=True)
@@ -42,7 +42,9 @@ def test_a_margin_is_what_seeds_and_rows_take(fakes: SimpleNamespace) -> None:
     values = [sum(score.total for score in each.scores) / 40 for each in run.measurements if each.metric is PERPLEXITY]
     expected = stats.t.ppf(1 - 0.05 / 2, 3) * math.sqrt(2) * np.std(values, ddof=1)
     rows = compare_adapters(run, [f"adapter, seed {seed}" for seed in range(4)])
-    arms = [row.bounds.high - row.difference for row in rows if row.metric == PERPLEXITY and row.bounds]
+    arms = [
+        row.inference.bounds.high - row.difference for row in rows if row.metric == PERPLEXITY and row.inference.bounds
+    ]
 
     assert perplexity.between_seeds == pytest.approx(expected)
     assert perplexity.between_rows == pytest.approx(max(arms))
@@ -58,7 +60,12 @@ def test_any_change_counts_where_no_direction_is_better(fakes: SimpleNamespace) 
     run = seeds_run(fakes, SHIFTS, (LENGTH,))
     (proposal,) = propose_gates(run)
     rows = compare_adapters(run, [f"adapter, seed {seed}" for seed in range(4)])
-    arms = [abs(end - row.difference) for row in rows if row.bounds for end in (row.bounds.low, row.bounds.high)]
+    arms = [
+        abs(end - row.difference)
+        for row in rows
+        if row.inference.bounds
+        for end in (row.inference.bounds.low, row.inference.bounds.high)
+    ]
 
     assert proposal.between_rows == pytest.approx(max(arms))
 
@@ -76,7 +83,7 @@ def test_seeds_that_agree_allow_nothing(fakes: SimpleNamespace) -> None:
     (proposal,) = propose_gates(run)
 
     assert proposal.gate.largest_loss == 0
-    assert all(verdict.outcome == "pass" for verdict in judge([proposal.gate], compare_adapters(run, names)))
+    assert all(result.outcome == "pass" for result in check_gates([proposal.gate], compare_adapters(run, names)))
 
 
 @pytest.mark.slow
@@ -88,8 +95,8 @@ def test_another_seed_passes_proposed_gates_with_95_percent(fakes: SimpleNamespa
         run = seeds_run(fakes, list(0.1 * rng.normal(size=7)))
         known = replace(run, subjects=run.subjects[:6], measurements=_of(run, run.subjects[:6]))
         gates = [proposal.gate for proposal in propose_gates(known)]
-        verdicts = judge(gates, compare_adapters(run, [run.subjects[6].name, run.subjects[7].name]))
-        n_passed += all(verdict.outcome == "pass" for verdict in verdicts)
+        results = check_gates(gates, compare_adapters(run, [run.subjects[6].name, run.subjects[7].name]))
+        n_passed += all(result.outcome == "pass" for result in results)
 
     assert n_passed / n_recipes >= 0.95 - 2 * math.sqrt(0.05 * 0.95 / n_recipes)
 
@@ -99,29 +106,9 @@ def _of(run: Run, subjects: tuple[Subject, ...]) -> tuple[MetricScores, ...]:
     return tuple(each for each in run.measurements if each.subject in names)
 
 
-def test_an_adapter_of_the_same_recipe_is_no_stray(fakes: SimpleNamespace) -> None:
-    """A value within t(N-1) x s x sqrt(1 + 1/N) of the mean agrees; one beyond it is named with its reach."""
-    run = seeds_run(fakes, SHIFTS, (PERPLEXITY,))
-    (spread,) = spreads = seed_spreads(run)
-    reach = stats.t.ppf(0.975, 3) * spread.standard_deviation * math.sqrt(1 + 1 / 4)
-    (first,) = [each for each in run.measurements if each.subject == "adapter, seed 0"]
-
-    def shifted(to: float) -> Run:
-        scores = fakes.scores([to] * 40)
-        return replace(run, measurements=(replace(first, scores=scores),))
-
-    assert strays(spreads, shifted(spread.mean + 0.999 * reach), first.subject) == []
-    (line,) = strays(spreads, shifted(spread.mean - 1.001 * reach), first.subject)
-    assert line.startswith("truthfulness/perplexity: ")
-    assert len(strays(spreads, shifted(math.nan), first.subject)) == 1
-    assert strays(spreads, replace(run, measurements=()), first.subject) == [
-        f"truthfulness/perplexity: None is not within {spread.mean:.6g} -/+ {reach:.3g}"
-    ]
-
-
 def test_too_few_seeds_are_refused(fakes: SimpleNamespace) -> None:
     """Two adapters have no spread to speak of."""
-    with pytest.raises(CalibrationError, match="2 training seeds; a spread takes at least 3"):
+    with pytest.raises(CalibrationError, match="2 training seeds; a spread needs at least 3"):
         propose_gates(seeds_run(fakes, [0.0, 0.1]))
 
 
@@ -137,7 +124,7 @@ def test_an_adapter_without_a_number_is_refused(fakes: SimpleNamespace) -> None:
     lacking = replace(run.measurements[0], scores=(), missing="out of memory")
 
     with pytest.raises(CalibrationError, match="truthfulness/perplexity: not every adapter"):
-        seed_spreads(replace(run, measurements=(lacking, *run.measurements[1:])))
+        propose_gates(replace(run, measurements=(lacking, *run.measurements[1:])))
 
 
 def test_a_metric_without_example_scores_gets_no_gate(fakes: SimpleNamespace) -> None:

@@ -11,7 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from reports.comparing.compare import UnpairedExamplesError, compare
+from reports.comparing.compare import compare
+from reports.comparing.metric_table import UnpairedExamplesError
 from reports.records import ExampleScore, MetricScores
 
 
@@ -46,12 +47,14 @@ def test_without_skewness_it_is_near_the_paired_t_test(fakes):
     (row,) = _pair_of(fakes, fakes.MC2, fakes.scores(one), fakes.scores(other))
     expected = stats.ttest_rel(other, one)
     assert _is_near(row.interval, expected.confidence_interval())
-    assert _is_near(row.bounds, expected.confidence_interval(0.9))
-    assert row.standard_error == pytest.approx(stats.sem(other - one))
-    assert row.difference / row.standard_error == pytest.approx(expected.statistic)
-    assert row.p_value == pytest.approx(expected.pvalue, abs=0.02)
-    assert row.correlation == pytest.approx(stats.pearsonr(one, other).statistic)
-    assert row.pairing_factor == pytest.approx(np.hypot(stats.sem(one), stats.sem(other)) / stats.sem(other - one))
+    assert _is_near(row.inference.bounds, expected.confidence_interval(0.9))
+    assert row.inference.standard_error == pytest.approx(stats.sem(other - one))
+    assert row.difference / row.inference.standard_error == pytest.approx(expected.statistic)
+    assert row.inference.p_value == pytest.approx(expected.pvalue, abs=0.02)
+    assert row.inference.correlation == pytest.approx(stats.pearsonr(one, other).statistic)
+    assert row.inference.pairing_factor == pytest.approx(
+        np.hypot(stats.sem(one), stats.sem(other)) / stats.sem(other - one)
+    )
 
 
 @pytest.mark.parametrize("n", [40, 250])
@@ -68,7 +71,7 @@ def test_equal_continuous_scores_differ_by_exactly_zero_and_have_no_interval(fak
     rows = fakes.scores(_rng(3).random(300), _rng(4).integers(1, 9, 300))
     (row,) = _pair_of(fakes, fakes.PERPLEXITY, rows, rows)
     assert row.difference == 0.0
-    assert (row.interval, row.why_no_interval, row.outcome) == (None, "identical scores", "no interval")
+    assert (row.interval, row.inference.why_no_interval, row.outcome) == (None, "identical scores", "no interval")
 
 
 def test_equal_outcomes_get_exact_bounds(fakes):
@@ -100,7 +103,7 @@ def test_a_constant_shift_has_no_interval(fakes):
     (row,) = _pair_of(fakes, fakes.MC2, fakes.scores(values), fakes.scores(values + 0.25))
     assert row.difference == pytest.approx(0.25)
     assert row.interval is None
-    assert "same in every group" in row.why_no_interval
+    assert "same in every group" in row.inference.why_no_interval
 
 
 def test_under_ten_groups_there_is_no_interval(fakes):
@@ -109,7 +112,7 @@ def test_under_ten_groups_there_is_no_interval(fakes):
     one, other = (fakes.scores(values, groups=groups) for values in _rng(7).random((2, 90)))
     (row,) = _pair_of(fakes, fakes.MC2, one, other)
     assert (row.n, row.n_groups, row.interval) == (90, 9, None)
-    assert row.why_no_interval == "9 groups; an interval takes 10"
+    assert row.inference.why_no_interval == "9 groups; an interval needs 10"
 
 
 def test_reward_accuracy_is_held_against_its_definition_and_every_ruler(fakes):
@@ -131,10 +134,10 @@ def test_reward_accuracy_is_held_against_its_definition_and_every_ruler(fakes):
     assert (first.interval.low, first.interval.high) == pytest.approx(
         (against_half.low - 0.5, against_half.high - 0.5), abs=1 / 60
     )
-    assert (first.correlation, first.pairing_factor) == (None, None)
-    assert first.p_value == pytest.approx(stats.binomtest(int(won.sum()), 60).pvalue)
+    assert (first.inference.correlation, first.inference.pairing_factor) == (None, None)
+    assert first.inference.p_value == pytest.approx(stats.binomtest(int(won.sum()), 60).pvalue)
     gained, lost = int((won & ~longest).sum()), int((longest & ~won).sum())
-    assert second.p_value == pytest.approx(stats.binomtest(gained, gained + lost).pvalue)
+    assert second.inference.p_value == pytest.approx(stats.binomtest(gained, gained + lost).pvalue)
     assert second.p_adjusted is None
     assert (second.baseline, second.against, second.primary) == ("longest", "ruler", False)
     assert _is_near(second.interval, against_longest)
@@ -199,7 +202,7 @@ def test_a_librarys_value_is_carried_without_an_interval(fakes):
     values = tuple(MetricScores(fakes.F1, name, (), value=value) for name, value in (("base", 0.25), ("dpo", 0.75)))
     (row,) = compare(replace(fakes.small_run({(fakes.F1, "dpo"): ()}), measurements=values))
     assert (row.baseline_value, row.candidate_value, row.difference) == (0.25, 0.75, 0.5)
-    assert (row.interval, row.why_no_interval, row.n) == (None, "not a sum over examples", 0)
+    assert (row.interval, row.inference.why_no_interval, row.n) == (None, "not a sum over examples", 0)
 
 
 def test_missing_numbers_are_none_with_their_reason(fakes):
@@ -211,10 +214,13 @@ def test_missing_numbers_are_none_with_their_reason(fakes):
     (unmeasured,) = compare(fakes.small_run({(fakes.MC2, "dpo"): rows}))
     (uncounted,) = _pair_of(fakes, fakes.MC2, rows, fakes.scores(np.zeros(20), np.zeros(20)))
     assert (of_baseline.baseline_value, of_baseline.difference, of_baseline.n) == (None, None, 20)
-    assert of_baseline.why_no_interval.startswith("base: 1 of 20 scores are not finite")
-    assert (of_candidate.candidate_value, of_candidate.why_no_interval) == (None, "no examples")
-    assert (unmeasured.outcome, unmeasured.why_no_interval) == ("no difference measured", "baseline: not measured")
-    assert uncounted.why_no_interval == "the counts of its examples sum to 0"
+    assert of_baseline.inference.why_no_interval.startswith("base: 1 of 20 scores are not finite")
+    assert (of_candidate.candidate_value, of_candidate.inference.why_no_interval) == (None, "no examples")
+    assert (unmeasured.outcome, unmeasured.inference.why_no_interval) == (
+        "no difference measured",
+        "baseline: not measured",
+    )
+    assert uncounted.inference.why_no_interval == "the counts of its examples sum to 0"
 
 
 @pytest.mark.parametrize(
@@ -260,7 +266,7 @@ def test_twenty_thousand_groups_fit_time_and_memory(fakes):
     tracemalloc.stop()
     assert peak_bytes < 256 * 2**20
     assert len(rows) == 10
-    assert all(row.interval.method == "BCa" and row.p_value is not None for row in rows)
+    assert all(row.interval.method == "BCa" and row.inference.p_value is not None for row in rows)
 
 
 def _family_run(fakes):
@@ -283,9 +289,9 @@ def test_the_corrected_family_is_primary_metrics_of_candidates_that_are_not_cont
         (name, candidate) for name in ("truthfulqa_mc2 acc", "perplexity") for candidate in ("a", "b")
     }
     assert {row.against for row in family} == {"baseline"}
-    expected = multipletests([row.p_value for row in family], method="holm")[1]
+    expected = multipletests([row.inference.p_value for row in family], method="holm")[1]
     assert [row.p_adjusted for row in family] == pytest.approx(list(expected))
-    assert all(row.p_value is not None for row in rows)
+    assert all(row.inference.p_value is not None for row in rows)
 
 
 def test_equal_runs_differ_by_exactly_nothing(fakes):
@@ -295,7 +301,7 @@ def test_equal_runs_differ_by_exactly_nothing(fakes):
     scores = {metric: fakes.scores(totals) for metric, totals in kinds.items()}
     rows = compare(fakes.small_run({(m, name): rows for m, rows in scores.items() for name in ("base", "dpo")}))
     assert [row.difference for row in rows] == [0.0] * 3
-    assert [row.p_value for row in rows] == [1.0] * 3
+    assert [row.inference.p_value for row in rows] == [1.0] * 3
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -308,7 +314,7 @@ def test_swapped_candidates_mirror_signs_whatever_the_scores(fakes, rows):
     sides = fakes.scores(one, counts), fakes.scores(other, counts)
     (row,), (mirrored,) = (_pair_of(fakes, fakes.PERPLEXITY, *order) for order in (sides, sides[::-1]))
     assert mirrored.difference == -row.difference
-    assert mirrored.p_value == row.p_value
+    assert mirrored.inference.p_value == row.inference.p_value
     assert (mirrored.interval is None) == (row.interval is None)
     if row.interval:
         ends = (-row.interval.high, -row.interval.low)
@@ -346,7 +352,7 @@ def test_a_metric_with_a_definition_is_paired_between_candidates(fakes):
     alike = 0.025 ** (1 / 12)
     assert (rows[1].interval.low, rows[1].interval.high) == pytest.approx((alike - 1, 1 - alike))
     gained, lost = 4, 1
-    assert rows[0].p_value == pytest.approx(stats.binomtest(gained, gained + lost).pvalue)
+    assert rows[0].inference.p_value == pytest.approx(stats.binomtest(gained, gained + lost).pvalue)
     assert rows[0].interval.low <= 0 <= rows[0].interval.high
 
 
@@ -371,7 +377,7 @@ def test_a_metric_that_either_candidate_lacks_is_passed_over(fakes):
     values = tuple(MetricScores(fakes.F1, name, (), value=value) for name, value in (("a", 0.25), ("b", 0.75)))
     carried = replace(fakes.small_run({(fakes.F1, "a"): (), (fakes.F1, "b"): ()}), measurements=values)
     row = next(row for row in compare(_held_against(carried, "b", "a")) if row.against == "candidate")
-    assert (row.difference, row.interval, row.why_no_interval) == (0.5, None, "not a sum over examples")
+    assert (row.difference, row.interval, row.inference.why_no_interval) == (0.5, None, "not a sum over examples")
 
 
 def test_candidates_that_are_held_against_one_another_must_share_examples(fakes):

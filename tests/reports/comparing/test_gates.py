@@ -1,4 +1,4 @@
-"""Gates: three verdicts from the intervals, bounds at other levels, and how often a check errs."""
+"""Gates: three results from the intervals, bounds at other levels, and how often a check errs."""
 
 import importlib.resources
 import math
@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from reports.comparing.compare import Comparison, compare
-from reports.comparing.gates import ERROR_RATE, GateError, allowed_loss, is_stopped, judge, stretched
+from reports.comparing.gates import ERROR_RATE, GateError, allowed_loss, check_gates, is_stopped, stretched
+from reports.comparing.inference import Inference
 from reports.comparing.statistics import (
     Interval,
     agreement_interval,
@@ -48,11 +49,9 @@ def row(
         baseline_value=0.5,
         candidate_value=0.5 + difference,
         difference=difference,
-        interval=interval(0.95),
-        why_no_interval=None,
         n=N_GROUPS,
         n_groups=N_GROUPS,
-        bounds=interval(0.90),
+        inference=Inference(interval=interval(0.95), bounds=interval(0.90)),
     )
 
 
@@ -77,11 +76,11 @@ def gate(metric: Metric, largest_loss: float, *, relative: bool = False) -> Gate
 def test_a_loss_is_judged_by_its_bounds(metric: Metric, lost: float, outcome: str) -> None:
     """Passes within the one-sided 95 % bound, fails beyond the whole 95 % interval, and cannot tell in between."""
     difference = -lost if metric.higher_is_better else lost
-    (verdict,) = judge([gate(metric, 0.05)], [row(difference, metric=metric)])
+    (result,) = check_gates([gate(metric, 0.05)], [row(difference, metric=metric)])
 
-    assert outcome == verdict.outcome
-    assert is_stopped([verdict]) == (outcome == "fail")
-    assert is_stopped([verdict], strict=True) == (outcome != "pass")
+    assert outcome == result.outcome
+    assert is_stopped([result]) == (outcome == "fail")
+    assert is_stopped([result], strict=True) == (outcome != "pass")
 
 
 @given(difference=st.floats(-1, 1), standard_error=st.floats(1e-3, 0.5), margin=st.floats(0, 1), wider=st.floats(0, 1))
@@ -89,7 +88,7 @@ def test_a_wider_margin_is_never_harder(difference: float, standard_error: float
     """Allowing more never turns a pass into anything else, nor anything else into a fail."""
     order = ["fail", "cannot tell", "pass"]
     rows = [row(difference, standard_error)]
-    (narrow,), (wide,) = (judge([gate(ACCURACY, allowed)], rows) for allowed in (margin, margin + wider))
+    (narrow,), (wide,) = (check_gates([gate(ACCURACY, allowed)], rows) for allowed in (margin, margin + wider))
 
     assert order.index(wide.outcome) >= order.index(narrow.outcome)
 
@@ -100,18 +99,18 @@ def test_without_a_better_direction_a_pass_is_an_equivalence_test(
 ) -> None:
     """Any change is a loss then: a pass is two one-sided tests, and a fail lies wholly outside of the margins."""
     compared = row(difference, standard_error, LENGTH)
-    (verdict,) = judge([gate(LENGTH, margin)], [compared])
+    (result,) = check_gates([gate(LENGTH, margin)], [compared])
 
-    assert compared.bounds is not None
+    assert compared.inference.bounds is not None
     assert compared.interval is not None
-    assert is_equivalent(compared.bounds, margin) == (verdict.outcome == "pass")
+    assert is_equivalent(compared.inference.bounds, margin) == (result.outcome == "pass")
     outside = compared.interval.low > margin or compared.interval.high < -margin
-    assert outside == (verdict.outcome == "fail")
+    assert outside == (result.outcome == "fail")
 
 
 def test_a_relative_loss_is_what_the_tables_show() -> None:
     """5 % lets a perplexity rise by 5 %, and takes 5 % of a share away."""
-    perplexity, accuracy = judge(
+    perplexity, accuracy = check_gates(
         [gate(PERPLEXITY, 0.05, relative=True), gate(ACCURACY, 0.05, relative=True)],
         [row(0.0, metric=PERPLEXITY), row(0.0)],
     )
@@ -124,7 +123,7 @@ def test_a_relative_loss_is_what_the_tables_show() -> None:
 def test_a_relative_loss_of_an_exponential_that_should_rise() -> None:
     """Half of it may go where that is allowed; all of it where a loss of 100 % is."""
     likelihood = replace(PERPLEXITY, higher_is_better=True)
-    half, everything = judge(
+    half, everything = check_gates(
         [gate(likelihood, 0.5, relative=True), gate(likelihood, 1.0, relative=True)], [row(-3.0, metric=likelihood)]
     )
 
@@ -138,7 +137,7 @@ def test_cluster_t_is_stretched_to_its_own_interval_at_another_level(error_rate:
     """Drawn out from 95 %, a cluster-t interval is the one that is computed at that level."""
     influences = linearised_ratio(np.random.default_rng(0).normal(size=N_GROUPS), np.ones(N_GROUPS))
     expected = cluster_t_interval(0.2, influences, confidence=1 - 2 * error_rate)
-    found = stretched(replace(row(0.2), interval=cluster_t_interval(0.2, influences)), error_rate)
+    found = stretched(replace(row(0.2), inference=Inference(cluster_t_interval(0.2, influences))), error_rate)
 
     assert (found.low, found.high) == pytest.approx((expected.low, expected.high), rel=1e-12)
 
@@ -148,34 +147,36 @@ def test_exact_bounds_are_stretched_to_their_own_at_another_level(error_rate: fl
     """Drawn out from 95 %, exact bounds are the ones that are computed at that level."""
     make = partial(agreement_interval, -0.5, N_GROUPS, lowest=-0.5, highest=0.5)
     expected = make(confidence=1 - 2 * error_rate)
-    found = stretched(replace(row(-0.5), interval=make()), error_rate)
+    found = stretched(replace(row(-0.5), inference=Inference(make())), error_rate)
 
     assert (found.low, found.high) == pytest.approx((expected.low, expected.high), rel=1e-12)
 
 
-def test_more_verdicts_take_more_to_fail_and_no_more_to_pass() -> None:
+def test_more_results_take_more_to_fail_and_no_more_to_pass() -> None:
     """A loss that fails a single gate cannot be told among twelve, and a pass stays one."""
     beyond, within = row(-0.05 - 2.3 * 0.01), row(-0.05 + 1.8 * 0.01, candidate="other")
     others = [row(0.0, candidate=f"candidate {position}") for position in range(10)]
-    (alone,) = judge([gate(ACCURACY, 0.05)], [beyond])
-    among = judge([gate(ACCURACY, 0.05)], [beyond, within, *others])
+    (alone,) = check_gates([gate(ACCURACY, 0.05)], [beyond])
+    among = check_gates([gate(ACCURACY, 0.05)], [beyond, within, *others])
 
     assert alone.outcome == "fail"
-    assert [verdict.outcome for verdict in among[:2]] == ["cannot tell", "pass"]
+    assert [result.outcome for result in among[:2]] == ["cannot tell", "pass"]
 
 
 def test_only_the_baseline_is_looked_at() -> None:
     """What a ruler or another candidate has is no loss."""
     against_ruler = replace(row(-0.4), against="ruler", baseline="longest")
-    (verdict,) = judge([gate(ACCURACY, 0.05)], [against_ruler, row(0.0)])
+    (result,) = check_gates([gate(ACCURACY, 0.05)], [against_ruler, row(0.0)])
 
-    assert verdict.outcome == "pass"
+    assert result.outcome == "pass"
 
 
 def test_an_unknown_metric_is_refused_with_the_nearest_name() -> None:
     """A gate that would silently judge nothing is an error that names what was measured."""
-    with pytest.raises(GateError, match=r"did you mean truthfulness/accuracy\?.*measured are: truthfulness/accuracy"):
-        judge([Gate("truthfulness/acuracy", 0.1)], [row(0.0)])
+    with pytest.raises(
+        GateError, match=r"did you mean truthfulness/accuracy\?.*measured metrics are: truthfulness/accuracy"
+    ):
+        check_gates([Gate("truthfulness/acuracy", 0.1)], [row(0.0)])
 
 
 def test_the_same_model_twice_passes(fakes: SimpleNamespace) -> None:
@@ -187,17 +188,17 @@ def test_the_same_model_twice_passes(fakes: SimpleNamespace) -> None:
         for metric, scores in ((ACCURACY, won), (PERPLEXITY, nats))
         for name in ("base", "candidate")
     }
-    verdicts = judge([gate(PERPLEXITY, 0.0), gate(ACCURACY, 0.05)], compare(fakes.small_run(measured)))
+    results = check_gates([gate(PERPLEXITY, 0.0), gate(ACCURACY, 0.05)], compare(fakes.small_run(measured)))
 
-    assert [verdict.outcome for verdict in verdicts] == ["pass", "pass"]
-    assert verdicts[0].reason == "identical scores"
-    assert verdicts[1].worst == pytest.approx(-(1 - ERROR_RATE ** (1 / 80)))
+    assert [result.outcome for result in results] == ["pass", "pass"]
+    assert results[0].reason == "identical scores"
+    assert results[1].worst == pytest.approx(-(1 - ERROR_RATE ** (1 / 80)))
 
 
 @pytest.mark.parametrize(
     ("scores", "reason"),
     [
-        (lambda fakes: fakes.scores([2.0, 3, 4, 5, 6]), "5 groups; an interval takes 10"),
+        (lambda fakes: fakes.scores([2.0, 3, 4, 5, 6]), "5 groups; an interval needs 10"),
         (lambda fakes: fakes.scores([2.0, 3, 4, 5, math.nan]), "1 of 5 scores are not finite"),
     ],
 )
@@ -206,11 +207,11 @@ def test_without_an_interval_nothing_can_be_told(
 ) -> None:
     """Few groups and missing numbers neither pass nor fail, and say why."""
     measured = {(PERPLEXITY, "base"): fakes.scores([1.0, 2, 3, 4, 5]), (PERPLEXITY, "candidate"): scores(fakes)}
-    (verdict,) = judge([gate(PERPLEXITY, 5.0)], compare(fakes.small_run(measured)))
+    (result,) = check_gates([gate(PERPLEXITY, 5.0)], compare(fakes.small_run(measured)))
 
-    assert verdict.outcome == "cannot tell"
-    assert verdict.reason is not None
-    assert verdict.reason.startswith(reason)
+    assert result.outcome == "cannot tell"
+    assert result.reason is not None
+    assert result.reason.startswith(reason)
 
 
 FOUR_GATES = (
@@ -265,10 +266,10 @@ def test_gates_together_raise_a_false_alarm_in_5_percent_at_most(fakes: SimpleNa
     alarms, unadjusted, passes = 0, 0, 0
     for _ in range(n_checks):
         comparisons = compare(run_at_the_margin(fakes, gates, rng))
-        verdicts = judge(gates, comparisons)
-        alarms += is_stopped(verdicts)
-        unadjusted += any(is_stopped([judge([each.gate], [each.comparison])[0]]) for each in verdicts)
-        passes += sum(verdict.outcome == "pass" for verdict in verdicts)
+        results = check_gates(gates, comparisons)
+        alarms += is_stopped(results)
+        unadjusted += any(is_stopped([check_gates([each.gate], [each.comparison])[0]]) for each in results)
+        passes += sum(result.outcome == "pass" for result in results)
 
     assert alarms / n_checks < 0.05 + 2 * math.sqrt(0.05 * 0.95 / n_checks)
     assert alarms < unadjusted

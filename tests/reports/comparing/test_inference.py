@@ -180,9 +180,9 @@ def test_equal_sides_have_a_p_value_of_one_and_no_interval():
     """Identical scores say nothing about a spread; under ten groups nothing is said at all."""
     totals, counts = _rng(6).random(300), np.ones(300)
     (equal,) = infer([_amounts(totals, totals, counts, identical=True)], seed=0)
-    assert equal == Inference(why_no_interval="identical scores", p_value=1.0)
+    assert equal == Inference(why_no_interval="identical scores", is_identical=True, p_value=1.0)
     (few,) = infer([_amounts(totals[:9], totals[9:18], counts[:9])], seed=0)
-    assert few == Inference(why_no_interval="9 groups; an interval takes 10")
+    assert few == Inference(why_no_interval="9 groups; an interval needs 10")
 
 
 def test_a_definition_is_no_side_to_be_correlated_with():

@@ -34,8 +34,12 @@ def test_what_is_known_of_one_adapter_is_not_carried_over(fakes):
     """Neither a p-value nor a power of the first adapter stands in the row of the recipe."""
     for row in over_seeds(fakes.sweep_run(), compare(fakes.sweep_run())):
         mean = row.mean
-        assert (mean.p_value, mean.p_adjusted, mean.bounds, mean.standard_error) == (None,) * 4
-        assert (mean.smallest_detectable, mean.correlation, mean.pairing_factor) == (None,) * 3
+        assert (mean.inference.p_value, mean.p_adjusted, mean.inference.bounds, mean.inference.standard_error) == (
+            None,
+        ) * 4
+        assert (mean.inference.smallest_detectable, mean.inference.correlation, mean.inference.pairing_factor) == (
+            None,
+        ) * 3
 
 
 def test_the_width_beside_it_is_the_mean_of_the_adapters_own(fakes):
@@ -54,7 +58,7 @@ def test_a_recipe_of_fewer_than_three_adapters_is_not_judged(fakes):
     row = _summaries(run)["learning_rate=5e-6", "accuracy"]
     assert (row.mean.difference, row.standard_deviation) == (pytest.approx(8 / 12 - 0.5), None)
     assert (row.mean.interval, row.mean.outcome) == (None, "no interval")
-    assert row.mean.why_no_interval == "not judged: 1 of at least 3 training seeds"
+    assert row.mean.inference.why_no_interval == "not judged: 1 of at least 3 training seeds"
     subjects = tuple(replace(s, recipe="") if s.name.endswith("44") else s for s in run.subjects)
     pair = _summaries(replace(run, subjects=subjects))[fakes.LR, "accuracy"]
     assert (pair.mean.interval, pair.standard_deviation) == (None, pytest.approx(sqrt(0.5) / 12))
@@ -67,7 +71,7 @@ def test_seeds_that_all_agree_have_no_interval_of_width_zero(fakes):
     run = replace(run, subjects=tuple(replace(s, recipe="r" if s.kind == "candidate" else "") for s in run.subjects))
     row = _summaries(run)["r", "accuracy"]
     assert (row.mean.difference, row.standard_deviation, row.mean.interval) == (0.25, 0.0, None)
-    assert "same difference with every seed" in row.mean.why_no_interval
+    assert "same difference with every seed" in row.mean.inference.why_no_interval
 
 
 @pytest.mark.parametrize("is_absent", [True, False])
@@ -79,7 +83,7 @@ def test_an_adapter_without_a_number_leaves_its_recipe_without_one(fakes, is_abs
         measurements.append(MetricScores(fakes.PERPLEXITY, name, (), missing="it diverged"))
     row = _summaries(replace(run, measurements=tuple(measurements)))[fakes.LR, "perplexity"]
     assert (row.mean.difference, row.mean.candidate_value, row.mean.interval, row.mean_width) == (None,) * 4
-    assert row.mean.why_no_interval == f"no difference of {name}"
+    assert row.mean.inference.why_no_interval == f"no difference of {name}"
 
 
 def test_rulers_controls_and_exploratory_metrics_are_not_summarised(fakes):

@@ -216,8 +216,8 @@ def test_no_discordant_group_bounds_the_difference_both_ways():
 @pytest.mark.parametrize(
     ("n_groups", "n_apart", "kind", "expected"),
     [
-        (9, 8, "amounts", "9 groups; an interval takes 10"),
-        (9, 0, "outcomes", "9 groups; an interval takes 10"),
+        (9, 8, "amounts", "9 groups; an interval needs 10"),
+        (9, 0, "outcomes", "9 groups; an interval needs 10"),
         (10, 9, "amounts", "bootstrap-t"),
         (1_000, 8, "amounts", "bootstrap-t"),
         (1_001, 8, "amounts", "BCa"),

@@ -9,9 +9,10 @@ import pytest
 from markdown_it import MarkdownIt
 
 from reports.comparing.compare import Comparison
+from reports.comparing.inference import Inference
 from reports.comparing.statistics import Interval
 from reports.records import Metric
-from reports.rendering.content.display import cells, escape, escape_line, label, number, plain, quote, shown
+from reports.rendering.content.display import cells, escape, escape_line, label, number, plain, quote
 
 UGLY = "<script>alert(1)</script> | a*b* `code` [link](http://x) __bold__ ~~gone~~ $x$ & &lt; \\| snake_case @octocat"
 
@@ -20,7 +21,8 @@ def _row(display, baseline, candidate, low, high, unit="nats"):
     metric = Metric("evaluation", "metric", unit, higher_is_better=True, display=display)
     difference = None if baseline is None or candidate is None else candidate - baseline
     interval = None if low is None else Interval(low, high, "cluster-t")
-    return Comparison(metric, "dpo", "baseline", "base", baseline, candidate, difference, interval, None, 20, 20)
+    inference = Inference(interval)
+    return Comparison(metric, "dpo", "baseline", "base", baseline, candidate, difference, 20, 20, inference)
 
 
 def _rendered(markdown: str) -> str:
@@ -45,9 +47,9 @@ def test_percent_becomes_percentage_points():
 
 def test_a_perplexity_difference_is_the_ratio_and_its_interval_the_exact_image():
     """From nats per token: exp for the values, exp - 1 in percent for difference and ends, order kept."""
-    numbers = shown(_row("exp", 2.0, 2.1, 0.05, 0.15))
-    assert (numbers.baseline, numbers.candidate) == pytest.approx((math.exp(2.0), math.exp(2.1)))
-    assert numbers.difference == pytest.approx(100 * (numbers.candidate / numbers.baseline - 1))
+    numbers = cells(_row("exp", 2.0, 2.1, 0.05, 0.15))
+    assert (numbers.baseline_number, numbers.candidate_number) == pytest.approx((math.exp(2.0), math.exp(2.1)))
+    assert numbers.difference_number == pytest.approx(100 * (numbers.candidate_number / numbers.baseline_number - 1))
     assert (numbers.low, numbers.high) == pytest.approx((100 * math.expm1(0.05), 100 * math.expm1(0.15)))
     assert numbers.unit == "%"
     assert cells(_row("exp", 2.0, 2.1, 0.05, 0.15)).interval == "[+5.1, +16.2]"

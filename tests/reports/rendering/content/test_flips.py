@@ -130,8 +130,8 @@ def test_the_section_is_folded_and_tells_better_from_worse(fakes):
 
     lines = flips_section(run)
 
-    assert lines[0] == "## What moved most"
-    assert lines[4].startswith("<details><summary>Of each primary metric the 10 examples")
+    assert lines[0] == "## What changed most"
+    assert lines[4].startswith("<details><summary>The 10 examples of each primary metric")
     assert lines[-1] == "</details>"
     assert "**truthfulness · perplexity (nats per token)**" in lines
     better, worse = (line for line in lines if line.startswith(("| better", "| worse")))
@@ -143,7 +143,7 @@ def test_the_section_is_folded_and_tells_better_from_worse(fakes):
 
 
 def test_the_section_shows_one_candidate_and_stays_short(fakes):
-    """The foremost candidate alone; the more metrics there are, the fewer examples of each."""
+    """The headline_candidate candidate alone; the more metrics there are, the fewer examples of each."""
     metrics = [Metric(f"evaluation {n}", "x", "", higher_is_better=None, primary=True) for n in range(20)]
     values = [(-1) ** n * (n + 1) for n in range(30)]
     run = fakes.small_run(
@@ -155,5 +155,5 @@ def test_the_section_shows_one_candidate_and_stays_short(fakes):
 
     rows = [line for line in lines if line.startswith(("| higher", "| lower"))]
     assert 40 == len(rows) <= MOST_ROWS
-    assert "first against" in lines[2]
+    assert "first compared with" in lines[2]
     assert not any("second" in line for line in lines)

@@ -9,7 +9,14 @@ from reports.comparing.compare import compare
 from reports.comparing.seeds import over_seeds
 from reports.records import EvaluationCounts, Gate, Selection
 from reports.rendering.content.display import MINUS
-from reports.rendering.content.verdict import candidates_of, choice, foremost, p_text, recipe_verdicts, verdict
+from reports.rendering.content.verdict import (
+    candidates_of,
+    choice,
+    headline_candidate,
+    p_text,
+    recipe_verdicts,
+    verdict,
+)
 
 NOT_AHEAD = "a gain there, such as a lower perplexity, says nothing about preferences."
 
@@ -26,7 +33,7 @@ def _against_control(fakes, shifts, control_shifts, metric=None):
 
 @pytest.mark.parametrize(
     ("gap", "words", "is_ahead"),
-    [(-0.3, "ahead on", True), (0.3, "behind on", False), (0.0, "not told apart on", False)],
+    [(-0.3, "ahead on", True), (0.3, "behind on", False), (0.0, "no clear difference on", False)],
 )
 def test_a_lower_perplexity_counts_only_ahead_of_the_controls(fakes, gap, words, is_ahead):
     """Better than the baseline either way; unless it is ahead of the control too, that is said to mean nothing."""
@@ -67,8 +74,8 @@ def test_the_verdict_names_what_it_could_not_have_seen(fakes):
     """The smallest detectable difference of each primary metric with a spread, in the units of the table."""
     run, rows = _primary_run(fakes, 0.0)
     (row,) = rows
-    percent = 100 * np.expm1(row.smallest_detectable)
-    expected = f"with 80 % power: truthfulness · perplexity {percent:.1f} %."
+    percent = 100 * np.expm1(row.inference.smallest_detectable)
+    expected = f"could be detected: truthfulness · perplexity {percent:.1f} %."
     assert any(sentence.endswith(expected) for sentence in verdict(run, rows, "dpo"))
     equal = fakes.small_run({(fakes.MC1, name): fakes.scores([0, 1] * 20) for name in ("base", "dpo")})
     assert not any("80 % power" in sentence for sentence in verdict(equal, compare(equal), "dpo"))
@@ -132,9 +139,9 @@ def test_merging_is_told_by_what_it_changed(fakes):
     """Other weights held against the adapter they were made from: each primary metric's difference and interval."""
     run = fakes.sweep_run()
     sentences = verdict(run, compare(run), "merged")
-    opening = f"What merging “{fakes.LR}, seed 42” changed: preferences · accuracy 0.0 pp (not told apart, "
+    opening = f"What merging “{fakes.LR}, seed 42” changed: preferences · accuracy 0.0 pp (no clear difference, "
     changed = next(sentence for sentence in sentences if sentence.startswith(opening))
-    assert "truthfulness · perplexity 0.0 % (not told apart, " in changed
+    assert "truthfulness · perplexity 0.0 % (no clear difference, " in changed
     assert changed.endswith(" Each reward is taken against its own reference.")
     started = next(sentence for sentence in sentences if sentence.startswith("Against “unquantised”, which it started"))
     assert "accuracy" not in started
@@ -161,7 +168,7 @@ def test_another_candidate_on_the_same_weights_is_just_another(fakes):
     """Neither control, stage nor merged: the difference alone, with the reason where there is no interval."""
     run = fakes.small_run({(fakes.MC1, name): fakes.scores([1, 0, 1]) for name in ("base", "a", "b")})
     run = replace(run, subjects=tuple(replace(s, compared_with=("a",) if s.name == "b" else ()) for s in run.subjects))
-    expected = "Against “a”: lm_eval · truthfulqa_mc1 acc 0.0 pp (3 groups; an interval takes 10)."
+    expected = "Against “a”: lm_eval · truthfulqa_mc1 acc 0.0 pp (3 groups; an interval needs 10)."
     assert verdict(run, compare(run), "b")[-1] == expected
 
 
@@ -181,12 +188,12 @@ def test_the_foremost_candidate_is_the_chosen_one(fakes):
     run = fakes.sweep_run()
     names = candidates_of(run, compare(run))
     assert names == [subject.name for subject in run.subjects[1:]]
-    assert foremost(run, names) == f"{fakes.LR}, seed 42"
+    assert headline_candidate(run, names) == f"{fakes.LR}, seed 42"
     winner = Selection("learning_rate=5e-6", 0.9, 0.1, 10, is_winner=True)
-    assert foremost(replace(run, selection=(winner,)), names) == "learning_rate=5e-6"
+    assert headline_candidate(replace(run, selection=(winner,)), names) == "learning_rate=5e-6"
     unchosen = replace(run, selection=())
-    assert foremost(unchosen, [fakes.CONTROLS[0], "merged"]) == "merged"
-    assert foremost(unchosen, [fakes.CONTROLS[1], fakes.CONTROLS[0]]) == fakes.CONTROLS[1]
+    assert headline_candidate(unchosen, [fakes.CONTROLS[0], "merged"]) == "merged"
+    assert headline_candidate(unchosen, [fakes.CONTROLS[1], fakes.CONTROLS[0]]) == fakes.CONTROLS[1]
 
 
 def test_the_choice_is_a_sentence(fakes):

@@ -7,7 +7,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from reports.comparing.compare import compare
-from reports.comparing.gates import Verdict, judge
+from reports.comparing.gates import GateResult, check_gates
 from reports.records import Gate, Metric
 from reports.rendering.formats.gate_reports import gate_lines, junit_report, summary
 
@@ -15,7 +15,7 @@ LENGTH = Metric("answers", "length", "tokens", higher_is_better=None)
 
 
 @pytest.fixture
-def verdicts(fakes: SimpleNamespace) -> tuple[Verdict, ...]:
+def results(fakes: SimpleNamespace) -> tuple[GateResult, ...]:
     """One of each outcome: accuracy 75 % on twelve pairs, 5 nats more in 180 tokens, and too little to say."""
     shifts = [5.0 * tokens / 180 for tokens in [10, 20] * 6]
     run = fakes.small_run(
@@ -41,14 +41,14 @@ def verdicts(fakes: SimpleNamespace) -> tuple[Verdict, ...]:
         Gate("truthfulness/perplexity", 0.01, relative=True),
         Gate("answers/length", 5.0),
     ]
-    return judge(gates, compare(run))
+    return check_gates(gates, compare(run))
 
 
-def test_one_line_a_gate(verdicts: tuple[Verdict, ...]) -> None:
+def test_one_line_a_gate(results: tuple[GateResult, ...]) -> None:
     """Each line has outcome, metric, candidate, values, the bound that decided and what is allowed, in table units."""
-    lines = gate_lines(verdicts)
+    lines = gate_lines(results)
 
-    assert [verdict.outcome for verdict in verdicts] == ["pass", "cannot tell", "fail", "pass"]
+    assert [result.outcome for result in results] == ["pass", "cannot tell", "fail", "pass"]
     assert lines[0].startswith("pass         preferences/accuracy  a|b <c>  ")
     assert "  50.0 % \u2192 91.7 %: +41.7 pp, at worst +" in lines[0]
     assert lines[0].endswith("; allowed 0.0 pp")
@@ -59,9 +59,9 @@ def test_one_line_a_gate(verdicts: tuple[Verdict, ...]) -> None:
     assert "; allowed \u00b15" in lines[3]
 
 
-def test_junit_has_a_case_for_each_verdict(verdicts: tuple[Verdict, ...]) -> None:
+def test_junit_has_a_case_for_each_verdict(results: tuple[GateResult, ...]) -> None:
     """A fail is a failure, what cannot be told is skipped, and the counts say so."""
-    root = ET.fromstring(junit_report("run", verdicts).encode())
+    root = ET.fromstring(junit_report("run", results).encode())
     (suite,) = root.findall("testsuite")
 
     assert suite.attrib == {"name": "run", "tests": "4", "failures": "1", "errors": "0", "skipped": "1"}
@@ -71,23 +71,23 @@ def test_junit_has_a_case_for_each_verdict(verdicts: tuple[Verdict, ...]) -> Non
     assert "at best" in str(cases[2][0].get("message"))
 
 
-def test_strict_junit_fails_what_cannot_be_told(verdicts: tuple[Verdict, ...]) -> None:
+def test_strict_junit_fails_what_cannot_be_told(results: tuple[GateResult, ...]) -> None:
     """With strict, nothing is skipped."""
-    suite = ET.fromstring(junit_report("run", verdicts, strict=True).encode())[0]
+    suite = ET.fromstring(junit_report("run", results, strict=True).encode())[0]
 
     assert (suite.get("failures"), suite.get("skipped")) == ("2", "0")
 
 
-def test_names_that_xml_cannot_hold_are_made_plain(verdicts: tuple[Verdict, ...]) -> None:
+def test_names_that_xml_cannot_hold_are_made_plain(results: tuple[GateResult, ...]) -> None:
     """A control character in a name does not spoil the file."""
-    odd = replace(verdicts[0], comparison=replace(verdicts[0].comparison, candidate="a\x00b\x1bc"))
+    odd = replace(results[0], comparison=replace(results[0].comparison, candidate="a\x00b\x1bc"))
 
     assert ET.fromstring(junit_report("run\x08", [odd]).encode())[0][0].get("classname") == "a b c"
 
 
-def test_the_summary_begins_with_what_stopped_it(verdicts: tuple[Verdict, ...]) -> None:
+def test_the_summary_begins_with_what_stopped_it(results: tuple[GateResult, ...]) -> None:
     """The Markdown says in its first line whether it was stopped, and lists fails before passes, all of it literal."""
-    lines = summary("run", verdicts).split("\n")
+    lines = summary("run", results).split("\n")
     rows = [line for line in lines if line.startswith("| ")]
 
     assert lines[0] == "### Stopped: run"
@@ -98,14 +98,14 @@ def test_the_summary_begins_with_what_stopped_it(verdicts: tuple[Verdict, ...]) 
 
 
 def test_the_summary_says_why_there_are_no_numbers(fakes: SimpleNamespace) -> None:
-    """A verdict without bounds gives its reason, in the summary and in its line."""
+    """A result without bounds gives its reason, in the summary and in its line."""
     scores = fakes.scores([1.0, 2.0, 3.0])
     run = fakes.small_run({(fakes.PERPLEXITY, name): scores for name in ("base", "same")})
-    verdicts = judge([Gate("truthfulness/perplexity", 0.1)], compare(run))
+    results = check_gates([Gate("truthfulness/perplexity", 0.1)], compare(run))
 
-    assert summary("run", verdicts).startswith("### Not stopped: run")
-    assert "- truthfulness/perplexity, same: identical scores" in summary("run", verdicts)
-    assert gate_lines(verdicts)[0].endswith(": identical scores")
+    assert summary("run", results).startswith("### Not stopped: run")
+    assert "- truthfulness/perplexity, same: identical scores" in summary("run", results)
+    assert gate_lines(results)[0].endswith(": identical scores")
 
 
 def test_a_limit_without_end_is_no_number(fakes: SimpleNamespace) -> None:
@@ -114,6 +114,6 @@ def test_a_limit_without_end_is_no_number(fakes: SimpleNamespace) -> None:
     run = fakes.small_run(
         {(likelihood, name): fakes.scores([1.0 * n, 2, 3] * 6) for n, name in enumerate(("base", "other"))}
     )
-    (line,) = gate_lines(judge([Gate("truthfulness/perplexity", 1.0, relative=True)], compare(run)))
+    (line,) = gate_lines(check_gates([Gate("truthfulness/perplexity", 1.0, relative=True)], compare(run)))
 
     assert line.endswith("; allowed any")

@@ -8,8 +8,8 @@ from dataclasses import replace
 
 from reports.comparing.compare import compare
 from reports.records import MetricScores
+from reports.rendering.formats.csv import CSV_COLUMNS, csv_report
 from reports.rendering.formats.json import MEASUREMENT_FIELDS, json_report
-from reports.rendering.formats.markdown import CSV_COLUMNS, csv_report
 
 
 def _refuse(word):

@@ -22,8 +22,8 @@ from hypothesis import strategies as st
 
 from reports.comparing.compare import compare
 from reports.records import ExampleScore, ExampleText, Generation, MetricScores, Subject
-from reports.rendering.formats.page import LONGEST_ANSWER, MOST_PROMPTS, html_report, mark_changes
 from reports.rendering.formats.markdown import markdown_report
+from reports.rendering.formats.page import LONGEST_ANSWER, MOST_PROMPTS, html_report, mark_changes
 from reports.run_folder import read_run, write_run
 
 EVIL = "</script><script>hacked = 1</script><img src=x onerror='hacked = 1'> & \u2028 \"quoted\" $x"

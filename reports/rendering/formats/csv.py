@@ -1,0 +1,81 @@
+"""A run's comparisons as CSV: tidy rows in full precision, under names that stay."""
+
+import csv
+import io
+from collections.abc import Callable, Sequence
+
+from reports.comparing.compare import Comparison
+from reports.records import Run
+from reports.rendering.content.display import cells
+from reports.rendering.content.published import ReportLayout, published_tables
+
+CSV_COLUMNS: dict[str, Callable[[Run, Comparison], object]] = {
+    "run": lambda run, _: run.name,
+    "suite_fingerprint": lambda run, _: run.suite_fingerprint,
+    "evaluation": lambda _, row: row.metric.evaluation,
+    "metric": lambda _, row: row.metric.name,
+    "unit": lambda _, row: row.metric.unit,
+    "higher_is_better": lambda _, row: row.metric.higher_is_better,
+    "primary": lambda _, row: row.primary,
+    "candidate": lambda _, row: row.candidate,
+    "against": lambda _, row: row.against,
+    "baseline": lambda _, row: row.baseline,
+    "n": lambda _, row: row.n,
+    "n_groups": lambda _, row: row.n_groups,
+    "baseline_value": lambda _, row: row.baseline_value,
+    "candidate_value": lambda _, row: row.candidate_value,
+    "difference": lambda _, row: row.difference,
+    "low": lambda _, row: row.interval.low if row.interval else None,
+    "high": lambda _, row: row.interval.high if row.interval else None,
+    "method": lambda _, row: row.interval.method if row.interval else None,
+    "why_no_interval": lambda _, row: row.inference.why_no_interval,
+    "outcome": lambda _, row: row.outcome,
+    "display": lambda _, row: row.metric.display,
+    "shown_baseline": lambda _, row: cells(row).baseline_number,
+    "shown_candidate": lambda _, row: cells(row).candidate_number,
+    "shown_difference": lambda _, row: cells(row).difference_number,
+    "shown_low": lambda _, row: cells(row).low,
+    "shown_high": lambda _, row: cells(row).high,
+    "shown_unit": lambda _, row: cells(row).unit,
+    "recipe": lambda run, row: run.subject(row.candidate).recipe,
+    "is_control": lambda run, row: run.subject(row.candidate).is_control,
+    "p_value": lambda _, row: row.inference.p_value,
+    "p_adjusted": lambda _, row: row.p_adjusted,
+    "smallest_detectable": lambda _, row: row.inference.smallest_detectable,
+    "correlation": lambda _, row: row.inference.correlation,
+    "pairing_factor": lambda _, row: row.inference.pairing_factor,
+}
+"""Stable columns of report.csv; new ones are only added at the end.
+
+Values, difference, low and high are in `unit` (fractions as fractions, perplexities as nats per token), difference =
+candidate_value - baseline_value; the shown_ columns have the numbers of the tables, shown_unit is the unit of the
+difference. `against` is baseline, definition, ruler or candidate, and `baseline` its name. `recipe` is shared by
+candidates that differ only in their training seed, and empty if there is one seed; `is_control` is true if the
+candidate was trained only for comparison. `p_value` is two-sided, from swapping both sides within groups; `p_adjusted`
+is the same after Holm, in the family of primary metrics of candidates that are not controls. `smallest_detectable` (in
+`unit`) is detected with a probability of 80 %. `correlation` is that of both sides over groups, and `pairing_factor` is
+how many times wider the interval would be without pairing.
+"""
+PUBLISHED_CSV_COLUMNS = ("run", "set", "averaged_over", "subject", "is_published", "nats_per_token")
+"""Stable columns of report.csv in the published layout: one row for each set, average and column of its tables."""
+
+
+def csv_report(run: Run, comparisons: Sequence[Comparison], *, layout: ReportLayout = "differences") -> str:
+    """Return one tidy row for each comparison, in full precision; missing values are empty.
+
+    In the published layout the columns are `PUBLISHED_CSV_COLUMNS`.
+    """
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    if layout == "published":
+        writer.writerow(PUBLISHED_CSV_COLUMNS)
+        writer.writerows(
+            (run.name, name, table.average, column.subject, column.is_published, column.nats_per_token.get(name))
+            for table in published_tables(run)
+            for name in table.sets
+            for column in table.columns
+        )
+        return text.getvalue()
+    writer.writerow(CSV_COLUMNS)
+    writer.writerows([column(run, row) for column in CSV_COLUMNS.values()] for row in comparisons)
+    return text.getvalue()

@@ -1,0 +1,76 @@
+"""Reports are written after the records, so that nothing that was measured is lost with them."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from harness.commands import report_files
+from harness.commands.output import write_results
+from harness.commands.report_files import ReportError
+from harness.terminal import Terminal
+from reports.records import ExampleScore, Metric, MetricScores, Run, Subject
+from reports.run_folder import read_run
+
+PERPLEXITY = Metric("truthfulness", "perplexity", "nats per token", higher_is_better=False, display="exp", primary=True)
+
+
+@pytest.fixture
+def run() -> Run:
+    """A baseline and a candidate with a dozen scores each."""
+    names = ("baseline", "adapter")
+    return Run(
+        name="run",
+        suite="alignment",
+        created="2026-11-21T10:00:00+00:00",
+        headline="Größe \ud800.",
+        suite_fingerprint="0123456789abcdef",
+        subjects=(Subject(names[0], "baseline", "base"), Subject(names[1], "candidate", "adapter")),
+        measurements=tuple(
+            MetricScores(
+                PERPLEXITY, name, tuple(ExampleScore(f"e{n:02d}", f"g{n}", n + shift, 10) for n in range(1, 13))
+            )
+            for shift, name in enumerate(names)
+        ),
+    )
+
+
+def test_a_saved_run_has_its_reports_beside_its_records(run: Run, tmp_path: Path) -> None:
+    """The files are those that are named, and nothing else is left in the parent folder."""
+    saved = write_results(run, tmp_path / "runs" / "first", (), Terminal())
+
+    assert saved.files == (saved.folder / "report.md", saved.folder / "report.csv")
+    assert saved.files[0].read_text(encoding="utf-8").startswith("Größe")
+    assert {file.name for file in saved.files} < {file.name for file in saved.folder.iterdir()}
+    assert [path.name for path in (tmp_path / "runs").iterdir()] == ["first"]
+    assert read_run(saved.folder).measurements == run.measurements
+
+
+def fail_to_render(*_: object, **__: object) -> str:
+    """Render nothing, for a fault that nobody thought of."""
+    raise ZeroDivisionError
+
+
+def fail_to_write(path: Path, _: str) -> Path:
+    """Write nothing, as on a full disk."""
+    raise OSError(28, "No space left on device", str(path))
+
+
+@pytest.mark.parametrize(
+    ("step", "fault", "error"),
+    [
+        ("compare", fail_to_render, ZeroDivisionError),
+        ("markdown_report", fail_to_render, ZeroDivisionError),
+        ("write_whole", fail_to_write, ReportError),
+    ],
+)
+def test_a_fault_in_a_report_loses_no_record(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str, fault: Callable[..., object], error: type
+) -> None:
+    """Whatever fails after the records were written, they are complete and can be reported again."""
+    monkeypatch.setattr(report_files, step, fault)
+    with pytest.raises(error):
+        write_results(run, tmp_path / "run", (), Terminal())
+
+    assert read_run(tmp_path / "run").measurements == run.measurements
+    assert not (tmp_path / "run" / "report.md").exists()

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import click
 
 from harness.embedded.recipe import base_text
-from harness.embedded.recipe.held_apart import HeldApart, held_apart, load_rows
+from harness.embedded.recipe.exclusion import HeldApart, held_apart, load_rows
 from harness.embedded.recipe.tokenizer import BOS, EOS, MAX_LENGTH, train_tokenizer
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ import pytest
 
 from harness.embedded.recipe import base_text
 from harness.embedded.recipe.base_model import BaseRecipe, apart_chats, build, learning_rate_at, plain_documents
-from harness.embedded.recipe.held_apart import HeldApart, grams, held_apart, load_rows, words
+from harness.embedded.recipe.exclusion import HeldApart, grams, held_apart, load_rows, words
 
 BASE_MODEL = Path(base_text.__file__).parent.parent / "base_model"
 EIGHT_MEGABYTES = 8_000_000

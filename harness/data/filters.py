@@ -10,20 +10,20 @@ from harness.data.make import Trainable, answers_of
 from suites.engine.encoding import Encoder, Lengths
 from suites.inputs import Pair
 
-TrainingRow = TypeVar("TrainingRow", bound=Trainable)
+AnyTrainable = TypeVar("AnyTrainable", bound=Trainable)
 
 
 @dataclass(frozen=True, slots=True)
-class FilterResult(Generic[TrainingRow]):
+class FilterResult(Generic[AnyTrainable]):
     """The rows that pass the filters, and counts of the others."""
 
-    rows: tuple[TrainingRow, ...]
+    rows: tuple[AnyTrainable, ...]
     """The rows that pass, in their order."""
     left_out: Mapping[str, int]
     """Reason -> rows that do not pass; each row is counted once, under the first reason that applies."""
 
 
-def filter_rows(rows: Sequence[TrainingRow], filters: FiltersConfig, encoder: Encoder) -> FilterResult[TrainingRow]:
+def filter_rows(rows: Sequence[AnyTrainable], filters: FiltersConfig, encoder: Encoder) -> FilterResult[AnyTrainable]:
     """Returns the rows that pass the configured filters, in their order.
 
     Lengths are in tokens, before the encoder truncates anything; a response includes what the template writes after it.

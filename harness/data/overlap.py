@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from harness.data.make import OverlapQuery, Trainable, answers_of, first_user_text, words
 
-TrainingRow = TypeVar("TrainingRow", bound=Trainable)
+AnyTrainable = TypeVar("AnyTrainable", bound=Trainable)
 
 GRAM_WORDS = 5
 """Words of one n-gram."""
@@ -146,6 +146,6 @@ def _grams(text: Sequence[str], length: int) -> Iterator[tuple[str, ...]]:
     return zip(*(text[start:] for start in range(length)), strict=False)
 
 
-def without(training: Iterable[TrainingRow], overlap: Overlap) -> tuple[TrainingRow, ...]:
+def without(training: Iterable[AnyTrainable], overlap: Overlap) -> tuple[AnyTrainable, ...]:
     """The training rows without those that overlap a role."""
     return tuple(row for row in training if row.example_id not in overlap.training_ids)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import click
 
 from harness.embedded.recipe import base_text
-from harness.embedded.recipe.exclusion import HeldApart, held_apart, load_rows
+from harness.embedded.recipe.exclusion import ExcludedTexts, excluded_texts, load_rows
 from harness.embedded.recipe.tokenizer import BOS, EOS, MAX_LENGTH, train_tokenizer
 
 if TYPE_CHECKING:
@@ -82,25 +82,25 @@ def make_model(tokenizer: PreTrainedTokenizerFast, seed: int) -> LlamaForCausalL
     return LlamaForCausalLM(config)
 
 
-def plain_documents(count: int, seed: int, apart: HeldApart) -> list[str]:
+def plain_documents(count: int, seed: int, excluded: ExcludedTexts) -> list[str]:
     """Plain texts that do not overlap the rows that adapters are trained and measured on."""
-    return [text for text in base_text.plain_texts(count, seed) if not apart.overlaps(text)]
+    return [text for text in base_text.plain_texts(count, seed) if not excluded.overlaps(text)]
 
 
-def apart_chats(chats: Iterable[list[base_text.Message]], apart: HeldApart) -> list[list[base_text.Message]]:
+def separate_chats(chats: Iterable[list[base_text.Message]], excluded: ExcludedTexts) -> list[list[base_text.Message]]:
     """Conversations without a turn that overlaps the rows that adapters are trained and measured on."""
-    return [chat for chat in chats if not any(apart.overlaps(message["content"]) for message in chat)]
+    return [chat for chat in chats if not any(excluded.overlaps(message["content"]) for message in chat)]
 
 
-def training_blocks(tokenizer: PreTrainedTokenizerFast, recipe: BaseRecipe, apart: HeldApart) -> torch.Tensor:
+def training_blocks(tokenizer: PreTrainedTokenizerFast, recipe: BaseRecipe, excluded: ExcludedTexts) -> torch.Tensor:
     """Plain texts and rendered chats, shuffled, joined and cut: token ids of shape (n_blocks, block_length)."""
     import torch
 
     needed = recipe.steps * recipe.batch_size * recipe.block_length
     count = needed // TOKENS_A_TEXT + 100
     chat_count = int(count * recipe.chat_share)
-    documents = [f"{BOS}{text}{EOS}" for text in plain_documents(count - chat_count, recipe.seed + 1, apart)]
-    chats = apart_chats(base_text.chats(chat_count, recipe.seed + 1), apart)
+    documents = [f"{BOS}{text}{EOS}" for text in plain_documents(count - chat_count, recipe.seed + 1, excluded)]
+    chats = separate_chats(base_text.chats(chat_count, recipe.seed + 1), excluded)
     documents += [str(tokenizer.apply_chat_template(messages, tokenize=False)) for messages in chats]
     random.Random(recipe.seed).shuffle(documents)  # noqa: S311 - not for secrets
     rows: list[list[int]] = tokenizer(documents, add_special_tokens=False)["input_ids"]
@@ -211,15 +211,15 @@ def build(folder: Path, recipe: BaseRecipe) -> None:
     start = time.perf_counter()
     tokenizer = make_tokenizer(recipe)
     model = make_model(tokenizer, recipe.seed)
-    apart = held_apart(load_rows())
-    blocks = training_blocks(tokenizer, recipe, apart)
+    excluded = excluded_texts(load_rows())
+    blocks = training_blocks(tokenizer, recipe, excluded)
     click.echo(f"{model.num_parameters()} parameters, {blocks.numel()} tokens")
     pretrain(model, blocks, recipe)
     # Chats that overlap the data are left out, so a few more are drawn than needed.
-    chats = apart_chats(base_text.chats(spare(recipe.sft_steps, recipe), recipe.seed + 2), apart)
+    chats = separate_chats(base_text.chats(spare(recipe.sft_steps, recipe), recipe.seed + 2), excluded)
     tune_on_chats(model, tokenizer, chats, recipe.sft_steps, recipe)
     round_to_bf16(model)
-    lesson = apart_chats(base_text.last_lesson(spare(recipe.lesson_steps, recipe), recipe.seed + 3), apart)
+    lesson = separate_chats(base_text.last_lesson(spare(recipe.lesson_steps, recipe), recipe.seed + 3), excluded)
     tune_on_chats(model, tokenizer, lesson, recipe.lesson_steps, recipe)
     folder.mkdir(parents=True, exist_ok=True)
     save(model, tokenizer, folder)

@@ -44,7 +44,7 @@ def _texts(value: Any) -> Iterator[str]:
 
 
 @dataclass(slots=True)
-class HeldApart:
+class ExcludedTexts:
     """Texts that the base text must not contain."""
 
     answer_grams: set[Gram] = field(default_factory=set)
@@ -83,9 +83,9 @@ def load_rows(folder: Path = DATA) -> Iterator[dict[str, Any]]:
         yield from read_jsonl(path)
 
 
-def held_apart(rows: Iterable[dict[str, Any]]) -> HeldApart:
+def excluded_texts(rows: Iterable[dict[str, Any]]) -> ExcludedTexts:
     """Collects the texts of rows that the base text must not contain."""
-    found = HeldApart()
+    found = ExcludedTexts()
     for row in rows:
         for text in _texts(row):
             found.answer_grams |= grams(text, ANSWER_WORDS)

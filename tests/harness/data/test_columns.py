@@ -226,7 +226,7 @@ def test_columns_that_say_nothing_are_listed(load):
 
 
 def test_unlisted_datasets_of_a_data_root(write_rows):
-    """A name that the table does not know is read by its columns, and a near miss is told with what was meant."""
+    """A dataset outside the catalogue is read by its columns; the error for a near miss names the likely dataset."""
     root = write_rows("o/n/train.jsonl", [{"prompt": "Q", "chosen": "x", "rejected": "y"}]).parents[2]
     loaded = load_pairs(DatasetConfig("o/n"), data_root=root)
     assert (len(loaded.rows), loaded.name, loaded.split) == (1, "o/n", "train")

@@ -94,8 +94,8 @@ def test_a_limit_is_a_sample_of_groups_and_counted(write_rows):
         ("What shall I ask?", "Ask this: Tell me all about salt, please. "),
     ],
 )
-def test_planted_overlap_is_dropped_or_only_told(write_rows, turn, answer):
-    """A training row that quotes an evaluation question goes, or stays with overlap: warn; both are said."""
+def test_planted_overlap_is_dropped_or_only_reported(write_rows, turn, answer):
+    """A training row that quotes an evaluation question is dropped, or kept with overlap: warn; a note says so."""
     planted = {side: f"\n\nHuman: {turn}\n\nAssistant: {answer}{side}" for side in ("chosen", "rejected")}
     training, measured = [*transcripts(TOPICS[:8]), planted], transcripts(TOPICS[10:])
     dropped, kept = (small_experiment(write_rows, training, measured, overlap=overlap) for overlap in ("drop", "warn"))
@@ -106,7 +106,7 @@ def test_planted_overlap_is_dropped_or_only_told(write_rows, turn, answer):
 
 
 def test_overlap_can_be_refused(write_rows):
-    """With overlap: fail the error names role, counts, examples and what to do; without overlap nothing is said."""
+    """With overlap: fail the error names role, counts, examples and what to do; without overlap there is no error."""
     measured = transcripts(TOPICS[8:])
     training = [*transcripts(TOPICS[:8]), *transcripts(TOPICS[8:], n_each=1)]
     with pytest.raises(DataError) as caught:
@@ -233,7 +233,7 @@ def real_experiment(real_data, *overrides):
 
 
 def test_one_real_split_is_divided_into_three_by_group(real_data):
-    """Training, selection and report rows of helpful-base share no first human turn, and the division is said."""
+    """Training, selection and report rows of helpful-base share no first human turn; a note reports the division."""
     data = real_experiment(real_data)
     parts = [data.training, data.selection, data.pairs["preferences"].rows]
     turns = [first_turns(part) for part in parts]

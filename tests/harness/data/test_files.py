@@ -1,4 +1,4 @@
-"""Tests of reading one file: every format gives the same rows, and every fault is told with its place."""
+"""Tests of reading one file: every format gives the same rows, and every error names the place."""
 
 import csv
 import gzip
@@ -86,7 +86,7 @@ def test_a_broken_file_is_one_line_with_its_place(tmp_path, name, content, words
 
 
 def test_a_missing_file_and_a_folder(tmp_path):
-    """What is no file is told as such."""
+    """A path that is not a file has its own error."""
     (tmp_path / "folder.jsonl").mkdir()
     for name in ("x.jsonl", "folder.jsonl"):
         with pytest.raises(DataError, match="no such file"):

@@ -34,7 +34,7 @@ def test_a_pair_as_it_is_trained_on(write_rows, encoder):
     assert f"prompt, {len(ids)} tokens:" in shown
 
 
-def test_what_was_cut_is_said(write_rows, encoder):
+def test_truncation_is_shown(write_rows, encoder):
     """Truncated prompts and responses show what is left of them, and of how many tokens."""
     row = {"prompt": "question " * 100, "completion": "answer " * 100, "label": False}
     path = write_rows("mine.jsonl", [row])
@@ -46,8 +46,8 @@ def test_what_was_cut_is_said(write_rows, encoder):
     assert "1 usable as rated answers" in shown
 
 
-def test_folded_system_turns_and_merged_boundaries_are_said(write_rows, gpt2_folder):
-    """What the encoder did to a prompt stands behind its number of tokens."""
+def test_folded_system_turns_and_merged_boundaries_are_shown(write_rows, gpt2_folder):
+    """Changes that the encoder made to a prompt are listed after its number of tokens."""
     tokenizer = AutoTokenizer.from_pretrained(gpt2_folder)
     tokenizer.chat_template = (
         "{% for m in messages %}{% if m['role'] == 'system' %}{{ raise_exception('no') }}{% endif %}"
@@ -63,7 +63,7 @@ def test_folded_system_turns_and_merged_boundaries_are_said(write_rows, gpt2_fol
 
 
 def test_only_questions_cannot_be_trained_on(encoder):
-    """A dataset of prompts is told with what it offers."""
+    """The error says what a dataset of prompts offers."""
     with pytest.raises(DataError, match="has no examples; it offers questions"):
         inspect(DatasetConfig("embedded/prompts"), encoder)
 

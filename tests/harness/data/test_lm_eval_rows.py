@@ -64,8 +64,8 @@ def test_a_data_root_without_the_rows_names_the_tasks_own_dataset(tmp_path: Path
         load(data_root(tmp_path, other={"test": [ROW]}))
 
 
-def test_a_split_that_is_not_there_is_told(tmp_path: Path) -> None:
-    """With those there are."""
+def test_a_missing_split_is_an_error(tmp_path: Path) -> None:
+    """The error lists the splits of the dataset."""
     with pytest.raises(DataError, match=r"arc_easy: allenai/ai2_arc, split test, is not in .*; its splits are: train"):
         load(data_root(tmp_path, **{"allenai/ai2_arc:ARC-Easy": {"train": [OWN_ROW]}}))
 

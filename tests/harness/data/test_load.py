@@ -41,7 +41,7 @@ def test_repeated_rows_are_merged_and_counted(write_rows):
     assert {row.source for row in loaded.rows} == {"helpful-base"}
 
 
-def test_a_row_without_a_needed_column_is_told_with_its_place(write_rows):
+def test_a_row_without_a_needed_column_is_an_error_with_its_place(write_rows):
     """The error names file, line, column, and the columns of the row."""
     rows = [*transcripts(TOPICS[:1]), {"chosen": "x", "rejcted": "y"}]
     path = write_rows("Anthropic/hh-rlhf/helpful-base/test.jsonl", rows)
@@ -142,7 +142,7 @@ def test_examples_of_rated_answers_are_the_good_ones(real_data):
     assert len(questions.rows) >= len({row.group for row in rated.rows})
 
 
-def test_which_split_was_picked_is_said_unless_it_was_named(write_rows):
+def test_a_note_names_the_split_unless_the_configuration_does(write_rows):
     """The note names dataset, split, purpose, and what else there was."""
     for split in ("train", "test", "odd"):
         write_rows(f"Anthropic/hh-rlhf/helpful-base/{split}.jsonl", transcripts(TOPICS[:2]))

@@ -109,7 +109,7 @@ def test_links_into_the_clients_blobs_are_followed(place):
     assert locate(root, "o/n", "", None).files["train"][0].is_file()
 
 
-def test_what_is_not_held_is_told_with_what_is(place):
+def test_a_missing_dataset_is_an_error_that_lists_the_datasets(place):
     """The error lists names of the index and of the client's folders, and the nearest one."""
     root = place("a/x.jsonl", "datasets--p--q/snapshots/aaa/train.jsonl")
     (root / "datasets.yaml").write_text("o/nn:\n  train: a/x.jsonl\n", encoding="utf-8")
@@ -148,7 +148,7 @@ def test_a_wrong_index(place, index, words):
 
 
 def test_a_missing_or_empty_data_root(tmp_path):
-    """A folder that is not there and one that holds nothing are told apart."""
+    """A missing folder and an empty one have different errors."""
     with pytest.raises(DataError, match="no such folder"):
         locate(tmp_path / "nope", "o/n", "", None)
     with pytest.raises(DataError, match="it holds: no dataset"):

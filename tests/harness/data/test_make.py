@@ -41,7 +41,7 @@ def test_words_lose_case_punctuation_and_typography():
 
 
 def test_groups_are_equal_for_spellings_of_one_text_alone():
-    """Case and punctuation do not make a group, words do; texts without words are told apart."""
+    """Case and punctuation do not make a group, words do; texts without words have different groups."""
     assert group_of("Hi there!") == group_of(" hi THERE")
     assert len({group_of("Hi there!"), group_of("Hi where?"), group_of("?!"), group_of("...")}) == 4
 
@@ -77,7 +77,7 @@ def test_merged_turns_alternate_and_lose_nothing(turns):
 
 
 def test_ids_are_of_content_and_groups_of_the_first_user_turn():
-    """Equal content has one id wherever it stands; a later turn changes the id and not the group."""
+    """Equal content has one id in any row; a later turn changes the id but not the group."""
     pair = make_pair(ASK, "x", "y", source="s")
     later = make_pair((*ASK, Turn("assistant", "Because."), Turn("user", "And?")), "x", "y", source="s")
     assert pair.example_id == make_pair(ASK, "x", "y", source="other").example_id
@@ -141,7 +141,7 @@ def test_a_blank_system_turn_is_none():
 
 
 def test_conversations_are_split_where_their_answers_begin():
-    """The last assistant turns are the answers; what stands before has to be shared."""
+    """The last assistant turns are the answers; everything before them must be equal."""
     answered = [(*ASK, Turn("assistant", text)) for text in ("x", "y")]
     assert split_conversations(*answered) == (ASK, ("x", "y"))
     assert split_conversations(answered[0]) == (ASK, ("x",))
@@ -174,7 +174,7 @@ def test_ranked_answers_make_pairs_of_different_rank(scores):
 
 
 def test_answers_in_the_order_of_their_rank_have_no_gap():
-    """Without scores nothing is said about how much better one is; blank answers are passed over."""
+    """Pairs without scores have no score gap; blank answers are skipped."""
     answers = [RankedAnswer(" ", 0), RankedAnswer("x", -1), RankedAnswer("y", -2), RankedAnswer("z", -3)]
     pairs = make_ranked_pairs(ASK, answers, take="all", has_scores=False, source="s")
     assert [(pair.chosen, pair.rejected, pair.score_gap) for pair in pairs] == [

@@ -48,8 +48,8 @@ def test_an_only_split_is_taken_whatever_its_name(root):
     assert (read.split, read.splits) == ("odd", ("odd",))
 
 
-def test_splits_that_are_not_there_are_told_with_those_that_are(root):
-    """Neither a named split nor a wish is replaced in silence."""
+def test_a_missing_split_is_an_error_that_lists_the_splits(root):
+    """Neither a named split nor a preferred one is replaced silently."""
     with pytest.raises(DataError, match=r"no split dev in data root .*: extra, test, train"):
         load_rows(DatasetConfig("o/n:c", split="dev"), (), root)
     with pytest.raises(DataError, match=r"none of the splits dev .* name one as `split`: extra, test, train"):
@@ -87,14 +87,14 @@ def test_embedded_data_comes_from_the_package_alone(root, write_rows):
         load_rows(DatasetConfig("embedded/nothing"), ("train",), root)
 
 
-def test_a_broken_line_of_a_data_root_is_told_with_file_and_line(root):
-    """The error of the file reader comes through."""
+def test_a_broken_line_of_a_data_root_is_an_error_with_file_and_line(root):
+    """The error of the file reader is passed on."""
     (root / "o/single/odd.jsonl").write_text('{"a": 1}\n{"a"\n', encoding="utf-8")
     with pytest.raises(DataError, match=r"odd\.jsonl, line 2: not valid JSON"):
         load_rows(DatasetConfig("o/single"), (), root)
 
 
-def test_a_hub_out_of_reach_is_told_in_time(monkeypatch):
+def test_an_unreachable_hub_is_reported_in_time(monkeypatch):
     """One line within 15 s, which names --data-root and the offline switch."""
     from huggingface_hub import constants
 
@@ -139,7 +139,7 @@ def test_the_hub_is_asked_for_configuration_and_revision(reachable, folders, key
 
 
 def test_what_the_hub_has_not_is_one_line(reachable):
-    """The library's own reason stands in the line."""
+    """The line contains the library's own reason."""
     with pytest.raises(DataError) as caught:
         load_rows(DatasetConfig("o/none"), ("test",), None)
     assert "dataset o/none cannot be read from the hub: Dataset 'o/none' doesn't exist; --data-root" in str(
@@ -212,7 +212,7 @@ def test_a_folder_has_the_splits_that_its_files_are_named_by(root, monkeypatch):
 
 
 def test_local_names_that_lead_nowhere(tmp_path):
-    """A missing file, an empty folder and a file of another kind are told apart."""
+    """A missing file, an empty folder and a file of another format have different errors."""
     (tmp_path / "empty").mkdir()
     (tmp_path / "x.txt").touch()
     for name, words in (
@@ -225,7 +225,7 @@ def test_local_names_that_lead_nowhere(tmp_path):
 
 
 def test_a_reading_is_no_part_of_where_rows_are(write_rows):
-    """What stands behind the # says how rows are read, not which."""
+    """The text after the # decides how rows are read, not which rows."""
     root = write_rows("o/n/test.jsonl", [{"x": "1"}]).parents[2]
     read = load_rows(DatasetConfig("o/n#better"), (), root)
     assert read.origin == "o/n#better, split test, o/n/test.jsonl"

@@ -106,7 +106,7 @@ def test_a_wrong_value_is_one_line_with_its_place(row, reader, value, words):
     assert words in str(caught.value)
 
 
-def test_a_missing_column_is_told_with_those_that_are_there(row):
+def test_a_missing_column_is_an_error_that_lists_the_columns(row):
     """The error names file, line, column, and the columns of the row."""
     with pytest.raises(DataError) as caught:
         row(question="x", answr="y").text("answer")

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from harness.embedded.recipe import base_text
-from harness.embedded.recipe.base_model import BaseRecipe, apart_chats, build, learning_rate_at, plain_documents
-from harness.embedded.recipe.exclusion import HeldApart, grams, held_apart, load_rows, words
+from harness.embedded.recipe.base_model import BaseRecipe, build, learning_rate_at, plain_documents, separate_chats
+from harness.embedded.recipe.exclusion import ExcludedTexts, excluded_texts, grams, load_rows, words
 
 BASE_MODEL = Path(base_text.__file__).parent.parent / "base_model"
 EIGHT_MEGABYTES = 8_000_000
@@ -27,8 +27,8 @@ def tokenizer() -> Any:
 
 
 @pytest.fixture(scope="module")
-def apart() -> HeldApart:
-    return held_apart(load_rows())
+def apart() -> ExcludedTexts:
+    return excluded_texts(load_rows())
 
 
 def test_files_are_small() -> None:
@@ -180,13 +180,13 @@ def test_articles_and_capitals() -> None:
     )
 
 
-def test_base_text_is_apart_from_the_data(apart: HeldApart) -> None:
+def test_base_text_is_apart_from_the_data(apart: ExcludedTexts) -> None:
     """No text that the model learns from contains a prompt or shares an answer's 8-gram."""
     answers = apart.answer_grams
     texts = plain_documents(2000, 1, apart)
     texts += [
         message["content"]
-        for chat in apart_chats([*base_text.chats(1500, 1), *base_text.last_lesson(1500, 3)], apart)
+        for chat in separate_chats([*base_text.chats(1500, 1), *base_text.last_lesson(1500, 3)], apart)
         for message in chat
     ]
 
@@ -197,7 +197,7 @@ def test_base_text_is_apart_from_the_data(apart: HeldApart) -> None:
 
 def test_overlap_sees_prompts_and_answers() -> None:
     """A contained prompt, most of a prompt's 5-grams and a shared 8-gram are overlaps, a shared word is not."""
-    apart = held_apart(
+    apart = excluded_texts(
         [{"prompt": "How do I mend the blue roof of my house?", "chosen": "one two three four five six seven eight"}]
     )
 

@@ -86,13 +86,13 @@ def test_preference_columns_and_content(split: str) -> None:
         assert len(words(row["prompt"])) + max(len(words(row[key])) for key in TEXTS[1:]) <= MOST_WORDS
 
 
-def test_no_group_stands_in_both_splits() -> None:
+def test_no_group_is_in_both_splits() -> None:
     """A group belongs to one split."""
     train, test = ({row["group"] for row in rows_of(f"preferences_{split}")} for split in preferences.SPLITS)
     assert not train & test
 
 
-def test_no_sentence_frame_stands_in_both_splits() -> None:
+def test_no_sentence_frame_is_in_both_splits() -> None:
     """With every slot blanked, no sentence of four or more words is written in a training and in a test frame."""
     found: dict[str, set[str]] = defaultdict(set)
     for source in preferences.SOURCES:
@@ -115,7 +115,7 @@ def test_the_other_sets_share_no_wording_with_the_preferences() -> None:
         assert not pairs & six_grams(strings(rows_of(name))), name
 
 
-def test_no_prompt_stands_in_two_sets() -> None:
+def test_no_prompt_is_in_two_sets() -> None:
     """A prompt or question is asked in one file only, and there only once outside the pairs."""
     asked = [
         *{row["prompt"] for split in preferences.SPLITS for row in rows_of(f"preferences_{split}")},

@@ -187,7 +187,7 @@ def test_the_kept_prompt_has_the_examples_of_both_sides_in_an_order_of_its_own()
     ],
 )
 def test_a_kept_prompt_that_names_a_side_is_refused(changes: dict[str, Any], part: str) -> None:
-    """Wherever it stands: instruction, task, subject or example; case and punctuation do not hide it."""
+    """A revealing text is found in instruction, task, subject and example, whatever its case and punctuation."""
     with pytest.raises(PairSpecError, match=re.escape(json.dumps(part))):
         spec_of(**changes)
 
@@ -210,7 +210,7 @@ WORDS = st.lists(
 def test_a_kept_prompt_holds_neither_instruction(
     chosen: list[str], rejected: list[str], neutral: list[str], answers: list[list[str]], seed: int
 ) -> None:
-    """Every specification is refused, or gives a prompt in which neither instruction stands."""
+    """Every specification is refused, or gives a prompt that contains neither instruction."""
     examples = tuple(ExampleAnswer("X", " ".join(answer)) for answer in answers)
     try:
         spec = spec_of(

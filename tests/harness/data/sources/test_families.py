@@ -43,7 +43,7 @@ def test_truthfulqa_generation(row):
 
 
 def test_truthfulqa_multiple_choice_takes_the_labelled_choice(row):
-    """The choice labelled 1 is right wherever it stands; a row without exactly one is left out."""
+    """The choice labelled 1 is right at any position; a row without exactly one is left out."""
     targets = {"choices": ["Yes", "No", "Maybe"], "labels": [0, 1, 0]}
     made = truthfulqa.example_of_multiple_choice(row(question="Is it?", mc1_targets=targets))
     assert (made.response, made.wrong_responses) == ("No", ("Yes", "Maybe"))
@@ -310,7 +310,7 @@ def test_forum_rows_with_scores_amiss(row):
 
 
 def test_real_hc3_row_prefers_people(real_data):
-    """Each human answer stands against each of ChatGPT's."""
+    """Each human answer makes a pair with each answer of ChatGPT."""
     (each,) = read(real_data / "HC3/wiki_csai_1row.jsonl")
     (pair,) = hc3.pair(each)
     assert pair.chosen == each.columns["human_answers"][0].strip()

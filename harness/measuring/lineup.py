@@ -10,7 +10,7 @@ from harness.models.adapters import AdapterError
 from harness.models.base import BASELINE, stored_dtype
 from harness.models.merge import merge_adapter
 from harness.training.encode import encode_rows
-from harness.training.fixture import Fixture, build_or_reuse
+from harness.training.fixture import Fixture, build_or_reuse, note_on_earlier_fixtures
 from harness.training.recipe import EncodedRows
 from harness.training.variants import FIRST_STAGE, Variant, n_steps, variants_of
 
@@ -56,6 +56,8 @@ def train(experiment: Experiment) -> tuple[TrainedAdapter, ...]:
     Raises:
         UserError: a recipe that cannot be trained, or a workspace that cannot be written.
     """
+    if note := note_on_earlier_fixtures(experiment.workspace.fixtures):
+        experiment.terminal.say(note)
     trained: list[TrainedAdapter] = []
     first_stage: Fixture | None = None
     for variant, rows in training_runs(experiment):

@@ -14,7 +14,7 @@ from harness.measuring.lineup import Candidate, TrainedAdapter
 from harness.measuring.scorers import Scorers
 from harness.models.adapters import attach_adapter
 from harness.models.base import BASELINE, LoadedModel, ModelError, load_model
-from harness.models.provenance import collect
+from harness.models.provenance import KEY_VERSION, collect
 from harness.training.selection import choose_winner
 from reports.records import EvaluationCounts, Published, Run, Subject
 from suites.engine.plan import ScoringState, plan_for
@@ -141,7 +141,9 @@ def _score_cache(experiment: Experiment) -> AbstractContextManager[ScoreCache | 
     """The workspace's cache of scores, or none."""
     if not experiment.use_cache:
         return nullcontext()
-    return ScoreCache.open(experiment.workspace.scores, experiment.terminal.say)
+    cache = ScoreCache.open(experiment.workspace.scores, experiment.terminal.say)
+    cache.expect_keys(KEY_VERSION)
+    return cache
 
 
 def _headline(experiment: Experiment) -> str:

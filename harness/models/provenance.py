@@ -19,8 +19,8 @@ PACKAGES = (
     "lm_eval", "numpy", "pandas", "scipy",
 )  # fmt: skip
 
-KEY_VERSION = 1
-"""Part of the keys of fixtures and of cached scores.
+KEY_VERSION = 2
+"""Part of the keys of fixtures and of cached scores; 2 since the keys name what products are computed in.
 
 Raise it, with a line in CHANGELOG.md, whenever this project computes another adapter or other log-probabilities from
 the same inputs: adapters and scores from before are then computed again.
@@ -69,13 +69,9 @@ def score_context(loaded: LoadedModel, subject: str) -> str:
         "compute_dtype": loaded.compute_dtype,
         "device": loaded.device,
         "versions": package_versions(("torch", "transformers", "peft", "bitsandbytes")),
-    } | key_version()
+        "key_version": KEY_VERSION,
+    }
     return json.dumps(parts, sort_keys=True)
-
-
-def key_version() -> dict[str, int]:
-    """Return `KEY_VERSION` as an entry of a key; version 1 has none, so that keys from before it was counted hold."""
-    return {} if KEY_VERSION == 1 else {"key_version": KEY_VERSION}
 
 
 def package_versions(names: Iterable[str]) -> dict[str, str | None]:

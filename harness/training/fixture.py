@@ -7,16 +7,17 @@ training its checkpoints lie beside it in `<fingerprint>.partial`.
 import json
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 
+from harness.models import provenance
 from harness.models.adapters import CONFIG_FILE, FIXTURE_FILE, WEIGHTS_FILE
 from harness.models.base import LoadedModel
-from harness.models.provenance import file_fingerprint, key_version, package_versions
+from harness.models.provenance import file_fingerprint, package_versions
 from harness.training.checkpoints import writing
 from harness.training.recipe import (
     EncodedRows,
@@ -117,6 +118,21 @@ def build_or_reuse(
     return Fixture(folder, fingerprint, reused=False, log=log, notes=tuple(notes), start=inputs["start"])
 
 
+def note_on_earlier_fixtures(fixtures: Path) -> str:
+    """A line that tells why adapters in a folder of fixtures are not reused after an upgrade; empty without any."""
+    n_earlier = 0
+    for file in fixtures.glob(f"*/{FIXTURE_FILE}"):
+        with suppress(OSError, ValueError, AttributeError):  # a damaged record is reported when its adapter is needed
+            n_earlier += json.loads(file.read_text(encoding="utf-8")).get("key_version") != provenance.KEY_VERSION
+    if not n_earlier:
+        return ""
+    adapters = "1 adapter was" if n_earlier == 1 else f"{n_earlier} adapters were"
+    return (
+        f"{adapters} trained here by another version of this program, which computed them otherwise: they are not "
+        f"reused, and {fixtures} keeps them until you remove them."
+    )
+
+
 def fixture_inputs(
     loaded: LoadedModel, rows: EncodedRows, recipe: Recipe, start: Fixture | None = None
 ) -> dict[str, Any]:
@@ -139,7 +155,8 @@ def fixture_inputs(
         },
         "recipe": settings,
         "versions": package_versions(_PACKAGES),
-    } | key_version()
+        "key_version": provenance.KEY_VERSION,
+    }
     plain: dict[str, Any] = json.loads(json.dumps(inputs))
     return plain
 

@@ -11,7 +11,7 @@ import sqlite3
 import struct
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -126,6 +126,15 @@ class ScoreCache:
             self._is_storing = False
             self._say(f"scores are not cached from here on: {error}")
 
+    def expect_keys(self, version: int) -> None:
+        """Tells the user once if the file holds scores whose keys are of another version, which no lookup finds."""
+        with suppress(CacheNotWritableError):  # the next lookup or store reports it
+            if n_unreachable := self._run(lambda connection: _mark_keys(connection, version)):
+                self._say(
+                    f"{n_unreachable:,} scores in {self._path} are of another version of this program and not used "
+                    f"again; `harness cache clear` removes them"
+                )
+
     def info(self) -> CacheInfo:
         """Returns the number of scores and contexts and the size of the file.
 
@@ -222,6 +231,17 @@ def _delete(connection: sqlite3.Connection) -> tuple[int, int]:
     connection.execute("VACUUM")
     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     return n_scores, n_contexts
+
+
+def _mark_keys(connection: sqlite3.Connection, version: int) -> int:
+    """Marks the file as one of keys of a version; the number of scores in it if it was marked otherwise, else 0."""
+    (marked,) = connection.execute("PRAGMA application_id").fetchone()
+    if marked == version:
+        return 0
+    n_scores, _ = _counts(connection)
+    with connection:
+        connection.execute(f"PRAGMA application_id = {version:d}")
+    return n_scores
 
 
 def _counts(connection: sqlite3.Connection) -> tuple[int, int]:

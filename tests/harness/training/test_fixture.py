@@ -17,7 +17,7 @@ from harness.models.base import BASELINE, LoadedModel, load_model
 from harness.models.provenance import score_context
 from harness.training import fixture
 from harness.training.checkpoints import UnwritableError
-from harness.training.fixture import LOG_FILE, Fixture, build_or_reuse, fixture_inputs
+from harness.training.fixture import LOG_FILE, Fixture, build_or_reuse, fixture_inputs, note_on_earlier_fixtures
 from harness.training.recipe import EncodedRows, LogLine, Progress, RatedRequest, Recipe, requests_of
 from harness.training.trainer import Folders
 from harness.workspace import WorkspaceError
@@ -151,16 +151,27 @@ def test_whatever_determines_the_adapter_changes_the_fingerprint(
 def test_a_new_key_version_changes_the_keys_of_adapters_and_of_scores(
     loaded: LoadedModel, encode: Encode, recipe: Recipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Raising it sets both keys apart from before; version 1 leaves no trace in them, so that older ones are found."""
+    """Raising it sets both keys apart from before."""
     rows = encode(loaded)
     inputs, context = fixture_inputs(loaded, rows, recipe), score_context(loaded, BASELINE)
-    assert set(inputs) == {"base", "start", "rows", "recipe", "versions"}
-    assert "key_version" not in context
+    newer = provenance.KEY_VERSION + 1
+    monkeypatch.setattr(provenance, "KEY_VERSION", newer)
 
-    monkeypatch.setattr(provenance, "KEY_VERSION", provenance.KEY_VERSION + 1)
+    assert fixture_inputs(loaded, rows, recipe) == inputs | {"key_version": newer}
+    assert json.loads(score_context(loaded, BASELINE)) == json.loads(context) | {"key_version": newer}
 
-    assert fixture_inputs(loaded, rows, recipe) == inputs | {"key_version": provenance.KEY_VERSION}
-    assert json.loads(score_context(loaded, BASELINE)) == json.loads(context) | {"key_version": provenance.KEY_VERSION}
+
+def test_adapters_of_an_earlier_version_are_pointed_out(tmp_path: Path) -> None:
+    """A line says how many are not reused; those of this version and damaged ones are not counted."""
+    records = {"now": {"key_version": provenance.KEY_VERSION}, "before": {}, "other": {"key_version": 1}}
+    for name, record in records.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / FIXTURE_FILE).write_text(json.dumps(record))
+    (tmp_path / "damaged").mkdir()
+    (tmp_path / "damaged" / FIXTURE_FILE).write_text("{")
+
+    assert note_on_earlier_fixtures(tmp_path).startswith("2 adapters were trained here by another version")
+    assert note_on_earlier_fixtures(tmp_path / "nowhere") == ""
 
 
 def test_whatever_does_not_determine_the_adapter_does_not(loaded: LoadedModel, encode: Encode, recipe: Recipe) -> None:

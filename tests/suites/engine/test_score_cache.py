@@ -185,6 +185,21 @@ def test_info_and_clear_count_what_is_there(cache: ScoreCache, path: Path) -> No
     assert cache.info().n_scores == 3
 
 
+def test_scores_under_keys_of_another_version_are_pointed_out_once(path: Path, lines: list[str]) -> None:
+    """The first process after an upgrade says that they are not used again; new files and later ones are silent."""
+    with ScoreCache.open(path, lines.append) as cache:
+        cache.expect_keys(1)
+        cache.store(CONTEXT, scores_of(0, 3))
+    for _ in range(2):
+        with ScoreCache.open(path, lines.append) as cache:
+            cache.expect_keys(2)
+            assert len(cache.lookup(CONTEXT, list(scores_of(0, 3)))) == 3
+
+    assert len(lines) == 1
+    assert lines[0].startswith("3 scores in ")
+    assert "harness cache clear" in lines[0]
+
+
 def test_fifty_thousand_scores_take_seconds(cache: ScoreCache) -> None:
     """Storing 50,000 scores in units of 100 and finding them again takes seconds, not minutes."""
     scores = scores_of(0, 50_000)

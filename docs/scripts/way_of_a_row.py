@@ -35,12 +35,20 @@ BEGIN, END = "<!-- way -->", "<!-- end -->"
 """What stands around the table in the page."""
 SUITE = "name: one-row\nevaluations:\n  - {name: preferences, kind: reward, role: preferences}\n"
 BRANCHES = {
-    "Asked": "to the search for overlap with training texts",
-    "_Index": "to the search for overlap with training texts",
+    "OverlapQuery": "to the search for overlap with training texts",
+    "_Index": "to that search",
     "ExampleText": "to the texts of the page",
     "Flip": "to what moved most",
+    "RunReports": "to the files, with the cell in it",
 }
 """Types that carry the row elsewhere than to the table, and where to."""
+COLLECTIONS = {
+    "Dataset", "ExperimentData", "Experiment", "EvaluationInputs", "EvaluationPlan", "MetricScores",
+    "EvaluationResults", "Run", "MetricTable",
+}  # fmt: skip
+"""Types that hold many rows, or many numbers, as they are."""
+WORKERS = {"RewardEvaluation", "ScoringState", "ModelScorer", "Scorers"}
+"""Types that do the work, and hold rows meanwhile."""
 DEEPEST, WIDEST = 7, 5_000
 """How far into an object is looked: levels, and elements of a sequence."""
 MOST_LOOKS = 20_000
@@ -235,12 +243,24 @@ def way() -> list[Step]:
 
 
 def as_markdown(steps: Sequence[Step]) -> str:
-    """Returns the way as a table, the branches below it."""
+    """Returns the way as a table, with a count of each kind of type below it."""
     on_the_way = [step for step in steps if step.type_name not in BRANCHES]
-    lines = ["| | type | made by |", "| ---: | --- | --- |"]
-    lines += [f"| {n} | `{step.type_name}` | `{step.place}` |" for n, step in enumerate(on_the_way, start=1)]
-    aside = [f"`{step.type_name}` ({BRANCHES[step.type_name]})" for step in steps if step.type_name in BRANCHES]
-    return "\n".join([*lines, "", f"{len(on_the_way)} types. Off the way: {', '.join(aside)}."])
+    lines = ["| | type | is | made by |", "| ---: | --- | --- | --- |"]
+    lines += [
+        f"| {n} | `{step.type_name}` | {kind_of(step)} | `{step.place}` |" for n, step in enumerate(on_the_way, start=1)
+    ]
+    kinds = [kind_of(step) for step in on_the_way]
+    counts = ", ".join(f"{kinds.count(kind)} {kind}s" for kind in ("form", "collection", "worker"))
+    lines += ["", f"{len(on_the_way)} types: {counts}. Off the way:", ""]
+    lines += [f"- `{step.type_name}`, {BRANCHES[step.type_name]}" for step in steps if step.type_name in BRANCHES]
+    return "\n".join(lines)
+
+
+def kind_of(step: Step) -> str:
+    """Says whether a type is a new form of the row, a collection of such forms, or what works on them."""
+    if step.type_name in COLLECTIONS:
+        return "collection"
+    return "worker" if step.type_name in WORKERS else "form"
 
 
 @click.command(help=__doc__)

@@ -23,6 +23,21 @@ LLAMA_TEMPLATE = (
 POSITIONS = 256
 
 
+def pytest_report_header() -> str:
+    """Names the CPU that the tests run on, and what makes it compute as another one."""
+    import torch
+
+    from harness.models.precision import cpu_multiplies_bfloat16
+    from harness.models.provenance import processor_name
+
+    limits = [
+        f"{name}={os.environ[name]}" for name in ("ONEDNN_MAX_CPU_ISA", "ATEN_CPU_CAPABILITY") if name in os.environ
+    ]
+    products = "in hardware" if cpu_multiplies_bfloat16() else "emulated"
+    kernels = torch.backends.cpu.get_cpu_capability()
+    return f"CPU: {processor_name()}, {kernels} kernels, bfloat16 products {products}; {' '.join(limits) or 'as it is'}"
+
+
 def _train(special_tokens: Iterable[str], vocabulary: int) -> Any:
     """A byte-level BPE as GPT-2 and Llama 3 have it."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers

@@ -308,12 +308,14 @@ def _load_weights(config: ModelConfig, folder: Path, device: str, dtype: str, co
 
 
 def _precision_notes(config: ModelConfig, device: str) -> list[str]:
-    """Return messages about the type that 4-bit layers compute in, and about a requested type that is slow here."""
-    is_quantised = config.quantization != "none"
-    notes = [why_compute_dtype(config.compute_dtype, device)] if is_quantised else []
-    key, asked = ("compute_dtype", config.compute_dtype) if is_quantised else ("dtype", config.dtype)
-    if asked not in ("auto", "float32") and device == "cpu" and (advice := advice_on(key, asked, device)):
-        notes.append(f"model.{key}: {advice}.")
+    """Return messages about the type that 4-bit layers compute in, and about requested types that are slow here."""
+    requested, notes = {"dtype": config.dtype}, []
+    if config.quantization != "none":
+        requested["compute_dtype"] = config.compute_dtype
+        notes.append(why_compute_dtype(config.compute_dtype, device))
+    for key, dtype in requested.items():
+        if dtype not in ("auto", "float32") and device == "cpu" and (advice := advice_on(key, dtype, device)):
+            notes.append(f"model.{key}: {advice}.")
     return notes
 
 

@@ -216,9 +216,11 @@ def _selection_passes(n_all_steps: int, eval_steps: int | None) -> int:
 
 def _products(loaded: LoadedModel) -> str:
     """Return the type that matrix products are computed in, and what to change where a timing finds it slow."""
-    key = "dtype" if loaded.quantization == "none" else "compute_dtype"
-    slow = advice_on(key, loaded.compute_dtype, loaded.device)
-    return slow or f"in {loaded.compute_dtype}, which is fast here"
+    types = {"dtype": loaded.dtype}
+    if loaded.quantization != "none":
+        types["compute_dtype"] = loaded.compute_dtype
+    slow = [advice for key, dtype in types.items() if (advice := advice_on(key, dtype, loaded.device))]
+    return "; ".join(slow) or f"in {loaded.compute_dtype}, which is fast here"
 
 
 def _memory(probe: _Probe | None, device_bytes: int, device: str) -> str:

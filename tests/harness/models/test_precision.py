@@ -128,9 +128,10 @@ def test_a_slow_type_that_was_asked_for_is_noted_on_loading(
 
     assert load(llama_folder, dtype="bfloat16").notes == ["model.dtype: dtype bfloat16 is slow."]
     assert load(llama_folder).notes == []
-    asked = load(llama_folder, quantization="nf4", compute_dtype="float16")
+    asked = load(llama_folder, quantization="nf4", dtype="bfloat16", compute_dtype="float16")
     assert asked.notes == [
         "4-bit layers compute in float16, as model.compute_dtype says.",
+        "model.dtype: dtype bfloat16 is slow.",  # of the head, for one
         "model.compute_dtype: compute_dtype float16 is slow.",
     ]
 

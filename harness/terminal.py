@@ -5,11 +5,12 @@ import os
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -57,14 +58,26 @@ class Terminal:
     """Seconds since an arbitrary moment."""
 
     def say(self, line: str) -> None:
-        """Prints one line as it is, without interpreting markup in it."""
-        self.console.print(line, markup=False)
+        """Prints one line as it is, without interpreting markup in it.
+
+        A log that cannot be written any more (a full disk, a reader that left) costs its lines, never the job.
+        """
+        if self.shows_bars:
+            self.console.print(line, markup=False, emoji=False)
+            return
+        with suppress(OSError):
+            print(line, file=self.console.file, flush=True)
+
+    @property
+    def shows_bars(self) -> bool:
+        """Whether a person can see bars: lines go anywhere else, whatever FORCE_COLOR says."""
+        return self.console.is_terminal and not self.console.is_dumb_terminal and self.console.file.isatty()
 
     @contextmanager
     def waiting(self, description: str) -> Iterator[None]:
         """Shows that work without countable steps is going on."""
-        if self.console.is_terminal:
-            with self.console.status(description):
+        if self.shows_bars:
+            with self.console.status(escape(description)):
                 yield
         else:
             self.say(description)
@@ -73,25 +86,25 @@ class Terminal:
     @contextmanager
     def progress(self, description: str, total: int | None) -> Iterator[Done]:
         """Shows progress from 0 to `total`; None where the total is unknown."""
-        if not self.console.is_terminal:
+        if not self.shows_bars:
             stage = _Stage(self, description, total)
             yield lambda n_done, total=None: stage.show(n_done, total)
             return
         with Progress(*_columns(), console=self.console, transient=True) as bar:
-            task = bar.add_task(description, total=total)
+            task = bar.add_task(escape(description), total=total)
             yield lambda n_done, total=None: bar.update(task, completed=n_done, total=total)
 
     @contextmanager
     def training(self, name: str) -> "Iterator[Callable[[int, int, dict[str, Any]], None]]":
         """Shows the steps of a training with loss, reward accuracy and peak memory; see `progress`."""
         description = f"training {name}"
-        if not self.console.is_terminal:
+        if not self.shows_bars:
             stage = _Stage(self, description, None)
             yield lambda n_done, n_steps, row: stage.show(n_done, n_steps, _numbers(row))
             return
         columns = (*_columns(), TextColumn("{task.fields[numbers]}"))
         with Progress(*columns, console=self.console, transient=True) as bar:
-            task = bar.add_task(description, total=None, numbers="")
+            task = bar.add_task(escape(description), total=None, numbers="")
 
             def show(n_done: int, n_steps: int, row: dict[str, Any]) -> None:
                 bar.update(task, completed=n_done, total=n_steps, numbers=_numbers(row))
@@ -114,15 +127,15 @@ class _Stage:
         """Prints progress and remaining time, unless the last line is too recent."""
         now = self._terminal.clock()
         total = total or self._total
-        if self._first is None or n_done < self._n_done:  # begun, or begun again
-            self._first = now, n_done
+        if self._first is None or n_done < self._n_done or n_done == self._first[1]:
+            self._first = now, n_done  # begun, begun again, or not yet under way: scoring comes before the first step
         self._n_done = n_done
         if now - self._last_line < SECONDS_BETWEEN_LINES:
             return
         self._last_line = now
         parts = [f"{n_done:,}" if total is None else f"{n_done:,}/{total:,}"]
         started, n_before = self._first
-        if total is not None and n_done > n_before:
+        if total is not None and n_before < n_done < total:
             parts.append(f"about {duration((now - started) / (n_done - n_before) * (total - n_done))} left")
         self._terminal.say(f"{self._description}: {', '.join([*parts, *filter(None, [numbers])])}")
 

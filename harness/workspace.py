@@ -11,6 +11,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from reports.errors import UserError
+from reports.run_folder import check_run_folder
 
 
 class WorkspaceError(UserError):
@@ -78,9 +79,12 @@ class Workspace:
 
         Raises:
             WorkspaceError: another process has reserved `out`, or nothing can be written there.
+            RunFolderError: `out` exists already.
         """
         folder, lock = self._free_run(f"{name}-{datetime.now(UTC):%Y%m%d-%H%M%S}", out)
         try:
+            if out is not None:
+                check_run_folder(out)  # under the lock: the process that held it before may have written it
             yield folder
         finally:
             Path(lock.lock_file).unlink(missing_ok=True)
@@ -102,5 +106,6 @@ class Workspace:
                 raise WorkspaceError(f"{folder.parent} cannot be written ({error.strerror})") from error
             if out is not None or not folder.exists():
                 return folder, lock
+            Path(lock.lock_file).unlink(missing_ok=True)
             lock.release()
         raise AssertionError  # count() has no end

@@ -15,7 +15,7 @@ from harness.data.lm_eval_rows import load_local_tasks, overlap_queries
 from harness.data.row import DataError
 from harness.measuring.evaluations.base import smaller_limit
 from harness.measuring.kinds import KINDS, roles_of, row_kinds
-from harness.models.base import LoadedModel, load_model
+from harness.models.base import EMBEDDED, LoadedModel, load_model
 from harness.models.threads import apply_threads, choose_threads
 from harness.terminal import Terminal
 from harness.training.variants import variants_of, with_sweeps
@@ -156,6 +156,7 @@ def _resolve(options: Options) -> tuple[SuiteConfig, ExperimentConfig]:
     config = load_experiment(options.preset, options.config_file, options.overrides)
     if options.model is not None:
         config = replace(config, model=replace(config.model, name=options.model))
+    config = _without_pinned_types(config, options)
     if options.tasks is not None:
         known = config.data.lm_eval_tasks
         if not any(evaluation.role == "lm_eval_tasks" for evaluation in suite.evaluations):
@@ -168,6 +169,21 @@ def _resolve(options: Options) -> tuple[SuiteConfig, ExperimentConfig]:
     variants_of(config)  # finds mistakes of a sweep before anything is loaded
     check_roles(config, suite, row_kinds())
     return suite, config
+
+
+def _without_pinned_types(config: ExperimentConfig, options: Options) -> ExperimentConfig:
+    """The configuration, with the types of an embedded preset at auto where another model replaces the embedded one.
+
+    They are float32 there so that the embedded model's numbers are the same everywhere; another model computes in what
+    its device does fast, unless `-o` or a file of the user's own says otherwise.
+    """
+    if config.model.name == EMBEDDED or options.config_file is not None:
+        return config
+    if load_experiment(options.preset, None, ()).model.name != EMBEDDED:
+        return config
+    chosen = {override.partition("=")[0].strip() for override in options.overrides}
+    pinned = [key for key in ("model.dtype", "model.compute_dtype") if key not in chosen]
+    return with_values(config, dict.fromkeys(pinned, "auto"))
 
 
 def with_command_line(config: ExperimentConfig, options: Options) -> ExperimentConfig:

@@ -186,6 +186,8 @@ def _check_base(loaded: LoadedModel, path_or_id: str, folder: Path) -> list[str]
     mismatch = f"adapter {path_or_id!r} belongs to base model {base!r}, not to {loaded.name!r}"
     if (folder / FIXTURE_FILE).is_file():
         trained_on = _read_json(folder / FIXTURE_FILE).get("base", {})
+        if trained_on.get("quantization") == "nf4":
+            trained_on.setdefault("compute_dtype", "bfloat16")  # as it was before the record named it
         if trained_on.get("fingerprint") != loaded.fingerprint:
             raise AdapterError(
                 f"{mismatch}: the weights it was trained on hash to {trained_on.get('fingerprint')}, "

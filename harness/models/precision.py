@@ -66,7 +66,7 @@ def why_compute_dtype(requested: str, device: str) -> str:
     elif dtype == "bfloat16":
         why = f"which this {_DEVICE_NAMES[device]} multiplies in hardware"
     else:
-        why = f"since this {_DEVICE_NAMES[device]} does not multiply bfloat16 in hardware"
+        why = f"since bfloat16 is not multiplied in hardware on this {_DEVICE_NAMES[device]} as it is set up"
     return f"4-bit layers compute in {dtype}, {why}."
 
 

@@ -202,10 +202,11 @@ def _loading(record: Mapping[str, Any]) -> str:
     place = json.dumps(name if _is_hub_id(name) else f"path/to/{_base_name(record)}")
     if name == EMBEDDED:
         place = 'str(files("harness") / "embedded" / "base_model")'
+    compute_dtype = base.get("compute_dtype", "bfloat16")
     quantisation = (
         "    quantization_config=BitsAndBytesConfig(",
         '        load_in_4bit=True, bnb_4bit_quant_type="nf4",',
-        f"        bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=torch.{base['compute_dtype']},",
+        f"        bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=torch.{compute_dtype},",
         "    ),",
     )
     is_quantised = base["quantization"] != "none"

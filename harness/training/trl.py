@@ -260,7 +260,7 @@ def _arguments(inputs: TrainerInputs, folder: Path) -> "TrainingArguments":
         data_seed=recipe.seed,
         max_length=None,  # the encoder has truncated
         use_cpu=loaded.device == "cpu",
-        bf16=False,  # the weights' own dtype is the compute dtype, in training as in measuring
+        bf16=False,  # no autocast: products are computed in training as they are in measuring
         fp16=loaded.dtype == "float16" and loaded.device == "cuda",  # for its loss scaling
         logging_steps=1,
         logging_nan_inf_filter=False,  # which would show the last finite loss in place of NaN

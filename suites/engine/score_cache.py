@@ -78,7 +78,7 @@ class ScoreCache:
         self._connection = connection
         self._identity = _identity(path)
         self._is_storing = True
-        self._n_corrupt = 0
+        self._n_corrupt = self._key_version = 0
 
     @classmethod
     def open(cls, path: Path, say: Callable[[str], object]) -> Self:
@@ -128,6 +128,7 @@ class ScoreCache:
 
     def expect_keys(self, version: int) -> None:
         """Tells the user once if the file holds scores whose keys are of another version, which no lookup finds."""
+        self._key_version = version
         with suppress(CacheNotWritableError):  # the next lookup or store reports it
             if n_unreachable := self._run(lambda connection: _mark_keys(connection, version)):
                 self._say(
@@ -180,7 +181,7 @@ class ScoreCache:
                 return work(self._connection)
 
     def _begin_anew(self, damage: _DamagedFileError) -> None:
-        """Sets the file aside, unless another process already did, and opens the file that replaces it."""
+        """Sets the file aside, unless another process did, and opens the one that replaces it."""
         self._connection.close()
         try:
             with _locked(self._path):
@@ -188,9 +189,9 @@ class ScoreCache:
                     _set_aside(self._path, self._say, damage)
                 self._connection = _connect_or_begin(self._path, self._say)
                 self._identity = _identity(self._path)
+                _mark_keys(self._connection, self._key_version)
         except CacheNotWritableError:
-            # An empty cache in memory replaces the file, so that the evaluation goes on; nothing is stored in it.
-            self._connection = sqlite3.connect(":memory:")
+            self._connection = sqlite3.connect(":memory:")  # empty, so that the evaluation goes on; nothing is stored
             _create_tables(self._connection)
             self._is_storing = False
             raise

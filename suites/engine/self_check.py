@@ -6,6 +6,8 @@ from dataclasses import replace
 from time import perf_counter
 from typing import Any
 
+import numpy as np
+
 from suites.engine.causal_model import attention_kernel, attention_kernel_name, attention_window, jittered_embeddings
 from suites.engine.plan import PathCheck, PathName, ScoringPlan
 from suites.engine.units import UnitMaker
@@ -46,8 +48,8 @@ def check_path(maker: UnitMaker, requests: Sequence[Request], plan: ScoringPlan,
         tolerance_nats = max(1e-4, 2 * _spread_of_plain_path(maker, plan, plain))
         return PathCheck(plan.path, len(sample), _largest_difference(fast[0], plain), tolerance_nats)
     tolerance = {request: max(1e-4, 1e-6 * abs(plain[request])) for request in sample}
-    difference = {request: max(abs(sums[request] - plain[request]) for sums in fast) for request in sample}
-    worst = max(sample, key=lambda request: difference[request] / tolerance[request])
+    difference = {request: float(np.max([abs(sums[request] - plain[request]) for sums in fast])) for request in sample}
+    worst = sample[int(np.argmax([difference[request] / tolerance[request] for request in sample]))]
     return PathCheck(plan.path, len(sample), difference[worst], tolerance[worst])
 
 
@@ -117,5 +119,5 @@ def _length_order(request: Request) -> tuple[int, tuple[int, ...], tuple[int, ..
 
 
 def _largest_difference(first: Mapping[Request, float], second: Mapping[Request, float]) -> float:
-    """Largest difference of two sets of log-probabilities, in nats a response."""
-    return max(abs(first[request] - second[request]) for request in first)
+    """Largest difference of two sets of log-probabilities, in nats a response; NaN where one of them is NaN."""
+    return float(np.max([abs(first[request] - second[request]) for request in first]))

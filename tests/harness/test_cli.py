@@ -385,7 +385,15 @@ def test_ctrl_c_leaves_no_half_run(tmp_path: Path) -> None:
     """An interrupted job exits with 130 and leaves neither a run folder nor a half-written adapter."""
     workspace = tmp_path / "workspace"
     command = [sys.executable, "-m", "harness", "train-and-eval", "--workspace", str(workspace)]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as job:
+
+    def heed_interrupts() -> None:
+        """A process that a shell starts in the background ignores them, and so would its children."""
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+    with subprocess.Popen(
+        command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True,
+        preexec_fn=heed_interrupts,  # noqa: PLW1509 - it only sets a handler
+    ) as job:  # fmt: skip
         deadline = time.monotonic() + 120
         while not list(workspace.glob("fixtures/*.partial")):
             assert time.monotonic() < deadline, "training never started"

@@ -1,15 +1,13 @@
 """Where standard error is no terminal a stage is told in plain lines, often enough to see that it lives."""
 
 import io
-import os
-import warnings
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 from rich.console import Console
 
-from harness.terminal import SECONDS_BETWEEN_LINES, Terminal, quiet_libraries
+from harness.terminal import SECONDS_BETWEEN_LINES, Terminal
 
 
 class Clock:
@@ -110,28 +108,68 @@ def test_steps_of_an_earlier_process_take_no_time_of_this_one(log: Any, clock: C
     ]
 
 
+class Screen(io.StringIO):
+    """A file that says it is a terminal."""
+
+    def isatty(self) -> bool:
+        """Whether a person looks at it."""
+        return True
+
+
 def test_on_a_terminal_there_are_bars_and_no_lines(clock: Clock) -> None:
-    """A bar that goes away again, whatever is told."""
-    file = io.StringIO()
+    """A bar that goes away again, whatever is told; a name in square brackets is shown as it is."""
+    file = Screen()
     terminal = Terminal(Console(file=file, force_terminal=True, width=100), clock)
     with terminal.training("adapter") as told:
         told(1, 2, {"kind": "train", "loss": 0.5})
-    with terminal.progress("answers", 2) as done:
+    with terminal.progress("answers [/x]", 2) as done:
         done(1)
         done(2, 4)
 
     assert "training adapter" in file.getvalue()
     assert "training adapter: " not in file.getvalue()
+    assert "answers [/x]" in file.getvalue()
 
 
-def test_only_known_lines_of_libraries_are_silenced(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A line that says nothing to the user goes; a warning that numbers broke, or one of another kind, stays."""
-    monkeypatch.setattr(os, "environ", dict(os.environ))
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        quiet_libraries()
-        warnings.warn("`gradient_checkpointing` is deprecated and will be removed in v6.", FutureWarning, stacklevel=1)
-        warnings.warn("`gradient_checkpointing` has no effect here", UserWarning, stacklevel=1)
-        warnings.warn("invalid value encountered in log", RuntimeWarning, stacklevel=1)
+def test_colours_that_are_forced_make_no_terminal_of_a_file(clock: Clock) -> None:
+    """CI sets FORCE_COLOR; a log still gets plain lines."""
+    file = io.StringIO()
+    with Terminal(Console(file=file, force_terminal=True), clock).progress("answers", 2):
+        pass
 
-    assert [each.category for each in caught] == [UserWarning, RuntimeWarning]
+    assert file.getvalue() == "answers: 0/2\n"
+
+
+class FullDisk(io.StringIO):
+    """A file that nothing can be written to."""
+
+    def write(self, _text: str) -> int:
+        """Fails."""
+        raise OSError(28, "No space left on device")
+
+
+def test_a_log_that_cannot_be_written_does_not_end_the_job(clock: Clock) -> None:
+    """Lines are lost, and the work goes on."""
+    terminal = Terminal(Console(file=FullDisk()), clock)
+    with terminal.progress("answers", 2) as done:
+        clock.seconds += 31
+        done(1)
+
+
+def test_time_before_the_first_step_is_not_counted_as_steps(log: Any, clock: Clock) -> None:
+    """Ten minutes of scoring selection rows before the first step do not make the steps look slow."""
+    terminal, lines = log
+    with terminal.training("adapter") as told:
+        for n_scored in (0, 100):
+            told(0, 100, {"kind": "scoring", "n_scored": n_scored, "n_requests": 100})
+            clock.seconds += 600
+        clock.seconds -= 600
+        for step in (1, 11, 100):
+            clock.seconds += 31
+            told(step, 100, {"kind": "train", "loss": 0.5})
+
+    assert lines()[2:] == [
+        "training adapter: 1/100, about 51 min left, loss 0.500",
+        "training adapter: 11/100, about 8 min left, loss 0.500",
+        "training adapter: 100/100, loss 0.500",
+    ]

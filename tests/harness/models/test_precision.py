@@ -97,7 +97,9 @@ def test_what_is_asked_for_is_what_is_taken() -> None:
 def test_the_reason_is_one_sentence(capabilities: dict[str, bool]) -> None:
     """It names the type, and the configuration or the device that decided."""
     assert why_compute_dtype("float16", "cpu") == "4-bit layers compute in float16, as model.compute_dtype says."
-    assert why_compute_dtype("auto", "cpu").endswith("float32, since this CPU does not multiply bfloat16 in hardware.")
+    assert why_compute_dtype("auto", "cpu").endswith(
+        "float32, since bfloat16 is not multiplied in hardware on this CPU as it is set up."
+    )
     capabilities["amx_bf16"] = True
     assert why_compute_dtype("auto", "cpu").endswith("in bfloat16, which this CPU multiplies in hardware.")
 

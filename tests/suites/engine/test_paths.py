@@ -381,6 +381,29 @@ def test_a_silently_wrong_family_is_caught_below_fp32(
     assert max(differences) <= state.checks[0].tolerance_nats
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_path_that_gives_no_numbers_is_caught(dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
+    """NaN in some responses fails the check, wherever among the others they are."""
+    model = build("Llama").to(dtype)
+    from suites.engine import tree_path
+
+    launch, n_packs = tree_path.launch_pack, []
+
+    def spoiled(*arguments: Any, **options: Any) -> Any:
+        n_packs.append(1)
+        scores = launch(*arguments, **options)
+        scores.log_probabilities[-5:] = float("nan")
+        return scores
+
+    monkeypatch.setattr(tree_path, "launch_pack", spoiled)
+    state = state_of()
+    scores = ModelScorer(model, pad_token_id=0, state=state).score(many_requests())
+
+    assert n_packs
+    assert not state.checks[0].passed
+    assert all(np.isfinite(score.log_probability) for score in scores)
+
+
 def test_a_forgotten_window_is_caught_in_bfloat16(tmp_path: Path) -> None:
     """A mask that lets every token see all before it is another model, even where bf16 blurs it."""
     model = below_fp32("Mistral", "bfloat16", tmp_path, **wide("Mistral"))

@@ -193,14 +193,13 @@ def _check_base(loaded: LoadedModel, path_or_id: str, folder: Path) -> list[str]
                 f"{mismatch}: the weights it was trained on hash to {trained_on.get('fingerprint')}, "
                 f"these to {loaded.fingerprint}"
             )
-        return [
-            f"The adapter {path_or_id!r} was trained on {name} {trained_on[key]} and is measured on {own}."
-            for key, name, own in (
-                ("quantization", "quantization", loaded.quantization),
-                ("compute_dtype", "products in", loaded.compute_dtype),
-            )
-            if trained_on.get(key, own) != own
-        ]
+        for key, name, own in (
+            ("quantization", "quantization", loaded.quantization),
+            ("compute_dtype", "products in", loaded.compute_dtype),
+        ):
+            if trained_on.get(key, own) != own:  # other weights compute otherwise anyway: one line is enough
+                return [f"The adapter {path_or_id!r} was trained on {name} {trained_on[key]} and is measured on {own}."]
+        return []
     if not base:
         return [f"The adapter {path_or_id!r} does not name its base model; its shapes fit this one."]
     if Path(base).name != Path(loaded.name).name:

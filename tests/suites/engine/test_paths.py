@@ -149,7 +149,8 @@ def test_fallbacks_equal_separate_forwards(family: str, path: str) -> None:
 @pytest.mark.skipif(shutil.which("g++") is None, reason="FlexAttention is compiled, which takes a C++ compiler here")
 @pytest.mark.parametrize("family", ["Llama", "Gemma2", "Mistral"])
 def test_flex_attention_equals_separate_forwards(family: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Block masks give the same numbers as dense ones, windows included."""
+    """Block masks give the same numbers as dense ones, windows included; where they do not compile, the tree does."""
+    compiles = torch.backends.cpu.get_cpu_capability() != "DEFAULT"  # torch's compiler takes AVX2 at least for it
     sizes = {"head_dim": 16, "hidden_size": 64} if family == "Gemma2" else {"hidden_size": 64}
     model = build(family, **sizes)
     requests = tree_requests()
@@ -159,7 +160,7 @@ def test_flex_attention_equals_separate_forwards(family: str, monkeypatch: pytes
     monkeypatch.setattr(scoring, "is_slower", lambda *_: False)
 
     assert_equal(separate_sums(model, requests), ModelScorer(model, pad_token_id=0, state=state), requests)
-    assert state.plan.path == "flex"
+    assert state.plan.path == ("flex" if compiles else "tree")
 
 
 def test_flex_attention_is_left_where_the_dense_mask_is_faster(monkeypatch: pytest.MonkeyPatch) -> None:

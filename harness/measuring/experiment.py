@@ -103,16 +103,7 @@ def prepare(options: Options) -> Experiment:
     terminal.say(threads.sentence)
     apply_threads(threads)
     with terminal.waiting("reading rows and loading the base model"):
-        tasks = {
-            evaluation.name: load_local_tasks(
-                config.data.tasks[evaluation.role],
-                data_root=options.data_root,
-                limit=smaller_limit(evaluation.limit, options.limit),
-                seed=config.seed,
-            )
-            for evaluation in suite.evaluations
-            if KINDS[evaluation.kind].rows == "tasks"
-        }
+        tasks = _load_tasks(suite, config, options)
         data = load_experiment_data(
             config.data,
             roles_of(suite),
@@ -148,6 +139,20 @@ def prepare(options: Options) -> Experiment:
         filtered=filtered,
         notes=(threads.sentence, *data.notes, *loaded.notes),
     )
+
+
+def _load_tasks(suite: SuiteConfig, config: ExperimentConfig, options: Options) -> dict[str, TaskSet]:
+    """The tasks of every evaluation that measures tasks, with their local rows."""
+    return {
+        evaluation.name: load_local_tasks(
+            config.data.tasks[evaluation.role],
+            data_root=options.data_root,
+            limit=smaller_limit(evaluation.limit, options.limit),
+            seed=config.seed,
+        )
+        for evaluation in suite.evaluations
+        if KINDS[evaluation.kind].rows == "tasks"
+    }
 
 
 def _resolve(options: Options) -> tuple[SuiteConfig, ExperimentConfig]:

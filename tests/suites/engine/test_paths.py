@@ -160,7 +160,7 @@ def test_flex_attention_equals_separate_forwards(family: str, monkeypatch: pytes
     monkeypatch.setattr(scoring, "is_slower", lambda *_: False)
 
     assert_equal(separate_sums(model, requests), ModelScorer(model, pad_token_id=0, state=state), requests)
-    assert state.plan.path == ("flex" if compiles else "tree")
+    assert state.plan.path == ("flex" if compiles else "tree"), state.as_record()
 
 
 def test_flex_attention_is_left_where_the_dense_mask_is_faster(monkeypatch: pytest.MonkeyPatch) -> None:

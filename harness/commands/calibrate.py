@@ -40,7 +40,7 @@ def proposed_gates(n_seeds: int, options: dict[str, Any]) -> str:
     """A file of gates, after training the experiment with several seeds and measuring all adapters."""
     from harness.commands import gate_check
     from harness.commands.job import train_and_measure
-    from harness.measuring.experiment import Options, prepare
+    from harness.measuring.preparation import Options, prepare
 
     return gate_check.calibrate(
         lambda n_seeds: train_and_measure(prepare(Options(**options, seeds=n_seeds)))[0], n_seeds

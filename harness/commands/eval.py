@@ -29,8 +29,8 @@ from harness.commands.options import (
 def evaluate(model: str | None, adapters: tuple[str, ...], models: tuple[str, ...], **options: Any) -> None:
     """Measures existing adapters and full models beside their base."""
     from harness.commands.output import show, write_results
-    from harness.measuring.experiment import Options, prepare
     from harness.measuring.lineup import existing_candidates
+    from harness.measuring.preparation import Options, prepare
     from harness.measuring.run import measure
     from harness.models.adapters import common_base, named_adapters
 

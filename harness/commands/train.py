@@ -20,7 +20,7 @@ def train(*, dry_run: bool, **options: Any) -> None:
     """
     from harness.commands.output import write_missing_cards
     from harness.measuring import lineup
-    from harness.measuring.experiment import Options, prepare
+    from harness.measuring.preparation import Options, prepare
 
     experiment = prepare(Options(**options))
     if dry_run:

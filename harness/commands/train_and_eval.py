@@ -23,8 +23,8 @@ def train_and_eval(models: tuple[str, ...], **options: Any) -> None:
     """Trains the adapter (or reuses it), measures it beside its base, writes the report."""
     from harness.commands.job import train_and_measure
     from harness.commands.output import show
-    from harness.measuring.experiment import Options, prepare
     from harness.measuring.lineup import named_models
+    from harness.measuring.preparation import Options, prepare
 
     experiment = prepare(Options(**options))
     _, finished = train_and_measure(experiment, named_models(models, experiment.config))

@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 from harness.config.load import to_dict
 from harness.config.schema import EvaluationConfig
 from harness.measuring.evaluations.base import Evaluation, EvaluationInputs, EvaluationResults, ImplicitReward
-from harness.measuring.experiment import Experiment
 from harness.measuring.kinds import prepare_suite, run_suite
 from harness.measuring.lineup import Candidate, TrainedAdapter
+from harness.measuring.preparation import Experiment
 from harness.measuring.scorers import Scorers
 from harness.models.adapters import attach_adapter
 from harness.models.base import BASELINE, LoadedModel, ModelError, load_model

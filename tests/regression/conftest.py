@@ -21,8 +21,8 @@ def reference() -> Any:
 @pytest.fixture(scope="session")
 def swapped_adapter(reference: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The committed adapter's recipe, trained for half as long on the same pairs with both sides swapped."""
-    from harness.measuring.experiment import Options, prepare
     from harness.measuring.lineup import train
+    from harness.measuring.preparation import Options, prepare
 
     folder = tmp_path_factory.mktemp("swapped")
     rows = (FOLDER.parents[1] / "harness" / "embedded" / "data" / "preferences_train.jsonl").read_text().splitlines()

@@ -54,8 +54,8 @@ Key = tuple[str, str, str, str]
 
 def measure(adapter: Path, run_folder: Path) -> Any:
     """The run of an adapter on the embedded base, everything scored anew."""
-    from harness.measuring.experiment import Options, prepare
     from harness.measuring.lineup import existing_candidates
+    from harness.measuring.preparation import Options, prepare
     from harness.measuring.run import measure as measure_run
     from reports.run_folder import read_run, write_run
 
@@ -70,9 +70,9 @@ def measure(adapter: Path, run_folder: Path) -> Any:
 
 def train(workspace: Path, overrides: Sequence[str] = (), seeds: int | None = None) -> Any:
     """The run of an embedded experiment that is trained now."""
-    from harness.measuring.experiment import Options, prepare
     from harness.measuring.lineup import train as train_adapters
     from harness.measuring.lineup import trained_candidates
+    from harness.measuring.preparation import Options, prepare
     from harness.measuring.run import measure as measure_run
     from reports.run_folder import read_run, write_run
 

@@ -13,8 +13,8 @@ from harness.data.experiment_data import ExperimentData
 from harness.data.overlap import Overlap
 from harness.data.read import Dataset
 from harness.measuring.evaluations.base import EvaluationInputs, EvaluationResults, ImplicitReward
-from harness.measuring.experiment import Options, prepare
 from harness.measuring.kinds import KINDS, Kind, prepare_suite, row_kinds, run_suite
+from harness.measuring.preparation import Options, prepare
 from harness.measuring.run import measure
 from harness.measuring.scorers import Scorers
 from harness.models.adapters import attach_adapter

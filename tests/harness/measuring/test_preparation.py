@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.measuring.experiment import Options, _resolve
+from harness.measuring.preparation import Options, _resolve
 
 
 def types_of(tmp_path: Path, *overrides: str, model: str | None = None, **options: Path | str) -> tuple[str, str]:

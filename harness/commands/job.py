@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from harness.commands.output import write_missing_cards, write_results
 from harness.commands.report_files import RunReports
+from harness.measuring.experiment import Experiment
 from harness.measuring.lineup import Candidate, train, trained_candidates
-from harness.measuring.preparation import Experiment
 from harness.measuring.run import measure
 from reports.records import Run
 

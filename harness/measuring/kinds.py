@@ -1,16 +1,18 @@
 """The table of evaluation kinds: which rows each measures, and what prepares it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from harness.config.schema import EvaluationConfig, RowKind, SuiteConfig
-from harness.measuring.evaluations.base import Evaluation, EvaluationInputs, EvaluationResults
+from harness.measuring.evaluations.base import Evaluation, ImplicitReward, Record
 from harness.measuring.evaluations.drift import DriftEvaluation
 from harness.measuring.evaluations.generations import GenerationsEvaluation
 from harness.measuring.evaluations.lm_eval import LmEvalEvaluation
 from harness.measuring.evaluations.perplexity import PerplexityEvaluation
 from harness.measuring.evaluations.reward import RewardEvaluation
+from harness.measuring.experiment import Experiment
 from harness.measuring.scorers import Scorers
+from reports.records import EvaluationCounts
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +21,7 @@ class Kind:
 
     rows: RowKind
     """The rows that its role is read as."""
-    prepare: Callable[[EvaluationConfig, EvaluationInputs], Evaluation]
+    prepare: Callable[[EvaluationConfig, Experiment, Mapping[str, ImplicitReward]], Evaluation]
     """Picks the rows and settings that it needs, and encodes them."""
 
 
@@ -46,16 +48,24 @@ def roles_of(suite: SuiteConfig) -> dict[RowKind, tuple[str, ...]]:
     return {rows: tuple(names) for rows, names in roles.items()}
 
 
-def prepare_suite(suite: SuiteConfig, inputs: EvaluationInputs) -> dict[EvaluationConfig, Evaluation]:
-    """Prepares every evaluation of a suite, in the suite's order."""
-    return {evaluation: KINDS[evaluation.kind].prepare(evaluation, inputs) for evaluation in suite.evaluations}
+def prepare_suite(experiment: Experiment, rewards: Mapping[str, ImplicitReward]) -> dict[EvaluationConfig, Evaluation]:
+    """Prepares every evaluation of the experiment's suite, in the suite's order.
+
+    Args:
+        experiment: rows, model and settings.
+        rewards: candidate -> its implicit reward; a candidate without a reference has none.
+    """
+    return {
+        evaluation: KINDS[evaluation.kind].prepare(evaluation, experiment, rewards)
+        for evaluation in experiment.suite.evaluations
+    }
 
 
-def run_suite(suite: Mapping[EvaluationConfig, Evaluation], scorers: Scorers) -> EvaluationResults:
-    """Runs every prepared evaluation on the subjects of one set of weights."""
-    results = EvaluationResults()
+def run_suite(suite: Mapping[EvaluationConfig, Evaluation], scorers: Scorers) -> Iterator[Record]:
+    """Yields what every prepared evaluation measures of the subjects of one set of weights."""
     for evaluation, prepared in suite.items():
-        own = prepared.measure(scorers)
-        counts = tuple(replace(each, suite_group=evaluation.group) for each in own.counts)
-        results += replace(own, counts=counts)
-    return results
+        for record in prepared.measure(scorers):
+            if isinstance(record, EvaluationCounts):
+                yield replace(record, suite_group=evaluation.group)
+            else:
+                yield record

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from harness.config.schema import ExperimentConfig, ModelConfig
-from harness.measuring.preparation import Experiment
+from harness.measuring.experiment import Experiment
 from harness.models.adapters import AdapterError
 from harness.models.base import BASELINE, stored_dtype
 from harness.models.merge import merge_adapter

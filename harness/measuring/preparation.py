@@ -1,8 +1,6 @@
 """Prepares an experiment: resolves its configuration, loads its rows and its base model."""
 
 from collections import Counter
-from collections.abc import Mapping
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,9 +11,9 @@ from harness.data.experiment_data import ExperimentData, load_experiment_data
 from harness.data.filters import filter_rows
 from harness.data.lm_eval_rows import load_local_tasks, overlap_queries
 from harness.data.row import DataError
-from harness.measuring.evaluations.base import smaller_limit
+from harness.measuring.experiment import Experiment, smaller_limit
 from harness.measuring.kinds import KINDS, roles_of, row_kinds
-from harness.models.base import EMBEDDED, LoadedModel, load_model
+from harness.models.base import EMBEDDED, load_model
 from harness.models.threads import apply_threads, choose_threads
 from harness.terminal import Terminal
 from harness.training.variants import variants_of, with_sweeps
@@ -59,32 +57,6 @@ class Options:
     """Controls, separated by commas."""
     subjects: str | None = None
     """More subjects, separated by commas, each with a plus before it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Experiment:
-    """An experiment with its rows and its model loaded."""
-
-    config: ExperimentConfig
-    suite: SuiteConfig
-    data: ExperimentData
-    tasks: Mapping[str, TaskSet]
-    """Name of an evaluation that measures tasks -> its tasks."""
-    loaded: LoadedModel
-    encoder: Encoder
-    workspace: Workspace
-    out: Path | None
-    """Run folder that the user named; None makes one in the workspace."""
-    terminal: Terminal
-    limit: int | None
-    use_cache: bool
-    filtered: Mapping[str, int]
-    """Filter -> number of training and selection rows it left out."""
-    notes: tuple[str, ...]
-
-    def reserve_run(self) -> AbstractContextManager[Path]:
-        """Reserves the run's folder; see `Workspace.reserve_run`."""
-        return self.workspace.reserve_run(f"{self.config.name}-{self.suite.name}", self.out)
 
 
 def prepare(options: Options) -> Experiment:

@@ -1,25 +1,27 @@
 """Measures baseline and candidates, one set of weights after the other, and assembles the run."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
+from typing import TypeVar
 
 from harness.config.load import to_dict
-from harness.config.schema import EvaluationConfig
-from harness.measuring.evaluations.base import Evaluation, EvaluationInputs, EvaluationResults, ImplicitReward
+from harness.measuring.evaluations.base import ImplicitReward, Record
+from harness.measuring.experiment import Experiment
 from harness.measuring.kinds import prepare_suite, run_suite
 from harness.measuring.lineup import Candidate, TrainedAdapter
-from harness.measuring.preparation import Experiment
 from harness.measuring.scorers import Scorers
 from harness.models.adapters import attach_adapter
 from harness.models.base import BASELINE, LoadedModel, ModelError, load_model
 from harness.models.provenance import KEY_VERSION, collect
 from harness.training.selection import choose_winner
-from reports.records import EvaluationCounts, Published, Run, Subject
+from reports.records import EvaluationCounts, ExampleText, Generation, MetricScores, Published, Run, Subject
 from suites.engine.plan import ScoringState, plan_for
 from suites.engine.score_cache import ScoreCache
 from suites.inputs import content_id
+
+OneRecord = TypeVar("OneRecord")
 
 
 def measure(
@@ -43,25 +45,26 @@ def measure(
     notes = list(experiment.notes)
     notes += dict.fromkeys(f"{each.variant.name}: {note}" for each in trained for note in each.fixture.notes)
     with _score_cache(experiment) as cache:
-        results = EvaluationResults()
+        records: list[Record] = []
         for part, own_notes in _weights_after_weights(experiment, candidates, scoring, cache):
             notes += own_notes
-            results += part
+            records += part
     experiment.terminal.say(scoring.summary)
     config = experiment.config
     rows = {each.variant.name: each.fixture.log for each in trained}
+    measurements = _of_type(MetricScores, records)
     return Run(
         name=name,
         suite=experiment.suite.name,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         headline=_headline(experiment),
-        suite_fingerprint=_suite_fingerprint(experiment, results),
-        subjects=(*_subjects(experiment, candidates), *results.rulers),
-        measurements=results.measurements,
-        counts=(*_training_counts(experiment, trained), *results.counts),
-        generations=results.generations,
-        examples=results.examples,
-        notes=(*notes, scoring.summary, *results.notes),
+        suite_fingerprint=_suite_fingerprint(experiment, measurements),
+        subjects=(*_subjects(experiment, candidates), *dict.fromkeys(_of_type(Subject, records))),
+        measurements=measurements,
+        counts=(*_training_counts(experiment, trained), *_of_type(EvaluationCounts, records)),
+        generations=_of_type(Generation, records),
+        examples=_of_type(ExampleText, records),
+        notes=(*notes, scoring.summary, *dict.fromkeys(_of_type(str, records))),
         training=tuple(row | {"candidate": name} for name, own in rows.items() for row in own),
         selection=choose_winner([each.variant for each in trained], rows),
         published=_published(experiment),
@@ -71,21 +74,27 @@ def measure(
     )
 
 
+def _of_type(record_type: type[OneRecord], records: Iterable[Record]) -> tuple[OneRecord, ...]:
+    """The records of one type, in their order."""
+    return tuple(record for record in records if isinstance(record, record_type))
+
+
 def _weights_after_weights(
     experiment: Experiment, candidates: Sequence[Candidate], scoring: ScoringState, cache: ScoreCache | None
-) -> Iterator[tuple[EvaluationResults, list[str]]]:
-    """Yields results and notes of the baseline's weights, then of each candidate's own.
+) -> Iterator[tuple[Sequence[Record], list[str]]]:
+    """Yields records and notes of the baseline's weights, then of each candidate's own.
 
     Only one set of weights is in memory at a time.
     """
     loaded = experiment.loaded
-    suite = _suite(experiment, candidates)
+    suite = prepare_suite(experiment, _rewards(candidates))
     on_base = {each.name: each.adapter for each in candidates if each.adapter is not None}
     notes: list[str] = []
     for name, adapter in on_base.items():
         notes += attach_adapter(loaded, name, adapter)
     names = {name: name for name in (BASELINE, *on_base)}
-    yield run_suite(suite, Scorers(loaded, names, scoring, cache, experiment.terminal)), _said(experiment, notes)
+    records = list(run_suite(suite, Scorers(loaded, names, scoring, cache, experiment.terminal)))
+    yield records, _said(experiment, notes)
     for each in candidates:
         if each.model is None:
             continue
@@ -94,28 +103,17 @@ def _weights_after_weights(
         with experiment.terminal.waiting(f"loading {each.name}"):
             loaded = load_model(each.model)
         _check_tokens(experiment, each, loaded)
-        results = run_suite(suite, Scorers(loaded, {each.name: BASELINE}, scoring, cache, experiment.terminal))
+        records = list(run_suite(suite, Scorers(loaded, {each.name: BASELINE}, scoring, cache, experiment.terminal)))
         notes = [f"{each.name}: {note}" for note in loaded.notes]
         if scoring.plan != plan:
             notes.append(f"{each.name} was scored on another path or pack size than the subjects before it")
-        yield replace(results, counts=(), examples=()), _said(experiment, notes)
+        own = [record for record in records if not isinstance(record, EvaluationCounts | ExampleText)]
+        yield own, _said(experiment, notes)  # its rows are those of the baseline
 
 
-def _suite(experiment: Experiment, candidates: Sequence[Candidate]) -> Mapping[EvaluationConfig, Evaluation]:
-    """The evaluations of the suite, prepared once for all subjects."""
-    rewards = {
-        each.name: ImplicitReward(each.reference, each.beta) for each in candidates if each.reference is not None
-    }
-    inputs = EvaluationInputs(
-        data=experiment.data,
-        tasks=experiment.tasks,
-        encoder=experiment.encoder,
-        rewards=rewards,
-        answers=experiment.config.answers,
-        seed=experiment.config.seed,
-        limit=experiment.limit,
-    )
-    return prepare_suite(experiment.suite, inputs)
+def _rewards(candidates: Sequence[Candidate]) -> dict[str, ImplicitReward]:
+    """Candidate -> its implicit reward; one without a reference has none."""
+    return {each.name: ImplicitReward(each.reference, each.beta) for each in candidates if each.reference is not None}
 
 
 def _check_tokens(experiment: Experiment, candidate: Candidate, loaded: LoadedModel) -> None:
@@ -217,12 +215,12 @@ def _published(experiment: Experiment) -> Published | None:
     return Published(published.source, published.figures)
 
 
-def _suite_fingerprint(experiment: Experiment, results: EvaluationResults) -> str:
+def _suite_fingerprint(experiment: Experiment, measurements: Iterable[MetricScores]) -> str:
     """Hash of what makes numbers comparable: evaluations, their rows, the template and the token limits."""
     data = experiment.config.data
     rows = [
         [one.metric.evaluation, one.metric.name, sorted(score.example_id for score in one.scores)]
-        for one in results.measurements
+        for one in measurements
         if one.subject == BASELINE
     ]
     return content_id(

@@ -1,17 +1,13 @@
-"""What an evaluation is made from, what it does with subjects, and what it gives back."""
+"""What an evaluation does with subjects, and the records it yields."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
-from harness.config.schema import AnswersConfig, EvaluationConfig
-from harness.data.experiment_data import ExperimentData
+from harness.config.schema import EvaluationConfig
 from harness.data.read import Dataset
-from harness.data.splits import Item, sample_by_group
 from harness.measuring.scorers import Scorers
 from reports.records import EvaluationCounts, ExampleText, Generation, MetricScores, Subject
-from suites.engine.encoding import Encoder
-from suites.lm_eval.tasks import TaskSet
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,50 +19,9 @@ class ImplicitReward:
     beta: float
 
 
-@dataclass(frozen=True, slots=True)
-class EvaluationInputs:
-    """The rows and settings that evaluations are made from; each kind takes what it needs."""
-
-    data: ExperimentData
-    tasks: Mapping[str, TaskSet]
-    """Name of an evaluation that measures tasks -> its tasks."""
-    encoder: Encoder
-    """The baseline's encoder, so that all subjects get the same token ids."""
-    rewards: Mapping[str, ImplicitReward]
-    """Candidate -> its implicit reward; a candidate without a reference has none."""
-    answers: AnswersConfig
-    """Settings of generated answers that replace the suite's."""
-    seed: int
-    limit: int | None = None
-    """Largest number of rows of each evaluation, whatever the suite allows."""
-
-    def sample(self, rows: Sequence[Item], limit: int | None) -> tuple[Item, ...]:
-        """The rows that are left after the evaluation's own limit and the run's."""
-        return sample_by_group(rows, smaller_limit(limit, self.limit), self.seed)
-
-
-@dataclass(frozen=True, slots=True)
-class EvaluationResults:
-    """Results of one evaluation, or of several together."""
-
-    measurements: tuple[MetricScores, ...] = ()
-    counts: tuple[EvaluationCounts, ...] = ()
-    generations: tuple[Generation, ...] = ()
-    examples: tuple[ExampleText, ...] = ()
-    """Texts of the measured rows."""
-    rulers: tuple[Subject, ...] = ()
-    """Surface rulers that were measured beside the subjects."""
-    notes: tuple[str, ...] = ()
-
-    def __add__(self, other: "EvaluationResults") -> "EvaluationResults":
-        return EvaluationResults(
-            self.measurements + other.measurements,
-            self.counts + other.counts,
-            self.generations + other.generations,
-            self.examples + other.examples,
-            tuple(dict.fromkeys(self.rulers + other.rulers)),
-            tuple(dict.fromkeys(self.notes + other.notes)),
-        )
+Record: TypeAlias = MetricScores | EvaluationCounts | Generation | ExampleText | Subject | str
+"""What a measurement yields: scores, counts of its rows, answers, texts of its rows, a surface ruler that it measured
+beside the subjects, or a note for the reader."""
 
 
 class Evaluation(Protocol):
@@ -75,14 +30,9 @@ class Evaluation(Protocol):
     It lives as long as the run: what it encodes or scores for one set of weights is there for the next.
     """
 
-    def measure(self, scorers: Scorers) -> EvaluationResults:
+    def measure(self, scorers: Scorers) -> Iterable[Record]:
         """Measures every subject on one set of weights."""
         ...
-
-
-def smaller_limit(*limits: int | None) -> int | None:
-    """The smallest of the limits that are set, None without any."""
-    return min((limit for limit in limits if limit is not None), default=None)
 
 
 def count_rows(

@@ -1,10 +1,13 @@
 """lm-eval's tasks through its own evaluator."""
 
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from functools import partial
 
 from harness.config.schema import EvaluationConfig
-from harness.measuring.evaluations.base import EvaluationInputs, EvaluationResults
+from harness.measuring.evaluations.base import ImplicitReward, Record
 from harness.measuring.example_texts import shortened
+from harness.measuring.experiment import Experiment
 from harness.measuring.scorers import Scorers
 from harness.terminal import Done
 from suites.engine.encoding import Encoder
@@ -12,42 +15,43 @@ from suites.engine.scoring import ModelScorer
 from suites.lm_eval.tasks import TaskResult, TaskSet, run_tasks
 
 
+@dataclass(frozen=True, slots=True)
 class LmEvalEvaluation:
     """Runs the tasks of one evaluation, subject after subject, on the project's scoring engine."""
 
-    def __init__(self, evaluation: EvaluationConfig, tasks: TaskSet, encoder: Encoder) -> None:
-        """Keeps the tasks, whose rows were read once for all subjects."""
-        self._evaluation = evaluation
-        self._tasks = tasks
-        self._encoder = encoder
+    evaluation: EvaluationConfig
+    tasks: TaskSet
+    """The tasks with their rows, which were read once for all subjects."""
+    encoder: Encoder
 
     @classmethod
-    def prepare(cls, evaluation: EvaluationConfig, inputs: EvaluationInputs) -> "LmEvalEvaluation":
+    def prepare(
+        cls, evaluation: EvaluationConfig, experiment: Experiment, _rewards: Mapping[str, ImplicitReward]
+    ) -> "LmEvalEvaluation":
         """Takes the tasks of the evaluation."""
-        return cls(evaluation, inputs.tasks[evaluation.name], inputs.encoder)
+        return cls(evaluation, experiment.tasks[evaluation.name], experiment.encoder)
 
-    def measure(self, scorers: Scorers) -> EvaluationResults:
-        """Collects lm-eval's own metrics of every task and subject."""
+    def measure(self, scorers: Scorers) -> Iterator[Record]:
+        """Yields lm-eval's own metrics of every task and subject."""
         from suites.lm_eval.model import ScorerLM
 
-        lm = ScorerLM(scorers.loaded.base, self._encoder.tokenizer)
+        lm = ScorerLM(scorers.loaded.base, self.encoder.tokenizer)
 
         def run(subject: str, scorer: ModelScorer, done: Done) -> list[TaskResult]:
             lm.scored_by(lambda requests: scorer.score(requests, partial(done, total=len(set(requests)))))
             return run_tasks(
                 lm,
-                self._tasks,
-                evaluation=self._evaluation.name,
+                self.tasks,
+                evaluation=self.evaluation.name,
                 subject=subject,
-                chat_template=self._evaluation.chat_template,
-                system_prompt=self._encoder.system_prompt if self._evaluation.chat_template else None,
+                chat_template=self.evaluation.chat_template,
+                system_prompt=self.encoder.system_prompt if self.evaluation.chat_template else None,
             )
 
-        results = scorers.each(self._evaluation.name, None, run)
-        first = next(iter(results.values()))
-        return EvaluationResults(
-            tuple(metric for tasks in results.values() for task in tasks for metric in task.measurements),
-            tuple(task.counts for task in first),
-            examples=tuple(shortened(text) for task in first for text in task.texts),
-            notes=tuple(dict.fromkeys(task.note for tasks in results.values() for task in tasks)),
-        )
+        results = scorers.each(self.evaluation.name, None, run)
+        for task in next(iter(results.values())):  # every subject has the same rows
+            yield task.counts
+            yield from map(shortened, task.texts)
+        for task in (task for tasks in results.values() for task in tasks):
+            yield from task.measurements
+            yield task.note

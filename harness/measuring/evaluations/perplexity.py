@@ -1,43 +1,42 @@
 """Perplexity of responses given their prompts."""
 
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
 from harness.config.schema import EvaluationConfig
 from harness.data.read import Dataset
-from harness.measuring.evaluations.base import EvaluationInputs, EvaluationResults, count_rows
+from harness.measuring.evaluations.base import ImplicitReward, Record, count_rows
 from harness.measuring.example_texts import text_of_example
+from harness.measuring.experiment import Experiment
 from harness.measuring.scorers import Scorers
-from suites.engine.encoding import Encoder
 from suites.evaluations import perplexity
+from suites.evaluations.plan import EvaluationPlan
 from suites.inputs import Example
 
 
+@dataclass(frozen=True, slots=True)
 class PerplexityEvaluation:
     """Scores right responses given their prompts, and wrong ones where rows have them."""
 
-    def __init__(
-        self, evaluation: EvaluationConfig, dataset: Dataset[Example], examples: tuple[Example, ...], encoder: Encoder
-    ) -> None:
-        """Encodes the examples once for all subjects."""
-        self._evaluation = evaluation
-        self._dataset = dataset
-        self._examples = examples
-        self._plan = perplexity.plan(examples, encoder)
+    evaluation: EvaluationConfig
+    dataset: Dataset[Example]
+    plan: EvaluationPlan[Example]
+    """The examples that are measured, encoded once for all subjects."""
 
     @classmethod
-    def prepare(cls, evaluation: EvaluationConfig, inputs: EvaluationInputs) -> "PerplexityEvaluation":
-        """Takes the examples of the evaluation's role."""
-        dataset = inputs.data.examples[evaluation.role]
-        return cls(evaluation, dataset, inputs.sample(dataset.rows, evaluation.limit), inputs.encoder)
+    def prepare(
+        cls, evaluation: EvaluationConfig, experiment: Experiment, _rewards: Mapping[str, ImplicitReward]
+    ) -> "PerplexityEvaluation":
+        """Encodes the examples of the evaluation's role."""
+        dataset = experiment.data.examples[evaluation.role]
+        examples = experiment.sample(dataset.rows, evaluation.limit)
+        return cls(evaluation, dataset, perplexity.plan(examples, experiment.encoder))
 
-    def measure(self, scorers: Scorers) -> EvaluationResults:
-        """Scores the responses and sums them up to the metrics of perplexity."""
-        name = self._evaluation.name
-        scores = scorers.score(name, self._plan.requests)
-        return EvaluationResults(
-            tuple(
-                metric
-                for subject in scorers.subjects
-                for metric in perplexity.measure(self._plan, scores[subject], evaluation=name, subject=subject)
-            ),
-            (count_rows(self._evaluation, self._dataset, self._examples, self._plan.touched),),
-            examples=tuple(text_of_example(row, name) for row in self._examples),
-        )
+    def measure(self, scorers: Scorers) -> Iterator[Record]:
+        """Scores the responses, and yields what they sum up to: the metrics of perplexity."""
+        name, plan = self.evaluation.name, self.plan
+        scores = scorers.score(name, plan.requests)
+        yield count_rows(self.evaluation, self.dataset, plan.rows, plan.touched)
+        yield from (text_of_example(row, name) for row in plan.rows)
+        for subject in scorers.subjects:
+            yield from perplexity.measure(plan, scores[subject], evaluation=name, subject=subject)

@@ -1,18 +1,19 @@
 """The kinds of evaluation on one set of weights: what they carry over, what they leave out, and one of one's own."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
-from harness.config.load import ConfigError, load_suite
-from harness.config.schema import AnswersConfig, EvaluationConfig, SuiteConfig
+from harness.config.load import ConfigError, load_experiment, load_suite
+from harness.config.schema import EvaluationConfig, SuiteConfig
 from harness.data.experiment_data import ExperimentData
 from harness.data.overlap import Overlap
 from harness.data.read import Dataset
-from harness.measuring.evaluations.base import EvaluationInputs, EvaluationResults, ImplicitReward
+from harness.measuring.evaluations.base import Evaluation, ImplicitReward, Record
+from harness.measuring.experiment import Experiment
 from harness.measuring.kinds import KINDS, Kind, prepare_suite, row_kinds, run_suite
 from harness.measuring.preparation import Options, prepare
 from harness.measuring.run import measure
@@ -20,7 +21,8 @@ from harness.measuring.scorers import Scorers
 from harness.models.adapters import attach_adapter
 from harness.models.base import BASELINE, LoadedModel
 from harness.terminal import Terminal
-from reports.records import ExampleScore, Metric, MetricScores
+from harness.workspace import Workspace
+from reports.records import EvaluationCounts, ExampleScore, ExampleText, Metric, MetricScores, Subject
 from suites.engine.encoding import Encoder
 from suites.engine.plan import ScoringState, plan_for
 from suites.inputs import Example, Pair, Question, Turn
@@ -28,6 +30,10 @@ from suites.inputs import Example, Pair, Question, Turn
 PREFERENCES = EvaluationConfig("preferences", "reward", "preferences")
 FACTS = EvaluationConfig("facts", "perplexity", "facts", group="capability")
 DRIFT = EvaluationConfig("drift", "drift", "prompts", limit=4, max_new_tokens=5)
+
+AGAINST_BASELINE = ImplicitReward(BASELINE, 0.1)
+
+OneRecord = TypeVar("OneRecord")
 
 
 def loaded_rows(rows: list[Any]) -> Dataset[Any]:
@@ -49,12 +55,14 @@ def scorers(llama_folder: Path, load: Callable[..., LoadedModel], tmp_path: Path
 
 
 @pytest.fixture
-def inputs(scorers: Scorers, preference_pairs: list[Pair]) -> EvaluationInputs:
+def experiment(scorers: Scorers, preference_pairs: list[Pair], tmp_path: Path) -> Experiment:
     """Twelve pairs, three examples and twelve questions."""
     pairs = loaded_rows(preference_pairs)
     examples = [Example(f"x{n}", f"x{n}", (Turn("user", f"Is {n} odd?"),), "Yes.", ("No.",)) for n in range(3)]
     questions = [Question(pair.example_id, pair.group, pair.prompt) for pair in preference_pairs]
-    return EvaluationInputs(
+    return Experiment(
+        config=load_experiment(),
+        suite=SuiteConfig("suite", ()),
         data=ExperimentData(
             training=tuple(preference_pairs[:2]),
             selection=(),
@@ -65,71 +73,86 @@ def inputs(scorers: Scorers, preference_pairs: list[Pair]) -> EvaluationInputs:
             questions={"prompts": loaded_rows(questions)},
         ),
         tasks={},
+        loaded=scorers.loaded,
         encoder=Encoder(scorers.loaded.tokenizer, max_prompt_tokens=64, max_tokens=128),
-        rewards={"adapter": ImplicitReward(BASELINE, 0.1)},
-        answers=AnswersConfig(),
-        seed=0,
+        workspace=Workspace(tmp_path),
+        out=None,
+        terminal=Terminal(),
+        limit=None,
+        use_cache=False,
+        filtered={},
+        notes=(),
     )
 
 
-def run(scorers: Scorers, inputs: EvaluationInputs, *evaluations: EvaluationConfig) -> EvaluationResults:
-    return run_suite(prepare_suite(SuiteConfig("suite", evaluations), inputs), scorers)
+def prepared(
+    experiment: Experiment, *evaluations: EvaluationConfig, **rewards: ImplicitReward
+) -> dict[EvaluationConfig, Evaluation]:
+    """The evaluations, with the adapter's reward against the baseline unless other rewards are given."""
+    suite = replace(experiment.suite, evaluations=evaluations)
+    return prepare_suite(replace(experiment, suite=suite), rewards or {"adapter": AGAINST_BASELINE})
+
+
+def of_type(record_type: type[OneRecord], records: Iterable[Record]) -> list[OneRecord]:
+    return [record for record in records if isinstance(record, record_type)]
 
 
 def test_drift_of_an_adapter_is_measured_and_that_of_the_baseline_from_itself_is_nothing(
-    scorers: Scorers, inputs: EvaluationInputs
+    scorers: Scorers, experiment: Experiment
 ) -> None:
     """A KL above 0 for what moves the model, of exactly 0 for what does not, on the prompts that the limit leaves."""
-    rewards = {"adapter": ImplicitReward(BASELINE, 0.1), BASELINE: ImplicitReward(BASELINE, 0.1)}
+    rewards = {"adapter": AGAINST_BASELINE, BASELINE: AGAINST_BASELINE}
 
-    measured = run(scorers, replace(inputs, rewards=rewards), DRIFT)
+    records = list(run_suite(prepared(experiment, DRIFT, **rewards), scorers))
 
-    moved, unmoved = measured.measurements
+    moved, unmoved = of_type(MetricScores, records)
+    (counts,) = of_type(EvaluationCounts, records)
     assert (moved.subject, moved.metric.name, moved.metric.evaluation) == ("adapter", "kl_per_token", "drift")
     assert len(moved.scores) == DRIFT.limit
     assert all(score.total > 0 and 1 <= score.count <= DRIFT.max_new_tokens for score in moved.scores)
     assert {score.total for score in unmoved.scores} == {0.0}
-    assert (measured.counts[0].n_scored, measured.counts[0].left_out) == (4, {"outside of the sample": 8})
+    assert (counts.n_scored, counts.left_out) == (4, {"outside of the sample": 8})
 
 
-def test_drift_from_other_weights_is_left_out_with_a_note(scorers: Scorers, inputs: EvaluationInputs) -> None:
+def test_drift_from_other_weights_is_left_out_with_a_note(scorers: Scorers, experiment: Experiment) -> None:
     """A reference that is not in memory beside its candidate cannot be read on the same samples."""
-    measured = run(scorers, replace(inputs, rewards={"adapter": ImplicitReward("unquantised", 0.1)}), DRIFT)
+    suite = prepared(experiment, DRIFT, adapter=ImplicitReward("unquantised", 0.1))
 
-    assert measured.measurements == ()
-    assert measured.notes == (
-        "drift: the KL of adapter from unquantised was not measured, because they have different weights.",
-    )
+    records = list(run_suite(suite, scorers))
+
+    assert of_type(MetricScores, records) == []
+    assert of_type(str, records) == [
+        "drift: the KL of adapter from unquantised was not measured, because they have different weights."
+    ]
 
 
-def test_rewards_come_with_where_rulers_err_and_how_far_answers_moved(
-    scorers: Scorers, inputs: EvaluationInputs
-) -> None:
+def test_rewards_come_with_where_rulers_err_and_how_far_answers_moved(scorers: Scorers, experiment: Experiment) -> None:
     """All of a candidate's metrics on the pairs; rulers are subjects of the baseline's weights alone."""
-    both = replace(inputs, rewards=inputs.rewards | {"merged": ImplicitReward("adapter", 0.1)})
-    suite = prepare_suite(SuiteConfig("suite", (PREFERENCES,)), both)
-    measured = run_suite(suite, scorers)
+    suite = prepared(experiment, PREFERENCES, adapter=AGAINST_BASELINE, merged=ImplicitReward("adapter", 0.1))
+    records = list(run_suite(suite, scorers))
 
-    own = {one.metric.name for one in measured.measurements if one.subject == "adapter"}
+    own = {one.metric.name for one in of_type(MetricScores, records) if one.subject == "adapter"}
     assert own >= {"reward_accuracy", "reward_margin", "drift_chosen", "drift_rejected"}
     assert "reward_accuracy[longest wins is wrong]" in own
-    assert [ruler.name for ruler in measured.rulers] == ["longest wins", "shortest wins", "bag of words"]
+    rulers = [ruler.name for ruler in of_type(Subject, records)]
+    assert rulers == ["longest wins", "shortest wins", "bag of words"]
 
-    elsewhere = run_suite(suite, replace(scorers, adapters={"merged": BASELINE}))
+    elsewhere = list(run_suite(suite, replace(scorers, adapters={"merged": BASELINE})))
 
-    assert elsewhere.rulers == ()
-    assert {one.subject for one in elsewhere.measurements} == {"merged"}
-    assert {one.metric.name for one in elsewhere.measurements} == own
+    assert of_type(Subject, elsewhere) == []
+    assert {one.subject for one in of_type(MetricScores, elsewhere)} == {"merged"}
+    assert {one.metric.name for one in of_type(MetricScores, elsewhere)} == own
 
 
-def test_texts_and_the_suites_group_come_with_what_was_measured(scorers: Scorers, inputs: EvaluationInputs) -> None:
+def test_texts_and_the_suites_group_come_with_what_was_measured(scorers: Scorers, experiment: Experiment) -> None:
     """Every scored row says what it is, and every evaluation what it is part of."""
-    measured = run(scorers, inputs, PREFERENCES, FACTS)
+    records = list(run_suite(prepared(experiment, PREFERENCES, FACTS), scorers))
 
-    assert len(measured.examples) == 12 + 3
-    assert measured.examples[0].texts.keys() == {"chosen", "rejected"}
-    assert measured.examples[-1].texts == {"right": "Yes.", "wrong": "No."}
-    assert {counts.evaluation: counts.suite_group for counts in measured.counts} == {
+    texts = [text.texts for text in of_type(ExampleText, records)]
+    assert len(texts) == 12 + 3
+    assert texts[0].keys() == {"chosen", "rejected"}
+    assert texts[-1] == {"right": "Yes.", "wrong": "No."}
+    assert {counts.evaluation: counts.suite_group for counts in of_type(EvaluationCounts, records)} == {
         "preferences": "",
         "facts": "capability",
     }
@@ -138,18 +161,18 @@ def test_texts_and_the_suites_group_come_with_what_was_measured(scorers: Scorers
 class LongestAnswer:
     """A made-up kind: characters of the longer answer of each pair, the same for every subject."""
 
-    def __init__(self, evaluation: EvaluationConfig, inputs: EvaluationInputs) -> None:
+    def __init__(self, evaluation: EvaluationConfig, experiment: Experiment, _rewards: object) -> None:
         self.name = evaluation.name
-        self.pairs = inputs.sample(inputs.data.pairs[evaluation.role].rows, evaluation.limit)
+        self.pairs = experiment.sample(experiment.data.pairs[evaluation.role].rows, evaluation.limit)
 
-    def measure(self, scorers: Scorers) -> EvaluationResults:
+    def measure(self, scorers: Scorers) -> list[MetricScores]:
         """Takes nothing from the model."""
         metric = Metric(self.name, "longest_answer", "characters", higher_is_better=None)
         scores = tuple(
             ExampleScore(pair.example_id, pair.group, max(len(pair.chosen), len(pair.rejected)), 1)
             for pair in self.pairs
         )
-        return EvaluationResults(tuple(MetricScores(metric, subject, scores) for subject in scorers.subjects))
+        return [MetricScores(metric, subject, scores) for subject in scorers.subjects]
 
 
 def test_a_new_kind_of_evaluation_is_one_line_in_the_table(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

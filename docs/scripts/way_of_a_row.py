@@ -6,6 +6,10 @@
 It measures the adapter of tests/regression on the embedded pairs and watches every object of this project that is made
 meanwhile. An object carries the row if it holds its text, its id or its group, the token ids of its answer, its
 log-probabilities or, from the comparison on, the numbers of the table's first row, in a field or in what a field holds.
+
+Types that carry it are stops of the way, but for two kinds. A part is a field of another type, by that one's
+annotations, and no function takes it as an argument of its own once it is in there. A worker keeps the row while it
+works: it is listed in WORKERS.
 """
 # ruff: noqa: INP001, PLC0415, T201
 
@@ -20,7 +24,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import click
 import numpy as np
@@ -42,13 +46,13 @@ BRANCHES = {
     "RunReports": "to the files, with the cell in it",
 }
 """Types that carry the row elsewhere than to the table, and where to."""
-COLLECTIONS = {
-    "Dataset", "ExperimentData", "Experiment", "EvaluationInputs", "EvaluationPlan", "MetricScores",
-    "EvaluationResults", "Run", "MetricTable",
-}  # fmt: skip
-"""Types that hold many rows, or many numbers, as they are."""
-WORKERS = {"RewardEvaluation", "ScoringState", "ModelScorer", "Scorers"}
-"""Types that do the work, and hold rows meanwhile."""
+WORKERS = {
+    "RewardEvaluation": "a line of the suite, with the scores of all subjects so far",
+    "ScoringState": "the plan of a run, with the latest packs",
+    "ModelScorer": "one subject's model",
+    "Scorers": "the subjects on one set of weights",
+}
+"""Types that do the work and keep rows meanwhile, and what each is."""
 DEEPEST, WIDEST = 7, 5_000
 """How far into an object is looked: levels, and elements of a sequence."""
 MOST_LOOKS = 20_000
@@ -99,9 +103,14 @@ class Marks:
 class Step:
     """A type that carries the row, and the function that made the first such object."""
 
-    type_name: str
+    kind: type
     place: str
     """File:function."""
+
+    @property
+    def type_name(self) -> str:
+        """The type as the code calls it."""
+        return self.kind.__name__
 
 
 class Watch:
@@ -110,14 +119,20 @@ class Watch:
     def __init__(self, marks: Marks) -> None:
         self.marks = marks
         self.steps: dict[type, Step] = {}
+        self.owners: dict[type, type] = {}
+        """Type -> the first type that was met on the way with a field of it."""
+        self.taken: set[type] = set()
+        """Types with an owner that a function took as an argument of its own."""
         self._looks: dict[type, int] = {}
 
     def __call__(self, frame: FrameType, event: str, result: Any) -> None:
         """Called by Python whenever a function is called or returns."""
-        if event != "return":
-            return
         code = frame.f_code
-        if code.co_name == "__init__" and code.co_varnames:
+        if event == "call" and is_ours_file(code.co_filename):
+            self._note_taken(frame)
+        elif event != "return":
+            return
+        elif code.co_name == "__init__" and code.co_varnames:
             self._look(frame.f_locals.get(code.co_varnames[0]), frame.f_back)
         elif is_ours_file(code.co_filename):
             self._pair_up(frame, result)
@@ -126,13 +141,24 @@ class Watch:
                 if isinstance(value, list | tuple) and value:
                     self._look(value[0], frame, of=value)
 
+    def _note_taken(self, frame: FrameType) -> None:
+        """Notes the arguments that belong into another type, which has been met before."""
+        code = frame.f_code
+        for name in code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]:
+            value = frame.f_locals.get(name)
+            kind = type(value)
+            if name != "self" and kind in self.owners and kind not in self.taken and self.marks.are_in(value):
+                self.taken.add(kind)
+
     def _look(self, value: Any, frame: FrameType | None, of: Iterable[Any] = ()) -> None:
         kind = type(value)
         if frame is None or kind in self.steps or not is_ours(kind) or self._looks.get(kind, 0) > MOST_LOOKS:
             return
         self._looks[kind] = self._looks.get(kind, 0) + 1
         if any(self.marks.are_in(each) for each in of or (value,) if type(each) is kind):
-            self.steps[kind] = Step(kind.__name__, place_of(frame))
+            self.steps[kind] = Step(kind, place_of(frame))
+            if kind.__name__ not in {*BRANCHES, *WORKERS}:
+                self.owners |= {part: kind for part in types_in_fields(kind) if part not in self.owners}
 
     def _pair_up(self, frame: FrameType, result: Any) -> None:
         """Learns the row's log-probabilities where a function returns one score for each of its requests."""
@@ -143,6 +169,21 @@ class Watch:
                 for request, score in zip(argument, result, strict=True):
                     if type(request).__name__ == "Request" and self.marks.are_in(request):
                         self.marks.numbers.extend(float(each) for each in score.token_log_probabilities)
+
+
+def types_in_fields(kind: type) -> set[type]:
+    """Types of this project that the annotations of a dataclass's fields name, by themselves or in collections."""
+
+    def named(annotation: Any) -> Iterable[type]:
+        if isinstance(annotation, type) and is_ours(annotation):
+            yield annotation
+        for argument in get_args(annotation):
+            yield from named(argument)
+
+    import torch  # annotations name it, but modules import it inside functions
+
+    annotations = get_type_hints(kind, localns={"torch": torch}) if is_dataclass(kind) else {}
+    return {each for annotation in annotations.values() for each in named(annotation)} - {kind}
 
 
 def is_array(value: Any) -> bool:
@@ -230,8 +271,8 @@ def marks_of_first_row(run_folder: Path) -> Marks:
     )
 
 
-def way() -> list[Step]:
-    """Returns the types that carry the row in the order in which they are met."""
+def way() -> Watch:
+    """Returns what was met of the row on its way."""
     with tempfile.TemporaryDirectory() as folder:
         watch = Watch(marks_of_first_row(measure(Path(folder), "first")))
         sys.setprofile(watch)
@@ -239,28 +280,26 @@ def way() -> list[Step]:
             measure(Path(folder), "watched")
         finally:
             sys.setprofile(None)
-    return list(watch.steps.values())
+    return watch
 
 
-def as_markdown(steps: Sequence[Step]) -> str:
-    """Returns the way as a table, with a count of each kind of type below it."""
-    on_the_way = [step for step in steps if step.type_name not in BRANCHES]
-    lines = ["| | type | is | made by |", "| ---: | --- | --- | --- |"]
-    lines += [
-        f"| {n} | `{step.type_name}` | {kind_of(step)} | `{step.place}` |" for n, step in enumerate(on_the_way, start=1)
-    ]
-    kinds = [kind_of(step) for step in on_the_way]
-    counts = ", ".join(f"{kinds.count(kind)} {kind}s" for kind in ("form", "collection", "worker"))
-    lines += ["", f"{len(on_the_way)} types: {counts}. Off the way:", ""]
-    lines += [f"- `{step.type_name}`, {BRANCHES[step.type_name]}" for step in steps if step.type_name in BRANCHES]
+def as_markdown(watch: Watch) -> str:
+    """Returns the stops as a table, and below it the parts, the workers and the types off the way."""
+    steps = watch.steps.values()
+    branches = [step for step in steps if step.type_name in BRANCHES]
+    workers = [step for step in steps if step.type_name in WORKERS]
+    others = [step for step in steps if step not in (*branches, *workers)]
+    parts = [step for step in others if step.kind in watch.owners and step.kind not in watch.taken]
+    stops = [step for step in others if step not in parts]
+    lines = [f"{len(stops)} stops:", "", "| | type | made by |", "| ---: | --- | --- |"]
+    lines += [f"| {n} | `{step.type_name}` | `{step.place}` |" for n, step in enumerate(stops, start=1)]
+    lines += ["", f"{len(parts)} parts, each inside another type:", ""]
+    lines += [f"- `{step.type_name}`, in `{watch.owners[step.kind].__name__}`" for step in parts]
+    lines += ["", f"{len(workers)} workers, which keep the row while they work:", ""]
+    lines += [f"- `{step.type_name}`, {WORKERS[step.type_name]}" for step in workers]
+    lines += ["", "Off the way:", ""]
+    lines += [f"- `{step.type_name}`, {BRANCHES[step.type_name]}" for step in branches]
     return "\n".join(lines)
-
-
-def kind_of(step: Step) -> str:
-    """Says whether a type is a new form of the row, a collection of such forms, or what works on them."""
-    if step.type_name in COLLECTIONS:
-        return "collection"
-    return "worker" if step.type_name in WORKERS else "form"
 
 
 @click.command(help=__doc__)

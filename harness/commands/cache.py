@@ -7,7 +7,7 @@ import click
 from harness.commands.options import workspace_option
 
 
-@click.command("cache")
+@click.command("cache", short_help="Shows the size of the score cache, or empties it.")
 @click.argument("what", type=click.Choice(["info", "clear"]))
 @workspace_option
 def cache(what: str, workspace: Path) -> None:

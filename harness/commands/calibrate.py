@@ -8,7 +8,7 @@ import click
 from harness.commands.options import experiment_options, place_options, suite_option
 
 
-@click.command("calibrate")
+@click.command("calibrate", short_help="Proposes gates from the spread over training seeds.")
 @click.option(
     "--seeds",
     type=click.IntRange(min=3),

@@ -12,7 +12,7 @@ _OF_CALIBRATE = ("preset", "config_file", "overrides", "suite", "workspace", "da
 """Options of `harness calibrate` that the old `--calibrate` takes too."""
 
 
-@click.command("check")
+@click.command("check", short_help="Judges candidates by gates; exit code 3 where one fails.")
 @click.argument("run", required=False, type=click.Path(path_type=Path))
 @click.option("--against", type=click.Path(path_type=Path), metavar="RUN", help="Compares with this run's candidates.")
 @click.option("--gates", "gates_file", type=click.Path(path_type=Path), help="File of gates, in place of the suite's.")
@@ -25,7 +25,7 @@ _OF_CALIBRATE = ("preset", "config_file", "overrides", "suite", "workspace", "da
 @click.option("--calibrate", type=click.IntRange(min=3), metavar="N", hidden=True)
 @hidden(experiment_options, suite_option, place_options)
 def check(run: Path | None, calibrate: int | None, **options: Any) -> None:
-    """Judges a run's candidates by gates: exit code 3 where one lost more than a gate allows."""
+    """Judges a run's candidates by gates; exit code 3 where one lost more than a gate allows."""
     of_calibrate = {name: options.pop(name) for name in _OF_CALIBRATE}
     if calibrate is not None:
         _calibrate(run, calibrate, of_calibrate)

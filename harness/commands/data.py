@@ -13,7 +13,7 @@ def data() -> None:
     """Shows rows as training sees them, and makes new ones."""
 
 
-@data.command("inspect")
+@data.command("inspect", short_help="Shows rows as training sees them.")
 @click.argument("name")
 @click.option("--rows", type=click.IntRange(min=1), default=3, show_default=True)
 @click.option("--split", help="Default: the split that training takes.")
@@ -28,7 +28,7 @@ def inspect(name: str, rows: int, split: str | None, data_root: Path | None, **o
     click.echo(inspect_dataset(name, split, config, n_rows=rows, data_root=data_root))
 
 
-@data.command("build-pairs")
+@data.command("build-pairs", short_help="Makes preference pairs with a model.")
 @click.argument("specification", type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="JSONL file to write.")
 @click.option("--unpaired", is_flag=True, help="Rows of prompt, completion and label instead of pairs.")

@@ -8,7 +8,7 @@ import click
 from harness.commands.options import place_options
 
 
-@click.command("doctor")
+@click.command("doctor", short_help="Says what is missing on this machine, and what to do.")
 @place_options
 def doctor(workspace: Path, data_root: Path | None) -> None:
     """Checks versions, devices, quantisation, hub, data and disk, and says how to mend what is wrong."""

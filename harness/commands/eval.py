@@ -13,7 +13,7 @@ from harness.commands.options import (
 )
 
 
-@click.command("eval")
+@click.command("eval", short_help="Measures existing adapters and models beside their base.")
 @model_option
 @click.option(
     "--adapter",

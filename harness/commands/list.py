@@ -8,7 +8,7 @@ import click
 from harness.commands.options import workspace_option
 
 
-@click.command("list")
+@click.command("list", short_help="Lists suites, presets, datasets or runs.")
 @click.argument("what", type=click.Choice(["suites", "presets", "datasets", "runs"]))
 @workspace_option
 def list_choices(what: str, workspace: Path) -> None:

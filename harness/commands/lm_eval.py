@@ -3,7 +3,11 @@
 import click
 
 
-@click.command("lm-eval", context_settings={"ignore_unknown_options": True, "help_option_names": []})
+@click.command(
+    "lm-eval",
+    short_help="Runs lm-eval's own command line on this engine.",
+    context_settings={"ignore_unknown_options": True, "help_option_names": []},
+)
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def lm_eval(arguments: tuple[str, ...]) -> None:
     """Runs lm-eval's own command line on this project's scoring engine (`--model harness`, the default)."""

@@ -8,7 +8,7 @@ import click
 from harness.commands.options import model_option
 
 
-@click.command("merge")
+@click.command("merge", short_help="Merges an adapter into its unquantised base.")
 @click.argument("adapter")
 @click.option("--dtype", type=click.Choice(["float16", "bfloat16"]), required=True, help="Type of the merged weights.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder to write.")

@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 
-@click.command("report")
+@click.command("report", short_help="Writes reports again, or one report of several runs.")
 @click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option(
     "--format",

@@ -7,7 +7,7 @@ import click
 from harness.commands.options import candidate_options, experiment_options, place_options, suite_option
 
 
-@click.command("train")
+@click.command("train", short_help="Trains the adapters of an experiment, or reuses them.")
 @experiment_options
 @candidate_options
 @suite_option

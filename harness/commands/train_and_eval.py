@@ -13,7 +13,7 @@ from harness.commands.options import (
 )
 
 
-@click.command("train-and-eval")
+@click.command("train-and-eval", short_help="Trains, measures beside the base, writes the report.")
 @experiment_options
 @candidate_options
 @subject_options

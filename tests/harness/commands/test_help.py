@@ -1,0 +1,20 @@
+"""What `--help` says of commands."""
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from harness.cli import cli
+
+
+@pytest.mark.parametrize("arguments", [[], ["data"]], ids=["harness", "harness data"])
+def test_every_command_is_listed_in_one_whole_line(arguments: list[str]) -> None:
+    """On a terminal of 80 columns no description is cut off or continued."""
+    group = cli.commands[arguments[0]] if arguments else cli
+    assert isinstance(group, click.Group)
+
+    shown = CliRunner().invoke(cli, [*arguments, "--help"], terminal_width=80)
+
+    listed = shown.output.split("Commands:\n")[1].split("\n\n")[0].splitlines()
+    assert [line.split()[0] for line in listed] == sorted(group.commands)
+    assert all(line.endswith(".") and not line.endswith("...") for line in listed), shown.output

@@ -200,5 +200,7 @@ def _merged(experiment: Experiment, trained: TrainedAdapter) -> Candidate:
 
 def _full_model(name: str, path: str, config: ExperimentConfig) -> Candidate:
     """A full model as a candidate, in the dtype of its files on a GPU and in float32 on a CPU."""
-    model = replace(config.model, name=path, revision=None, quantization="none", dtype=stored_dtype(path))
+    model = replace(
+        config.model, name=path, revision=None, quantization="none", dtype=stored_dtype(path, config.model.device)
+    )
     return Candidate(name, f"full model {path}, not quantised", model=model, beta=config.training.beta)

@@ -166,16 +166,18 @@ def choose_device(requested: str) -> str:
     return requested
 
 
-def stored_dtype(path_or_id: str) -> Literal["auto", "float16", "bfloat16"]:
+def stored_dtype(path_or_id: str, device: str) -> Literal["auto", "float16", "bfloat16"]:
     """Return the type in which a full model adds no rounding to its stored weights.
 
     On a GPU that is the half precision that its config.json names, if any. On a CPU it is "auto": float32, which holds
     every value of half precision exactly.
-    """
-    import torch
 
+    Args:
+        path_or_id: folder or hub id of the model.
+        device: the device that it is loaded on, "auto" included; not what else this machine has.
+    """
     file = Path(path_or_id).expanduser() / "config.json"
-    if not torch.cuda.is_available() or not file.is_file():
+    if choose_device(device) == "cpu" or not file.is_file():
         return "auto"
     config = json.loads(file.read_text(encoding="utf-8"))
     written = config.get("dtype", config.get("torch_dtype"))

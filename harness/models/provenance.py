@@ -13,14 +13,15 @@ from pathlib import Path
 from typing import Any
 
 from harness.models.base import LoadedModel
+from harness.models.precision import cpu_multiplies_bfloat16
 
 PACKAGES = (
     "dpo-harness", "torch", "transformers", "trl", "peft", "accelerate", "bitsandbytes", "datasets", "tokenizers",
     "lm_eval", "numpy", "pandas", "scipy",
 )  # fmt: skip
 
-KEY_VERSION = 2
-"""Part of the keys of fixtures and of cached scores; 2 since the keys name what products are computed in.
+KEY_VERSION = 3
+"""Part of the keys of fixtures and of cached scores; 3 since the keys name the device, 2 what products are computed in.
 
 Raise it, with a line in CHANGELOG.md, whenever this project computes another adapter or other log-probabilities from
 the same inputs: adapters and scores from before are then computed again.
@@ -42,7 +43,7 @@ def collect(loaded: LoadedModel, seed: int) -> dict[str, Any]:
             "compute_dtype": loaded.compute_dtype,
             "template": loaded.template,
         },
-        "device": torch.cuda.get_device_name() if loaded.device == "cuda" else loaded.device,
+        "device": device_name(loaded.device),
         "processor": processor_name(),
         "n_cores": os.cpu_count(),
         "n_threads": torch.get_num_threads(),
@@ -59,6 +60,37 @@ def collect(loaded: LoadedModel, seed: int) -> dict[str, Any]:
     }
 
 
+def computed_on(loaded: LoadedModel) -> dict[str, Any]:
+    """Return the parts of a key that say what kind of device computes, as JSON values.
+
+    Two models of GPU round products differently, and so do CPUs with different instructions. In float32 on a CPU that
+    moves a response by about 1e-6 nats, below any tolerance; in half precision by 1e-2 nats. The number of threads is
+    no part of a key: it divides rows of a product, never a sum, and log-probabilities stay equal bit for bit.
+    """
+    is_exact = loaded.device == "cpu" and (loaded.dtype, loaded.compute_dtype) == ("float32", "float32")
+    return {
+        "device": device_name(loaded.device),
+        "instructions": instruction_set() if loaded.device == "cpu" and not is_exact else None,
+    }
+
+
+def device_name(device: str) -> str:
+    """Return the model of GPU for "cuda", the chip for "mps", and "cpu" for a CPU."""
+    import torch
+
+    if device == "cuda" and torch.cuda.is_available():
+        return torch.cuda.get_device_name()
+    return f"mps, {processor_name()}" if device == "mps" else device
+
+
+def instruction_set() -> str:
+    """Return the instructions that torch's CPU kernels use, and whether products in bfloat16 are among them."""
+    import torch
+
+    products = "bfloat16 in hardware" if cpu_multiplies_bfloat16() else "bfloat16 emulated"
+    return f"{torch.backends.cpu.get_cpu_capability()}, {products}"
+
+
 def score_context(loaded: LoadedModel, subject: str) -> str:
     """Return everything but token ids and their layout that determines a subject's log-probabilities, as JSON text."""
     parts = {
@@ -67,7 +99,7 @@ def score_context(loaded: LoadedModel, subject: str) -> str:
         "quantization": loaded.quantization,
         "dtype": loaded.dtype,
         "compute_dtype": loaded.compute_dtype,
-        "device": loaded.device,
+        **computed_on(loaded),
         "versions": package_versions(("torch", "transformers", "peft", "bitsandbytes")),
         "key_version": KEY_VERSION,
     }

@@ -161,6 +161,7 @@ def _recipe_table(record: Mapping[str, Any]) -> str:
         *_facts("lora", recipe["lora"]),
         ("seed", recipe["seed"]),
         ("started from", record.get("start")),
+        ("threads", record.get("n_threads")),
         *_facts("version", record["versions"]),
         ("fixture", record.get("fingerprint")),
     ]

@@ -112,7 +112,11 @@ def build_or_reuse(
                 return Fixture(folder, fingerprint, reused=True, log=log, notes=tuple(notes), start=inputs["start"])
         with _building(folder, None if start is None else start.folder, place.logs / fingerprint) as folders:
             log = train_adapter(loaded, rows, recipe, folders, say, progress)
-            record = inputs | {"fingerprint": fingerprint, "base": inputs["base"] | {"name": loaded.name}}
+            record = inputs | {
+                "fingerprint": fingerprint,
+                "base": inputs["base"] | {"name": loaded.name},
+                "n_threads": log[-1].get("n_threads"),  # of this training, whoever reuses it; no part of the key
+            }
             with writing(folders.adapter, folders.checkpoints):
                 _write_record(folders.adapter, log, record)
     return Fixture(folder, fingerprint, reused=False, log=log, notes=tuple(notes), start=inputs["start"])
@@ -145,7 +149,7 @@ def fixture_inputs(
             "quantization": loaded.quantization,
             "dtype": loaded.dtype,
             "compute_dtype": loaded.compute_dtype,
-            "device": loaded.device,
+            **provenance.computed_on(loaded),
             "template": content_id(loaded.tokenizer.chat_template),
         },
         "start": None if start is None else start.fingerprint,

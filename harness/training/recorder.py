@@ -122,12 +122,14 @@ class Recorder:
         Raises:
             TrainingError: a weight is no longer finite.
         """
+        import torch
+
         self.check_weights(step)
         if (self.log[-1]["kind"], self.log[-1]["step"]) != ("selection", step):
             self._measure_selection(step)
         n_trainable = sum(weight.numel() for weight in self._weights)
         summary = {"kind": "summary", "step": step, "num_tokens": self.n_tokens, "trainable_parameters": n_trainable}
-        self._append(summary)
+        self._append(summary | {"n_threads": torch.get_num_threads()})
 
     def check_weights(self, step: int) -> None:
         """Check that all weights are finite; the loss of the step that broke them does not show it yet.

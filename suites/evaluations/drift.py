@@ -103,7 +103,7 @@ def sample_divergence(
             policy_logits = _logits(model, sample.input_ids, start, stop)
         with reference() as model:
             reference_logits = _logits(model, sample.input_ids, start, stop)
-        total += float(divergence(policy_logits, reference_logits).double().sum())
+        total += float(divergence(policy_logits, reference_logits).cpu().double().sum())  # a Mac's GPU has no float64
         start = stop
     return total
 

@@ -17,6 +17,7 @@ from harness.models.base import (
     choose_device,
     ensure_pad_token,
     load_model,
+    stored_dtype,
     weights_fingerprint,
 )
 from harness.models.hub import HubUnreachable
@@ -257,3 +258,19 @@ def test_a_padding_token_of_its_own_is_found(gpt2_folder: Path) -> None:
     tokenizer.add_special_tokens({"additional_special_tokens": ["<|right_pad_id|>"]})
     assert ensure_pad_token(tokenizer) == []
     assert tokenizer.pad_token == "<|right_pad_id|>"
+
+
+def test_a_full_model_on_the_cpu_is_float32_whatever_gpu_the_machine_has(
+    llama_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its half precision is kept on the device that is used, and a CPU computes every stored value in float32."""
+    shutil.copytree(llama_folder, tmp_path / "half")
+    config = json.loads((tmp_path / "half" / "config.json").read_text()) | {"dtype": "float16"}
+    (tmp_path / "half" / "config.json").write_text(json.dumps(config))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+
+    dtypes = {device: stored_dtype(str(tmp_path / "half"), device) for device in ("cpu", "cuda", "auto")}
+
+    assert dtypes == {"cpu": "auto", "cuda": "float16", "auto": "float16"}
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert stored_dtype(str(tmp_path / "half"), "auto") == "auto"

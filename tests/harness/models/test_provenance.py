@@ -5,6 +5,7 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,8 +13,15 @@ import torch
 
 from harness.config.schema import ModelConfig
 from harness.models import provenance
-from harness.models.base import load_model
-from harness.models.provenance import collect, file_fingerprint, git_state, package_versions, processor_name
+from harness.models.base import BASELINE, load_model
+from harness.models.provenance import (
+    collect,
+    file_fingerprint,
+    git_state,
+    package_versions,
+    processor_name,
+    score_context,
+)
 
 
 def git(folder: Path, *arguments: str) -> str:
@@ -76,3 +84,39 @@ def test_everything_is_collected_and_fits_in_json(llama_folder: Path, monkeypatc
     assert (collected["device"], collected["n_threads"]) == ("cpu", torch.get_num_threads())
     assert collected["packages"]["torch"] == torch.__version__
     assert json.loads(json.dumps(collected)) == collected
+
+
+def test_scores_are_kept_apart_by_the_model_of_gpu(llama_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A workspace that an A100 and an H100 share holds the scores of both, each under its own key."""
+    loaded = replace(load_model(ModelConfig(name=str(llama_folder), quantization="none")), device="cuda")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    names = ("NVIDIA A100-SXM4-80GB", "NVIDIA H100 80GB HBM3")
+    contexts = []
+    for name in names:
+        monkeypatch.setattr(torch.cuda, "get_device_name", lambda name=name: name)
+        contexts.append(json.loads(score_context(loaded, BASELINE)))
+
+    assert tuple(context["device"] for context in contexts) == names
+    assert {context["instructions"] for context in contexts} == {None}
+
+
+@pytest.mark.parametrize(
+    ("types", "is_keyed"),
+    [
+        ({"dtype": "float32", "compute_dtype": "float32"}, False),
+        ({"dtype": "float32", "compute_dtype": "bfloat16"}, True),
+        ({"dtype": "bfloat16", "compute_dtype": "bfloat16"}, True),
+    ],
+)
+def test_a_cpus_instructions_are_keyed_where_they_decide_a_number(
+    types: dict[str, str], is_keyed: bool, llama_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Below float32 an emulated product rounds otherwise than one in hardware; threads divide no sum and are no key."""
+    loaded = replace(load_model(ModelConfig(name=str(llama_folder), quantization="none")), **types)
+    monkeypatch.setattr(provenance, "cpu_multiplies_bfloat16", lambda: True)
+    in_hardware = score_context(loaded, BASELINE)
+    monkeypatch.setattr(provenance, "cpu_multiplies_bfloat16", lambda: False)
+
+    assert (score_context(loaded, BASELINE) != in_hardware) is is_keyed
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 64)
+    assert "thread" not in score_context(loaded, BASELINE)

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from harness.config.schema import LoraConfig, ModelConfig
 from harness.models import provenance
@@ -159,6 +160,21 @@ def test_a_new_key_version_changes_the_keys_of_adapters_and_of_scores(
 
     assert fixture_inputs(loaded, rows, recipe) == inputs | {"key_version": newer}
     assert json.loads(score_context(loaded, BASELINE)) == json.loads(context) | {"key_version": newer}
+
+
+def test_threads_are_recorded_and_a_reused_adapter_keeps_its_own(
+    build: Build, recipe: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The record says how many threads trained it; a machine that uses another number finds the same adapter."""
+    n_threads = torch.get_num_threads()
+    built = build(with_training(recipe, max_steps=1))
+    monkeypatch.setattr(torch, "get_num_threads", lambda: n_threads + 1)
+
+    again = build(with_training(recipe, max_steps=1))
+
+    assert again.reused
+    assert again.folder == built.folder
+    assert json.loads((again.folder / FIXTURE_FILE).read_text())["n_threads"] == n_threads
 
 
 def test_adapters_of_an_earlier_version_are_pointed_out(tmp_path: Path) -> None:

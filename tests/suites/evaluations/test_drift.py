@@ -216,3 +216,23 @@ def test_log_ratios_are_means_over_tokens_of_each_side_and_count_an_answer_once(
     assert {score.total for one in unmoved for score in one.scores} == {0.0}
     assert [one.metric.name for one in unmoved] == ["drift_chosen", "drift_rejected"]
     assert (on_chosen.metric.chance, on_chosen.metric.primary) == (0.0, False)
+
+
+def test_the_sum_is_taken_where_there_is_float64(
+    encoder_and_models: tuple[Encoder, Any, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A Mac's GPU has no float64: its divergences are moved to the CPU before they are summed in double precision."""
+
+    class OnMetal:
+        """Divergences as torch holds them on a Mac's GPU."""
+
+        def double(self) -> torch.Tensor:
+            raise TypeError("Cannot convert a MPS Tensor to float64 dtype as the MPS framework doesn't support float64")
+
+        def cpu(self) -> torch.Tensor:
+            return torch.tensor([0.25, 0.5])
+
+    _, policy, reference = encoder_and_models
+    monkeypatch.setattr(drift, "divergence", lambda *_: OnMetal())
+
+    assert sample_divergence(opened(policy), opened(reference), Sample((1, 2, 3), (4, 5), 2)) == 0.75

@@ -12,6 +12,10 @@ if TYPE_CHECKING:
 Display = Literal["mean", "exp", "percent"]
 """How a table shows sum(total)/sum(count): unchanged, as its exponential, or times 100. Stored values never change."""
 
+Basis = Literal["recorded", "assumed", "unknown"]
+"""How the reference or the beta of a reward is known: the record of the training or the model card says it; nothing
+says it, and the baseline or the configured beta is taken; or it is known to be another one that is not here."""
+
 SubjectKind = Literal["baseline", "candidate", "ruler"]
 
 
@@ -56,6 +60,14 @@ class Subject:
     """Base model, quantisation and adapter in words."""
     reference: str | None = None
     """Name of the subject that is the reference of its implicit rewards."""
+    reference_basis: Basis = "recorded"
+    """How that reference is known."""
+    beta: float | None = None
+    """Scale of its implicit rewards; None if it has none, and in older run folders."""
+    beta_basis: Basis = "recorded"
+    """How beta is known."""
+    knows_rows: bool = True
+    """Whether the rows it was trained on are known, so that those that are measured were kept from it."""
     same_weights: bool = True
     """Whether its base weights are those of the baseline."""
     recipe: str = ""
@@ -64,6 +76,11 @@ class Subject:
     """Whether it was trained only for comparison: on the chosen answers alone, or on shuffled pairs."""
     compared_with: tuple[str, ...] = ()
     """Candidates it is compared with besides the baseline: its controls, the stage or adapter it was made from."""
+
+    @property
+    def is_base(self) -> bool:
+        """Whether it is a base model beside the baseline, such as the unquantised one: it has no reference at all."""
+        return self.reference is None and self.reference_basis != "unknown"
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +183,9 @@ class EvaluationCounts:
     """
     split: str = ""
     """Split of the dataset; empty in older run folders."""
+    conditions: dict[str, str] = field(default_factory=dict)
+    """What else determines its numbers, as a value or a hash: "prompts", "shots", "task version"; empty in older run
+    folders."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +199,8 @@ class Run:
     headline: str
     """First line of every report, such as what the embedded default did not measure."""
     suite_fingerprint: str
-    """Hash of evaluations, datasets, template and limits; only runs with the same hash are comparable."""
+    """Hash of everything but weights that determines a number: evaluations, rows, prompts in tokens, template, limits,
+    shots, task versions, beta."""
     subjects: tuple[Subject, ...]
     measurements: tuple[MetricScores, ...]
     counts: tuple[EvaluationCounts, ...] = ()
@@ -195,6 +216,9 @@ class Run:
     published: Published | None = None
     gates: tuple[Gate, ...] = ()
     """Gates of the suite, for `harness check`."""
+    fingerprint_without_beta: str = ""
+    """The same without beta, which scales reward margins alone: runs that differ in nothing else are compared. Empty in
+    older run folders."""
     config: dict[str, Any] = field(default_factory=dict)
     provenance: dict[str, Any] = field(default_factory=dict)
 

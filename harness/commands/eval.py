@@ -29,18 +29,20 @@ from harness.commands.options import (
 def evaluate(model: str | None, adapters: tuple[str, ...], models: tuple[str, ...], **options: Any) -> None:
     """Measures existing adapters and full models beside their base."""
     from harness.commands.output import show, write_results
-    from harness.measuring.lineup import existing_candidates
+    from harness.measuring.existing import existing_candidates, find_adapters
     from harness.measuring.preparation import Options, prepare
     from harness.measuring.run import measure
     from harness.models.adapters import common_base, named_adapters
+    from harness.workspace import Workspace
 
     if not adapters and not models:
         raise click.UsageError("give at least one --adapter or --candidate")
     named = named_adapters(adapters)
     if model is None and named:
         model = common_base(named)
+    found = find_adapters(named, Workspace(options["workspace"]).fixtures)
     experiment = prepare(Options(**options, model=model))
-    candidates = existing_candidates(experiment.config, named, models)
+    candidates = existing_candidates(experiment.config, found, models)
     with experiment.reserve_run() as folder:
         run = measure(experiment, candidates, name=folder.name)
         show(write_results(run, folder, (), experiment.terminal))

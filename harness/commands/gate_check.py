@@ -10,7 +10,7 @@ from annotated_types import MinLen
 
 from harness.config.strict import InvalidValuesError, build
 from harness.config.strict_yaml import dump_yaml, read_yaml_mapping
-from reports.comparing.against import check_same_suite, compare_with
+from reports.comparing.against import check_same_suite, compare_with, remarks
 from reports.comparing.calibration import Proposal, propose_gates
 from reports.comparing.compare import Comparison, compare
 from reports.comparing.gates import GateResult, check_gates, is_stopped
@@ -59,7 +59,7 @@ class CheckResult:
 
     results: tuple[GateResult, ...]
     lines: tuple[str, ...]
-    """One line for each gate and candidate, and one for each candidate that was not checked."""
+    """One line for each gate and candidate, for each candidate that was not checked, and for other weights or betas."""
     exit_code: int
     """0, or 3 if a gate stops it."""
 
@@ -82,7 +82,7 @@ def check(folder: Path, options: CheckOptions) -> CheckResult:
     names = _chosen(run, options.candidates)
     comparisons, notes = _against(reference, run, names) if reference else (compare(run), [])
     results = check_gates(gates, [row for row in comparisons if row.candidate in names])
-    _write_reports(run, reference, results, options)
+    _write_reports(run, reference, results, notes, options)
     stopped = is_stopped(results, strict=options.strict)
     return CheckResult(results, (*gate_lines(results), *notes), EXIT_STOPPED if stopped else 0)
 
@@ -132,7 +132,7 @@ def _chosen(run: Run, asked: Sequence[str]) -> list[str]:
     """Return the names of the candidates to check: without controls and base models, unless they are named."""
     known = [subject.name for subject in run.candidates]
     unknown = sorted(set(asked) - set(known))
-    names = list(asked) or [s.name for s in run.candidates if not s.is_control and s.reference is not None]
+    names = list(asked) or [s.name for s in run.candidates if not s.is_control and not s.is_base]
     if unknown or not names:
         what = f"has no candidate {', '.join(unknown)}" if unknown else "has no candidate to check"
         raise CheckError(f"{run.name} {what}; candidates are: {', '.join(known) or 'none'}")
@@ -140,7 +140,7 @@ def _chosen(run: Run, asked: Sequence[str]) -> list[str]:
 
 
 def _against(reference: Run, run: Run, names: Sequence[str]) -> tuple[list[Comparison], list[str]]:
-    """Return comparisons with the reference run's candidates, and lines on candidates that have no counterpart."""
+    """Return comparisons with the reference run's candidates, and lines on those without one and on other weights."""
     check_same_suite(run, reference)
     there = [subject.name for subject in reference.candidates]
     common = [name for name in names if name in there]
@@ -152,17 +152,19 @@ def _against(reference: Run, run: Run, names: Sequence[str]) -> tuple[list[Compa
     notes = [
         f"not checked  {name}: {reference.name} has no candidate of that name" for name in names if name not in there
     ]
-    return compare_with(reference, run, common), notes
+    return compare_with(reference, run, common), [*notes, *remarks(run, reference)]
 
 
-def _write_reports(run: Run, reference: Run | None, results: Sequence[GateResult], options: CheckOptions) -> None:
+def _write_reports(
+    run: Run, reference: Run | None, results: Sequence[GateResult], notes: Sequence[str], options: CheckOptions
+) -> None:
     title = run.name if reference is None else f"{run.name} against {reference.name}"
     if options.junit is not None:
         with _writing(options.junit):
             write_whole(options.junit, junit_report(title, results, strict=options.strict))
     if options.summary is not None:
         with _writing(options.summary), options.summary.open("a", encoding="utf-8") as file:
-            file.write(summary(title, results, strict=options.strict))
+            file.write(summary(title, results, notes, strict=options.strict))
 
 
 @contextmanager

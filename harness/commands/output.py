@@ -8,8 +8,9 @@ import click
 
 from harness.commands.report_files import ReportOptions, RunReports, write_run_reports
 from harness.measuring.lineup import TrainedAdapter
+from harness.models.adapters import CARD_FILE
 from harness.terminal import Terminal
-from harness.training.card import CARD_FILE, write_card
+from harness.training.card import write_card
 from reports.records import Run
 from reports.run_folder import write_run
 

@@ -1,18 +1,21 @@
 """The candidates of a run: adapters that an experiment trains, adapters that exist already, and full models."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from harness.config.schema import ExperimentConfig, ModelConfig
 from harness.measuring.experiment import Experiment
 from harness.models.adapters import AdapterError
 from harness.models.base import BASELINE, stored_dtype
 from harness.models.merge import merge_adapter
+from harness.models.origin import origin_of_model
 from harness.training.encode import encode_rows
 from harness.training.fixture import Fixture, build_or_reuse, note_on_earlier_fixtures
 from harness.training.recipe import EncodedRows
 from harness.training.variants import FIRST_STAGE, Variant, n_steps, variants_of
+from reports.records import Basis
 
 UNQUANTISED = "unquantised"
 """Name of the subject that is the base model without quantisation."""
@@ -31,14 +34,22 @@ class Candidate:
     reference: str | None = BASELINE
     """Subject that its implicit reward is taken against: its own weights before preference training. None where there
     is no such reward."""
+    reference_basis: Basis = "recorded"
+    """How the reference is known."""
     beta: float = 0.1
     """Scale of the implicit reward."""
+    beta_basis: Basis = "recorded"
+    """How beta is known."""
+    knows_rows: bool = True
+    """Whether the rows that it was trained on are known, so that those that are measured were kept from it."""
     family: str = ""
     """Name shared by candidates that differ only in their training seed; empty where there is one seed."""
     is_control: bool = False
     """Whether it is only there to be compared with: trained on the chosen answers alone, or on shuffled pairs."""
     compared_with: tuple[str, ...] = ()
     """Other candidates that the report compares it with."""
+    notes: tuple[str, ...] = ()
+    """Messages for the reader."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,34 +114,11 @@ def trained_candidates(
     config = experiment.config
     candidates = [_of_adapter(each, config) for each in trained]
     if config.merged is not None:
-        candidates += [
-            _merged(experiment, each)
-            for each in trained
-            if not each.variant.is_control and each.variant.name != FIRST_STAGE
-        ]
-    return _with_unquantised(config, [*candidates, *others])
+        candidates += _merged_candidates(experiment, trained)
+    return with_unquantised(config, [*candidates, *others])
 
 
-def existing_candidates(
-    config: ExperimentConfig, adapters: Mapping[str, str], models: Sequence[str]
-) -> tuple[Candidate, ...]:
-    """Candidates from adapters and full models that exist already.
-
-    Args:
-        config: the experiment.
-        adapters: name -> folder or hub id.
-        models: texts NAME=PATH.
-
-    Raises:
-        AdapterError: a text without a name or a path, or a name that is taken.
-    """
-    candidates = [
-        Candidate(name, f"adapter {path}", adapter=path, beta=config.training.beta) for name, path in adapters.items()
-    ]
-    return _with_unquantised(config, [*candidates, *named_models(models, config)])
-
-
-def _with_unquantised(config: ExperimentConfig, candidates: Sequence[Candidate]) -> tuple[Candidate, ...]:
+def with_unquantised(config: ExperimentConfig, candidates: Sequence[Candidate]) -> tuple[Candidate, ...]:
     """The candidates, with the unquantised base added where it is asked for or a full model needs it as reference.
 
     The unquantised base comes before the full models, because their reference has to be measured first.
@@ -151,7 +139,8 @@ def _with_unquantised(config: ExperimentConfig, candidates: Sequence[Candidate])
     unquantised = Candidate(
         UNQUANTISED, f"{config.model.name}, not quantised: what quantisation costs", model=model, reference=None
     )
-    return (*on_base, unquantised, *(replace(each, reference=UNQUANTISED) for each in others))
+    own = (replace(each, reference=UNQUANTISED) if each.reference == BASELINE else each for each in others)
+    return (*on_base, unquantised, *own)
 
 
 def named_models(models: Sequence[str], config: ExperimentConfig) -> tuple[Candidate, ...]:
@@ -165,7 +154,7 @@ def named_models(models: Sequence[str], config: ExperimentConfig) -> tuple[Candi
         name, _, path = text.partition("=")
         if not name or not path or name in candidates or name in (BASELINE, UNQUANTISED):
             raise AdapterError(f"--candidate {text}: must be NAME=PATH with a name that is not taken")
-        candidates[name] = _full_model(name, path, config)
+        candidates[name] = full_model(name, path, config)
     return tuple(candidates.values())
 
 
@@ -184,7 +173,21 @@ def _of_adapter(trained: TrainedAdapter, config: ExperimentConfig) -> Candidate:
     )
 
 
-def _merged(experiment: Experiment, trained: TrainedAdapter) -> Candidate:
+def _merged_candidates(experiment: Experiment, trained: Sequence[TrainedAdapter]) -> list[Candidate]:
+    """The merged models of all adapters but controls, each held to its merged start.
+
+    The start of adapters that continue from a first stage is merged and measured before them: against the bare base,
+    what SFT taught would count as preferences.
+    """
+    tuned = [each for each in trained if not each.variant.is_control and each.variant.name != FIRST_STAGE]
+    starts = [each for each in trained if each.variant.name == FIRST_STAGE]
+    if not any(each.variant.starts_from_sft for each in tuned):
+        return [_merged(experiment, each, BASELINE) for each in tuned]
+    merged_starts = [_merged(experiment, each, BASELINE) for each in starts]
+    return [*merged_starts, *(_merged(experiment, each, merged_starts[0].name) for each in tuned)]
+
+
+def _merged(experiment: Experiment, trained: TrainedAdapter, reference: str) -> Candidate:
     """Merges an adapter into the unquantised base, the model that people deploy, and makes it a candidate."""
     config = experiment.config
     dtype = config.merged
@@ -194,13 +197,43 @@ def _merged(experiment: Experiment, trained: TrainedAdapter) -> Candidate:
         merged = merge_adapter(str(trained.fixture.folder), folder, dtype=dtype, base=config.model)
     for note in merged.notes:
         experiment.terminal.say(note)
-    candidate = _full_model(f"{trained.variant.name} merged, {dtype}", str(folder), config)
-    return replace(candidate, beta=trained.variant.recipe.training.beta, compared_with=(trained.variant.name,))
-
-
-def _full_model(name: str, path: str, config: ExperimentConfig) -> Candidate:
-    """A full model as a candidate, in the dtype of its files on a GPU and in float32 on a CPU."""
-    model = replace(
-        config.model, name=path, revision=None, quantization="none", dtype=stored_dtype(path, config.model.device)
+    name = f"{trained.variant.name} merged, {dtype}"
+    return replace(
+        full_model(name, str(folder), config),
+        reference=reference,
+        reference_basis="recorded",
+        beta=trained.variant.recipe.training.beta,
+        beta_basis="recorded",
+        knows_rows=True,
+        compared_with=(trained.variant.name,),
     )
-    return Candidate(name, f"full model {path}, not quantised", model=model, beta=config.training.beta)
+
+
+def full_model(name: str, path: str, config: ExperimentConfig) -> Candidate:
+    """A full model as a candidate, in the dtype of its files on a GPU and in float32 on a CPU.
+
+    Its reference and beta are what the record of its merge says. Where nothing says them, its reference is taken to be
+    the base; where it was merged from an adapter that continued another one, its reference is not here.
+    """
+    origin = origin_of_model(Path(path).expanduser())
+    dtype = stored_dtype(path, config.model.device)
+    candidate = Candidate(
+        name,
+        f"full model {path}, not quantised",
+        model=replace(config.model, name=path, revision=None, quantization="none", dtype=dtype),
+        reference_basis="recorded" if origin.says_start else "assumed",
+        beta=config.training.beta if origin.beta is None else origin.beta,
+        beta_basis="assumed" if origin.beta is None else "recorded",
+        knows_rows=origin.is_own,
+    )
+    return candidate if origin.start is None else without_reference(candidate, origin.start)
+
+
+def without_reference(candidate: Candidate, start: str) -> Candidate:
+    """The candidate without an implicit reward, because the weights that its training started from are not here."""
+    note = (
+        f"{candidate.name} was trained from the adapter {start}, which is not here, so its implicit reward is not "
+        f"measured: against the base, what that adapter taught would count as preferences. Measure both: "
+        f"--adapter {start} beside it, or put the folder {start} next to its own."
+    )
+    return replace(candidate, reference=None, reference_basis="unknown", notes=(*candidate.notes, note))

@@ -1,5 +1,6 @@
 """Prepares an experiment: resolves its configuration, loads its rows and its base model."""
 
+import os
 from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from harness.data.row import DataError
 from harness.measuring.experiment import Experiment, smaller_limit
 from harness.measuring.kinds import KINDS, roles_of, row_kinds
 from harness.models.base import EMBEDDED, load_model
+from harness.models.processes import check_one_process
 from harness.models.threads import apply_threads, choose_threads
 from harness.terminal import Terminal
 from harness.training.variants import variants_of, with_sweeps
@@ -65,6 +67,7 @@ def prepare(options: Options) -> Experiment:
     Raises:
         UserError: a mistake in options, configuration, data or model.
     """
+    check_one_process(os.environ)
     terminal = Terminal()
     suite, config = _resolve(options)
     workspace = Workspace(options.workspace)

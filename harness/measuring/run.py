@@ -52,16 +52,19 @@ def measure(
     experiment.terminal.say(scoring.summary)
     config = experiment.config
     rows = {each.variant.name: each.fixture.log for each in trained}
-    measurements = _of_type(MetricScores, records)
+    measurements = (*_of_type(MetricScores, records), *_unknown_rewards(candidates, records))
+    counts = _of_type(EvaluationCounts, records)
+    determined = _fingerprint_without_beta(experiment, measurements, counts)
     return Run(
         name=name,
         suite=experiment.suite.name,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         headline=_headline(experiment),
-        suite_fingerprint=_suite_fingerprint(experiment, measurements),
+        suite_fingerprint=content_id(determined, sorted({each.beta for each in candidates if each.reference})),
+        fingerprint_without_beta=determined,
         subjects=(*_subjects(experiment, candidates), *dict.fromkeys(_of_type(Subject, records))),
         measurements=measurements,
-        counts=(*_training_counts(experiment, trained), *_of_type(EvaluationCounts, records)),
+        counts=(*_training_counts(experiment, trained), *counts),
         generations=_of_type(Generation, records),
         examples=_of_type(ExampleText, records),
         notes=(*notes, scoring.summary, *dict.fromkeys(_of_type(str, records))),
@@ -89,7 +92,7 @@ def _weights_after_weights(
     loaded = experiment.loaded
     suite = prepare_suite(experiment, _rewards(candidates))
     on_base = {each.name: each.adapter for each in candidates if each.adapter is not None}
-    notes: list[str] = []
+    notes = [note for each in candidates for note in each.notes]
     for name, adapter in on_base.items():
         notes += attach_adapter(loaded, name, adapter)
     names = {name: name for name in (BASELINE, *on_base)}
@@ -114,6 +117,17 @@ def _weights_after_weights(
 def _rewards(candidates: Sequence[Candidate]) -> dict[str, ImplicitReward]:
     """Candidate -> its implicit reward; one without a reference has none."""
     return {each.name: ImplicitReward(each.reference, each.beta) for each in candidates if each.reference is not None}
+
+
+def _unknown_rewards(candidates: Sequence[Candidate], records: Iterable[Record]) -> list[MetricScores]:
+    """Reward accuracies without a value, for candidates whose reference is not here; the table has their reason."""
+    accuracies = [one.metric for one in _of_type(MetricScores, records) if one.metric.name == "reward_accuracy"]
+    return [
+        MetricScores(metric, each.name, (), missing="the weights that its training started from are not here")
+        for metric in dict.fromkeys(accuracies)
+        for each in candidates
+        if each.reference_basis == "unknown"
+    ]
 
 
 def _check_tokens(experiment: Experiment, candidate: Candidate, loaded: LoadedModel) -> None:
@@ -169,6 +183,10 @@ def _subjects(experiment: Experiment, candidates: Sequence[Candidate]) -> tuple[
                 "candidate",
                 f"{weights}; {each.description}" if each.model is None else each.description,
                 reference=each.reference,
+                reference_basis=each.reference_basis,
+                beta=None if each.reference is None else each.beta,
+                beta_basis=each.beta_basis,
+                knows_rows=each.knows_rows,
                 same_weights=each.model is None,
                 recipe=each.family,
                 is_control=each.is_control,
@@ -215,17 +233,25 @@ def _published(experiment: Experiment) -> Published | None:
     return Published(published.source, published.figures)
 
 
-def _suite_fingerprint(experiment: Experiment, measurements: Iterable[MetricScores]) -> str:
-    """Hash of what makes numbers comparable: evaluations, their rows, the template and the token limits."""
+def _fingerprint_without_beta(
+    experiment: Experiment, measurements: Iterable[MetricScores], counts: Iterable[EvaluationCounts]
+) -> str:
+    """Hash of what makes numbers comparable: evaluations, their rows and conditions, template and token limits."""
     data = experiment.config.data
     rows = [
         [one.metric.evaluation, one.metric.name, sorted(score.example_id for score in one.scores)]
         for one in measurements
         if one.subject == BASELINE
     ]
+    conditions = [
+        # A new version of lm-eval that asks and scores as before has other numbers in no condition but this one.
+        [each.evaluation, {name: value for name, value in each.conditions.items() if name != "lm-eval"}]
+        for each in counts
+    ]
     return content_id(
         to_dict(replace(experiment.suite, gates=(), description="")),  # which change no number
         rows,
+        conditions,
         experiment.encoder.tokenizer.chat_template,
         experiment.config.model.system_prompt,
         [data.max_prompt_tokens, data.max_tokens],

@@ -16,6 +16,9 @@ CONFIG_FILE = "adapter_config.json"
 WEIGHTS_FILE = "adapter_model.safetensors"
 FIXTURE_FILE = "fixture.json"
 """Record beside an adapter that this project trained; it names the weights it was trained on."""
+CARD_FILE = "README.md"
+"""Model card of an adapter."""
+_HUB_FILES = (CONFIG_FILE, WEIGHTS_FILE, FIXTURE_FILE, CARD_FILE)
 _PROBE_TEXT = "What do you think of this? It is hard to say, and it depends on what you want."
 
 
@@ -154,14 +157,17 @@ def common_base(adapters: Mapping[str, str]) -> str:
 
 
 def locate_adapter(path_or_id: str) -> Path:
-    """Return the folder of an adapter's two files; an adapter that is not a local folder is fetched from the hub."""
+    """Return the folder of an adapter's two files; an adapter that is not a local folder is fetched from the hub.
+
+    Its record and its model card are fetched with it, because they say what it was trained from.
+    """
     folder = Path(path_or_id).expanduser()
     if not folder.is_dir():
         if is_path(path_or_id) or folder.exists():
             raise AdapterError(
                 f"adapter {path_or_id!r} is not a folder; give a folder that holds {CONFIG_FILE}, or a hub id"
             )
-        folder = fetch(f"adapter {path_or_id!r}", path_or_id, revision=None, patterns=(CONFIG_FILE, WEIGHTS_FILE))
+        folder = fetch(f"adapter {path_or_id!r}", path_or_id, revision=None, patterns=_HUB_FILES)
     for file in (CONFIG_FILE, WEIGHTS_FILE):
         if not (folder / file).is_file():
             raise AdapterError(f"adapter {path_or_id!r} has no {file} in {folder}")

@@ -19,14 +19,13 @@ from harness.models.adapters import (
     locate_adapter,
 )
 from harness.models.base import LoadedModel, files_fingerprint, load_model, locate_weights, weights_fingerprint
+from harness.models.origin import MERGE_FILE, as_record, origin_of_adapter
 from harness.models.provenance import package_versions
 from reports.errors import UserError
 from reports.whole import whole_folder
 from suites.engine.encoding import ensure_template
 from suites.inputs import content_id
 
-MERGE_FILE = "merge.json"
-"""Record beside merged weights; it names the adapter and the base they were made from."""
 _PACKAGES = ("dpo-harness", "torch", "transformers", "peft", "safetensors")
 _ADAPTER = "merged"
 
@@ -96,7 +95,11 @@ def merge_adapter(
     with _new_folder(out) as partial:
         _write_model(loaded, base_folder, partial, dtype)
         fingerprint = weights_fingerprint(partial)
-        record = ingredients | {"fingerprint": fingerprint, "versions": package_versions(_PACKAGES)}
+        record = ingredients | {
+            "fingerprint": fingerprint,
+            "versions": package_versions(_PACKAGES),
+            "trained": as_record(origin_of_adapter(folder)),
+        }
         (partial / MERGE_FILE).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     return MergedModel(out, fingerprint, reused=False, notes=tuple(notes))
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from tabulate import tabulate
 
 from harness.data.files import format_of
-from harness.models.adapters import FIXTURE_FILE
+from harness.models.adapters import CARD_FILE, FIXTURE_FILE
 from harness.models.base import EMBEDDED
 from harness.training.variants import FIRST_STAGE
 from reports.comparing.compare import Comparison, compare
@@ -27,7 +27,6 @@ from suites.inputs import content_id
 if TYPE_CHECKING:
     from huggingface_hub import EvalResult
 
-CARD_FILE = "README.md"
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 _METHODS = {"dpo": "DPO", "kto": "KTO", "sft": "supervised fine-tuning"}
 _INSTRUCTION_TEMPLATES = (INSTRUCTION_TEMPLATE, "{{ bos_token }}" + INSTRUCTION_TEMPLATE)

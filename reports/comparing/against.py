@@ -20,6 +20,14 @@ _CONFIGURED = (
     "seed",
 )
 """Settings that determine what is measured."""
+_WEIGHTS = {
+    "fingerprint": "hash",
+    "quantization": "quantisation",
+    "dtype": "type",
+    "compute_dtype": "products in",
+    "template": "template",
+}
+"""Facts about the baseline's weights in a run's provenance, and what they are called."""
 
 
 class IncomparableRunsError(UserError):
@@ -27,12 +35,13 @@ class IncomparableRunsError(UserError):
 
 
 def check_same_suite(run: Run, other: Run) -> None:
-    """Refuse two runs whose suite fingerprints differ.
+    """Refuse two runs whose suite fingerprints differ in more than beta.
 
     Raises:
         IncomparableRunsError: They differ; the message names the fields.
     """
-    if run.suite_fingerprint != other.suite_fingerprint:
+    same_but_beta = run.fingerprint_without_beta == other.fingerprint_without_beta != ""
+    if run.suite_fingerprint != other.suite_fingerprint and not same_but_beta:
         fields = "; ".join(differing_fields(run, other)) or "the suite's definition or the chat template"
         raise IncomparableRunsError(
             f"{run.name} and {other.name} did not measure the same, they differ in {fields}; "
@@ -57,7 +66,77 @@ def differing_fields(run: Run, other: Run) -> list[str]:
         for evaluation, ids in differing.items()
         if ids
     ]
-    return fields
+    return fields + _differing_conditions(run, other)
+
+
+def remarks(run: Run, other: Run) -> list[str]:
+    """Return what differs between two comparable runs and matters for their numbers, a line each: weights and beta."""
+    lines = []
+    if differing := differing_weights(run, other):
+        lines.append(
+            f"different weights: {'; '.join(differing)} ({run.name} and {other.name}): a difference between their "
+            "candidates is that of the weights as well"
+        )
+    for subject in run.candidates:
+        there = next((each for each in other.candidates if each.name == subject.name), None)
+        if there is None:
+            continue
+        if subject.same_weights != there.same_weights:
+            kinds = [
+                f"{'an adapter' if each.same_weights else 'a model of its own weights'}" for each in (subject, there)
+            ]
+            lines.append(
+                f"different weights: {subject.name} is {kinds[0]} in {run.name} and {kinds[1]} in {other.name}"
+            )
+        if subject.reference != there.reference:
+            lines.append(
+                f"different references: {subject.name} is held to {subject.reference or 'none'} in {run.name} and to "
+                f"{there.reference or 'none'} in {other.name}: their rewards are not on one scale"
+            )
+        if subject.beta is not None and there.beta is not None and subject.beta != there.beta:
+            lines.append(
+                f"different beta: {subject.name} has {subject.beta:g} in {run.name} and {there.beta:g} in "
+                f"{other.name}: their reward margins are on different scales"
+            )
+    return lines
+
+
+def differing_weights(run: Run, other: Run) -> list[str]:
+    """Return which of the baseline's weights, quantisation and types differ between two runs, in words.
+
+    A fact that one of the runs did not record, as older ones, is not compared.
+    """
+    one, two = (each.provenance.get("base") or {} for each in (run, other))
+    return [
+        f"{name} {one[key]} and {two[key]}"
+        for key, name in _WEIGHTS.items()
+        if key in one and key in two and one[key] != two[key]
+    ]
+
+
+def has_weights(run: Run) -> bool:
+    """Whether a run recorded which weights its baseline has; older ones may not have."""
+    return "fingerprint" in (run.provenance.get("base") or {})
+
+
+def _differing_conditions(run: Run, other: Run) -> list[str]:
+    """Return which conditions of evaluations differ, such as the shots of a task; those of older runs are not known."""
+    ours, theirs = ({each.evaluation: each.conditions for each in one.counts} for one in (run, other))
+    found, unknown = [], []
+    for evaluation in ours.keys() & theirs.keys() - {"training"}:
+        one, two = ours[evaluation], theirs[evaluation]
+        if bool(one) != bool(two):
+            unknown.append(evaluation)
+            continue
+        found += [
+            f"{name} of {evaluation} ({_shown(one.get(name))} and {_shown(two.get(name))})"
+            for name in one.keys() | two.keys()
+            if one.get(name) != two.get(name)
+        ]
+    if unknown:
+        older = other.name if any(ours[name] for name in unknown) else run.name
+        found.append(f"the prompts, shots and versions of {len(unknown)} evaluations, which {older} did not record")
+    return sorted(found)
 
 
 def compare_with(reference: Run, run: Run, names: Sequence[str]) -> list[Comparison]:

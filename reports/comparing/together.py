@@ -5,7 +5,7 @@ from dataclasses import replace
 from functools import reduce
 from typing import TypeVar
 
-from reports.comparing.against import check_same_suite
+from reports.comparing.against import check_same_suite, differing_weights, has_weights, remarks
 from reports.records import ExampleText, Generation, MetricScores, Run, Subject
 
 Record = TypeVar("Record", MetricScores, Generation)
@@ -15,8 +15,10 @@ def put_together(runs: Sequence[Run]) -> Run:
     """Return one run with the candidates of all, in order.
 
     A candidate keeps its name unless it is taken; then the name of its run is appended. If another run's baseline has
-    other scores, it becomes a candidate, and it and its candidates are marked as having different weights. Training,
-    sweeps and published figures are the first run's, because they belong to that experiment alone.
+    other weights, quantisation, types or template, it becomes a candidate, and it and its candidates are marked as
+    having different weights. The same weights on another device are one baseline, although their scores differ in the
+    last digits. Training, sweeps and published figures are the first run's, because they belong to that experiment
+    alone.
 
     Args:
         runs: At least one, all with the same suite fingerprint.
@@ -30,7 +32,8 @@ def put_together(runs: Sequence[Run]) -> Run:
 def _joined(run: Run, other: Run) -> Run:
     """Return the first run with the other one's candidates after its own."""
     check_same_suite(run, other)
-    is_same = _scores(run, run.baseline.name) == _scores(other, other.baseline.name)
+    scores, others = _scores(run, run.baseline.name), _scores(other, other.baseline.name)
+    is_same = not differing_weights(run, other) if has_weights(run) and has_weights(other) else scores == others
     names = _new_names(run, other, drops_baseline=is_same)
     added = [replace(_renamed(each, names), same_weights=each.same_weights and is_same) for each in other.subjects]
     taken = {subject.name for subject in run.subjects}
@@ -41,8 +44,24 @@ def _joined(run: Run, other: Run) -> Run:
         measurements=(*run.measurements, *_of_new(other.measurements, names, taken)),
         generations=(*run.generations, *_of_new(other.generations, names, taken)),
         examples=_distinct((*run.examples, *other.examples)),
-        notes=tuple(dict.fromkeys((*run.notes, *(f"{other.name}: {note}" for note in other.notes)))),
+        notes=tuple(
+            dict.fromkeys((*run.notes, *_notes(run, other), *(f"{other.name}: {note}" for note in other.notes)))
+        ),
     )
+
+
+def _notes(run: Run, other: Run) -> list[str]:
+    """Return what differs between two runs beside their candidates: weights, betas, or scores of the same baseline."""
+    scores, others = _scores(run, run.baseline.name), _scores(other, other.baseline.name)
+    n_differing = sum(scores[metric] != others.get(metric) for metric in scores)
+    if differing_weights(run, other) or not n_differing or not (has_weights(run) and has_weights(other)):
+        return remarks(run, other)
+    devices = " and ".join(str(each.provenance.get("device", "a device not recorded")) for each in (run, other))
+    line = (
+        f"the baselines of {run.name} and {other.name} are the same weights, on {devices}; their scores differ in "
+        f"{n_differing} of {len(scores)} metrics, and {run.name}'s are shown"
+    )
+    return [line, *remarks(run, other)]
 
 
 def _scores(run: Run, subject: str) -> dict[tuple[str, str], MetricScores]:

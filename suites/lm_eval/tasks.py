@@ -1,6 +1,7 @@
 """Runs lm-eval's tasks through its own evaluator: its prompts, metrics and numbers, example by example."""
 
 import random
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
@@ -24,6 +25,8 @@ GROUP_COLUMNS = ("passage", "question", "sentence", "query")
 """Columns that make a row's group, the first that it has; Winogrande's twins are found by their qID instead."""
 SHARES = ("acc", "acc_norm", "acc_bytes", "exact_match")
 """Metrics that are shares of questions; lm-eval does not name the unit of any other."""
+_SCORING_SETTINGS = ("output_type", "metric_list", "filter_list", "generation_kwargs", "repeats", "process_results")
+"""Settings of a task that turn the model's answers into numbers."""
 
 
 class TaskLoadError(SuiteError):
@@ -132,17 +135,24 @@ def run_tasks(
             apply_chat_template=chat_template,
             system_instruction=system_prompt,
         )
-    template = f"chat template {'on' if chat_template else 'off'}, "
-    template += "no system prompt" if system_prompt is None else f"system prompt {system_prompt!r}"
-    return [
-        TaskResult(
-            measurements=tuple(_measurements(name, results, evaluation=f"{evaluation}/{name}", subject=subject)),
-            counts=_counts(name, loaded, results["samples"][name], lm.truncated, evaluation=f"{evaluation}/{name}"),
-            texts=tuple(_texts(results["samples"][name], evaluation=f"{evaluation}/{name}")),
-            note=f"{evaluation}/{name}: {_conditions(loaded.tasks[name], results, name)}, {template}",
+    template = {
+        "chat template": "on" if chat_template else "off",
+        "system prompt": "none" if system_prompt is None else repr(system_prompt),
+    }
+    found = []
+    for name, task in loaded.tasks.items():
+        own_name, samples = f"{evaluation}/{name}", results["samples"][name]
+        conditions = _conditions(task, samples, results["versions"][name]) | template
+        counts = _counts(name, loaded, samples, lm.truncated, evaluation=own_name)
+        found.append(
+            TaskResult(
+                measurements=tuple(_measurements(name, results, evaluation=own_name, subject=subject)),
+                counts=replace(counts, conditions=conditions),
+                texts=tuple(_texts(samples, evaluation=own_name)),
+                note=f"{own_name}: {', '.join(f'{fact} {value}' for fact, value in conditions.items())}",
+            )
         )
-        for name in loaded.tasks
-    ]
+    return found
 
 
 def group_of(row: Mapping[str, Any]) -> str:
@@ -267,15 +277,29 @@ def _texts(samples: Sequence[Mapping[str, Any]], *, evaluation: str) -> Iterator
         yield ExampleText(sample["doc_hash"][:16], evaluation, asked, texts)
 
 
-def _conditions(task: Any, results: Mapping[str, Any], name: str) -> str:
-    """Conditions that must be equal for two runs of a task to be comparable."""
+def _conditions(task: Any, samples: Sequence[Mapping[str, Any]], version_of_task: object) -> dict[str, str]:
+    """Conditions that must be equal for two runs of a task to be comparable, by name.
+
+    The prompts are hashed with every choice and target, because lm-eval's own hash is of each row's first context; the
+    scoring with metrics, filters and answer settings, which a task file can change without a new version.
+    """
     from importlib.metadata import version
 
-    prompts = content_id(sorted((sample["doc_hash"], sample["prompt_hash"]) for sample in results["samples"][name]))
-    return (
-        f"lm-eval {version('lm_eval')}, task version {results['versions'][name]}, {task.config.num_fewshot}-shot, "
-        f"prompts {prompts}"
-    )
+    asked = sorted((each["doc_hash"], _stable(each["arguments"]), each["target_hash"]) for each in samples)
+    settings = task.dump_config()
+    scoring = {key: _stable(settings.get(key)) for key in _SCORING_SETTINGS}
+    return {
+        "lm-eval": version("lm_eval"),
+        "task version": str(version_of_task),
+        "shots": str(task.config.num_fewshot),
+        "prompts": content_id(asked),
+        "scoring": content_id(scoring),
+    }
+
+
+def _stable(value: object) -> str:
+    """The value as text, without the addresses of functions in it, which differ in every process."""
+    return re.sub(r" at 0x[0-9a-f]+", "", str(value))
 
 
 def _metric_scores(

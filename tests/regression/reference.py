@@ -54,7 +54,7 @@ Key = tuple[str, str, str, str]
 
 def measure(adapter: Path, run_folder: Path) -> Any:
     """The run of an adapter on the embedded base, everything scored anew."""
-    from harness.measuring.lineup import existing_candidates
+    from harness.measuring.existing import existing_candidates, find_adapters
     from harness.measuring.preparation import Options, prepare
     from harness.measuring.run import measure as measure_run
     from reports.run_folder import read_run, write_run
@@ -63,7 +63,8 @@ def measure(adapter: Path, run_folder: Path) -> Any:
         suite=str(SUITE), workspace=run_folder.parent, overrides=RECIPE[:1], out=run_folder, use_cache=False
     )
     experiment = prepare(options)
-    candidates = existing_candidates(experiment.config, {NAME: str(adapter)}, ())
+    adapters = find_adapters({NAME: str(adapter)}, experiment.workspace.fixtures)
+    candidates = existing_candidates(experiment.config, adapters, ())
     write_run(measure_run(experiment, candidates, name=run_folder.name), run_folder)
     return read_run(run_folder)
 

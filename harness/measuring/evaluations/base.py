@@ -8,6 +8,8 @@ from harness.config.schema import EvaluationConfig
 from harness.data.read import Dataset
 from harness.measuring.scorers import Scorers
 from reports.records import EvaluationCounts, ExampleText, Generation, MetricScores, Subject
+from suites.engine.encoding import Encoder
+from suites.inputs import Question, Request, content_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,7 @@ def count_rows(
     measured: Sequence[Any],
     touched: Mapping[str, int] | None = None,
     left_out: Mapping[str, int] | None = None,
+    conditions: Mapping[str, str] | None = None,
 ) -> EvaluationCounts:
     """Counts of an evaluation's rows: read, measured, changed, and left out with the reason.
 
@@ -50,6 +53,7 @@ def count_rows(
         measured: the rows that are measured.
         touched: rule -> measured rows it changed, such as truncation.
         left_out: reason -> sampled rows that are not measured.
+        conditions: what else determines the numbers, such as a hash of the prompts.
     """
     reasons = {**dataset.left_out, **(left_out or {})}
     n_outside = len(dataset.rows) - sum((left_out or {}).values()) - len(measured)
@@ -65,4 +69,18 @@ def count_rows(
         n_groups=len({row.group for row in measured}),
         left_out=reasons,
         touched=dict(touched or {}),
+        conditions=dict(conditions or {}),
     )
+
+
+def request_conditions(requests: Iterable[Request]) -> dict[str, str]:
+    """The hash of prompts and answers in tokens, which has template, truncation and today's date in it."""
+    return {"prompts and answers": content_id([(each.prompt_ids, each.response_ids) for each in requests])}
+
+
+def question_conditions(questions: Iterable[Question], encoder: Encoder, *decoding: object) -> dict[str, str]:
+    """The hash of questions in tokens, and how they are answered."""
+    return {
+        "prompts": content_id([encoder.prompt_ids(each.prompt) for each in questions]),
+        "decoding": " ".join(map(str, decoding)),
+    }

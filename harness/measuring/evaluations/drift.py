@@ -6,7 +6,7 @@ from functools import partial
 
 from harness.config.schema import EvaluationConfig
 from harness.data.read import Dataset
-from harness.measuring.evaluations.base import ImplicitReward, Record, count_rows
+from harness.measuring.evaluations.base import ImplicitReward, Record, count_rows, question_conditions
 from harness.measuring.experiment import Experiment
 from harness.measuring.scorers import Scorers
 from reports.records import MetricScores
@@ -39,7 +39,9 @@ class DriftEvaluation:
 
     def measure(self, scorers: Scorers) -> Iterator[Record]:
         """Yields the KL of the candidates whose reference is in memory; the others get a note."""
-        yield count_rows(self.evaluation, self.dataset, self.questions)
+        decoding = f"max_new_tokens={self.evaluation.max_new_tokens}", f"seed={self.seed}"
+        conditions = question_conditions(self.questions, self.encoder, *decoding)
+        yield count_rows(self.evaluation, self.dataset, self.questions, conditions=conditions)
         for candidate, own in self.rewards.items():
             if candidate not in scorers.subjects:
                 continue

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from harness.config.schema import EvaluationConfig
 from harness.data.read import Dataset
-from harness.measuring.evaluations.base import ImplicitReward, Record, count_rows
+from harness.measuring.evaluations.base import ImplicitReward, Record, count_rows, question_conditions
 from harness.measuring.experiment import Experiment
 from harness.measuring.scorers import Scorers
 from suites.engine.decoding import Decoding
@@ -42,7 +42,8 @@ class GenerationsEvaluation:
 
     def measure(self, scorers: Scorers) -> Iterator[Record]:
         """Yields the answers, and their length, emptiness, repetition and refusals."""
-        yield count_rows(self.evaluation, self.dataset, self.questions)
+        conditions = question_conditions(self.questions, self.encoder, self.decoding)
+        yield count_rows(self.evaluation, self.dataset, self.questions, conditions=conditions)
         for subject in scorers.subjects:
             with (
                 scorers.model(subject) as model,

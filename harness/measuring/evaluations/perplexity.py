@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from harness.config.schema import EvaluationConfig
 from harness.data.read import Dataset
-from harness.measuring.evaluations.base import ImplicitReward, Record, count_rows
+from harness.measuring.evaluations.base import ImplicitReward, Record, count_rows, request_conditions
 from harness.measuring.example_texts import text_of_example
 from harness.measuring.experiment import Experiment
 from harness.measuring.scorers import Scorers
@@ -36,7 +36,8 @@ class PerplexityEvaluation:
         """Scores the responses, and yields what they sum up to: the metrics of perplexity."""
         name, plan = self.evaluation.name, self.plan
         scores = scorers.score(name, plan.requests)
-        yield count_rows(self.evaluation, self.dataset, plan.rows, plan.touched)
+        conditions = request_conditions(plan.requests)
+        yield count_rows(self.evaluation, self.dataset, plan.rows, plan.touched, conditions=conditions)
         yield from (text_of_example(row, name) for row in plan.rows)
         for subject in scorers.subjects:
             yield from perplexity.measure(plan, scores[subject], evaluation=name, subject=subject)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from harness.config.schema import EvaluationConfig
 from harness.data.read import Dataset
-from harness.measuring.evaluations.base import ImplicitReward, Record, count_rows
+from harness.measuring.evaluations.base import ImplicitReward, Record, count_rows, request_conditions
 from harness.measuring.example_texts import text_of_pair
 from harness.measuring.experiment import Experiment
 from harness.measuring.scorers import Scorers
@@ -45,7 +45,8 @@ class RewardEvaluation:
         """Yields preferences of every subject, rewards and drift of candidates, and rulers beside the baseline."""
         name, plan = self.evaluation.name, self.plan
         self._scores.update(scorers.score(name, plan.requests))
-        yield count_rows(self.evaluation, self.dataset, plan.rows, plan.touched, plan.left_out)
+        conditions = request_conditions(plan.requests)
+        yield count_rows(self.evaluation, self.dataset, plan.rows, plan.touched, plan.left_out, conditions)
         yield from (text_of_pair(pair, name) for pair in plan.rows)
         for subject in scorers.subjects:
             yield from reward.measure_preferences(plan, self._scores[subject], evaluation=name, subject=subject)

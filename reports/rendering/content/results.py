@@ -12,6 +12,7 @@ from reports.rendering.content.sections import folded, markdown_table
 from reports.rendering.content.verdict import (
     candidates_of,
     choice,
+    has_assumed_reward,
     headline_candidate,
     p_text,
     recipe_verdicts,
@@ -27,6 +28,9 @@ MOST_OPEN_HINTS = 24
 """Most rows of an unfolded table of exploratory results."""
 OTHER_WEIGHTS = " \u2020"
 """Mark after the name of a subject whose weights are not the baseline's."""
+ASSUMED = " \u2021"
+"""Mark after a metric whose reference or beta is assumed."""
+ASSUMED_NOTE = "nothing says what the adapter's training started from, or its beta: both are assumed (see reference)."
 
 _DRAWS = "over 10,000 draws of groups with replacement (2,000 above 5,000 groups), both sides from the same draws"
 _METHODS: dict[Method, str] = {
@@ -82,6 +86,11 @@ def marked(run: Run, name: str) -> str:
     return name if run.subject(name).same_weights else name + OTHER_WEIGHTS
 
 
+def reward_mark(run: Run, row: Comparison) -> str:
+    """Return the mark of a metric that is taken against a reference, or scaled by a beta, that nothing says."""
+    return ASSUMED if row.metric.chance is not None and has_assumed_reward(run, row.candidate) else ""
+
+
 def results_section(run: Run, comparisons: Sequence[Comparison]) -> list[str]:
     """Return tables of all differences by what they are compared with, and notes on how to read them."""
     candidates = candidates_of(run, comparisons)
@@ -127,7 +136,7 @@ def _results_table(run: Run, rows: Sequence[Comparison], candidates: Sequence[st
     ]
     cells_of_rows = [
         [
-            f"**{escape(label(row.metric))}**" if row.primary else escape(label(row.metric)),
+            (f"**{escape(label(row.metric))}**" if row.primary else escape(label(row.metric))) + reward_mark(run, row),
             *([escape(marked(run, row.candidate))] if several else []),
             *([escape(marked(run, row.baseline))] if other else []),
             *shown[:-1],
@@ -197,6 +206,8 @@ def _reading_note(run: Run, comparisons: Sequence[Comparison]) -> list[str]:
     ]
     if not all(subject.same_weights for subject in run.subjects):
         lines.append(f"-{OTHER_WEIGHTS}: different weights from the baseline's.")
+    if any(reward_mark(run, row) for row in comparisons):
+        lines.append(f"-{ASSUMED}: {ASSUMED_NOTE}")
     if any(references_differ(run, row) for row in comparisons):
         lines.append("- Rewards of candidates with different references (see below) are not on one scale.")
     if "percent" in displays:

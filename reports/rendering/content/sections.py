@@ -6,7 +6,7 @@ from typing import Any
 
 from tabulate import tabulate
 
-from reports.records import EvaluationCounts, Generation, Run
+from reports.records import EvaluationCounts, Generation, Run, Subject
 from reports.rendering.content.display import NOTHING, escape, escape_line, quote
 
 MOST_PROMPTS = 24
@@ -36,7 +36,7 @@ def measured_section(run: Run) -> list[str]:
             f"**{escape(subject.name)}**",
             "control" if subject.is_control else subject.kind,
             escape(subject.description) + ("" if subject.same_weights else " (**different weights**)"),
-            escape(subject.reference or NOTHING),
+            escape(reference_text(subject)),
         ]
         for subject in run.subjects
     ]
@@ -51,6 +51,17 @@ def measured_section(run: Run) -> list[str]:
     if run.notes:
         lines += ["", *(f"- {escape_line(note)}" for note in run.notes)]
     return lines
+
+
+def reference_text(subject: Subject) -> str:
+    """Return a subject's reference and beta, each marked where nothing says it and it is assumed."""
+    if subject.reference_basis == "unknown":
+        return "not here"
+    if subject.reference is None:
+        return NOTHING
+    assumed = {"recorded": "", "unknown": "", "assumed": " (assumed)"}
+    beta = "" if subject.beta is None else f", beta {subject.beta:g}{assumed[subject.beta_basis]}"
+    return f"{subject.reference}{assumed[subject.reference_basis]}{beta}"
 
 
 def _count_row(counts: EvaluationCounts) -> list[str]:

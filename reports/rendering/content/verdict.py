@@ -52,6 +52,7 @@ def verdict(run: Run, comparisons: Sequence[Comparison], candidate: str) -> list
         *(_outcome_sentences(primary, "rows") or ["No primary metric was measured."]),
         *_equivalence_sentences(run, primary),
         *_power_sentences(primary),
+        *_origin_sentences(run, run.subject(candidate)),
         *_seed_sentences(run, run.subject(candidate), primary),
         *_ruler_sentences(rows),
         *_other_sentences(run, run.subject(candidate), rows),
@@ -160,6 +161,32 @@ def _power_sentences(rows: Sequence[Comparison]) -> list[str]:
         if row.inference.smallest_detectable is not None
     ]
     return [f"With 80 % power only changes larger than these could be detected: {'; '.join(facts)}."] if facts else []
+
+
+def _origin_sentences(run: Run, candidate: Subject) -> list[str]:
+    """Return what is not known of a candidate that was trained elsewhere: its rows, its reference, its beta."""
+    sentences = []
+    if not candidate.knows_rows:
+        sentences.append("Not trained by this project: whether it saw these rows is not known.")
+    if candidate.reference_basis == "unknown":
+        sentences.append("No implicit reward: the weights that its training started from are not here.")
+    elif has_assumed_reward(run, candidate.name):
+        unsaid = [
+            *(["what its training started from"] if candidate.reference_basis == "assumed" else []),
+            *(["its beta"] if candidate.beta_basis == "assumed" else []),
+        ]
+        sentences.append(
+            f"Nothing says {' or '.join(unsaid)}: its reward is taken against {candidate.reference}, with beta "
+            f"{candidate.beta:g}."
+        )
+    return sentences
+
+
+def has_assumed_reward(run: Run, name: str) -> bool:
+    """Whether a subject's implicit reward has a reference or a beta that is assumed."""
+    subject = run.subject(name)
+    is_assumed = "assumed" in (subject.reference_basis, subject.beta_basis)
+    return is_assumed and subject.reference is not None and subject.beta is not None
 
 
 def _seed_sentences(run: Run, candidate: Subject, rows: Sequence[Comparison]) -> list[str]:

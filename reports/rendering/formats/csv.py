@@ -44,6 +44,11 @@ CSV_COLUMNS: dict[str, Callable[[Run, Comparison], object]] = {
     "smallest_detectable": lambda _, row: row.inference.smallest_detectable,
     "correlation": lambda _, row: row.inference.correlation,
     "pairing_factor": lambda _, row: row.inference.pairing_factor,
+    "reference": lambda run, row: run.subject(row.candidate).reference,
+    "reference_basis": lambda run, row: run.subject(row.candidate).reference_basis,
+    "beta": lambda run, row: run.subject(row.candidate).beta,
+    "beta_basis": lambda run, row: run.subject(row.candidate).beta_basis,
+    "knows_rows": lambda run, row: run.subject(row.candidate).knows_rows,
 }
 """Stable columns of report.csv; new ones are only added at the end.
 
@@ -54,7 +59,9 @@ candidates that differ only in their training seed, and empty if there is one se
 candidate was trained only for comparison. `p_value` is two-sided, from swapping both sides within groups; `p_adjusted`
 is the same after Holm, in the family of primary metrics of candidates that are not controls. `smallest_detectable` (in
 `unit`) is detected with a probability of 80 %. `correlation` is that of both sides over groups, and `pairing_factor` is
-how many times wider the interval would be without pairing.
+how many times wider the interval would be without pairing. `reference` and `beta` are those of the candidate's implicit
+reward; their `_basis` is recorded, assumed (nothing says it) or unknown (another one, which is not here).
+`knows_rows` is false if the candidate was trained elsewhere, so that it may have seen the rows that are measured.
 """
 PUBLISHED_CSV_COLUMNS = ("run", "set", "averaged_over", "subject", "is_published", "nats_per_token")
 """Stable columns of report.csv in the published layout: one row for each set, average and column of its tables."""

@@ -46,7 +46,7 @@ def junit_report(name: str, results: Sequence[GateResult], *, strict: bool = Fal
     return ET.tostring(root, encoding="unicode", xml_declaration=True) + "\n"
 
 
-def summary(title: str, results: Sequence[GateResult], *, strict: bool = False) -> str:
+def summary(title: str, results: Sequence[GateResult], notes: Sequence[str] = (), *, strict: bool = False) -> str:
     """Return GitHub-flavoured Markdown: the result in one line, and a table of the gates, failures first."""
     counts = Counter(result.outcome for result in results)
     tally = ", ".join(f"{counts[outcome]} {outcome}" for outcome in ("fail", "cannot tell", "pass") if counts[outcome])
@@ -73,6 +73,7 @@ def summary(title: str, results: Sequence[GateResult], *, strict: bool = False) 
                 for result in results
                 if result.reason
             ),
+            *(f"- {escape(note)}" for note in notes),
             "",
         ]
     )

@@ -10,7 +10,16 @@ from reports.comparing.compare import Against, Comparison
 from reports.comparing.seeds import over_seeds
 from reports.records import Metric, Run
 from reports.rendering.content.display import ARROWS, MINUS, label, plain
-from reports.rendering.content.results import NO_CANDIDATE, OTHER_WEIGHTS, marked, numbers, weights_mark
+from reports.rendering.content.results import (
+    ASSUMED,
+    ASSUMED_NOTE,
+    NO_CANDIDATE,
+    OTHER_WEIGHTS,
+    marked,
+    numbers,
+    reward_mark,
+    weights_mark,
+)
 from reports.rendering.content.verdict import candidates_of, choice, headline_candidate, recipe_verdicts, verdict
 
 NARROWEST_TERMINAL = 100
@@ -39,7 +48,7 @@ def terminal_table(run: Run, comparisons: Sequence[Comparison], *, width: int = 
         rows = [row for row in comparisons if row.candidate == name]
         blocks += [
             _judged(f"{name}{weights_mark(run, name)}:", verdict(run, comparisons, name), width),
-            _terminal_rows(rows, width),
+            _terminal_rows(run, rows, width),
         ]
     measured = {row.metric for row in comparisons if row.candidate_value is not None}
     primary = [row for row in comparisons if row.primary and row.metric in measured]
@@ -53,14 +62,17 @@ def _judged(title: str, sentences: Iterable[str], width: int) -> str:
     return "\n".join([plain(title), *lines])
 
 
-def _terminal_rows(rows: Iterable[Comparison], width: int) -> str:
+def _terminal_rows(run: Run, rows: Iterable[Comparison], width: int) -> str:
     """Return a candidate's primary metrics, other comparisons of them, and below a line its exploratory metrics."""
     ranks: dict[Against, int] = {"ruler": 0, "candidate": 1}
     rows = sorted(
         (row for row in rows if row.against != "candidate" or row.metric.primary),
         key=lambda row: (not row.primary, ranks.get(row.against, 2)),
     )
-    grid = [(_terminal_label(row), [*numbers(row, " *"), ARROWS[row.metric.higher_is_better]]) for row in rows]
+    grid = [
+        (_terminal_label(row) + reward_mark(run, row), [*numbers(row, " *"), ARROWS[row.metric.higher_is_better]])
+        for row in rows
+    ]
     return _terminal_grid(grid, width, n_above_line=sum(row.primary for row in rows))
 
 
@@ -105,4 +117,6 @@ def _terminal_note(run: Run, comparisons: Sequence[Comparison], width: int) -> s
         notes.append(f"Differences of perplexities are candidate / baseline {MINUS} 1.")
     if not all(subject.same_weights for subject in run.subjects):
         notes.append(f"{OTHER_WEIGHTS.strip()} different weights from the baseline's.")
+    if any(reward_mark(run, row) for row in comparisons):
+        notes.append(f"{ASSUMED.strip()} {ASSUMED_NOTE}")
     return textwrap.fill(" ".join(notes), width)

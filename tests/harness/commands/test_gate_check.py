@@ -248,3 +248,23 @@ def test_calibrated_margins_are_a_file_of_gates(write: Callable[..., Path], tmp_
     assert asked == [4]
     assert path.read_text().startswith("# For `harness check --against`, calibrated on 4 training seeds")
     assert check(folder, CheckOptions(gates_file=path, against=reference, strict=True)).exit_code == 0
+
+
+def test_a_reference_run_on_other_weights_is_said(write: Callable[..., Path], gates_file: Path, tmp_path: Path) -> None:
+    """On the terminal and in the summary: NF4 held against unquantised is no news of the adapter alone."""
+    base = {"fingerprint": "aa", "quantization": "nf4", "dtype": "float32", "compute_dtype": "float32"}
+    run = write("run", {"good": 0.0}, provenance={"base": base})
+    there = write("there", {"good": 0.0}, provenance={"base": base | {"quantization": "none"}})
+
+    checked = check(run, CheckOptions(against=there, gates_file=gates_file, summary=tmp_path / "summary.md"))
+
+    assert checked.lines[-1].startswith("different weights: quantisation nf4 and none (run and there)")
+    assert "different weights: quantisation nf4 and none" in (tmp_path / "summary.md").read_text()
+
+
+def test_a_candidate_whose_reference_is_not_here_is_checked(write: Callable[..., Path], gates_file: Path) -> None:
+    """It is no base model, although it has no reference either."""
+    subjects = (Subject("baseline", "baseline", ""), Subject("bad", "candidate", "", reference_basis="unknown"))
+    run = write("run", {"bad": 0.5}, subjects=subjects)
+
+    assert check(run, CheckOptions(gates_file=gates_file)).exit_code == EXIT_STOPPED

@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from harness.models.adapters import (
+    CARD_FILE,
     CONFIG_FILE,
     FIXTURE_FILE,
     WEIGHTS_FILE,
@@ -251,7 +252,7 @@ def test_what_is_no_adapter_folder_is_one_line(adapter: Path) -> None:
 
 
 def test_an_adapter_may_come_from_the_hub(llama_folder: Path, adapter: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two files are fetched, no more."""
+    """Its two files are fetched, with the record and the card that say what it was trained from, and no more."""
     asked = {}
 
     def fetched(_what: str, repository: str, **options: object) -> Path:
@@ -261,7 +262,8 @@ def test_an_adapter_may_come_from_the_hub(llama_folder: Path, adapter: Path, mon
     monkeypatch.setattr("harness.models.adapters.fetch", fetched)
 
     assert base_of_adapter("some/adapter") == str(llama_folder)
-    assert asked == {"repository": "some/adapter", "revision": None, "patterns": (CONFIG_FILE, WEIGHTS_FILE)}
+    files = (CONFIG_FILE, WEIGHTS_FILE, FIXTURE_FILE, CARD_FILE)
+    assert asked == {"repository": "some/adapter", "revision": None, "patterns": files}
 
 
 def test_a_trained_adapter_attaches_to_its_base(

@@ -13,7 +13,8 @@ from safetensors.torch import load_file, save_file
 from harness.config.schema import ModelConfig
 from harness.models.adapters import CONFIG_FILE, FIXTURE_FILE, AdapterError, attach_adapter, probe_logits
 from harness.models.base import LoadedModel, load_model, weights_fingerprint
-from harness.models.merge import MERGE_FILE, MergeError, merge_adapter, merge_weights
+from harness.models.merge import MergeError, merge_adapter, merge_weights
+from harness.models.origin import MERGE_FILE
 from suites.engine.encoding import Encoder, ensure_template
 from suites.inputs import Pair, content_id
 

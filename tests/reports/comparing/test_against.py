@@ -12,6 +12,7 @@ from reports.comparing.against import (
     compare_adapters,
     compare_with,
     differing_fields,
+    remarks,
 )
 from reports.comparing.compare import compare
 from reports.comparing.metric_table import UnpairedExamplesError
@@ -129,3 +130,80 @@ def test_long_settings_are_cut(fakes: SimpleNamespace) -> None:
 
     assert field.startswith("data.roles (None and {'safety': 'xxx")
     assert len(field) < 120
+
+
+NF4 = {"fingerprint": "aa", "quantization": "nf4", "dtype": "float32", "compute_dtype": "bfloat16", "template": "model"}
+UNQUANTISED = NF4 | {"quantization": "none", "compute_dtype": "float32"}
+
+
+def on_weights(run: Run, base: dict[str, str] | None, **subject: object) -> Run:
+    """A run whose baseline has these weights, and whose candidate these properties."""
+    subjects = tuple(replace(each, **subject) if each.kind == "candidate" else each for each in run.subjects)
+    return replace(run, provenance={} if base is None else {"base": base}, subjects=subjects)
+
+
+@pytest.mark.parametrize(
+    ("base", "said"),
+    [
+        (NF4, None),
+        (UNQUANTISED, "quantisation nf4 and none; products in bfloat16 and float32"),
+        (NF4 | {"fingerprint": "bb"}, "hash aa and bb"),
+        ({"quantization": "nf4"}, None),
+        (None, None),
+    ],
+    ids=["the same", "unquantised", "other weights", "an older run knows less", "a run from before knows nothing"],
+)
+def test_other_weights_are_said_in_a_line(fakes: SimpleNamespace, base: dict[str, str] | None, said: str) -> None:
+    """What NF4 costs may be what is asked, so it is told and not refused."""
+    run = on_weights(fakes.realistic_run(), NF4)
+    later = on_weights(replace(fakes.realistic_run(), name="later"), base)
+    line = (
+        f"different weights: {said} (run and later): a difference between their candidates is that of the weights as "
+        f"well"
+    )
+    check_same_suite(run, later)
+    assert remarks(run, later) == ([] if said is None else [line])
+
+
+def test_a_candidate_that_is_something_else_there_is_said(fakes: SimpleNamespace) -> None:
+    """An adapter and a merged model, another reference, another beta: each is a line that names both runs."""
+    run = on_weights(fakes.realistic_run(), NF4, reference="sft", beta=0.1)
+    later = on_weights(fakes.realistic_run(), NF4, reference="unquantised", beta=0.3, same_weights=False)
+    lines = remarks(run, replace(later, name="later"))
+
+    assert [line.partition(":")[0] for line in lines] == ["different weights", "different references", "different beta"]
+    assert "an adapter in run and a model of its own weights in later" in lines[0]
+    assert "held to sft in run and to unquantised in later" in lines[1]
+    assert "0.1 in run and 0.3 in later" in lines[2]
+
+
+def test_runs_that_differ_in_beta_alone_are_compared(fakes: SimpleNamespace) -> None:
+    """Beta scales margins, and no other number; the fingerprints differ, and the line above says it."""
+    run = replace(fakes.realistic_run(), fingerprint_without_beta="same")
+    check_same_suite(run, replace(run, suite_fingerprint="another"))
+    with pytest.raises(IncomparableRunsError):
+        check_same_suite(run, replace(run, suite_fingerprint="another", fingerprint_without_beta="other"))
+    with pytest.raises(IncomparableRunsError):
+        check_same_suite(fakes.realistic_run(), replace(fakes.realistic_run(), suite_fingerprint="another"))
+
+
+def with_conditions(run: Run, **conditions: str) -> Run:
+    """A run whose evaluation of truthfulness has these conditions."""
+    counts = (
+        replace(each, conditions={name.replace("_", " "): value for name, value in conditions.items()})
+        if each.evaluation == "truthfulness"
+        else each
+        for each in run.counts
+    )
+    return replace(run, counts=tuple(counts))
+
+
+def test_other_shots_prompts_and_versions_are_named(fakes: SimpleNamespace) -> None:
+    """A task that was edited asks the same rows otherwise, which no example id shows."""
+    run = with_conditions(fakes.realistic_run(), shots="0", task_version="1.0", prompts="aa")
+    other = with_conditions(run, shots="5", task_version="1.0", prompts="bb")
+
+    with pytest.raises(IncomparableRunsError, match=r"prompts of truthfulness \(aa and bb\); shots of .* \(0 and 5\)"):
+        check_same_suite(run, replace(other, suite_fingerprint="another"))
+    with pytest.raises(IncomparableRunsError, match="of 1 evaluations, which older did not record"):
+        check_same_suite(run, replace(with_conditions(run), name="older", suite_fingerprint="another"))

@@ -82,3 +82,42 @@ def test_one_run_is_itself(run_of):
     """Nothing is changed where there is nothing to put together."""
     run = run_of("one", "a", 0.5)
     assert put_together([run]) == run
+
+
+BASE = {"fingerprint": "aa", "quantization": "none", "dtype": "bfloat16", "compute_dtype": "bfloat16"}
+
+
+def on_device(run, device, **base):
+    """The run, with its weights and its device on record."""
+    return replace(run, provenance={"base": BASE | base, "device": device})
+
+
+def test_the_same_weights_on_two_devices_are_one_baseline(run_of):
+    """One greedy token or a last digit that differs makes no other weights; how much differs is said."""
+    one = on_device(run_of("one", "first", -1.0), "NVIDIA A100")
+    two = on_device(run_of("two", "second", 1.0, base=2.0 + 1e-6), "NVIDIA H100")
+    together = put_together([one, two])
+
+    assert [(subject.name, subject.same_weights) for subject in together.subjects] == [
+        ("base", True),
+        ("first", True),
+        ("second", True),
+    ]
+    assert together.notes[0] == (
+        "the baselines of one and two are the same weights, on NVIDIA A100 and NVIDIA H100; their scores differ in 1 "
+        "of 1 metrics, and one's are shown"
+    )
+    assert put_together([one, on_device(run_of("two", "second", 1.0), "NVIDIA H100")]).notes == ()
+
+
+@pytest.mark.parametrize(
+    "base", [{"fingerprint": "bb"}, {"quantization": "nf4"}, {"dtype": "float32"}, {"compute_dtype": "float32"}]
+)
+def test_equal_scores_of_other_weights_are_two_baselines(run_of, base):
+    """What they are decides, not whether their numbers happen to agree on these rows."""
+    together = put_together(
+        [on_device(run_of("one", "first", -1.0), "cpu"), on_device(run_of("two", "second", 1.0), "cpu", **base)]
+    )
+    assert [subject.name for subject in together.subjects] == ["base", "first", "baseline of two", "second"]
+    assert [subject.same_weights for subject in together.subjects] == [True, True, False, False]
+    assert together.notes[0].startswith("different weights: ")

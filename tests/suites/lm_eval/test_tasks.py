@@ -270,6 +270,51 @@ def test_the_chat_template_changes_prompts_as_lm_eval_does_and_the_note_says_so(
 
     assert value == pytest.approx(expected, abs=1e-4)
     assert "chat template on, system prompt 'Be brief.'" in chat.note
-    assert "chat template off, no system prompt" in plain.note
+    assert "chat template off, system prompt none" in plain.note
     prompts = [note.split("prompts ")[1].split(",")[0] for note in (plain.note, chat.note)]
     assert prompts[0] != prompts[1]
+
+
+OWN_TASK = """task: own
+dataset_path: json
+dataset_kwargs: {data_files: {validation: own.jsonl}}
+validation_split: validation
+fewshot_split: validation
+output_type: multiple_choice
+doc_to_text: "{{q}}"
+doc_to_choice: ["yes", "no"]
+doc_to_target: 0
+metric_list: [{metric: acc}]
+metadata: {version: 1.0}
+"""
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "changed"),
+    [
+        ("metric_list:", "num_fewshot: 2\nmetric_list:", {"shots", "prompts"}),
+        ("version: 1.0", "version: 2.0", {"task version"}),
+        ('"{{q}}"', '"Q: {{q}}"', {"prompts"}),
+        ('["yes", "no"]', '["yes", "never"]', {"prompts"}),
+        ("doc_to_target: 0", "doc_to_target: 1", {"prompts"}),
+        ("{metric: acc}", "{metric: acc_norm}", {"scoring"}),
+        ("task: own", "task: own", set()),
+    ],
+)
+def test_an_edited_task_has_other_conditions(
+    before: str, after: str, changed: set[str], models: tuple[ScorerLM, Any], tmp_path: Path
+) -> None:
+    """The rows and their ids stay the same; what is asked of them, and how it is scored, is told apart by name."""
+    rows = [{"q": f"Is {number} a number?"} for number in range(4)]
+    (tmp_path / "own.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    found = []
+    for text in (OWN_TASK, OWN_TASK.replace(before, after)):
+        (tmp_path / "own.yaml").write_text(text)
+        loaded = load_tasks([TaskSource(str(tmp_path / "own.yaml"))])
+        (result,) = run_tasks(models[0], loaded, evaluation="lm_eval", subject="baseline")
+        found.append(result)
+    one, two = found
+
+    assert {text.example_id for text in one.texts} == {text.example_id for text in two.texts}
+    assert one.counts.conditions.keys() == two.counts.conditions.keys()
+    assert {name for name, value in one.counts.conditions.items() if two.counts.conditions[name] != value} == changed

@@ -7,8 +7,10 @@ import pytest
 
 from reports.comparing.compare import compare
 from reports.comparing.seeds import over_seeds
-from reports.records import EvaluationCounts, Gate, Selection
+from reports.records import EvaluationCounts, Gate, Selection, Subject
 from reports.rendering.content.display import MINUS
+from reports.rendering.content.results import ASSUMED, ASSUMED_NOTE, reward_mark
+from reports.rendering.content.sections import reference_text
 from reports.rendering.content.verdict import (
     candidates_of,
     choice,
@@ -17,6 +19,8 @@ from reports.rendering.content.verdict import (
     recipe_verdicts,
     verdict,
 )
+from reports.rendering.formats.markdown import markdown_report
+from reports.rendering.formats.terminal import terminal_table
 
 NOT_AHEAD = "a gain there, such as a lower perplexity, says nothing about preferences."
 
@@ -221,3 +225,55 @@ def test_a_group_of_the_suite_is_told_apart_from_what_was_tuned_for(fakes):
     assert gained == "What tuning changed: gained on truthfulness · perplexity."
     assert lost == "Elsewhere (capability): lost on coreference · perplexity."
     assert "What tuning changed" not in " ".join(verdict(replace(run, counts=()), compare(run), "dpo"))
+
+
+def of_origin(fakes, **changes):
+    """A run whose one candidate has an origin of its own."""
+    run = fakes.realistic_run()
+    subjects = (replace(each, **changes) if each.name == "dpo" else each for each in run.subjects)
+    return replace(run, subjects=tuple(subjects))
+
+
+def test_an_adapter_from_elsewhere_may_have_seen_the_rows(fakes):
+    """The verdict says so, and says nothing of the kind of one that was trained here."""
+    run = of_origin(fakes, knows_rows=False)
+    sentence = "Not trained by this project: whether it saw these rows is not known."
+    assert sentence in verdict(run, compare(run), "dpo")
+    assert sentence not in verdict(fakes.realistic_run(), compare(run), "dpo")
+
+
+@pytest.mark.parametrize(
+    ("bases", "said"),
+    [
+        (
+            {"reference_basis": "assumed", "beta_basis": "assumed"},
+            "Nothing says what its training started from or its beta: its reward is taken against base, with beta 0.1.",
+        ),
+        ({"beta_basis": "assumed"}, "Nothing says its beta: its reward is taken against base, with beta 0.1."),
+        (
+            {"reference": None, "reference_basis": "unknown", "beta": None},
+            "No implicit reward: the weights that its training started from are not here.",
+        ),
+    ],
+)
+def test_a_reward_on_assumptions_says_which(fakes, bases, said):
+    """In the verdict, and as a mark on exactly the metrics that depend on it, in the report and in the terminal."""
+    run = of_origin(fakes, **{"reference": "base", "beta": 0.1} | bases)
+    rows = compare(run)
+
+    assert said in verdict(run, rows, "dpo")
+    marked_rows = {row.metric.name for row in rows if reward_mark(run, row)}
+    is_assumed = run.subject("dpo").reference is not None
+    assert marked_rows == ({"accuracy", "margin"} if is_assumed else set())
+    assert (ASSUMED_NOTE in markdown_report(run, rows)) == is_assumed
+    assert (ASSUMED.strip() in terminal_table(run, rows)) == is_assumed
+
+
+def test_the_table_of_subjects_has_reference_and_beta():
+    """Recorded, assumed, or not here."""
+    subject = Subject("dpo", "candidate", "", reference="sft", beta=0.25)
+    assert reference_text(subject) == "sft, beta 0.25"
+    assert reference_text(replace(subject, beta=None)) == "sft"
+    assumed = replace(subject, reference="base", reference_basis="assumed", beta_basis="assumed")
+    assert reference_text(assumed) == "base (assumed), beta 0.25 (assumed)"
+    assert reference_text(replace(subject, reference=None, reference_basis="unknown")) == "not here"

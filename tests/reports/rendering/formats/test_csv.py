@@ -29,9 +29,10 @@ def test_csv_says_recipe_and_control_and_what_candidates_are_held_against(fakes)
     """New columns stand last; rows against other candidates are exploratory."""
     run = fakes.sweep_run()
     read = list(csv.DictReader(io.StringIO(csv_report(run, compare(run)))))
-    assert list(read[0])[-8:] == [
+    assert list(read[0])[-13:] == [
         *("shown_unit", "recipe", "is_control"),
         *("p_value", "p_adjusted", "smallest_detectable", "correlation", "pairing_factor"),
+        *("reference", "reference_basis", "beta", "beta_basis", "knows_rows"),
     ]
     assert {row["candidate"] for row in read if row["p_adjusted"]}.isdisjoint(fakes.CONTROLS)
     assert {row["against"] for row in read if row["p_adjusted"]} == {"baseline", "definition"}

@@ -1,0 +1,153 @@
+"""What the files of an adapter or a merged model say of how it was trained: its record, or else its model card."""
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.models.adapters import CARD_FILE, CONFIG_FILE, FIXTURE_FILE, AdapterError
+
+MERGE_FILE = "merge.json"
+"""Record beside merged weights; it names the adapter and the base they were made from."""
+
+_BETA = re.compile(
+    r"(?<![\w.])(?:training\.|dpo_|rl_|pref_|kto_)?(?:beta|\u03b2)[\"'`*$]*\s*(?:=|:|\||of|is)\s*[\"'`*$]*"
+    r"([0-9]*\.?[0-9]+(?:e-?[0-9]+)?)(?!\w)",
+    re.IGNORECASE,
+)
+"""Beta in a card's table, list, sentence or YAML: `training.beta | 0.1` of this project, `rl_beta: 0.1` of axolotl,
+`pref_beta: 0.1` of LLaMA-Factory, `beta=0.1`; never Adam's `betas=(0.9, ...)` or `adam_beta1`."""
+_START = re.compile(
+    r"(?:started from|lora_model_dir|adapter_name_or_path)[\"'`*]*\s*(?:\||:)\s*[\"'`*]*([\w./~-]+)", re.IGNORECASE
+)
+_TUNED_FROM = re.compile(
+    r"fine-?tuned (?:version of|from)\s*(?:model)?\s*:?\s*\[?[*`]*([\w.-]+/[\w.-]+)", re.IGNORECASE
+)
+"""The sentence that transformers, TRL and the alignment handbook write: "a fine-tuned version of [org/model](...)"."""
+_OWN_CARD = re.compile(r"^\|\s*training\.method\s*\|.*^\|\s*fixture\s*\|", re.MULTILINE | re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """How an adapter was trained, as far as its own files say."""
+
+    is_own: bool = False
+    """Whether this project trained it, so that its rows were kept apart from those that are measured."""
+    method: str | None = None
+    beta: float | None = None
+    """Scale of its implicit reward; None where nothing says it."""
+    start: str | None = None
+    """Adapter that its training continued, which is its reference: a fixture's fingerprint, a folder or a hub id."""
+    says_start: bool = False
+    """Whether its files would name a start if there were one; without one its reference is then the base."""
+    fingerprint: str | None = None
+    """Fingerprint of the fixture that it is."""
+
+
+def origin_of_adapter(folder: Path) -> Origin:
+    """Return the origin of an adapter: from its fixture.json, or else from the model card.
+
+    Raises:
+        AdapterError: fixture.json is damaged.
+    """
+    if (folder / FIXTURE_FILE).is_file():
+        return _of_record(_read_record(folder / FIXTURE_FILE))
+    return _of_card(folder, _base_name(folder))
+
+
+def origin_of_model(folder: Path) -> Origin:
+    """Return the origin of a full model: that of the adapter merged into it, or else what its model card says.
+
+    Raises:
+        AdapterError: merge.json is damaged.
+    """
+    if (folder / MERGE_FILE).is_file():
+        trained = _read_record(folder / MERGE_FILE).get("trained")
+        return _of_record(trained) if isinstance(trained, Mapping) else Origin()
+    return _of_card(folder, None)
+
+
+def as_record(origin: Origin) -> dict[str, Any] | None:
+    """Return the part of a fixture's record that a merged model keeps; None where the adapter has no record."""
+    if not origin.is_own:
+        return None
+    training = {"method": origin.method, "beta": origin.beta}
+    return {"fingerprint": origin.fingerprint, "start": origin.start, "recipe": {"training": training}}
+
+
+def _of_record(record: Mapping[str, Any]) -> Origin:
+    """Return what fixture.json says; a value of an odd type counts as not said."""
+    recipe = record.get("recipe")
+    training = recipe.get("training") if isinstance(recipe, Mapping) else None
+    settings = training if isinstance(training, Mapping) else {}
+    return Origin(
+        is_own=True,
+        method=_text(settings.get("method")),
+        beta=_positive(settings.get("beta")),
+        start=_text(record.get("start")),
+        says_start="start" in record,
+        fingerprint=_text(record.get("fingerprint")),
+    )
+
+
+def _of_card(folder: Path, base: str | None) -> Origin:
+    """Return what a README says: nothing where it names two betas, since nothing tells which is the adapter's.
+
+    Args:
+        folder: holds the card, perhaps.
+        base: base model that the adapter names; a card that calls it tuned from another model names its start.
+    """
+    file = folder / CARD_FILE
+    if not file.is_file():
+        return Origin()
+    text = file.read_text(encoding="utf-8", errors="replace")
+    betas = {beta for each in _BETA.findall(text) if (beta := _positive(_number(each))) is not None}
+    starts = [start for start in _START.findall(text) if start.lower() not in ("null", "none", "")]
+    starts += [
+        tuned for tuned in _TUNED_FROM.findall(text) if base is not None and not _is_same(tuned.rstrip("."), base)
+    ]
+    return Origin(
+        beta=betas.pop() if len(betas) == 1 else None,
+        start=starts[0].rstrip(".") if starts else None,
+        says_start=bool(starts) or _OWN_CARD.search(text) is not None,
+        is_own=_OWN_CARD.search(text) is not None,
+    )
+
+
+def _is_same(name: str, base: str) -> bool:
+    """Whether two names could be those of one model: folders and organisations differ, the last part does not."""
+    return Path(name).name.lower() == Path(base).name.lower()
+
+
+def _base_name(folder: Path) -> str | None:
+    return _text(_read_record(folder / CONFIG_FILE).get("base_model_name_or_path"))
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) and value else None
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
+
+
+def _positive(value: object) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value) if math.isfinite(value) and value > 0 else None
+
+
+def _read_record(file: Path) -> Mapping[str, Any]:
+    try:
+        record = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise AdapterError(f"{file} cannot be read ({error}); it is damaged") from error
+    if not isinstance(record, dict):
+        raise AdapterError(f"{file} must hold a JSON object; it is damaged")
+    return record

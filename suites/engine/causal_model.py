@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from inspect import signature
 from typing import TYPE_CHECKING, Any
 
 from suites.inputs import SuiteError
@@ -80,6 +81,17 @@ def unwrapped(model: Any) -> Any:
     return model.get_base_model() if peft is not None and isinstance(model, peft.PeftModel) else model
 
 
+def decoders(model: Any) -> list[Any]:
+    """Modules that the output head may take its hidden states from, each once: OPT's and BART's heads look deeper."""
+    candidates = (model.base_model, model.get_decoder())
+    return [one for index, one in enumerate(candidates) if one is not model and one not in candidates[:index]]
+
+
+def takes_logits_to_keep(model: Any) -> bool:
+    """Whether the model can be asked for the logits of some positions alone."""
+    return "logits_to_keep" in signature(type(model).forward).parameters
+
+
 def n_vocabulary(model: Any) -> int:
     """Number of logits at each position."""
     return int(model.config.get_text_config().vocab_size)
@@ -96,6 +108,25 @@ def attention_window(config: Any) -> int | None:
     kinds = settings.get("layer_types")
     uses_window = "sliding_attention" in kinds if kinds else settings.get("use_sliding_window", True)
     return settings.get("sliding_window") if uses_window else None
+
+
+def rotary_boundary(config: Any) -> int | None:
+    """Number of inputs above which LongRoPE embeds a whole forward otherwise; None where all lengths are alike.
+
+    LongRoPE (Ding et al. 2024, "LongRoPE: Extending LLM Context Window Beyond 2 Million Tokens") has factors for short
+    and for long texts, and transformers chooses them by the longest position of a forward: a short request beside a
+    long one would get the long one's factors. (Dynamic NTK scaling begins above `max_positions`, where every request is
+    refused.)
+    """
+    settings = config.get_text_config().to_dict()
+    rope = settings.get("rope_parameters") or settings.get("rope_scaling") or {}
+    by_kind_of_layer = [value for value in rope.values() if isinstance(value, dict)]
+    boundaries = [
+        one.get("original_max_position_embeddings") or settings["max_position_embeddings"]
+        for one in (rope, *by_kind_of_layer)
+        if one.get("rope_type", one.get("type")) in ("longrope", "su")
+    ]
+    return min(map(int, boundaries), default=None)
 
 
 @contextmanager
@@ -117,15 +148,18 @@ def attention_kernel(model: Any, name: str) -> Iterator[None]:
 def jittered_embeddings(model: Any, relative: float) -> Iterator[None]:
     """Moves every number of the embedded tokens up or down by this share of itself within the block.
 
-    Each forward of a block draws new signs; every block draws the same ones.
+    A type that is too coarse for it moves one number of sixteen by one or two units in its last place instead, as if
+    its rounding had tipped over. Each forward of a block draws anew; every block draws the same.
     """
     import torch
 
     signs = torch.Generator().manual_seed(0)
 
     def move(_module: Any, _inputs: Any, embedded: "torch.Tensor") -> "torch.Tensor":
-        ups = torch.randint(0, 2, embedded.shape, generator=signs).to(embedded.device)
-        return embedded * (1 + relative * (2 * ups - 1)).to(embedded.dtype)
+        step = torch.full((), max(relative, torch.finfo(embedded.dtype).eps))
+        draws = torch.randint(0, 32 if step > relative else 2, embedded.shape, generator=signs)
+        moves = step * ((draws == 1).float() - (draws == 0).float())
+        return (embedded.float() * (1 + moves.to(embedded.device))).to(embedded.dtype)
 
     hook = model.get_input_embeddings().register_forward_hook(move)
     try:

@@ -1,4 +1,4 @@
-"""The plain path: scores each request alone in right-padded batches. Every faster path is checked against it."""
+"""The paths plain and single: requests that share nothing, in right-padded batches or one a forward."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from suites.engine.causal_model import n_vocabulary
-from suites.engine.response_logits import TokenScores
+from suites.engine.causal_model import n_vocabulary, takes_logits_to_keep
+from suites.engine.response_logits import TokenScores, most_probable
 from suites.inputs import Request
 
 if TYPE_CHECKING:
@@ -43,8 +43,9 @@ def launch_batch(model: Any, batch: Sequence[Request], pad_token_id: int, max_lo
     """Starts one batch, the longest request first, on the model's device.
 
     Logits are computed only where a response token is predicted, through `logits_to_keep`, so that families whose head
-    does more than project stay right. A batch that exceeds `max_logit_elements` (rows x positions x vocabulary) is
-    computed in several forwards, each with a part of the positions.
+    does more than project stay right; the few families without it compute all of them. A batch that exceeds
+    `max_logit_elements` (rows x positions x vocabulary) is computed in several forwards, each with a part of the
+    positions.
     """
     import torch
 
@@ -53,13 +54,14 @@ def launch_batch(model: Any, batch: Sequence[Request], pad_token_id: int, max_lo
     mask = torch.from_numpy(attention_mask).to(model.device)
     first, n_positions = _kept_positions(batch)
     chunk = max(1, max_logit_elements // (n_vocabulary(model) * len(batch)))
+    has_choice = takes_logits_to_keep(model)
     parts = []
     for start in range(first, first + n_positions, chunk):
         positions = torch.arange(start, min(start + chunk, first + n_positions), device=model.device)
-        output = model(
-            input_ids=ids[:, :-1], attention_mask=mask, logits_to_keep=positions, use_cache=False
-        )  # logits: (rows, positions, vocabulary)
-        parts.append(_target_scores(output.logits.float(), ids[:, positions + 1]))
+        kept = {"logits_to_keep": positions} if has_choice else {}
+        logits = model(input_ids=ids[:, :-1], attention_mask=mask, use_cache=False, **kept).logits
+        own = logits if has_choice else logits[:, positions]  # (rows, positions, vocabulary)
+        parts.append(_target_scores(own.float(), ids[:, positions + 1]))
     log_probabilities, is_greedy = (torch.cat(part, dim=1) for part in zip(*parts, strict=True))  # (rows, n_positions)
     places = [
         (row, slice(len(request.prompt_ids) - 1 - first, request.n_inputs - first)) for row, request in enumerate(batch)
@@ -84,7 +86,7 @@ def _right_padded(batch: Sequence[Request], pad_token_id: int) -> tuple[NDArray[
 def _target_scores(logits: "torch.Tensor", targets: "torch.Tensor") -> tuple["torch.Tensor", "torch.Tensor"]:
     """Log-softmax and argmax == target at targets (rows, positions) of logits (rows, positions, vocabulary)."""
     chosen = logits.gather(-1, targets.unsqueeze(-1)).squeeze(-1)  # (rows, positions)
-    return chosen - logits.logsumexp(-1), logits.argmax(-1) == targets
+    return chosen - logits.logsumexp(-1), most_probable(logits) == targets
 
 
 def _kept_positions(batch: Sequence[Request]) -> tuple[int, int]:

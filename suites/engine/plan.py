@@ -12,10 +12,11 @@ from suites.inputs import Request
 
 Result = TypeVar("Result")
 
-PathName = Literal["flex", "tree", "prefix", "plain"]
+PathName = Literal["flex", "tree", "prefix", "plain", "single"]
 PATHS: tuple[PathName, ...] = get_args(PathName)
 """Fastest first. flex and tree: packs that hold shared prefixes once, with FlexAttention's block masks or with dense
-masks; prefix: each prompt once, in the key-value cache; plain: each request alone."""
+masks; prefix: each prompt once, in the key-value cache; plain: padded batches of requests that share nothing; single:
+one request a forward, which all others are checked against."""
 LOWEST_PACK_TOKENS = 32
 _LARGEST_PACK_TOKENS = {"cpu": 1024, "cuda": 8192}
 """Larger packs make matrix products no faster and attention over the pack slower."""
@@ -23,6 +24,9 @@ _LOGIT_ELEMENTS = {"cpu": 2**24, "cuda": 2**26}
 """Fewer rows at a time make the head's matrix product slower; more only take memory."""
 _PLAIN_LOGIT_ELEMENTS = 2**26
 _BATCH_TOKENS = 4096
+_LOWEST_BATCH_TOKENS = 32
+_LOWEST_LOGIT_ELEMENTS = 2**16
+"""Less than a row of many vocabularies: where that does not fit, nothing does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,15 +57,25 @@ class ScoringPlan:
             )
         return plan
 
-    def halved(self) -> "ScoringPlan":
-        """This plan with half of every budget."""
-        return ScoringPlan(
-            self.path,
-            self.max_pack_tokens // 2,
-            self.max_batch_tokens // 2,
-            self.max_logit_elements // 2,
-            self.max_plain_logit_elements // 2,
+    def halved(self, path: PathName, n_tokens: int) -> "ScoringPlan":
+        """This plan with half of what did not fit into memory.
+
+        Args:
+            path: Path of the unit that was launched, which is not the plan's where a request exceeds a pack.
+            n_tokens: Number of its tokens: the budget may have been larger.
+
+        Returns:
+            This very plan where nothing can become smaller.
+        """
+        half = n_tokens // 2
+        plan = replace(
+            self,
+            max_logit_elements=_half(self.max_logit_elements, _LOWEST_LOGIT_ELEMENTS),
+            max_plain_logit_elements=_half(self.max_plain_logit_elements, _LOWEST_LOGIT_ELEMENTS),
         )
+        if path in ("flex", "tree"):
+            return replace(plan, max_pack_tokens=min(self.max_pack_tokens, max(LOWEST_PACK_TOKENS, half)))
+        return replace(plan, max_batch_tokens=min(self.max_batch_tokens, max(_LOWEST_BATCH_TOKENS, half)))
 
     def on_next_path(self) -> "ScoringPlan":
         """This plan with the next slower path."""
@@ -70,7 +84,7 @@ class ScoringPlan:
 
 @dataclass(frozen=True, slots=True)
 class PathCheck:
-    """Difference between a faster path and the plain one on the requests that could break it."""
+    """Difference between a faster path and one forward a request, on the requests that could break it."""
 
     path: PathName
     n_requests: int
@@ -80,19 +94,28 @@ class PathCheck:
     tolerance_nats: float
     problem: str = ""
     """Why the path could not score them, in the library's words."""
+    n_greedy_differences: int = 0
+    """Number of responses that only one of both calls greedy."""
+    n_greedy_differences_allowed: int = 0
+    """Below fp32 the most probable token is often decided by rounding."""
 
     @property
     def passed(self) -> bool:
         """Whether the path may be used."""
-        return self.difference_nats is not None and self.difference_nats <= self.tolerance_nats
+        return (
+            self.difference_nats is not None
+            and self.difference_nats <= self.tolerance_nats
+            and self.n_greedy_differences <= self.n_greedy_differences_allowed
+        )
 
     def __str__(self) -> str:
         if self.difference_nats is None:
             return f"path {self.path} cannot score this model ({self.problem})"
         verb = "agrees with" if self.passed else "differs from"
+        greedy = f", {self.n_greedy_differences} greedy flags differ" if self.n_greedy_differences else ""
         return (
-            f"path {self.path} {verb} the plain path: difference {self.difference_nats:.1e} nats a response, allowed "
-            f"{self.tolerance_nats:.1e} ({self.n_requests} requests)"
+            f"path {self.path} {verb} one forward a request: difference {self.difference_nats:.1e} nats a response, "
+            f"allowed {self.tolerance_nats:.1e}{greedy} ({self.n_requests} requests)"
         )
 
 
@@ -108,21 +131,21 @@ class ScoringState:
     """Takes a line for the user when the plan changes."""
     checks: list[PathCheck] = field(default_factory=list)
     """Every check that was made, in order."""
-    _packs: deque[tuple[list[Request], int, bool, list[Pack]]] = field(default_factory=lambda: deque(maxlen=4))
+    _packs: deque[tuple[list[Request], int, bool, list[Pack]]] = field(default_factory=lambda: deque(maxlen=8))
     """The latest calls of `packs_of` and their results: those of an evaluation and of its check."""
-    _checked_length: dict[tuple[PathName, str], int] = field(default_factory=dict)
-    """(path, context of the scores) -> length of the longest request it was checked on."""
+    _checked: dict[tuple[PathName, str], tuple[frozenset[str], int]] = field(default_factory=dict)
+    """(path, context of the scores) -> risks it was checked on, and length of the longest request among them."""
 
     @property
     def summary(self) -> str:
         """Path, pack size and result of the checks, in a line."""
         passed = [check for check in self.checks if check.passed and check.difference_nats is not None]
         line = f"scored by path {self.plan.path} in packs of at most {self.plan.max_pack_tokens} tokens"
-        if self.plan.path == "plain" or not passed:
+        if self.plan.path == "single" or not passed:
             return line
         worst = max(passed, key=lambda check: (check.difference_nats or 0) / check.tolerance_nats)
         return (
-            f"{line}; compared with the plain path {len(passed)} times: largest difference "
+            f"{line}; compared with one forward a request {len(passed)} times: largest difference "
             f"{worst.difference_nats:.1e} nats a response, allowed {worst.tolerance_nats:.1e}"
         )
 
@@ -154,15 +177,18 @@ class ScoringState:
         self._packs.append((requests, max_tokens, carries, packs))
         return packs
 
-    def needs_check(self, context: str, longest: int) -> bool:
-        """Whether the path has to be checked before it scores requests of up to this length in this context."""
-        path = self.plan.path
-        return path != "plain" and self._checked_length.get((path, context), 0) < longest
+    def unchecked(self, context: str, risks: frozenset[str], longest: int) -> tuple[frozenset[str], bool]:
+        """What the current path was not checked on in this context: risks, and whether no request was as long."""
+        if self.plan.path == "single":
+            return frozenset(), False
+        checked, length = self._checked.get((self.plan.path, context), (frozenset(), 0))
+        return risks - checked, longest > length
 
-    def record(self, check: PathCheck, context: str, longest: int) -> None:
-        """Adds a check; a failed one moves all subjects to the next path."""
+    def record(self, check: PathCheck, context: str, risks: frozenset[str], longest: int) -> None:
+        """Adds a check on these risks; a failed one moves all subjects to the next path."""
         self.checks.append(check)
-        self._checked_length[check.path, context] = longest
+        checked, length = self._checked.get((check.path, context), (frozenset(), 0))
+        self._checked[check.path, context] = checked | risks, max(length, longest)
         if not check.passed:
             self.leave_path(str(check))
 
@@ -171,11 +197,21 @@ class ScoringState:
         self.plan = self.plan.on_next_path()
         self.say(f"{reason}; all subjects are scored by path {self.plan.path}")
 
-    def halve_budgets(self) -> None:
-        """Halves all budgets after the device ran out of memory."""
-        self.plan = self.plan.halved()
+    def halve(self, path: PathName, n_tokens: int) -> bool:
+        """Halves what did not fit into memory (see `ScoringPlan.halved`); False where nothing can become smaller."""
+        smaller = self.plan.halved(path, n_tokens)
+        if smaller == self.plan:
+            return False
+        if smaller.max_pack_tokens < self.plan.max_pack_tokens:
+            what = f"packs of at most {smaller.max_pack_tokens} tokens"
+        elif smaller.max_batch_tokens < self.plan.max_batch_tokens:
+            what = f"batches of at most {smaller.max_batch_tokens} tokens"
+        else:
+            what = f"parts of at most {smaller.max_plain_logit_elements * 4 / 2**20:.2g} MiB of logits"
+        self.plan = smaller
         self._packs.clear()
-        self.say(f"out of memory: scoring goes on in packs of at most {self.plan.max_pack_tokens} tokens")
+        self.say(f"out of memory: scoring goes on in {what}")
+        return True
 
 
 def plan_for(model: Any) -> ScoringPlan:
@@ -203,6 +239,11 @@ def plan_within(device: str, free_bytes: int, hidden_size: int) -> ScoringPlan:
         max_logit_elements=_LOGIT_ELEMENTS[kind],
         max_plain_logit_elements=_PLAIN_LOGIT_ELEMENTS,
     )
+
+
+def _half(budget: int, lowest: int) -> int:
+    """Half of a budget, unless that is below what is of use."""
+    return min(budget, max(lowest, budget // 2))
 
 
 def free_bytes(device: str) -> int:

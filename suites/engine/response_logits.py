@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from suites.engine.causal_model import n_vocabulary
+from suites.engine.causal_model import decoders, n_vocabulary
 from suites.engine.packing import Integers
 from suites.inputs import Request
 
@@ -59,13 +59,24 @@ def launch_targets(
         logits = _logits(model, decoder_output, hidden[row_indices[start : start + chunk]])  # (chunk, vocabulary)
         own_rows = _to(device, sorted_rows[low:high] - start)
         chosen = logits[own_rows, token_ids[low:high]]
-        highest = logits.amax(-1)
+        best = most_probable(logits)
+        highest = logits.gather(-1, best.unsqueeze(-1)).squeeze(-1)
         # log-sum-exp by hand, in place: three passes over a chunk and no copy of it.
         normaliser = highest + logits.sub_(highest.unsqueeze(-1)).exp_().sum(-1).log()
         log_probabilities.append(chosen - normaliser[own_rows])
-        is_greedy.append(chosen >= highest[own_rows])
+        is_greedy.append(best[own_rows] == token_ids[low:high])
     back = _to(device, np.argsort(order, kind="stable"))
     return torch.cat(log_probabilities)[back], torch.cat(is_greedy)[back]
+
+
+def most_probable(logits: "torch.Tensor") -> "torch.Tensor":
+    """Index of the largest logit along the last axis, the first of equals: lm-eval's rule, by which no two are greedy.
+
+    NumPy finds it on a CPU in a tenth of torch's time, and sooner than torch finds the largest value.
+    """
+    import torch
+
+    return torch.from_numpy(logits.numpy().argmax(-1)) if logits.device.type == "cpu" else logits.argmax(-1)
 
 
 def _logits(model: Any, decoder_output: Any, hidden: "torch.Tensor") -> "torch.Tensor":
@@ -73,29 +84,31 @@ def _logits(model: Any, decoder_output: Any, hidden: "torch.Tensor") -> "torch.T
     import torch
 
     any_ids = torch.zeros((1, 1), dtype=torch.long, device=hidden.device)
-    with _decoder_returning(model.base_model, type(decoder_output)(last_hidden_state=hidden.unsqueeze(0))):
+    with _decoders_returning(decoders(model), type(decoder_output)(last_hidden_state=hidden.unsqueeze(0))):
         logits: torch.Tensor = model(input_ids=any_ids, use_cache=False).logits[0]
     # The caller computes in place: what the head returned must be a tensor of ours in fp32.
     return logits.float() if logits.dtype != torch.float32 else logits
 
 
 @contextmanager
-def _decoder_returning(decoder: Any, output: Any) -> Iterator[None]:
-    """Makes the decoder return this output within the block, whatever its inputs.
+def _decoders_returning(modules: Sequence[Any], output: Any) -> Iterator[None]:
+    """Makes these modules return this output within the block, whatever their inputs.
 
     Needed by families whose head is code in their forward and not only `lm_head`: Gemma 2 caps its logits, Cohere
     scales them. It breaks where a forward hook changes the decoder's output, which then happens twice, and where
     the model was compiled, so that `forward` is not looked up again. `check_path` finds both, because the plain path
     calls the model as a whole.
     """
-    own = vars(decoder).get("forward")
-    decoder.forward = lambda *_args, **_options: output
+    own = [vars(module).get("forward") for module in modules]
+    for module in modules:
+        module.forward = lambda *_args, **_options: output
     try:
         yield
     finally:
-        del decoder.forward
-        if own is not None:
-            decoder.forward = own
+        for module, forward in zip(modules, own, strict=True):
+            del module.forward
+            if forward is not None:
+                module.forward = forward
 
 
 def _to(device: "torch.device", values: Integers) -> "torch.Tensor":

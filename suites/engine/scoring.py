@@ -13,10 +13,12 @@ from suites.engine.causal_model import (
     max_positions,
     unwrapped,
 )
-from suites.engine.plan import LOWEST_PACK_TOKENS, ScoringPlan, ScoringState
+from suites.engine.plan import ScoringPlan, ScoringState
 from suites.engine.response_logits import TokenScores
-from suites.engine.self_check import check_path, is_out_of_memory, is_slower
-from suites.engine.units import Unit, UnitMaker
+from suites.engine.self_check.check import UnitScores, check_path, is_slower
+from suites.engine.self_check.risks import suspects, unit_risks
+from suites.engine.self_check.thresholds import length_thresholds
+from suites.engine.units import Unit, UnitMaker, UnitTooLargeError
 from suites.inputs import Request, ResponseScore
 
 
@@ -36,8 +38,8 @@ class ModelScorer:
     """Scores requests with a causal language model of transformers, LoRA layers included.
 
     Equal requests are scored once. Which requests are computed together depends on the requests and the plan alone, so
-    that all subjects see the same packs. A path faster than the plain one is used only after it agreed with the plain
-    one on the requests that could break it.
+    that all subjects see the same packs. A path is used only after it agreed with one forward a request on the requests
+    that could break it, and is checked again when a call brings what it was not checked on.
     """
 
     def __init__(
@@ -68,6 +70,9 @@ class ModelScorer:
         # Below fp32 a score would depend on what was carried over; a sliding window's cache lacks earlier positions.
         carries = self._is_exact and attention_window(self.model.config) is None
         self._maker = UnitMaker(self.model, pad_token_id, carries, state.packs_of)
+        self._thresholds = length_thresholds(self.model.config)
+        self._alone: dict[Request, ResponseScore] = {}
+        """Requests of the current call that checks have scored in a forward of their own."""
 
     def score(
         self, requests: Sequence[Request], progress: Callable[[int], object] | None = None
@@ -84,6 +89,7 @@ class ModelScorer:
         import torch
 
         distinct = list(dict.fromkeys(requests))
+        self._alone.clear()
         for request in distinct:
             check_context(max_positions(self.model.config), request.n_inputs)
         scores: dict[Request, ResponseScore] = {}
@@ -92,10 +98,9 @@ class ModelScorer:
                 plan = self._state.plan
                 try:
                     self._score_missing(distinct, scores, plan, progress or _no_progress)
-                except RuntimeError as error:
-                    if not is_out_of_memory(error) or plan.max_pack_tokens <= LOWEST_PACK_TOKENS:
-                        raise
-                    self._state.halve_budgets()
+                except UnitTooLargeError as error:
+                    if not self._state.halve(error.unit.path, error.unit.n_tokens):
+                        raise error.__cause__ or error from None
                 if self._state.plan != plan and not self._is_exact:
                     scores.clear()  # below fp32 a score belongs to the pack it was computed in
         return [scores[request] for request in requests]
@@ -120,11 +125,16 @@ class ModelScorer:
             for unit in units:
                 scores.update(self._cached(self._key(plan, unit.requests), unit.requests))
             units = [unit for unit in units if not all(request in scores for request in unit.requests)]
-        if units and not self._path_holds(missing, plan):
+        checked = self._checked(units, plan)
+        if self._state.plan != plan:
             return
+        for index, unit_scores in checked.items():
+            scores.update(self._stored(units[index], unit_scores, plan))
         in_flight: list[tuple[Unit, TokenScores]] = []
-        for unit in units:
-            in_flight.append((unit, unit.launch()))
+        for index, unit in enumerate(units):
+            if index in checked:
+                continue
+            in_flight.append((unit, unit.start()))
             if len(in_flight) > 1:
                 scores.update(self._collected(*in_flight.pop(0), plan))
                 progress(len(scores))
@@ -132,17 +142,27 @@ class ModelScorer:
             scores.update(self._collected(unit, token_scores, plan))
         progress(len(scores))
 
-    def _path_holds(self, requests: Sequence[Request], plan: ScoringPlan) -> bool:
-        """Whether the plan's path may be used; checks it unless it was checked on as long a request before."""
-        longest = max(request.n_inputs for request in requests)
-        if not self._state.needs_check(self._context, longest):
-            return True
-        check = check_path(self._maker, requests, plan, is_exact=self._is_exact)
-        self._state.record(check, self._context, longest)
-        if check.passed and check.path == "flex" and is_slower(self._maker, requests, plan, "tree"):
-            self._state.leave_path("path flex is slower than path tree here")
-            return False
-        return check.passed
+    def _checked(self, units: Sequence[Unit], plan: ScoringPlan) -> UnitScores:
+        """Checks the plan's path on what it was not checked on before; returns the units that were computed for it.
+
+        The state has another plan afterwards where the path does not hold.
+        """
+        if not units or plan.path == "single":
+            return {}
+        thresholds = self._thresholds
+        risks = [unit_risks(unit, thresholds) for unit in units]
+        longest = max(request.n_inputs for unit in units for request in unit.requests)
+        unchecked, is_longer = self._state.unchecked(self._context, frozenset[str]().union(*risks), longest)
+        if not unchecked and not is_longer:
+            return {}
+        chosen = suspects(units, risks, thresholds, unchecked=unchecked, longest=longest if is_longer else None)
+        check, computed = check_path(self._maker, units, chosen, plan, self._alone, is_exact=self._is_exact)
+        self._state.record(check, self._context, chosen.risks, longest)
+        if check.passed and plan.path == "flex":
+            others = self._maker.units([request for unit in units for request in unit.requests], plan.on_next_path())
+            if is_slower(units, others):
+                self._state.leave_path("path flex is slower than path tree here")
+        return computed
 
     def _key(self, plan: ScoringPlan, unit: Iterable[Request] = ()) -> str:
         """Context of a score in the cache: below fp32 it includes the path and the unit it was computed in."""
@@ -153,7 +173,11 @@ class ModelScorer:
         return self._cache.lookup(key, requests) if self._cache is not None else {}
 
     def _collected(self, unit: Unit, token_scores: TokenScores, plan: ScoringPlan) -> dict[Request, ResponseScore]:
-        scores = unit.collect(token_scores)
+        return self._stored(unit, unit.collect(token_scores), plan)
+
+    def _stored(
+        self, unit: Unit, scores: dict[Request, ResponseScore], plan: ScoringPlan
+    ) -> dict[Request, ResponseScore]:
         if self._cache is not None:
             self._cache.store(self._key(plan) if self._is_exact else self._key(plan, unit.requests), scores)
         return scores

@@ -7,14 +7,24 @@ from typing import Any
 
 import numpy as np
 
-from suites.engine.causal_model import n_vocabulary
+from suites.engine.causal_model import n_vocabulary, rotary_boundary
 from suites.engine.packing import Pack
 from suites.engine.plain_path import launch_batch, plan_batches
-from suites.engine.plan import ScoringPlan
+from suites.engine.plan import PathName, ScoringPlan
 from suites.engine.prefix_path import batch_by_prompt, launch_prompt_batch
 from suites.engine.response_logits import TokenScores
 from suites.engine.tree_path import launch_pack_with_flex, launches_in_turn
 from suites.inputs import Request, ResponseScore
+
+_OUT_OF_MEMORY = ("out of memory", "not enough memory", "can't allocate memory")
+
+
+class UnitTooLargeError(Exception):
+    """A unit did not fit into memory; the device's own error is the cause."""
+
+    def __init__(self, unit: "Unit") -> None:
+        super().__init__(f"{unit.n_tokens} tokens by path {unit.path} do not fit into memory")
+        self.unit = unit
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,11 +32,30 @@ class Unit:
     """Requests that are computed, cached and resumed together."""
 
     requests: tuple[Request, ...]
+    path: PathName
+    """How they are computed: requests too long for a pack take another path than the plan's."""
+    n_tokens: int
+    """Number of tokens of the largest forward, padding and cached prompt included."""
     launch: Callable[[], TokenScores]
     """Starts the computation, without waiting for the device."""
+    carries_over: bool = False
+    """Whether it takes over keys and values from the unit before, if that was launched last."""
+
+    def start(self) -> TokenScores:
+        """Starts the computation, without waiting for the device.
+
+        Raises:
+            UnitTooLargeError: Memory ran out.
+        """
+        try:
+            return self.launch()
+        except (RuntimeError, MemoryError) as error:
+            if isinstance(error, RuntimeError) and not any(words in str(error).lower() for words in _OUT_OF_MEMORY):
+                raise
+            raise UnitTooLargeError(self) from error
 
     def collect(self, token_scores: TokenScores) -> dict[Request, ResponseScore]:
-        """Waits for what `launch` started and returns the score of each request."""
+        """Waits for what `start` started and returns the score of each request."""
         log_probabilities, is_greedy = (values.cpu().numpy() for values in token_scores)
         stops = np.cumsum([len(request.response_ids) for request in self.requests])
         return {
@@ -51,32 +80,75 @@ class UnitMaker:
     """`ScoringState.packs_of` of the run."""
 
     def units(self, requests: Sequence[Request], plan: ScoringPlan) -> list[Unit]:
-        """Units of all requests, which must be distinct, in the order in which they are to be launched."""
+        """Units of all requests, which must be distinct, in the order in which they are to be launched.
+
+        Where a rotary embedding changes at a length, no unit holds requests on both sides of it.
+        """
+        boundary = rotary_boundary(self.model.config)
+        if boundary is None:
+            return self._units_of_one_side(requests, plan, boundary)
+        below = [request for request in requests if request.n_inputs <= boundary]
+        above = [request for request in requests if request.n_inputs > boundary]
+        return [
+            *self._units_of_one_side(below, plan, boundary),
+            *self._units_of_one_side(above, plan, boundary),
+        ]
+
+    def alone(self, request: Request, plan: ScoringPlan) -> ResponseScore:
+        """Score of one request in a forward of its own, computed now: what every path has to agree with."""
+        (unit,) = self._single_units([request], plan)
+        return unit.collect(unit.start())[request]
+
+    def scores(self, requests: Sequence[Request], plan: ScoringPlan) -> dict[Request, ResponseScore]:
+        """Score of each request, computed now; no cache is read or written."""
+        return {
+            request: score
+            for unit in self.units(requests, plan)
+            for request, score in unit.collect(unit.start()).items()
+        }
+
+    def _units_of_one_side(self, requests: Sequence[Request], plan: ScoringPlan, boundary: int | None) -> list[Unit]:
+        """Units of requests that may share a forward."""
+        if plan.path == "single":
+            return self._single_units(requests, plan)
         if plan.path == "plain":
             return self._plain_units(requests, plan)
         budget = 0 if plan.path == "prefix" else plan.max_pack_tokens
         fitting = [request for request in requests if request.n_inputs <= budget]
-        packs = self.packs_of(fitting, budget, self.carries)
+        longer = [request for request in requests if request.n_inputs > budget]
+        # A prompt below the boundary would be cached with other frequencies than its response needs above.
+        crossing = [each for each in longer if boundary and len(each.prompt_ids) <= boundary < each.n_inputs]
         # The tree would compute the prompt of a longer request again for each response, the prefix path does so once.
-        longer = batch_by_prompt(
-            [request for request in requests if request.n_inputs > budget], max_tokens=plan.max_batch_tokens
-        )
-        limit = plan.max_logit_elements
         return [
-            *(Unit(pack.requests, launch) for pack, launch in zip(packs, self._launches(packs, plan), strict=True)),
-            *(
-                Unit(batch, partial(launch_prompt_batch, self.model, batch, self.pad_token_id, limit))
-                for batch in longer
-            ),
+            *self._pack_units(fitting, plan),
+            *self._prefix_units([request for request in longer if request not in crossing], plan),
+            *self._plain_units(crossing, plan),
         ]
 
-    def log_probabilities(self, requests: Sequence[Request], plan: ScoringPlan) -> dict[Request, float]:
-        """Log-probability of each response in nats, computed now; no cache is read or written."""
-        return {
-            request: score.log_probability
-            for unit in self.units(requests, plan)
-            for request, score in unit.collect(unit.launch()).items()
-        }
+    def _pack_units(self, requests: list[Request], plan: ScoringPlan) -> list[Unit]:
+        limit, model = plan.max_logit_elements, self.model
+        packs = self.packs_of(requests, plan.max_pack_tokens, self.carries)
+        if plan.path == "flex":
+            n_tokens = plan.max_pack_tokens
+            launches = [partial(launch_pack_with_flex, model, pack, limit, n_tokens=n_tokens) for pack in packs]
+            return [Unit(pack.requests, "flex", n_tokens, launch) for pack, launch in zip(packs, launches, strict=True)]
+        launches = launches_in_turn(model, packs, limit, carries=self.carries)
+        return [
+            Unit(pack.requests, "tree", pack.n_tokens, launch, carries_over=len(pack.carried_from) > 0)
+            for pack, launch in zip(packs, launches, strict=True)
+        ]
+
+    def _prefix_units(self, requests: Sequence[Request], plan: ScoringPlan) -> list[Unit]:
+        limit = plan.max_logit_elements
+        return [
+            Unit(
+                batch,
+                "prefix",
+                len(batch) * max(request.n_inputs for request in batch),
+                partial(launch_prompt_batch, self.model, batch, self.pad_token_id, limit),
+            )
+            for batch in batch_by_prompt(requests, max_tokens=plan.max_batch_tokens)
+        ]
 
     def _plain_units(self, requests: Sequence[Request], plan: ScoringPlan) -> list[Unit]:
         limit = plan.max_plain_logit_elements
@@ -85,14 +157,11 @@ class UnitMaker:
             max_batch_tokens=plan.max_batch_tokens,
             max_logit_positions=limit // n_vocabulary(self.model),
         )
-        return [
-            Unit(tuple(batch), partial(launch_batch, self.model, batch, self.pad_token_id, limit)) for batch in batches
-        ]
+        return [self._batch_unit(batch, "plain", limit) for batch in batches]
 
-    def _launches(self, packs: Sequence[Pack], plan: ScoringPlan) -> list[Callable[[], TokenScores]]:
-        """For each pack the call that starts it on the path flex or tree."""
-        limit = plan.max_logit_elements
-        if plan.path == "flex":
-            n_tokens = plan.max_pack_tokens
-            return [partial(launch_pack_with_flex, self.model, pack, limit, n_tokens=n_tokens) for pack in packs]
-        return launches_in_turn(self.model, packs, limit, carries=self.carries)
+    def _single_units(self, requests: Sequence[Request], plan: ScoringPlan) -> list[Unit]:
+        return [self._batch_unit([request], "single", plan.max_plain_logit_elements) for request in requests]
+
+    def _batch_unit(self, batch: Sequence[Request], path: PathName, limit: int) -> Unit:
+        launch = partial(launch_batch, self.model, batch, self.pad_token_id, limit)
+        return Unit(tuple(batch), path, len(batch) * batch[0].n_inputs, launch)

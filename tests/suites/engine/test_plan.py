@@ -3,7 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from suites.engine.plan import LOWEST_PACK_TOKENS, PathCheck, ScoringPlan, ScoringState, plan_within
+import pytest
+
+from suites.engine.plan import LOWEST_PACK_TOKENS, PATHS, PathCheck, PathName, ScoringPlan, ScoringState, plan_within
 from suites.inputs import Request
 
 PLAN = ScoringPlan("tree", 512, 4096, 2**24, 2**26)
@@ -29,16 +31,33 @@ def test_bounds_lower_what_the_memory_would_allow_and_never_raise_it() -> None:
     assert bounded.bounded(max_pack_tokens=4096, max_logit_mebibytes=None) == bounded
 
 
-def test_every_budget_is_halved_when_memory_runs_out() -> None:
-    """The path stays; packs, batches and logits are half as large, and a line names the size of a pack."""
+@pytest.mark.parametrize("path", [path for path in PATHS if path != "single"])
+def test_what_was_launched_is_halved_when_memory_runs_out(path: PathName) -> None:
+    """Not the budget, which may have been far larger: the next launch is half as large, and a line names its size."""
     lines: list[str] = []
     state = ScoringState(PLAN, lines.append)
 
-    state.halve_budgets()
+    assert state.halve(path, n_tokens=300)
 
-    assert state.plan == ScoringPlan("tree", 256, 2048, 2**23, 2**25)
+    packs, batches = (150, 4096) if path in ("flex", "tree") else (512, 150)
+    assert state.plan == ScoringPlan("tree", packs, batches, 2**23, 2**25)
     assert len(lines) == 1
-    assert "256 tokens" in lines[0]
+    assert "150 tokens" in lines[0]
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_halving_ends_where_nothing_can_become_smaller(path: PathName) -> None:
+    """After some steps, of which the last ones halve the logits alone; budgets that were smaller still stay."""
+    lines: list[str] = []
+    state = ScoringState(PLAN, lines.append)
+    while state.halve(path, n_tokens=1):
+        assert len(lines) < 12
+
+    assert state.plan.max_logit_elements == 2**16
+    assert "MiB of logits" in lines[-1]
+    assert min(state.plan.max_pack_tokens, state.plan.max_batch_tokens) == 32
+    least = replace(PLAN, max_pack_tokens=8, max_logit_elements=2**10, max_plain_logit_elements=2**10)
+    assert least.halved("tree", n_tokens=8) == least
 
 
 def test_packs_are_shared_only_where_both_models_carry_keys_and_values() -> None:
@@ -74,6 +93,7 @@ def test_a_check_says_what_it_found() -> None:
     """The three outcomes of a check read as sentences."""
     assert "agrees with" in str(PathCheck("tree", 3, 1e-6, 1e-4))
     assert "differs from" in str(PathCheck("tree", 3, 1.0, 1e-4))
+    assert "1 greedy flags differ" in str(PathCheck("tree", 3, 0.0, 1e-4, n_greedy_differences=1))
     assert "cannot score this model (ValueError: no mask)" in str(
         PathCheck("tree", 3, None, 0.0, "ValueError: no mask")
     )

@@ -29,7 +29,11 @@ PAGE = Path(__file__).parents[1] / "families.md"
 BEGIN, END = "<!-- families -->", "<!-- end -->"
 """What stands around the table in the page."""
 ALLOWED_NATS = 1e-4
-STATE_SPACES = ("mamba", "mamba2", "falcon_mamba", "falcon_h1")
+WITHOUT_ADAPTER = {
+    **dict.fromkeys(("mamba", "mamba2", "falcon_mamba", "falcon_h1", "nemotron_h"), ("out_proj", "conv1d")),
+    **dict.fromkeys(("llama4_text", "phimoe"), ("router",)),
+}
+"""Model type -> layers that PEFT cannot adapt: kernels go past them, or they return more than a tensor."""
 SHORTEST = 3
 """Smallest threshold that has requests on both sides."""
 LEAST_MOVED = 0.01
@@ -123,11 +127,12 @@ def adapted(base: Any, request: Request) -> Any:
     with torch.inference_mode():
         before = base(input_ids=inputs, use_cache=False).logits
     torch.manual_seed(1)
-    refused = (
-        ["out_proj", "conv1d"] if base.config.model_type in STATE_SPACES else None
-    )  # PEFT: their kernels go past it
     lora = LoraConfig(
-        r=4, target_modules="all-linear", exclude_modules=refused, init_lora_weights=False, task_type="CAUSAL_LM"
+        r=4,
+        target_modules="all-linear",
+        exclude_modules=[*WITHOUT_ADAPTER.get(base.config.model_type, ())],
+        init_lora_weights=False,
+        task_type="CAUSAL_LM",
     )
     model = get_peft_model(base, lora).eval()
     with torch.inference_mode():
@@ -138,13 +143,14 @@ def adapted(base: Any, request: Request) -> Any:
 
 
 def tokenizer() -> Any:
-    """Returns a tokenizer with a word for each token."""
-    from tokenizers import Tokenizer, models
+    """Returns a tokenizer with a token for each byte."""
+    from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
-    special = {"pad_token": "<pad>", "bos_token": "<s>", "eos_token": "</s>"}
-    words = [*special.values(), *map(str, range(len(special), N_VOCABULARY))]
-    backend = Tokenizer(models.WordLevel({word: index for index, word in enumerate(words)}, unk_token=words[0]))
+    special = {"pad_token": "<pad>", "bos_token": "<s>", "eos_token": "<|endoftext|>"}
+    words = [*special.values(), *sorted(pre_tokenizers.ByteLevel.alphabet())]
+    backend = Tokenizer(models.BPE({word: index for index, word in enumerate(words)}, []))
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     return PreTrainedTokenizerFast(tokenizer_object=backend, **special)
 
 

@@ -3,7 +3,7 @@
 
 from typing import Any
 
-N_VOCABULARY = 96
+N_VOCABULARY = 260
 WINDOW, BOUNDARY, LONGEST = 24, 40, 256
 """Sliding or local window, LongRoPE's boundary, and positions of every family that has them."""
 SIZES = {

@@ -44,6 +44,7 @@ BRANCHES = {
     "ExampleText": "to the texts of the page",
     "Flip": "to what moved most",
     "RunReports": "to the files, with the cell in it",
+    "Suspects": "to the check of the path that scores it",
 }
 """Types that carry the row elsewhere than to the table, and where to."""
 WORKERS = {

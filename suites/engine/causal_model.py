@@ -82,9 +82,17 @@ def unwrapped(model: Any) -> Any:
 
 
 def decoders(model: Any) -> list[Any]:
-    """Modules that the output head may take its hidden states from, each once: OPT's and BART's heads look deeper."""
-    candidates = (model.base_model, model.get_decoder())
-    return [one for index, one in enumerate(candidates) if one is not model and one not in candidates[:index]]
+    """Modules that the output head may take its hidden states from, the outermost first, each once.
+
+    The heads of OPT and BART look deeper than the base model. A family may call the head itself its decoder.
+    """
+    from transformers import PreTrainedModel
+
+    named = [one for one in (model.base_model, model.get_decoder()) if one is not model]
+    found = [one for one in dict.fromkeys(named or model.children()) if isinstance(one, PreTrainedModel)]
+    if not found:
+        raise AttributeError(f"{type(model).__name__} has no decoder")
+    return found
 
 
 def takes_logits_to_keep(model: Any) -> bool:
@@ -148,17 +156,17 @@ def attention_kernel(model: Any, name: str) -> Iterator[None]:
 def jittered_embeddings(model: Any, relative: float) -> Iterator[None]:
     """Moves every number of the embedded tokens up or down by this share of itself within the block.
 
-    A type that is too coarse for it moves one number of sixteen by one or two units in its last place instead, as if
-    its rounding had tipped over. Each forward of a block draws anew; every block draws the same.
+    A type that is too coarse for it moves one number of 64 by a unit in its last place instead, as if its rounding had
+    tipped over. Each forward of a block draws anew; every block draws the same.
     """
     import torch
 
     signs = torch.Generator().manual_seed(0)
 
     def move(_module: Any, _inputs: Any, embedded: "torch.Tensor") -> "torch.Tensor":
-        step = torch.full((), max(relative, torch.finfo(embedded.dtype).eps))
-        draws = torch.randint(0, 32 if step > relative else 2, embedded.shape, generator=signs)
-        moves = step * ((draws == 1).float() - (draws == 0).float())
+        unit = torch.finfo(embedded.dtype).eps / 2
+        draws = torch.randint(0, 128 if unit > relative else 2, embedded.shape, generator=signs)
+        moves = max(relative, unit) * ((draws == 1).float() - (draws == 0).float())
         return (embedded.float() * (1 + moves.to(embedded.device))).to(embedded.dtype)
 
     hook = model.get_input_embeddings().register_forward_hook(move)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from suites.engine.causal_model import evaluation_mode, max_positions
+from suites.engine.causal_model import evaluation_mode, max_positions, rotary_boundary
 from suites.engine.encoding import Encoder
 from suites.inputs import SuiteError, content_id
 
@@ -56,11 +56,11 @@ def generate(
 ) -> list[list[int]]:
     """Returns the token ids that follow each prompt, without the stop token that ends them; the prompts are one batch.
 
-    The draws for a prompt depend on the seed and its key, not on the subject, the batch or a global random generator,
-    none of which is changed. The other prompts of a batch influence a row in two ways only: padding changes its logits
-    by rounding, and so its tokens where a draw lies that close to the border between two; and where the batch's longest
-    prompt leaves fewer than `max_new_tokens` positions, every row ends there. The same batch gives the same tokens on a
-    CPU.
+    Only where a rotary embedding changes at a length, those that may reach it are answered one by one. The draws for a
+    prompt depend on the seed and its key, not on the subject, the batch or a global random generator, none of which is
+    changed. The other prompts of a batch influence a row in two ways only: padding changes its logits by rounding, and
+    so its tokens where a draw lies that close to the border between two; and where the batch's longest prompt leaves
+    fewer than `max_new_tokens` positions, every row ends there. The same batch gives the same tokens on a CPU.
 
     Args:
         model: A causal language model of transformers; none of its own generation settings are used.
@@ -70,30 +70,12 @@ def generate(
         decoding: How tokens are chosen, and how many at most.
         keys: A name for each prompt, unique among all prompts of this seed, such as its example id.
     """
-    import torch
-    from transformers import GenerationConfig
-
-    longest, limit = max(map(len, prompts)), max_positions(model.config)
-    n_new = decoding.max_new_tokens if limit is None else min(decoding.max_new_tokens, limit - longest)
-    # The logits processor draws and leaves one token to choose: the library's own sampling uses a global generator.
-    config = GenerationConfig(
-        do_sample=False,
-        max_new_tokens=n_new,
-        eos_token_id=[*stops] or None,
-        pad_token_id=padding_token_id(tokenizer),
-        use_cache=True,
-    )
-    ids, mask = left_padded(prompts, padding_token_id(tokenizer))
-    processors = [] if decoding.temperature == 0 else [_drawing(decoding, keys, n_prompt_tokens=longest, n_new=n_new)]
-    with torch.inference_mode(), evaluation_mode(model), _without_own_settings(model):
-        output = model.generate(
-            input_ids=torch.from_numpy(ids).to(model.device),
-            attention_mask=torch.from_numpy(mask).to(model.device),
-            generation_config=config,
-            logits_processor=processors,
-        )
-    rows = output[:, longest:].tolist()
-    return [list(takewhile(lambda token: token not in stops, row)) for row in rows]
+    answers: dict[int, list[int]] = {}
+    for part in _parts(prompts, rotary_boundary(model.config), decoding.max_new_tokens):
+        batch, names = [prompts[index] for index in part], [keys[index] for index in part]
+        tokens = _answer_batch(model, tokenizer, batch, stops=stops, decoding=decoding, keys=names)
+        answers |= dict(zip(part, tokens, strict=True))
+    return [answers[index] for index in range(len(prompts))]
 
 
 def drawn_tokens(logits: "torch.Tensor", draws: "torch.Tensor", *, temperature: float, top_p: float) -> "torch.Tensor":
@@ -153,6 +135,50 @@ def left_padded(prompts: Sequence[Sequence[int]], pad_token_id: int) -> tuple[An
         ids[row, longest - len(prompt) :] = prompt
         mask[row, longest - len(prompt) :] = 1
     return ids, mask
+
+
+def _parts(prompts: Sequence[Sequence[int]], boundary: int | None, n_new: int) -> list[list[int]]:
+    """Indices of the prompts that may share a forward, so that none is embedded otherwise because of another."""
+    if boundary is None:
+        return [[*range(len(prompts))]]
+    below = [index for index, prompt in enumerate(prompts) if len(prompt) + n_new <= boundary]
+    return [*([below] if below else []), *([index] for index in range(len(prompts)) if index not in below)]
+
+
+def _answer_batch(
+    model: Any,
+    tokenizer: Any,
+    prompts: Sequence[Sequence[int]],
+    *,
+    stops: Sequence[int],
+    decoding: Decoding,
+    keys: Sequence[str],
+) -> list[list[int]]:
+    """Answers prompts in one batch (see `generate`)."""
+    import torch
+    from transformers import GenerationConfig
+
+    longest, limit = max(map(len, prompts)), max_positions(model.config)
+    n_new = decoding.max_new_tokens if limit is None else min(decoding.max_new_tokens, limit - longest)
+    # The logits processor draws and leaves one token to choose: the library's own sampling uses a global generator.
+    config = GenerationConfig(
+        do_sample=False,
+        max_new_tokens=n_new,
+        eos_token_id=[*stops] or None,
+        pad_token_id=padding_token_id(tokenizer),
+        use_cache=True,
+    )
+    ids, mask = left_padded(prompts, padding_token_id(tokenizer))
+    processors = [] if decoding.temperature == 0 else [_drawing(decoding, keys, n_prompt_tokens=longest, n_new=n_new)]
+    with torch.inference_mode(), evaluation_mode(model), _without_own_settings(model):
+        output = model.generate(
+            input_ids=torch.from_numpy(ids).to(model.device),
+            attention_mask=torch.from_numpy(mask).to(model.device),
+            generation_config=config,
+            logits_processor=processors,
+        )
+    rows = output[:, longest:].tolist()
+    return [list(takewhile(lambda token: token not in stops, row)) for row in rows]
 
 
 def _drawing(

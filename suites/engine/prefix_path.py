@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from suites.engine.causal_model import decoders
 from suites.engine.response_logits import TokenScores, launch_targets
 from suites.inputs import Request
 
@@ -36,7 +37,8 @@ def launch_prompt_batch(
 
     prompt_ids = batch[0].prompt_ids
     n_inputs = max(len(request.response_ids) for request in batch) - 1  # the last token is never an input
-    output = model.base_model(
+    decoder = decoders(model)[0]
+    output = decoder(
         input_ids=torch.tensor([prompt_ids], device=model.device),
         attention_mask=torch.ones((1, len(prompt_ids)), dtype=torch.long, device=model.device),
         use_cache=True,
@@ -46,7 +48,7 @@ def launch_prompt_batch(
         cache = output.past_key_values
         cache.batch_repeat_interleave(len(batch))
         token_ids, attention_mask = _right_padded(batch, n_inputs, pad_token_id)
-        output = model.base_model(
+        output = decoder(
             input_ids=torch.from_numpy(token_ids).to(model.device),
             attention_mask=torch.from_numpy(attention_mask).to(model.device),
             past_key_values=cache,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from suites.engine.causal_model import attention_kernel, attention_kernel_name, attention_window
+from suites.engine.causal_model import attention_kernel, attention_kernel_name, attention_window, decoders
 from suites.engine.packing import Pack, is_visible
 from suites.engine.response_logits import TokenScores, launch_targets
 from suites.engine.tree_attention import tree_attention
@@ -144,7 +144,7 @@ def _launch(
     window = attention_window(model.config)
     kinds = set(model.config.get_text_config().to_dict().get("layer_types") or ())
     masks = {"full_attention": mask(None), "sliding_attention": mask(window)} if len(kinds) > 1 else mask(window)
-    output = model.base_model(
+    output = decoders(model)[0](
         input_ids=torch.from_numpy(pack.token_ids[n_carried:])[None].to(model.device, non_blocking=True),
         position_ids=torch.from_numpy(pack.positions[n_carried:])[None].to(model.device, non_blocking=True),
         attention_mask=masks,

@@ -117,12 +117,12 @@ class UnitMaker:
         fitting = [request for request in requests if request.n_inputs <= budget]
         longer = [request for request in requests if request.n_inputs > budget]
         # A prompt below the boundary would be cached with other frequencies than its response needs above.
-        crossing = [each for each in longer if boundary and len(each.prompt_ids) <= boundary < each.n_inputs]
+        crossing = {each for each in longer if boundary and len(each.prompt_ids) <= boundary < each.n_inputs}
         # The tree would compute the prompt of a longer request again for each response, the prefix path does so once.
         return [
             *self._pack_units(fitting, plan),
             *self._prefix_units([request for request in longer if request not in crossing], plan),
-            *self._plain_units(crossing, plan),
+            *self._plain_units([*crossing], plan),
         ]
 
     def _pack_units(self, requests: list[Request], plan: ScoringPlan) -> list[Unit]:
@@ -130,8 +130,10 @@ class UnitMaker:
         packs = self.packs_of(requests, plan.max_pack_tokens, self.carries)
         if plan.path == "flex":
             n_tokens = plan.max_pack_tokens
-            launches = [partial(launch_pack_with_flex, model, pack, limit, n_tokens=n_tokens) for pack in packs]
-            return [Unit(pack.requests, "flex", n_tokens, launch) for pack, launch in zip(packs, launches, strict=True)]
+            launch = partial(launch_pack_with_flex, model)
+            return [
+                Unit(pack.requests, "flex", n_tokens, partial(launch, pack, limit, n_tokens=n_tokens)) for pack in packs
+            ]
         launches = launches_in_turn(model, packs, limit, carries=self.carries)
         return [
             Unit(pack.requests, "tree", pack.n_tokens, launch, carries_over=len(pack.carried_from) > 0)

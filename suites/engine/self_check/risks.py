@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import pairwise, zip_longest
 
 from suites.engine.units import Unit
 from suites.inputs import Request
@@ -80,11 +80,11 @@ def suspects(
     if longest is not None and all(request.n_inputs < longest for each in chosen for request in units[each].requests):
         with_longest = (any(request.n_inputs == longest for request in unit.requests) for unit in units)
         chosen.append([*with_longest].index(True))
-    n_each = max(2, LARGEST_SAMPLE // max(1, len(chosen)))
-    sample = [request for index in chosen for request in _riskiest(units[index].requests, thresholds)[:n_each]]
+    in_turn = zip_longest(*(_riskiest(units[index].requests, thresholds) for index in chosen))
+    sample = dict.fromkeys(request for rank in in_turn for request in rank if request is not None)
     return Suspects(
         units=tuple(sorted(chosen)),
-        requests=tuple(dict.fromkeys(sample)),
+        requests=tuple(sample)[: max(LARGEST_SAMPLE, 2 * len(chosen))],
         risks=frozenset[str]().union(*(risks[index] for index in chosen)),
     )
 

@@ -184,6 +184,39 @@ def test_dropout_is_off_while_generating_and_as_it_was_afterwards(
         model.eval()
 
 
+def test_longrope_answers_a_short_prompt_beside_a_long_one_as_alone() -> None:
+    """The long one's factors are not used for the short one, and each prompt gets its own answer back."""
+    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+    rope = {
+        "rope_type": "longrope", "rope_theta": 1e4, "factor": 6.4, "original_max_position_embeddings": 40,
+        "short_factor": [1.0] * 4, "long_factor": [1.0, 2.0, 6.0, 9.0],
+    }  # fmt: skip
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=96, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4,
+        max_position_embeddings=256, initializer_range=0.3, rope_parameters=rope,
+    )  # fmt: skip
+    model, tokenizer = LlamaForCausalLM(config).eval(), PreTrainedTokenizerFast(tokenizer_object=_one_word())
+    rng = np.random.default_rng(0)
+    prompts = [tuple(rng.integers(3, 96, n).tolist()) for n in (60, 9, 30, 12)]
+
+    def answers(batch: list[tuple[int, ...]], keys: tuple[str, ...]) -> list[list[int]]:
+        return generate(model, tokenizer, batch, stops=[], decoding=SAMPLED, keys=keys)
+
+    together = answers(prompts, KEYS)
+
+    assert together == [answers([prompt], (key,))[0] for prompt, key in zip(prompts, KEYS, strict=True)]
+    assert len({tuple(answer) for answer in together}) == 4
+
+
+def _one_word() -> Any:
+    """A tokenizer that is never asked for tokens."""
+    from tokenizers import Tokenizer, models
+
+    return Tokenizer(models.WordLevel({"a": 0}, unk_token="a"))
+
+
 def test_an_answer_ends_at_the_last_position_of_the_model(model_and_encoder: tuple[Any, Encoder]) -> None:
     """A prompt of 250 tokens leaves room for six in a model of 256 positions, sampled or not."""
     model, encoder = model_and_encoder

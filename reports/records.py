@@ -18,6 +18,13 @@ says it, and the baseline or the configured beta is taken; or it is known to be 
 
 SubjectKind = Literal["baseline", "candidate", "ruler"]
 
+SelectionRule = Literal["accuracy", "loss", "order"]
+"""What decided a choice: the highest accuracy, of equal ones the lowest loss, of equal ones the first of the sweep."""
+
+
+WITHOUT_END_OF_TURN = "_without_eos"
+"""End of the name of a metric that leaves the end of turn out."""
+
 
 @dataclass(frozen=True, slots=True)
 class ExampleScore:
@@ -48,6 +55,15 @@ class Metric:
     """The baseline's value by definition, such as 0.5 for reward accuracy, if the baseline cannot be measured."""
     graded_by: str = ""
     """Metric of the same evaluation with an amount for each outcome of this one (a margin for a win), or empty."""
+    uninformative: float | None = None
+    """Value from which it carries no information, in its unit: the nats of a uniform guess, ln(vocabulary)."""
+
+    @property
+    def twin(self) -> str:
+        """Name of the same metric without the end of turn, or with it if this one is without; it may not exist."""
+        if self.name.endswith(WITHOUT_END_OF_TURN):
+            return self.name.removesuffix(WITHOUT_END_OF_TURN)
+        return self.name + WITHOUT_END_OF_TURN
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,12 +110,15 @@ class MetricScores:
     """The metric's value if it is not sum/count; then `scores` is empty and there is no interval."""
     missing: str | None = None
     """Reason, in words, if there is no value."""
+    is_finite: bool = True
+    """Whether the subject's numbers are finite; a gate on a metric that is NaN or infinite fails."""
 
     @property
     def number(self) -> float | None:
         """The metric's value: sum(total) / sum(count), or `value` if there are no scores; None if it is missing."""
-        count = math.fsum(score.count for score in self.scores)
-        return math.fsum(score.total for score in self.scores) / count if count > 0 else self.value
+        measurement = without_nan(self)
+        count = math.fsum(score.count for score in measurement.scores)
+        return math.fsum(score.total for score in measurement.scores) / count if count > 0 else measurement.value
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,12 +151,21 @@ class Selection:
     """A candidate's results on selection rows, by which the winner of a sweep is chosen."""
 
     candidate: str
-    accuracy: float
-    """Share of selection rows whose chosen answer is preferred; a tie counts half."""
-    loss: float
-    """Mean loss on selection rows; the lower one wins if accuracies are equal."""
+    accuracy: float | None
+    """Share of selection rows whose chosen answer is preferred; a tie counts half. None if a number is not finite."""
+    loss: float | None
+    """Mean loss on selection rows. None if a number is not finite."""
     n: int
     is_winner: bool
+    n_won: float | None = None
+    """Comparisons won, over all seeds, a tie counted half: what candidates are ranked by, because it is exact. None if
+    a number is not finite, and in older run folders."""
+    n_compared: int | None = None
+    """Comparisons over all seeds: pairs, or combinations of a good and a bad rated answer."""
+    decided_by: SelectionRule | None = None
+    """Of a winner, what it was chosen by; None in older run folders."""
+    tied_with: tuple[str, ...] = ()
+    """Of a winner, the candidates that `decided_by` set it apart from: equal in what comes before it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,6 +264,14 @@ class Run:
         """Return the subject of a name, which must exist."""
         return next(subject for subject in self.subjects if subject.name == name)
 
+    def not_finite(self) -> dict[str, tuple[Metric, ...]]:
+        """Map each subject with numbers that are NaN or infinite to the metrics that are missing because of them."""
+        metrics: dict[str, tuple[Metric, ...]] = {}
+        for each in map(without_nan, self.measurements):
+            if not each.is_finite:
+                metrics[each.subject] = (*metrics.get(each.subject, ()), each.metric)
+        return metrics
+
     def to_pandas(self) -> "DataFrame":
         """Return the scores as a tidy table: one row an example, metric and subject.
 
@@ -287,4 +323,4 @@ def without_nan(measurement: MetricScores) -> MetricScores:
         reason = f"the value is {measurement.value}"
     else:
         return measurement
-    return replace(measurement, scores=(), value=None, missing=reason)
+    return replace(measurement, scores=(), value=None, missing=reason, is_finite=False)

@@ -53,8 +53,10 @@ def generate(
     stops: Sequence[int],
     decoding: Decoding,
     keys: Sequence[str],
-) -> list[list[int]]:
+) -> list[list[int] | None]:
     """Returns the token ids that follow each prompt, without the stop token that ends them; the prompts are one batch.
+
+    An answer is None where logits that it was chosen by are NaN or infinite: an argmax of such logits is no choice.
 
     Only where a rotary embedding changes at a length, those that may reach it are answered one by one. The draws for a
     prompt depend on the seed and its key, not on the subject, the batch or a global random generator, none of which is
@@ -70,7 +72,7 @@ def generate(
         decoding: How tokens are chosen, and how many at most.
         keys: A name for each prompt, unique among all prompts of this seed, such as its example id.
     """
-    answers: dict[int, list[int]] = {}
+    answers: dict[int, list[int] | None] = {}
     for part in _parts(prompts, rotary_boundary(model.config), decoding.max_new_tokens):
         batch, names = [prompts[index] for index in part], [keys[index] for index in part]
         tokens = _answer_batch(model, tokenizer, batch, stops=stops, decoding=decoding, keys=names)
@@ -153,7 +155,7 @@ def _answer_batch(
     stops: Sequence[int],
     decoding: Decoding,
     keys: Sequence[str],
-) -> list[list[int]]:
+) -> list[list[int] | None]:
     """Answers prompts in one batch (see `generate`)."""
     import torch
     from transformers import GenerationConfig
@@ -169,7 +171,10 @@ def _answer_batch(
         use_cache=True,
     )
     ids, mask = left_padded(prompts, padding_token_id(tokenizer))
-    processors = [] if decoding.temperature == 0 else [_drawing(decoding, keys, n_prompt_tokens=longest, n_new=n_new)]
+    finite = _FiniteSteps()
+    processors: list[Callable[..., torch.Tensor]] = [finite]
+    if decoding.temperature > 0:
+        processors.append(_drawing(decoding, keys, n_prompt_tokens=longest, n_new=n_new))
     with torch.inference_mode(), evaluation_mode(model), _without_own_settings(model):
         output = model.generate(
             input_ids=torch.from_numpy(ids).to(model.device),
@@ -177,8 +182,32 @@ def _answer_batch(
             generation_config=config,
             logits_processor=processors,
         )
-    rows = output[:, longest:].tolist()
-    return [list(takewhile(lambda token: token not in stops, row)) for row in rows]
+    answers = [list(takewhile(lambda token: token not in stops, row)) for row in output[:, longest:].tolist()]
+    # The step that draws the stop token counts too; what is computed for a row after that is not looked at.
+    return [
+        answer if n_finite >= min(len(answer) + 1, n_new) else None
+        for answer, n_finite in zip(answers, finite.n_steps(), strict=True)
+    ]
+
+
+class _FiniteSteps:
+    """Logits processor that notes at which steps a row's logits are finite."""
+
+    def __init__(self) -> None:
+        self._steps: list[torch.Tensor] = []
+
+    def __call__(self, _ids: "torch.Tensor", logits: "torch.Tensor") -> "torch.Tensor":
+        """Returns the logits, with 0 in the rows that have no distribution, so that drawing from them cannot fail."""
+        is_finite = logits.amax(dim=-1).isfinite()  # NaN where one logit is; a single -inf is a token ruled out
+        self._steps.append(is_finite)
+        return logits.masked_fill(~is_finite[:, None], 0.0)
+
+    def n_steps(self) -> list[int]:
+        """Returns each row's number of steps before the first one that is not finite."""
+        import torch
+
+        n_steps: list[int] = torch.stack(self._steps).cumprod(dim=0).sum(dim=0).tolist()
+        return n_steps
 
 
 def _drawing(

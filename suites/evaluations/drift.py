@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from math import nan
 from typing import TYPE_CHECKING, Any
 
 from reports.records import ExampleScore, Metric, MetricScores
@@ -32,6 +33,8 @@ class Sample:
     """Tokens of the answer without the one that ended it."""
     n_positions: int
     """Number of tokens drawn: one more than `answer_ids` where a stop token ended the answer."""
+    is_finite: bool = True
+    """Whether the logits it was drawn from are finite; else nothing was drawn, and its divergence is NaN."""
 
     @property
     def input_ids(self) -> tuple[int, ...]:
@@ -74,7 +77,9 @@ def draw(
             keys=[question.example_id for question in batch],
         )
         samples += [
-            Sample(prompt, tuple(answer), min(len(answer) + 1, n_new))
+            Sample(prompt, (), 1, is_finite=False)
+            if answer is None
+            else Sample(prompt, tuple(answer), min(len(answer) + 1, n_new))
             for prompt, answer in zip(prompts, answers, strict=True)
         ]
         if progress is not None:
@@ -87,6 +92,8 @@ def sample_divergence(
 ) -> float:
     """Returns KL(policy || reference) summed over the positions at which the policy drew a token, in nats.
 
+    NaN where the policy's logits are not finite.
+
     Each position contributes the KL of its whole distribution instead of the log-ratio of the drawn token: the
     expectation is the same and the variance smaller.
 
@@ -96,6 +103,8 @@ def sample_divergence(
         sample: Scored alone by both models, so that nothing depends on a batch.
         max_logit_elements: Positions x vocabulary of one model's logits at a time; longer answers take more forwards.
     """
+    if not sample.is_finite:
+        return nan
     total, start = 0.0, len(sample.prompt_ids) - 1
     while start < len(sample.input_ids):
         with policy() as model:

@@ -4,12 +4,12 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from math import fsum, isnan, log
+from math import fsum, isfinite, log, nan
 
 from reports.records import ExampleScore, Metric, MetricScores
 from suites.engine.encoding import Encoder, count_touched
 from suites.evaluations.plan import EvaluationPlan
-from suites.evaluations.scores import metric_scores
+from suites.evaluations.scores import metric_scores, part_of
 from suites.inputs import Pair, Request, ResponseScore
 
 WordWeights = dict[str, float]
@@ -139,10 +139,9 @@ def where_rulers_err(accuracy: MetricScores, rulers: Iterable[MetricScores]) -> 
     found = []
     for ruler in rulers:
         wrong = {score.example_id for score in ruler.scores if score.total == 0}
-        scores = [score for score in accuracy.scores if score.example_id in wrong]
-        if scores:
+        if wrong:
             metric = _reward_accuracy(accuracy.metric.evaluation, f"{ruler.subject} is wrong")
-            found.append(metric_scores(metric, accuracy.subject, scores))
+            found.append(part_of(accuracy, metric, wrong))
     return found
 
 
@@ -154,14 +153,16 @@ def reward_margin(
 
 
 def outcome(margin: float) -> float:
-    """1 for a win, 0.5 for a tie, 0 for a loss; NaN for NaN."""
-    if isnan(margin):
-        return margin
+    """1 for a win, 0.5 for a tie, 0 for a loss; NaN for a margin that is not finite, which is none of them."""
+    if not isfinite(margin):
+        return nan
     return 0.5 if margin == 0 else float(margin > 0)
 
 
-def count_outcomes(accuracy: MetricScores) -> Outcomes:
-    """Counts wins, ties and losses of an accuracy of this module."""
+def count_outcomes(accuracy: MetricScores) -> Outcomes | None:
+    """Counts wins, ties and losses of an accuracy of this module; None where it is missing."""
+    if accuracy.missing is not None:
+        return None
     counts = Counter(score.total for score in accuracy.scores)
     return Outcomes(wins=counts[1.0], ties=counts[0.5], losses=counts[0.0])
 
@@ -205,18 +206,15 @@ def _reward_accuracy(evaluation: str, part: str = "") -> Metric:
 
 
 def _by_source(pairs: Sequence[Pair], accuracy: MetricScores) -> list[MetricScores]:
-    """The same scores for each source, exploratory; empty where there is one source, or no scores."""
-    sources = sorted({pair.source for pair in pairs})
-    if len(sources) == 1 or not accuracy.scores:
+    """The same scores for each source, exploratory; empty where there is one source."""
+    by_source: dict[str, set[str]] = {}
+    for pair in pairs:
+        by_source.setdefault(pair.source, set()).add(pair.example_id)
+    if len(by_source) < 2:  # noqa: PLR2004 - nothing to tell apart
         return []
-    rows = list(zip(pairs, accuracy.scores, strict=True))
     return [
-        metric_scores(
-            _reward_accuracy(accuracy.metric.evaluation, source),
-            accuracy.subject,
-            (score for pair, score in rows if pair.source == source),
-        )
-        for source in sources
+        part_of(accuracy, _reward_accuracy(accuracy.metric.evaluation, source), ids)
+        for source, ids in sorted(by_source.items())
     ]
 
 

@@ -7,14 +7,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from math import isclose, isnan
+from math import isclose, isfinite, isnan
 from numbers import Real
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from reports.records import EvaluationCounts, ExampleScore, ExampleText, Metric, MetricScores
-from suites.evaluations.scores import metric_scores, metric_value
+from suites.evaluations.scores import metric_scores, metric_value, not_finite
 from suites.inputs import SuiteError, content_id
 from suites.lm_eval.files import TaskSource, find_task, with_local_rows
 
@@ -238,8 +238,20 @@ def _measurements(name: str, results: Mapping[str, Any], *, evaluation: str, sub
             primary=(key, chosen_filter) == primary,
         )
         rows = [sample for sample in samples if sample["filter"] == chosen_filter]
+        n_broken = sum(not _is_finite(sample["resps"]) for sample in rows)
+        if n_broken:  # of which an argmax or a comparison would make an answer
+            reason = f"log-probabilities are not finite in {n_broken} of {len(rows)} rows"
+            yield not_finite(metric, subject, reason)
+            continue
         own_number = results["results"][name].get(f"{key},{chosen_filter}")
         yield _metric_scores(metric, subject, key, rows, own_number)
+
+
+def _is_finite(responses: Any) -> bool:
+    """Whether no number in a model's responses, which lm-eval nests in lists and tuples, is NaN or infinite."""
+    if isinstance(responses, list | tuple):
+        return all(map(_is_finite, responses))
+    return not isinstance(responses, Real) or isfinite(responses)
 
 
 def _counts(

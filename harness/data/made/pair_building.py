@@ -76,7 +76,11 @@ class _Generator:
     """Side and subject -> token ids of the prompt."""
 
     def answers(self, side: SideName, pairs: Sequence[_PlannedPair], seeds: Sequence[int]) -> list[str]:
-        """Generates one side's answers, one for each planned pair."""
+        """Generates one side's answers, one for each planned pair.
+
+        Raises:
+            PairBuildingError: The model's logits are NaN or infinite.
+        """
         tokenizer = self.encoder.tokenizer
         generated = generate(
             self.model,
@@ -86,7 +90,13 @@ class _Generator:
             decoding=self.decoding,
             keys=[content_id(side, pair.subject, seed) for pair, seed in zip(pairs, seeds, strict=True)],
         )
-        return [answer_text(tokenizer, token_ids) for token_ids in generated]
+        answers = [answer_text(tokenizer, token_ids) for token_ids in generated if token_ids is not None]
+        if len(answers) < len(pairs):
+            raise PairBuildingError(
+                f"the model's logits are not finite in {len(pairs) - len(answers)} of {len(pairs)} answers, so it "
+                "cannot answer; check its weights, or set model.dtype=float32"
+            )
+        return answers
 
 
 def build_pairs(

@@ -58,5 +58,5 @@ class GenerationsEvaluation:
                     decoding=self.decoding,
                     progress=done,
                 )
-            yield from (answer.generation for answer in answers)
+            yield from (answer.generation for answer in answers if answer.token_ids is not None)
             yield from generations.answer_metrics(answers, self.questions)

@@ -67,7 +67,8 @@ class RewardEvaluation:
         yield from reward.where_rulers_err(rewards[0], self.rulers)
         yield from drift.measure_log_ratios(plan, scores, reference_scores, evaluation=name, subject=candidate)
         outcomes = reward.count_outcomes(rewards[0])
-        yield (
-            f"{name}: {candidate} prefers the chosen answer in {outcomes.wins} pairs, ties in {outcomes.ties}, "
-            f"prefers the rejected one in {outcomes.losses}."
-        )
+        if outcomes is not None:
+            yield (
+                f"{name}: {candidate} prefers the chosen answer in {outcomes.wins} pairs, ties in {outcomes.ties}, "
+                f"prefers the rejected one in {outcomes.losses}."
+            )

@@ -118,7 +118,13 @@ def _refusals(generations: Sequence[Generation], subjects: Sequence[str]) -> lis
     refused = Counter((answer.kind, answer.subject) for answer in generations if answer.refused)
     kinds = dict.fromkeys(answer.kind for answer in generations)
     return [
-        [escape(kind) or "prompts", *(f"{refused[kind, subject]} of {asked[kind, subject]}" for subject in subjects)]
+        [
+            escape(kind) or "prompts",
+            *(
+                f"{refused[kind, subject]} of {asked[kind, subject]}" if asked[kind, subject] else NOTHING
+                for subject in subjects
+            ),
+        ]
         for kind in kinds
     ]
 

@@ -1,6 +1,9 @@
 """Greedy and sampled tokens against one-by-one decoding, transformers' own warpers and exact frequencies."""
 
 import random
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -126,7 +129,7 @@ def test_seed_and_key_alone_decide_what_is_drawn(
     """Global generators neither matter nor move; another seed or key draws something else."""
     model, encoder = model_and_encoder
 
-    def sampled(seed: int, key: str) -> list[int]:
+    def sampled(seed: int, key: str) -> list[int] | None:
         decoding = Decoding(max_new_tokens=12, temperature=1.5, seed=seed)
         return generate(model, encoder.tokenizer, prompts[:1], stops=[], decoding=decoding, keys=[key])[0]
 
@@ -224,6 +227,7 @@ def test_an_answer_ends_at_the_last_position_of_the_model(model_and_encoder: tup
     for temperature in (0.0, 1.0):
         decoding = Decoding(max_new_tokens=50, temperature=temperature)
         [ids] = generate(model, encoder.tokenizer, [[5] * 250], stops=[], decoding=decoding, keys=["a"])
+        assert ids is not None
         assert len(ids) == 6
 
 
@@ -239,7 +243,7 @@ def test_first_tokens_are_as_frequent_as_they_are_probable(model_and_encoder: tu
         model, encoder.tokenizer, [prompt] * n_keys, stops=[], decoding=decoding, keys=[str(n) for n in range(n_keys)]
     )
     expected = torch.softmax(next_logits(model, list(prompt)).double() / 0.7, dim=-1).numpy() * n_keys
-    counts = np.bincount([ids[0] for ids in drawn], minlength=len(expected))
+    counts = np.bincount([ids[0] for ids in drawn if ids is not None], minlength=len(expected))
     often = expected >= 5
 
     result = chisquare([*counts[often], counts[~often].sum()], [*expected[often], expected[~often].sum()])
@@ -321,3 +325,54 @@ def test_generation_stops_at_eos_of_tokenizer_and_model_and_at_the_end_of_the_tu
     for end, expected in ends.items():
         tokenizer.chat_template = plain + "{{ '" + end.replace("\n", "\\n") + "' }}{% endfor %}"
         assert expected == stop_token_ids(model, Encoder(tokenizer, max_prompt_tokens=20, max_tokens=40))
+
+
+@contextmanager
+def broken_where(model: Any, rows_of: Callable[[int], Any]) -> Iterator[None]:
+    """Makes logits NaN in the rows that a rule picks by the number of the forward, counted from 0."""
+    forwards = count()
+
+    def poison(_model: Any, _inputs: Any, output: Any) -> None:
+        output.logits[rows_of(next(forwards))] = torch.nan
+
+    hook = model.register_forward_hook(poison)
+    try:
+        yield
+    finally:
+        hook.remove()
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_logits_that_are_not_finite_choose_nothing(
+    model_and_encoder: tuple[Any, Encoder], prompts: list[tuple[int, ...]], temperature: float
+) -> None:
+    """A row of NaN has no answer, greedy or sampled, and its neighbours answer as they do without it."""
+    model, encoder = model_and_encoder
+    decoding = Decoding(max_new_tokens=5, temperature=temperature)
+    sound = generate(model, encoder.tokenizer, prompts, stops=[], decoding=decoding, keys=KEYS)
+
+    with broken_where(model, lambda _: 1):
+        found = generate(model, encoder.tokenizer, prompts, stops=[], decoding=decoding, keys=KEYS)
+
+    assert found == [sound[0], None, *sound[2:]]
+
+
+def test_what_is_computed_after_the_end_of_an_answer_does_not_matter(
+    model_and_encoder: tuple[Any, Encoder], prompts: list[tuple[int, ...]]
+) -> None:
+    """Logits that become NaN at the step after a row's stop token leave its answer; one step earlier they take it."""
+    model, encoder = model_and_encoder
+    plain = generate(
+        model, encoder.tokenizer, prompts[:2], stops=[], decoding=Decoding(max_new_tokens=6), keys=KEYS[:2]
+    )
+    first, second = (answer for answer in plain if answer is not None)
+    stop = next(token for token in first if token not in second)
+    n_drawn = first.index(stop) + 1
+
+    def from_step(broken_step: int) -> list[list[int] | None]:
+        with broken_where(model, lambda step: 0 if step >= broken_step else []):
+            decoding = Decoding(max_new_tokens=6)
+            return generate(model, encoder.tokenizer, prompts[:2], stops=[stop], decoding=decoding, keys=KEYS[:2])
+
+    assert from_step(n_drawn) == [first[: n_drawn - 1], second]
+    assert from_step(n_drawn - 1) == [None, second]

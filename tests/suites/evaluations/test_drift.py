@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from copy import deepcopy
 from math import log
 from pathlib import Path
 from typing import Any
@@ -236,3 +237,18 @@ def test_the_sum_is_taken_where_there_is_float64(
     monkeypatch.setattr(drift, "divergence", lambda *_: OnMetal())
 
     assert sample_divergence(opened(policy), opened(reference), Sample((1, 2, 3), (4, 5), 2)) == 0.75
+
+
+def test_a_policy_that_is_not_finite_has_no_divergence(encoder_and_models: tuple[Encoder, Any, Any]) -> None:
+    """Where the policy's logits are NaN nothing is drawn and the KL is missing with its reason, not an error."""
+    encoder, policy, reference = encoder_and_models
+    broken = deepcopy(policy)
+    with torch.no_grad():
+        broken.lm_head.weight[7, 3] = torch.nan
+
+    samples = draw(broken, encoder, QUESTIONS, max_new_tokens=4, seed=0)
+    divergences = [sample_divergence(opened(broken), opened(reference), sample) for sample in samples]
+    measured = measure_divergence(QUESTIONS, samples, divergences, evaluation="drift", subject="s")
+
+    assert (measured.scores, measured.is_finite) == ((), False)
+    assert measured.missing == "not a finite number in 3 of 3 examples"

@@ -186,3 +186,18 @@ def test_metrics_tell_length_emptiness_and_refusals_by_kind_for_every_subject() 
         ("q0", "g0", 1),
         ("q1", "g1", 1),
     ]
+
+
+def test_an_answer_of_logits_that_are_not_finite_is_missing_and_counts_nowhere() -> None:
+    """Length, emptiness, repetition and refusals of that subject are missing with the reason, never 0 or 100 %."""
+    answers = [
+        Answer(Generation("answers", one.example_id, "s", one.kind, "?", "", refused=False), ids)
+        for one, ids in zip(QUESTIONS, [(1, 2), None, (1,), (2,)], strict=True)
+    ]
+
+    missing = {one.metric.name: (one.missing, one.is_finite) for one in answer_metrics(answers, QUESTIONS)}
+
+    assert missing.pop("refusal_rate[harmful]") == (None, True)  # its one question was answered
+    assert missing.pop("refusal_rate[benign look-alike]") == ("not a finite number in 1 of 2 examples", False)
+    assert set(missing.values()) == {("not a finite number in 1 of 4 examples", False)}
+    assert set(missing) == {"answer_length", "empty_answers", "repetition"}

@@ -105,5 +105,54 @@ def test_a_number_that_is_not_finite_is_missing_with_its_reason(encoder: Encoder
     [first, *_] = perplexity.measure(plan, broken(plan.requests), evaluation="e", subject="s")
     [empty, *_] = perplexity.measure(perplexity.plan([], encoder), [], evaluation="e", subject="s")
 
-    assert (first.scores, first.missing) == ((), "not a finite number in 1 of 2 examples")
+    assert (first.scores, first.missing, first.is_finite) == ((), "not a finite number in 1 of 2 examples", False)
     assert (empty.scores, empty.missing) == ((), "no examples")
+
+
+@pytest.mark.parametrize("broken", ["right", "wrong", "best"])
+@pytest.mark.parametrize("value", [float("nan"), float("-inf")])
+def test_an_answer_without_a_number_is_neither_above_nor_below(
+    encoder: Encoder, scorer_of: Any, broken: str, value: float
+) -> None:
+    """Whether the right answer, a wrong one or the last wrong one is broken: the share is missing, not 0 and not 1."""
+    plan = perplexity.plan([example("a", QUESTION, "No.", "Yes.", ",,")], encoder)
+    [responses] = plan.responses
+    chosen = dict(zip(("right", "wrong", "best"), responses, strict=True))[broken].request.response_ids[0]
+    scores = scorer_of(lambda token: value if token == chosen else -1.0)(plan.requests)
+
+    by_name = {one.metric.name: one for one in perplexity.measure(plan, scores, evaluation="e", subject="s")}
+
+    for name in ("right_above_wrong", "right_wrong_margin"):
+        assert (by_name[name].scores, by_name[name].is_finite) == ((), False)
+
+
+def primary_of(encoder: Encoder, scorer: Any, *rows: Example) -> list[str]:
+    """Names of the primary metrics of rows."""
+    plan = perplexity.plan(rows, encoder)
+    return [
+        one.metric.name
+        for one in perplexity.measure(plan, scorer(plan.requests), evaluation="e", subject="s")
+        if one.metric.primary
+    ]
+
+
+def test_the_length_of_answers_decides_which_perplexity_is_primary(encoder: Encoder, scorer_of: Any) -> None:
+    """Answers of two tokens leave the end of turn out of the primary metric, long ones do not, whatever the scores."""
+    short = example("a", QUESTION, "No.")
+    long = example("b", OTHER, "The baker, who is awake at night, bakes bread with flour, water, salt and yeast.")
+
+    for value in (-0.1, -5.0):
+        scorer = scorer_of(lambda _, value=value: value)
+        assert primary_of(encoder, scorer, short) == ["perplexity_without_eos"]
+        assert primary_of(encoder, scorer, long) == ["perplexity"]
+        assert primary_of(encoder, scorer, short, long) == ["perplexity"]
+
+
+def test_a_perplexity_knows_what_a_uniform_guess_reaches(encoder: Encoder, scorer_of: Any) -> None:
+    """The natural logarithm of the vocabulary's size, in nats as its values are; bits per byte have none."""
+    plan = perplexity.plan([example("a", QUESTION, "No.")], encoder)
+    scores = perplexity.measure(plan, scorer_of(lambda _: -1.0)(plan.requests), evaluation="e", subject="s")
+
+    by_name = {one.metric.name: one.metric.uninformative for one in scores}
+    assert by_name["perplexity"] == by_name["perplexity_without_eos"] == log(len(encoder.tokenizer))
+    assert by_name["bits_per_byte"] is None

@@ -1,6 +1,6 @@
 """Rewards against the definition, and the surface rulers."""
 
-from math import log
+from math import isnan, log
 from typing import Any
 
 import numpy as np
@@ -188,10 +188,25 @@ def test_bag_of_words_finds_a_planted_word_on_pairs_it_has_not_seen() -> None:
 
 
 def test_a_broken_score_is_missing_not_lost(encoder: Encoder, scorer_of: Any) -> None:
-    """NaN in one pair takes the accuracy away, with the reason, and has no breakdown."""
+    """NaN takes the accuracy away with the reason, on each source and where rulers err too; nothing is counted."""
     plan = reward.plan(PAIRS, encoder)
     scores = scorer_of(lambda _: float("nan"))(plan.requests)
 
-    accuracy, margin = reward.measure(plan, scores, scores, beta=0.1, evaluation="e", subject="s")
+    rewards = reward.measure(plan, scores, scores, beta=0.1, evaluation="e", subject="s")
+    parts = reward.where_rulers_err(rewards[0], reward.rulers(plan.rows, [], evaluation="e"))
 
-    assert accuracy.missing == margin.missing == "not a finite number in 3 of 3 examples"
+    assert [one.metric.name for one in (*rewards[2:], *parts)] == [
+        "reward_accuracy[one]",
+        "reward_accuracy[two]",
+        "reward_accuracy[longest wins is wrong]",
+        "reward_accuracy[shortest wins is wrong]",
+    ]
+    for one in (*rewards, *parts):
+        assert (one.scores, one.missing, one.is_finite) == ((), "not a finite number in 3 of 3 examples", False)
+    assert reward.count_outcomes(rewards[0]) is None
+
+
+@pytest.mark.parametrize("value", [float("inf"), float("-inf"), float("nan")])
+def test_a_margin_that_is_not_finite_is_no_outcome(value: float) -> None:
+    """An infinite margin is neither won nor lost, as NaN is not: it comes of log-probabilities that are not numbers."""
+    assert isnan(outcome(value))

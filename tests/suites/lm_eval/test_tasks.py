@@ -157,6 +157,20 @@ def test_underflow_in_mc2_is_missing_with_its_reason(
     ) == ((), "not a finite number in 6 of 6 examples")  # fmt: skip
 
 
+@pytest.mark.filterwarnings("ignore:invalid value encountered:RuntimeWarning")
+def test_log_probabilities_that_are_not_finite_choose_no_answer(
+    sources: list[TaskSource], models: tuple[ScorerLM, Any], scorer_of: Any
+) -> None:
+    """Where lm-eval's argmax would take the first NaN for the model's choice, the task is missing with its reason."""
+    broken = ScorerLM(models[0].model, models[0].tokenizer, scorer_of(lambda _: float("nan")))
+
+    results = run_tasks(broken, load_tasks(sources), evaluation="lm_eval", subject="s")
+
+    found = [one for result in results for one in result.measurements]
+    assert {(one.scores, one.value, one.is_finite) for one in found} == {((), None, False)}
+    assert [one.missing for one in found] == [f"log-probabilities are not finite in {n} of {n} rows" for n in (7, 7, 8)]
+
+
 def test_embedded_tasks_load_by_name_and_ask_for_no_hub(models: tuple[ScorerLM, Any]) -> None:
     """Counterparts of the three tasks on the project's own rows, complete and within a small window."""
 

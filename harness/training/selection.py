@@ -1,18 +1,24 @@
 """Statistics of the selection rows during training, and the choice of a sweep's winner from them."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from fractions import Fraction
 from math import isfinite, nan
+from statistics import fmean
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from harness.training.recipe import LogLine, RatedRequest, TrainingRow
 from harness.training.variants import Variant
-from reports.records import Selection
+from reports.records import Selection, SelectionRule
 from suites.inputs import Request
 
 Statistics = dict[str, float]
 """Name of a statistic, as in training.jsonl -> its value; "n" is the number of rows."""
+LOSS_TOLERANCE = 1e-6
+"""Difference of mean selection losses, in nats, that counts as none: packing rows otherwise moves them by as much."""
+_ACCURACY = "rewards/accuracies"
 
 
 def selection_statistics(
@@ -81,8 +87,11 @@ def rated_statistics(policy: ArrayLike, reference: ArrayLike, is_good: Sequence[
         statistics["rewards/rejected"] = float(bad.mean())
     if len(good) and len(bad):
         n_below = (np.searchsorted(bad, good, side="left") + np.searchsorted(bad, good, side="right")) / 2
-        statistics["rewards/accuracies"] = float(n_below.mean() / len(bad))
+        n_compared = len(good) * len(bad)
+        # A search would put NaN above all others and count it as won.
+        statistics["rewards/accuracies"] = float(n_below.sum() / n_compared) if np.isfinite(rewards).all() else nan
         statistics["rewards/margins"] = float(good.mean() - bad.mean())
+        statistics["n_compared"] = n_compared
     return statistics | {"n": len(rewards)}
 
 
@@ -98,9 +107,11 @@ def likelihood_statistics(policy: ArrayLike, n_tokens: ArrayLike) -> Statistics:
 
 
 def choose_winner(variants: Sequence[Variant], logs: Mapping[str, Sequence[LogLine]]) -> tuple[Selection, ...]:
-    """Return each combination of a sweep with its last selection statistics, averaged over seeds, and mark the best.
+    """Return each combination of a sweep with its last selection statistics, over all its seeds, and mark the best.
 
-    The best has the highest accuracy; a tie goes to the lower loss. Fewer than two combinations give an empty tuple.
+    The best has won most comparisons, counted in whole halves; a tie goes to the lower loss, and where losses are equal
+    too, within `LOSS_TOLERANCE`, to the first of the sweep. A combination with a number that is not finite is listed
+    and never the best. Fewer than two combinations give an empty tuple.
 
     Args:
         variants: all variants of the experiment.
@@ -108,31 +119,58 @@ def choose_winner(variants: Sequence[Variant], logs: Mapping[str, Sequence[LogLi
     """
     last: dict[str, list[LogLine]] = {}
     for variant in variants:
-        measured = [line for line in logs[variant.name] if line["kind"] == "selection" and _is_comparable(line)]
+        measured = [line for line in logs[variant.name] if line["kind"] == "selection" and _ACCURACY in line]
         if measured and not variant.is_control and variant.rows == "experiment":
             last.setdefault(variant.family, []).append(measured[-1])
     if len(last) < 2:  # noqa: PLR2004 - a choice takes two
         return ()
+    selections = [_selection(family, lines) for family, lines in last.items()]
+    best = _best(selections)
+    return tuple(best if best is not None and each.candidate == best.candidate else each for each in selections)
 
-    def mean(family: str, key: str) -> float:
-        return sum(float(line[key]) for line in last[family]) / len(last[family])
 
-    def better_first(family: str) -> tuple[float, float]:
-        return -mean(family, "rewards/accuracies"), mean(family, "loss")
-
-    winner = min(last, key=better_first)
-    return tuple(
-        Selection(
-            family,
-            accuracy=mean(family, "rewards/accuracies"),
-            loss=mean(family, "loss"),
-            n=int(last[family][0]["n"]),
-            is_winner=family == winner,
-        )
-        for family in last
+def _selection(family: str, lines: Sequence[LogLine]) -> Selection:
+    """Return a combination's results over its seeds: sums of whole numbers, and the mean loss."""
+    n = int(lines[0]["n"])
+    if not all(_is_finite(line.get(key)) for line in lines for key in (_ACCURACY, "loss")):
+        return Selection(family, accuracy=None, loss=None, n=n, is_winner=False)
+    n_compared = [int(line.get("n_compared", line["n"])) for line in lines]
+    # An accuracy is a whole number of half wins over the comparisons; as a float it has a rounding error.
+    half_wins = [round(2 * float(line[_ACCURACY]) * own) for line, own in zip(lines, n_compared, strict=True)]
+    return Selection(
+        family,
+        accuracy=sum(half_wins) / (2 * sum(n_compared)),
+        loss=fmean(float(line["loss"]) for line in lines),
+        n=n,
+        is_winner=False,
+        n_won=sum(half_wins) / 2,
+        n_compared=sum(n_compared),
     )
 
 
-def _is_comparable(line: LogLine) -> bool:
-    """Return whether a log line has a finite accuracy and a finite loss."""
-    return all(isfinite(line.get(key, nan)) for key in ("rewards/accuracies", "loss"))
+def _best(selections: Sequence[Selection]) -> Selection | None:
+    """Return the best combination, marked as the winner, with what it ties with; None where no number is finite."""
+    shares = {
+        each.candidate: Fraction(each.n_won) / each.n_compared
+        for each in selections
+        if each.n_won is not None and each.n_compared
+    }
+    losses = {each.candidate: each.loss for each in selections if each.loss is not None}
+    tied = [each for each in selections if each.candidate in shares and shares[each.candidate] == max(shares.values())]
+    if not tied:
+        return None
+    lowest = min(losses[each.candidate] for each in tied)
+    equal = [each for each in tied if losses[each.candidate] <= lowest + LOSS_TOLERANCE]
+    decided_by: SelectionRule = "accuracy" if len(tied) == 1 else "loss" if len(equal) == 1 else "order"
+    names = [each.candidate for each in (equal if decided_by == "order" else tied)]
+    best = equal[0]
+    return replace(
+        best,
+        is_winner=True,
+        decided_by=decided_by,
+        tied_with=tuple(name for name in names if name != best.candidate),
+    )
+
+
+def _is_finite(value: float | None) -> bool:
+    return value is not None and isfinite(value)

@@ -82,10 +82,21 @@ class HarnessTrainerMixin(_Trainer):  # type: ignore[misc]
         torch.set_num_threads(state["n_threads"])  # sums over another number of threads differ in their last bits
 
     def log(self, logs: LogLine, start_time: float | None = None) -> None:
-        """Log a step with its peak memory, so that the loggers show it too."""
+        """Log a step with its peak memory, so that the loggers show it too, and with ties that count half."""
         if "loss" in logs:
             logs["peak_memory_bytes"] = peak_memory_bytes(self.args.device.type)
+            self._count_ties()
         super().log(logs, start_time)
+
+    def _count_ties(self) -> None:
+        """Count half of the pairs as preferred in a batch of ties, as every batch is before the first update.
+
+        TRL counts a tie as lost. Where a batch has no margin above 0 and a mean of 0, all its margins are 0.
+        """
+        batches = self._metrics["train"]
+        pairs = zip(batches.get("rewards/accuracies", ()), batches.get("rewards/margins", ()), strict=True)
+        if accuracies := [0.5 if accuracy == margin == 0 else accuracy for accuracy, margin in pairs]:
+            batches["rewards/accuracies"] = accuracies
 
     def _prepare_dataset(self, dataset: "Dataset", *_: object) -> "Dataset":
         """Return the dataset as it is; TRL would render and tokenise it."""

@@ -14,6 +14,7 @@ from reports.rendering.content.verdict import (
     choice,
     has_assumed_reward,
     headline_candidate,
+    not_finite_sentences,
     p_text,
     recipe_verdicts,
     references_differ,
@@ -55,7 +56,7 @@ def verdict_section(run: Run, comparisons: Sequence[Comparison], recipes: Sequen
         return ["## Verdict", "", NO_CANDIDATE]
     baseline = escape(run.baseline.name)
     lines = ["## Verdict", ""]
-    for sentence in choice(run):
+    for sentence in (*not_finite_sentences(run), *choice(run)):
         lines += [escape(sentence), ""]
     for recipe, sentences in recipe_verdicts(recipes).items():
         lines += _judged(f"**{escape(recipe)}** over its training seeds, against {baseline}:", sentences)

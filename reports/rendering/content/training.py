@@ -8,6 +8,7 @@ from reports.records import Run
 from reports.rendering.content.display import NOTHING, escape, number
 from reports.rendering.content.sections import markdown_table
 
+NOT_FINITE = "not finite"
 Rows = Sequence[Mapping[str, Any]]
 """Rows of training.jsonl."""
 
@@ -28,8 +29,8 @@ def selection_section(run: Run) -> list[str]:
     rows = [
         [
             f"**{escape(selection.candidate)}**" if selection.is_winner else escape(selection.candidate),
-            f"{number(100 * selection.accuracy, 1)} %",
-            number(selection.loss, 4),
+            NOT_FINITE if selection.accuracy is None else f"{number(100 * selection.accuracy, 1)} %",
+            NOT_FINITE if selection.loss is None else number(selection.loss, 4),
             f"{selection.n:,}",
             "chosen" if selection.is_winner else "",
         ]
@@ -37,7 +38,8 @@ def selection_section(run: Run) -> list[str]:
     ]
     header = ["candidate", "selection accuracy", "selection loss", "n", "chosen"]
     reading = (
-        "The candidate with the highest selection accuracy was chosen; of equal ones, the one with the lowest loss. "
+        "The candidate with the highest selection accuracy was chosen; of equal ones, the one with the lowest loss; of "
+        "these, the first of the sweep. "
         "Selection rows are neither training rows nor rows of this report, so the choice does not bias these numbers."
     )
     return ["## Choice on selection rows", "", *markdown_table(header, rows, "lrrrl"), "", reading]
@@ -86,7 +88,16 @@ def _several_candidates(by_candidate: Mapping[str, Rows]) -> list[str]:
 
 def _logged(training: Rows, kind: str, field: str) -> list[tuple[int | None, float | None]]:
     """Return step and value of every row of a kind that has the field."""
-    return [(row.get("step"), row[field]) for row in training if row.get("kind") == kind and field in row]
+    return [(row.get("step"), _field(row, field)) for row in training if row.get("kind") == kind and field in row]
+
+
+def _field(row: Mapping[str, Any], field: str) -> float | None:
+    """Return a logged value; an accuracy of older runs, which counts every tie as lost, with ties as halves.
+
+    No margin above 0 and a mean of 0 leave margins of 0 alone: all pairs tie, as they do before the first update.
+    """
+    is_all_ties = field == "rewards/accuracies" and row[field] == 0 and row.get("rewards/margins") == 0
+    return 0.5 if is_all_ties else row[field]
 
 
 def _first_to_last(training: Rows, kind: str, field: str) -> str:
@@ -96,7 +107,7 @@ def _first_to_last(training: Rows, kind: str, field: str) -> str:
 
 def _cell(value: float | None, step: int | None = None) -> str:
     """Return a value as text; a diverged loss, which is None on disk, is "not finite"."""
-    return (number(value, 3) if _is_finite(value) else "not finite") + ("" if step is None else f" (step {step:,})")
+    return (number(value, 3) if _is_finite(value) else NOT_FINITE) + ("" if step is None else f" (step {step:,})")
 
 
 def _cost(training: Rows, key: str) -> str:

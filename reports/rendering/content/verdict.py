@@ -6,7 +6,7 @@ from reports.comparing.compare import Comparison, Outcome
 from reports.comparing.gates import allowed_loss, metric_key
 from reports.comparing.seeds import FEWEST_SEEDS, OverSeeds
 from reports.comparing.statistics import CONFIDENCE, is_equivalent
-from reports.records import Run, Subject
+from reports.records import Run, Selection, Subject
 from reports.rendering.content.display import cells, label, number, spread
 
 _OUTCOMES: dict[Outcome, str] = {
@@ -68,9 +68,29 @@ def recipe_verdicts(recipes: Sequence[OverSeeds]) -> dict[str, list[str]]:
 
 
 def choice(run: Run) -> list[str]:
-    """Return a sentence on the winner of a sweep, if there was one."""
-    chosen = [selection.candidate for selection in run.selection if selection.is_winner]
-    return [f"Chosen on selection rows, which are not those of this report: {', '.join(chosen)}."] if chosen else []
+    """Return a sentence on the winner of a sweep, if there was one, and one on what it tied with."""
+    return [sentence for selection in run.selection if selection.is_winner for sentence in _chosen(selection)]
+
+
+def _chosen(winner: Selection) -> list[str]:
+    sentences = [f"Chosen on selection rows, which are not those of this report: {winner.candidate}."]
+    if winner.tied_with and winner.n_won is not None:
+        equal = f"{number(winner.n_won, int(winner.n_won % 1 > 0))} of {winner.n_compared:,} comparisons won"
+        rules = {"loss": "its lower loss decided", "order": "their losses are equal too, so the first was taken"}
+        others = ", ".join(winner.tied_with)
+        sentences.append(
+            f"The choice was a tie with {others} ({equal} by each); {rules[winner.decided_by or 'order']}."
+        )
+    return sentences
+
+
+def not_finite_sentences(run: Run) -> list[str]:
+    """Return a line for each subject whose log-probabilities are not finite, with the metrics that are missing."""
+    return [
+        f"The log-probabilities of {subject} are not finite (NaN or infinite), so it has no "
+        f"{', '.join(metric_key(metric) for metric in metrics)}; a gate on these fails."
+        for subject, metrics in run.not_finite().items()
+    ]
 
 
 def candidates_of(run: Run, comparisons: Sequence[Comparison]) -> list[str]:

@@ -20,7 +20,14 @@ from reports.rendering.content.results import (
     reward_mark,
     weights_mark,
 )
-from reports.rendering.content.verdict import candidates_of, choice, headline_candidate, recipe_verdicts, verdict
+from reports.rendering.content.verdict import (
+    candidates_of,
+    choice,
+    headline_candidate,
+    not_finite_sentences,
+    recipe_verdicts,
+    verdict,
+)
 
 NARROWEST_TERMINAL = 100
 FEW_IN_TERMINAL = 2
@@ -40,7 +47,7 @@ def terminal_table(run: Run, comparisons: Sequence[Comparison], *, width: int = 
     candidates = candidates_of(run, comparisons)
     if not candidates:
         return "\n\n".join([*blocks, NO_CANDIDATE])
-    blocks += [textwrap.fill(plain(sentence), width) for sentence in choice(run)]
+    blocks += [textwrap.fill(plain(sentence), width) for sentence in (*not_finite_sentences(run), *choice(run))]
     for recipe, sentences in recipe_verdicts(over_seeds(run, comparisons)).items():
         blocks.append(_judged(f"{recipe}, over its training seeds:", sentences, width))
     is_long = len(candidates) > FEW_IN_TERMINAL

@@ -109,6 +109,7 @@ def test_rows_hold_what_a_report_shows(
         "logps/chosen", "logps/rejected", "mean_token_accuracy", "learning_rate", "grad_norm", "num_tokens", "seconds",
         "peak_memory_bytes",
     }  # fmt: skip
+    assert of_kind(rows, "train")[0]["rewards/accuracies"] == 0.5  # all ties, which TRL counts as lost
     assert rows[-1]["num_tokens"] == 2 * n_tokens  # two epochs
     assert rows[-1]["trainable_parameters"] == sum(
         w.numel() for w in load_file(tmp_path / "adapter" / WEIGHTS).values()

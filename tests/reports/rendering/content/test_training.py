@@ -58,3 +58,25 @@ def test_names_of_candidates_stay_text(fakes):
     run = replace(fakes.sweep_run(), selection=choice, training=training)
     for section in (selection_section, training_section):
         assert any("a\\|b" in line for line in section(run))
+
+
+def test_a_tie_of_selection_shows_both_and_what_is_not_finite(fakes):
+    """A candidate without numbers has none, and the rule names all three steps."""
+    choice = (
+        Selection("a", 0.5, 1.0, 10, is_winner=True, decided_by="order", tied_with=("b",)),
+        Selection("b", 0.5, 1.0, 10, is_winner=False),
+        Selection("c", None, None, 10, is_winner=False),
+    )
+    lines = selection_section(replace(fakes.sweep_run(), selection=choice))
+    assert _cells(lines)[3] == ["c", "not finite", "not finite", "10", ""]
+    assert "the lowest loss; of these, the first of the sweep." in lines[-1]
+
+
+def test_ties_of_an_older_run_count_half(fakes):
+    """An accuracy of 0 beside a mean margin of 0 is all ties, as before the first update; any other 0 stays."""
+    rows = [
+        {"kind": "train", "step": step, "rewards/accuracies": 0.0, "rewards/margins": m}
+        for step, m in ((1, 0.0), (2, -0.5))
+    ]
+    lines = training_section(replace(fakes.realistic_run(), training=tuple(rows)))
+    assert _cells(lines)[1] == ["train: reward accuracy", "0.500 (step 1)", "0.000 (step 2)"]

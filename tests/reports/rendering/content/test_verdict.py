@@ -9,12 +9,13 @@ from reports.comparing.compare import compare
 from reports.comparing.seeds import over_seeds
 from reports.records import EvaluationCounts, Gate, Selection, Subject
 from reports.rendering.content.display import MINUS
-from reports.rendering.content.results import ASSUMED, ASSUMED_NOTE, reward_mark
+from reports.rendering.content.results import ASSUMED, ASSUMED_NOTE, reward_mark, verdict_section
 from reports.rendering.content.sections import reference_text
 from reports.rendering.content.verdict import (
     candidates_of,
     choice,
     headline_candidate,
+    not_finite_sentences,
     p_text,
     recipe_verdicts,
     verdict,
@@ -205,6 +206,39 @@ def test_the_choice_is_a_sentence(fakes):
     chosen = f"Chosen on selection rows, which are not those of this report: {fakes.LR}."
     assert choice(fakes.sweep_run()) == [chosen]
     assert choice(fakes.realistic_run()) == []
+
+
+@pytest.mark.parametrize(
+    ("decided_by", "ending"),
+    [
+        ("loss", "its lower loss decided."),
+        ("order", "their losses are equal too, so the first was taken."),
+    ],
+)
+def test_a_tie_of_selection_is_said(fakes, decided_by, ending):
+    """What the winner won as often as, in whole numbers, and which rule decided; an older run says nothing of ties."""
+    winner = Selection("a", 65 / 84, 0.4, 56, True, 130.0, 168, decided_by, ("b", "c"))
+    _, sentence = choice(replace(fakes.sweep_run(), selection=(winner,)))
+    assert sentence == f"The choice was a tie with b, c (130 of 168 comparisons won by each); {ending}"
+
+
+def test_a_subject_that_is_not_finite_is_one_line(fakes):
+    """It names the subject and the metrics that are missing; sound subjects have no line."""
+    run = fakes.small_run(
+        {
+            (fakes.PERPLEXITY, "base"): fakes.scores(np.full(20, 2.0)),
+            (fakes.PERPLEXITY, "dpo"): fakes.scores([*np.full(19, 2.0), np.nan]),
+            (fakes.ACCURACY, "dpo"): fakes.scores([*np.ones(19), np.inf]),
+        }
+    )
+    [sentence] = not_finite_sentences(run)
+    assert sentence == (
+        "The log-probabilities of dpo are not finite (NaN or infinite), so it has no truthfulness/perplexity, "
+        "preferences/accuracy; a gate on these fails."
+    )
+    for text in (terminal_table(run, compare(run)), "\n".join(verdict_section(run, compare(run), []))):
+        assert " ".join(text.split()).count("are not finite (NaN or infinite)") == 1
+    assert not_finite_sentences(fakes.sweep_run()) == []
 
 
 def test_a_group_of_the_suite_is_told_apart_from_what_was_tuned_for(fakes):

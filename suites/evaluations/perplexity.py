@@ -1,7 +1,7 @@
 """Measures perplexity of responses given their prompts, pooled by token, and right answers against wrong ones."""
 
 from collections.abc import Callable, Sequence
-from math import log
+from math import isfinite, log, nan
 from statistics import fmean
 
 import numpy as np
@@ -12,6 +12,9 @@ from suites.evaluations.plan import EvaluationPlan
 from suites.evaluations.scores import metric_scores
 from suites.inputs import Example, Request, ResponseScore
 
+MOST_END_OF_TURN = 1 / 8
+"""Share of the scored tokens up to which the end of turn belongs to the primary metric; of more it is no small part."""
+
 
 def plan(examples: Sequence[Example], encoder: Encoder) -> EvaluationPlan[Example]:
     """Encodes right and wrong responses of all examples, with one boundary for all rows of a prompt."""
@@ -20,7 +23,7 @@ def plan(examples: Sequence[Example], encoder: Encoder) -> EvaluationPlan[Exampl
     n_merged = len(examples) - len({(row.prompt, row.response) for row in examples})
     if n_merged:
         touched["answer of an earlier row, counted once"] = n_merged
-    return EvaluationPlan(tuple(examples), tuple(map(tuple, encoded)), touched)
+    return EvaluationPlan(tuple(examples), tuple(map(tuple, encoded)), touched, n_vocabulary=len(encoder.tokenizer))
 
 
 def distinct_answers(plan: EvaluationPlan[Example]) -> list[tuple[Example, EncodedResponse]]:
@@ -29,6 +32,18 @@ def distinct_answers(plan: EvaluationPlan[Example]) -> list[tuple[Example, Encod
     for row, (right, *_) in zip(plan.rows, plan.responses, strict=True):
         answers.setdefault((row.prompt, row.response), (row, right))
     return list(answers.values())
+
+
+def is_of_short_answers(plan: EvaluationPlan[Example]) -> bool:
+    """Whether the end of turn is more than `MOST_END_OF_TURN` of the right answers' tokens, so that it could hide them.
+
+    Known before anything is scored. After answers of three tokens, an end of turn that became .44 nats cheaper hid
+    words that became .21 nats a token dearer.
+    """
+    answers = [answer for _, answer in distinct_answers(plan)]
+    n_tokens = sum(len(answer.request.response_ids) for answer in answers)
+    n_end = n_tokens - sum(answer.n_content_tokens for answer in answers)
+    return n_end > MOST_END_OF_TURN * n_tokens
 
 
 def measure(
@@ -43,10 +58,10 @@ def measure(
         subject: Name of the subject.
 
     Returns:
-        perplexity (primary; exp of total nats / total response tokens, EOS and terminator included, as lm-eval pools
-        by token), perplexity_without_eos, perplexity_per_example (exp of the mean over examples of nats per token),
-        bits_per_byte (without EOS, over the bytes of the scored tokens), and for rows with wrong responses
-        right_wrong_margin and right_above_wrong.
+        perplexity (exp of total nats / total response tokens, EOS and terminator included, as lm-eval pools by token),
+        perplexity_without_eos, which is the primary one where answers are short, perplexity_per_example (exp of the
+        mean over examples of nats per token), bits_per_byte (without EOS, over the bytes of the scored tokens), and for
+        rows with wrong responses right_wrong_margin and right_above_wrong.
     """
     scored = dict(zip(plan.requests, scores, strict=True))
 
@@ -56,13 +71,24 @@ def measure(
         shares = ((row, share(answer, scored[answer.request])) for row, answer in distinct_answers(plan))
         return metric_scores(metric, subject, (ExampleScore(row.example_id, row.group, *both) for row, both in shares))
 
+    uniform_nats = log(plan.n_vocabulary) if plan.n_vocabulary else None
+    is_short = is_of_short_answers(plan)
+
     def per_token(name: str, *, primary: bool = False) -> Metric:
-        return Metric(evaluation, name, "nats per token", higher_is_better=False, display="exp", primary=primary)
+        return Metric(
+            evaluation,
+            name,
+            "nats per token",
+            higher_is_better=False,
+            display="exp",
+            primary=primary,
+            uninformative=uniform_nats,
+        )
 
     bits = Metric(evaluation, "bits_per_byte", "bits per byte", higher_is_better=False)
     return [
-        over_answers(per_token("perplexity", primary=True), _nats_and_tokens),
-        over_answers(per_token("perplexity_without_eos"), _content_nats_and_tokens),
+        over_answers(per_token("perplexity", primary=not is_short), _nats_and_tokens),
+        over_answers(per_token("perplexity_without_eos", primary=is_short), _content_nats_and_tokens),
         over_answers(per_token("perplexity_per_example"), _mean_nats),
         over_answers(bits, _bits_and_bytes),
         *_right_against_wrong(plan, scored, evaluation=evaluation, subject=subject),
@@ -81,7 +107,12 @@ def right_wrong_margin(right: float, wrong: Sequence[float]) -> float:
 
 
 def right_above_wrong(right: float, wrong: Sequence[float]) -> float:
-    """1 where the right answer is above every wrong one, 0.5 where it ties with the best of them, else 0."""
+    """1 where the right answer is above every wrong one, 0.5 where it ties with the best of them, else 0.
+
+    NaN where one of them is not finite, because `max` and `>` would make an outcome of it.
+    """
+    if not all(map(isfinite, (right, *wrong))):
+        return nan
     best = max(wrong)
     return 0.5 if right == best else float(right > best)
 

@@ -21,6 +21,8 @@ class EvaluationPlan(Generic[Item]):
     """Rule of the encoder -> number of rows it changed."""
     left_out: dict[str, int] = field(default_factory=dict)
     """Reason -> number of rows that are not scored."""
+    n_vocabulary: int | None = None
+    """Number of different tokens; None where no metric needs it."""
 
     @property
     def requests(self) -> tuple[Request, ...]:

@@ -134,7 +134,7 @@ def _selection(family: str, lines: Sequence[LogLine]) -> Selection:
     n = int(lines[0]["n"])
     if not all(_is_finite(line.get(key)) for line in lines for key in (_ACCURACY, "loss")):
         return Selection(family, accuracy=None, loss=None, n=n, is_winner=False)
-    n_compared = [int(line.get("n_compared", line["n"])) for line in lines]
+    n_compared = [int(line["n_compared"] if "n_compared" in line else line["n"]) for line in lines]
     # An accuracy is a whole number of half wins over the comparisons; as a float it has a rounding error.
     half_wins = [round(2 * float(line[_ACCURACY]) * own) for line, own in zip(lines, n_compared, strict=True)]
     return Selection(

@@ -85,12 +85,15 @@ def _chosen(winner: Selection) -> list[str]:
 
 
 def not_finite_sentences(run: Run) -> list[str]:
-    """Return a line for each subject whose log-probabilities are not finite, with the metrics that are missing."""
-    return [
-        f"The log-probabilities of {subject} are not finite (NaN or infinite), so it has no "
-        f"{', '.join(metric_key(metric) for metric in metrics)}; a gate on these fails."
-        for subject, metrics in run.not_finite().items()
-    ]
+    """Return a line for each subject whose log-probabilities are not finite, with the evaluations that it breaks."""
+    sentences = []
+    for subject, metrics in run.not_finite().items():
+        evaluations = ", ".join(dict.fromkeys(metric.evaluation for metric in metrics))
+        sentences.append(
+            f"The log-probabilities of {subject} are not finite (NaN or infinite), so it has no number in "
+            f"{evaluations}; a gate on what is missing fails."
+        )
+    return sentences
 
 
 def candidates_of(run: Run, comparisons: Sequence[Comparison]) -> list[str]:

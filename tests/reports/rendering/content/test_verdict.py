@@ -223,7 +223,7 @@ def test_a_tie_of_selection_is_said(fakes, decided_by, ending):
 
 
 def test_a_subject_that_is_not_finite_is_one_line(fakes):
-    """It names the subject and the metrics that are missing; sound subjects have no line."""
+    """It names the subject and the evaluations that lack numbers; sound subjects have no line."""
     run = fakes.small_run(
         {
             (fakes.PERPLEXITY, "base"): fakes.scores(np.full(20, 2.0)),
@@ -233,8 +233,8 @@ def test_a_subject_that_is_not_finite_is_one_line(fakes):
     )
     [sentence] = not_finite_sentences(run)
     assert sentence == (
-        "The log-probabilities of dpo are not finite (NaN or infinite), so it has no truthfulness/perplexity, "
-        "preferences/accuracy; a gate on these fails."
+        "The log-probabilities of dpo are not finite (NaN or infinite), so it has no number in truthfulness, "
+        "preferences; a gate on what is missing fails."
     )
     for text in (terminal_table(run, compare(run)), "\n".join(verdict_section(run, compare(run), []))):
         assert " ".join(text.split()).count("are not finite (NaN or infinite)") == 1

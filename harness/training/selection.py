@@ -55,7 +55,7 @@ def preference_statistics(policy: ArrayLike, reference: ArrayLike, beta: float) 
     rewards = beta * (np.asarray(policy, dtype=np.float64) - np.asarray(reference, dtype=np.float64))
     margins = rewards[:, 0] - rewards[:, 1]
     return {
-        "loss": float(np.logaddexp(0.0, -margins).mean()),  # -log sigmoid(margin)
+        "loss": float(_softplus(-margins).mean()),  # -log sigmoid(margin)
         "rewards/chosen": float(rewards[:, 0].mean()),
         "rewards/rejected": float(rewards[:, 1].mean()),
         "rewards/accuracies": float(np.heaviside(margins, 0.5).mean()),
@@ -80,7 +80,7 @@ def rated_statistics(policy: ArrayLike, reference: ArrayLike, is_good: Sequence[
     rewards = beta * (np.asarray(policy, dtype=np.float64) - np.asarray(reference, dtype=np.float64))
     good, bad = rewards[np.asarray(is_good, dtype=bool)], np.sort(rewards[~np.asarray(is_good, dtype=bool)])
     signed = np.concatenate([good, -bad])
-    statistics: Statistics = {"loss": float(np.exp(-np.logaddexp(0.0, signed)).mean())}  # 1 - sigmoid(reward)
+    statistics: Statistics = {"loss": float(np.exp(-_softplus(signed)).mean())}  # 1 - sigmoid(reward)
     if len(good):
         statistics["rewards/chosen"] = float(good.mean())
     if len(bad):
@@ -93,6 +93,12 @@ def rated_statistics(policy: ArrayLike, reference: ArrayLike, is_good: Sequence[
         statistics["rewards/margins"] = float(good.mean() - bad.mean())
         statistics["n_compared"] = n_compared
     return statistics | {"n": len(rewards)}
+
+
+def _softplus(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return log(1 + exp(x)); NaN for NaN without a warning, because whoever reads the loss looks for it."""
+    with np.errstate(invalid="ignore"):
+        return np.asarray(np.logaddexp(0.0, values))
 
 
 def likelihood_statistics(policy: ArrayLike, n_tokens: ArrayLike) -> Statistics:

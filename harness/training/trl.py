@@ -94,9 +94,9 @@ class HarnessTrainerMixin(_Trainer):  # type: ignore[misc]
         TRL counts a tie as lost. Where a batch has no margin above 0 and a mean of 0, all its margins are 0.
         """
         batches = self._metrics["train"]
-        pairs = zip(batches.get("rewards/accuracies", ()), batches.get("rewards/margins", ()), strict=True)
-        if accuracies := [0.5 if accuracy == margin == 0 else accuracy for accuracy, margin in pairs]:
-            batches["rewards/accuracies"] = accuracies
+        if "rewards/accuracies" in batches:  # which DPO alone has
+            pairs = zip(batches["rewards/accuracies"], batches["rewards/margins"], strict=True)
+            batches["rewards/accuracies"] = [0.5 if accuracy == margin == 0 else accuracy for accuracy, margin in pairs]
 
     def _prepare_dataset(self, dataset: "Dataset", *_: object) -> "Dataset":
         """Return the dataset as it is; TRL would render and tokenise it."""

@@ -180,14 +180,25 @@ class Published:
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """The largest loss on a metric that is allowed."""
+    """What is required of a metric: that it loses no more than an amount, or that it has at least a value."""
 
     metric: Annotated[str, MinLen(1)]
     """Evaluation and metric, such as "truthfulness/perplexity"."""
-    largest_loss: Annotated[float, Ge(0)]
+    largest_loss: Annotated[float, Ge(0)] | None = None
     """In the metric's own unit: fractions as fractions, logarithms of perplexities in nats per token."""
     relative: bool = False
     """Whether it is a share of the value compared with: 0.05 allows a perplexity of 20 to rise to 21."""
+    at_least: float | None = None
+    """Smallest value in the metric's own unit, whatever it is compared with; for metrics of which more is better."""
+
+    @property
+    def contradiction(self) -> str | None:
+        """What is wrong with it, in words, or None."""
+        if (self.largest_loss is None) == (self.at_least is None):
+            return f"gate {self.metric}: give either largest_loss or at_least, one of the two"
+        if self.relative and self.largest_loss is None:
+            return f"gate {self.metric}: relative belongs to largest_loss; at_least is a value of the metric itself"
+        return None
 
 
 @dataclass(frozen=True, slots=True)

@@ -268,7 +268,7 @@ def marks_of_first_row(run_folder: Path) -> Marks:
         texts=(row["prompt"],),
         names=frozenset({score.example_id, score.group, *cells}),
         token_ids=tuple(tokens[1:-1]),
-        numbers=[*numbers, comparison.interval.low, comparison.interval.high],
+        numbers=[*numbers, *comparison.interval],
     )
 
 

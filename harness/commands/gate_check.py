@@ -59,7 +59,7 @@ class CheckResult:
 
     results: tuple[GateResult, ...]
     lines: tuple[str, ...]
-    """One line for each gate and candidate, for each candidate that was not checked, and for other weights or betas."""
+    """Candidates that were not checked, other weights or betas, then each gate and candidate, and what follows."""
     exit_code: int
     """0, or 3 if a gate stops it."""
 
@@ -72,7 +72,7 @@ def check(folder: Path, options: CheckOptions) -> CheckResult:
         YamlError: The file of gates is not YAML.
         RunFolderError: A run folder is missing or damaged.
         IncomparableRunsError: The runs did not measure the same.
-        GateError: A gate names a metric that was not measured.
+        GateError: A gate names a metric that was not measured, or one whose loss needs a reference run.
     """
     run = read_run(folder)
     reference = None if options.against is None else read_run(options.against)
@@ -84,7 +84,7 @@ def check(folder: Path, options: CheckOptions) -> CheckResult:
     results = check_gates(gates, [row for row in comparisons if row.candidate in names])
     _write_reports(run, reference, results, notes, options)
     stopped = is_stopped(results, strict=options.strict)
-    return CheckResult(results, (*gate_lines(results), *notes), EXIT_STOPPED if stopped else 0)
+    return CheckResult(results, (*notes, *gate_lines(results, strict=options.strict)), EXIT_STOPPED if stopped else 0)
 
 
 def load_gates(path: Path) -> tuple[Gate, ...]:
@@ -95,9 +95,13 @@ def load_gates(path: Path) -> tuple[Gate, ...]:
         CheckError: It has an unknown key or a value that is not allowed.
     """
     try:
-        return build(GatesConfig, read_yaml_mapping(path)).gates
+        gates = build(GatesConfig, read_yaml_mapping(path)).gates
     except InvalidValuesError as error:
         raise CheckError("\n".join(f"{path}: {problem.message}" for problem in error.problems)) from None
+    for gate in gates:
+        if gate.contradiction:
+            raise CheckError(f"{path}: {gate.contradiction}")
+    return gates
 
 
 def calibrate(repeat: Callable[[int], Run], n_seeds: int) -> str:
@@ -117,7 +121,12 @@ def calibrate(repeat: Callable[[int], Run], n_seeds: int) -> str:
         "# Margin = seeds + rows, in the metric's own unit:",
         *map(_comment, proposals),
     ]
-    return "\n".join(comments) + "\n" + dump_yaml({"gates": [asdict(proposal.gate) for proposal in proposals]})
+    return "\n".join(comments) + "\n" + dump_yaml({"gates": [_plain(proposal.gate) for proposal in proposals]})
+
+
+def _plain(gate: Gate) -> dict[str, object]:
+    """Return what a file says of a gate: without what it does not require."""
+    return {key: value for key, value in asdict(gate).items() if value is not None}
 
 
 def _comment(proposal: Proposal) -> str:

@@ -255,3 +255,6 @@ def _suite_contradictions(config: SuiteConfig, kinds: Mapping[str, RowKind]) -> 
         elif kinds[evaluation.kind] == "tasks" and evaluation.role not in TASK_ROLES:
             allowed_values = f"must be {' or '.join(TASK_ROLES)} for the kind {evaluation.kind}"
             yield Problem(("evaluations", str(index), "role"), f"{key}.role {allowed_values}, got {evaluation.role!r}")
+    for index, gate in enumerate(config.gates):
+        if gate.contradiction:
+            yield Problem(("gates", str(index)), f"gates.{index}: {gate.contradiction}")

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from statistics import fmean, stdev
 
 from reports.comparing.against import compare_adapters
-from reports.comparing.compare import Comparison
-from reports.comparing.gates import ERROR_RATE, metric_key
+from reports.comparing.compare import ERROR_RATE, Comparison
+from reports.comparing.margins import metric_key
 from reports.comparing.seeds import FEWEST_SEEDS
 from reports.errors import UserError
 from reports.records import Gate, Metric, Run
@@ -116,9 +116,10 @@ def _reach(spread: Spread, error_rate: float) -> float:
 
 def _distance_to_bound(row: Comparison) -> float:
     """Return the distance from a difference to its one-sided 95 % bound on the side of a loss."""
-    if row.difference is None or row.inference.bounds is None:
+    if row.difference is None or row.paired is None or row.interval is None:
         return 0.0
-    downwards, upwards = row.difference - row.inference.bounds.low, row.inference.bounds.high - row.difference
+    low, high = row.paired.interval(1 - 2 * ERROR_RATE)
+    downwards, upwards = row.difference - float(low), float(high) - row.difference
     if row.metric.higher_is_better is None:
         return max(downwards, upwards)
     return downwards if row.metric.higher_is_better else upwards

@@ -1,18 +1,23 @@
 """Compare a run's candidates: one `Comparison` for each candidate, metric, and subject it is compared with."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
 
-from reports.comparing.inference import Inference, PairedSums, infer
+from reports.comparing.inference import Method, PairedDifference
+from reports.comparing.margins import allowed_loss, metric_key
 from reports.comparing.metric_table import MetricTable, metric_table
-from reports.comparing.statistics import Interval, holm
-from reports.records import Metric, MetricScores, Run, SubjectKind
+from reports.comparing.statistics import correlation, holm, linearised_ratio, pairing_factor
+from reports.records import Gate, Metric, MetricScores, Run, SubjectKind
 
 Against = Literal["baseline", "definition", "ruler", "candidate"]
 Outcome = Literal["better", "worse", "higher", "lower", "unclear", "no interval", "no difference measured"]
+Direction = Literal["above", "below"]
+
+ERROR_RATE = 0.05
+"""Largest probability of a wrong claim, of a wrong pass, and of any wrong fail in a check."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,16 +40,38 @@ class Comparison:
     n: int
     """Number of examples."""
     n_groups: int
-    inference: Inference
-    """Interval, p-value and power of the difference, paired by example and independent by group."""
-    p_adjusted: float | None = None
-    """p-value after Holm, over the primary metrics of all candidates that are not controls; None outside this family.
+    paired: PairedDifference | None = field(default=None, compare=False, repr=False)
+    """Sums by group, from which everything below and each gate follows; None without scores by example."""
+    interval: tuple[float, float] | None = None
+    """Both ends of the 95 % interval of the difference, not adjusted for other comparisons."""
+    why_no_interval: str | None = None
+    """Reason, in words, if there is no interval."""
+    is_identical: bool = False
+    """Whether there is no interval because every group has the same amounts on both sides, which is no change at all.
     """
+    is_finite: bool = True
+    """Whether every number of both subjects was finite."""
+    p_value: float | None = None
+    """Two-sided p-value of no difference, not adjusted."""
+    p_adjusted: float | None = None
+    """p-value after Holm in its family, see `compare`; None outside of a family."""
+    margin: float | None = None
+    """Largest loss that the metric's gate allows; None without such a gate, or outside of a family."""
+    p_unchanged: float | None = None
+    """p-value after Holm of the equivalence test that the difference lies within the margin, either way."""
+    smallest_detectable: float | None = None
+    """True difference that a test at 5 % detects with a probability of 80 %."""
+    long_tail: Direction | None = None
+    """Side of a long tail that the groups do not carry: claims on the other side need more."""
+    correlation: float | None = None
+    """Correlation of the two sides over groups; None if one of them does not vary, or is known by definition."""
+    pairing_factor: float | None = None
+    """How many times wider the interval would be without pairing; None if there is no correlation."""
 
     @property
-    def interval(self) -> Interval | None:
-        """95 % interval of the difference, not adjusted for other comparisons."""
-        return self.inference.interval
+    def method(self) -> Method | None:
+        """What the interval is computed by; None without one."""
+        return self.paired.method if self.paired and self.interval else None
 
     @property
     def primary(self) -> bool:
@@ -58,40 +85,36 @@ class Comparison:
             return "no difference measured"
         if self.interval is None:
             return "no interval"
-        if self.interval.low <= 0 <= self.interval.high:
+        low, high = self.interval
+        if low <= 0 <= high:
             return "unclear"
-        rises = self.interval.low > 0
+        rises = low > 0
         if self.metric.higher_is_better is None:
             return "higher" if rises else "lower"
         return "better" if rises == self.metric.higher_is_better else "worse"
 
 
-def compare(run: Run, *, seed: int = 0) -> list[Comparison]:
+def compare(run: Run) -> list[Comparison]:
     """Return every difference that a run holds: by metric, then candidate, baseline before rulers before candidates.
 
     A candidate is compared with the baseline or, if the metric has a baseline value by definition (`Metric.chance`),
     with that; with every ruler that has the metric too; and with each other candidate that its subject names
     (`Subject.compared_with`), if both have a number.
 
-    Args:
-        run: What was measured.
-        seed: Seed of the bootstrap. Subjects and metrics over the same groups share their draws.
+    Claims are made from primary metrics in families, within each of which any false one has a probability of 5 %: the
+    candidate that was chosen on selection rows is a family of its own, because it was chosen on other rows than these;
+    all others are one, also those with different weights. Controls, which are only there to be compared with, are in
+    none.
 
     Raises:
         UnpairedExamplesError: The subjects of a metric were measured on different examples.
     """
-    rows: list[Comparison] = []
-    by_groups: dict[tuple[str, ...], dict[int, PairedSums]] = {}
-    for table in map(metric_table, _by_metric(run)):
-        for candidate, against, other in _pairs(run, table):
-            sums = table.sums(candidate, None if against == "definition" else other)
-            if sums:
-                by_groups.setdefault(table.groups, {})[len(rows)] = sums
-            rows.append(_comparison(table, candidate, against, other))
-    for batch in by_groups.values():
-        for position, inference in zip(batch, infer(list(batch.values()), seed), strict=True):
-            rows[position] = replace(rows[position], inference=inference)
-    return _adjusted(rows, controls={subject.name for subject in run.subjects if subject.is_control})
+    rows = [
+        _comparison(table, candidate, against, other)
+        for table in map(metric_table, _by_metric(run))
+        for candidate, against, other in _pairs(run, table)
+    ]
+    return _adjusted(run, rows)
 
 
 def _by_metric(run: Run) -> list[list[MetricScores]]:
@@ -121,15 +144,15 @@ def _pairs(run: Run, table: MetricTable) -> Iterator[tuple[str, Against, str]]:
 
 
 def _comparison(table: MetricTable, candidate: str, against: Against, other: str) -> Comparison:
-    """Return a comparison that has no interval yet, and the reason that holds if it never gets one."""
+    """Return a comparison with its inference, or with the reason why it has none."""
     value = table.values[candidate]
     baseline_value = table.metric.chance if against == "definition" else table.values.get(other)
     has_examples = candidate in table.totals or other in table.totals
     if candidate in table.totals:
-        reason: str | None = f"{other}: {table.reasons.get(other, 'not measured')}"
+        reason = f"{other}: {table.reasons.get(other, 'not measured')}"
     else:
         reason = table.reasons[candidate]
-    return Comparison(
+    row = Comparison(
         metric=table.metric,
         candidate=candidate,
         against=against,
@@ -139,22 +162,71 @@ def _comparison(table: MetricTable, candidate: str, against: Against, other: str
         difference=None if value is None or baseline_value is None else value - baseline_value,
         n=len(table.examples) if has_examples else 0,
         n_groups=len(table.groups) if has_examples else 0,
-        inference=Inference(why_no_interval=reason),
+        why_no_interval=reason,
+        is_finite=table.not_finite.isdisjoint({candidate, other}),
+    )
+    paired = table.paired(candidate, None if against == "definition" else other)
+    return inferred(row, paired) if paired else row
+
+
+def inferred(row: Comparison, paired: PairedDifference) -> Comparison:
+    """Return the comparison with everything that follows from its sums by group."""
+    row = replace(row, paired=paired, why_no_interval=paired.reason, is_identical=bool(paired.is_identical))
+    if paired.cannot_tell:
+        return row
+    low, high = paired.interval()
+    sides = None
+    if paired.has_spread and not (paired.by_definition or paired.over_seeds):
+        sides = (
+            linearised_ratio(paired.candidate_totals, paired.candidate_counts),
+            linearised_ratio(paired.baseline_totals, paired.baseline_counts),
+        )
+    return replace(
+        row,
+        interval=(float(low), float(high)),
+        p_value=float(paired.p_value()),
+        smallest_detectable=float(paired.smallest_detectable) if paired.has_spread else None,
+        long_tail=paired.long_tail,
+        correlation=correlation(*sides) if sides else None,
+        pairing_factor=pairing_factor(*sides) if sides else None,
     )
 
 
-def _adjusted(rows: list[Comparison], controls: set[str]) -> list[Comparison]:
-    """Return the rows with adjusted p-values in the family that claims are made from.
-
-    The family has every candidate, also one with different weights, because a claim may be made of each. Controls are
-    not in it: they are only there to be compared with.
-    """
-    family = [
-        (position, row.inference.p_value)
-        for position, row in enumerate(rows)
-        if row.primary and row.candidate not in controls and row.inference.p_value is not None
-    ]
+def _adjusted(run: Run, rows: list[Comparison]) -> list[Comparison]:
+    """Return the rows with p-values that are adjusted within each family."""
+    chosen = {selection.candidate for selection in run.selection if selection.is_winner}
+    controls = {subject.name for subject in run.subjects if subject.is_control}
+    is_chosen = {subject.name: not chosen.isdisjoint({subject.name, subject.recipe}) for subject in run.subjects}
     adjusted = list(rows)
-    for (position, _), p_value in zip(family, holm(np.array([p for _, p in family])), strict=True):
-        adjusted[position] = replace(rows[position], p_adjusted=float(p_value))
+    for of_chosen in (True, False):
+        family = [
+            position
+            for position, row in enumerate(rows)
+            if row.primary and row.candidate not in controls and is_chosen[row.candidate] == of_chosen
+        ]
+        for position, row in zip(family, in_family([rows[position] for position in family], run.gates), strict=True):
+            adjusted[position] = row
     return adjusted
+
+
+def in_family(rows: Sequence[Comparison], gates: Sequence[Gate]) -> list[Comparison]:
+    """Return the rows with their p-values adjusted over all of them: of no difference, and of none beyond the gates.
+
+    What is called unchanged is a family of its own: any false one has a probability of 5 %.
+    """
+    margins = {gate.metric: gate for gate in reversed(gates) if gate.largest_loss is not None}
+    found = list(rows)
+    for position, row in enumerate(rows):
+        gate = margins.get(metric_key(row.metric))
+        if gate and row.paired and row.interval and row.baseline_value is not None:
+            margin = allowed_loss(gate, row.metric, row.baseline_value)
+            p_value = float(row.paired.equivalence_p(margin)) if margin > 0 else None
+            found[position] = replace(row, margin=margin, p_unchanged=p_value)
+    adjusted = _holm([row.p_value for row in found]), _holm([row.p_unchanged for row in found])
+    return [replace(row, p_adjusted=p, p_unchanged=same) for row, p, same in zip(found, *adjusted, strict=True)]
+
+
+def _holm(p_values: Sequence[float | None]) -> list[float | None]:
+    """Return p-values after Holm; those that are missing are not counted, because nothing is claimed from them."""
+    adjusted = iter(holm(np.array([p for p in p_values if p is not None])).tolist())
+    return [None if p is None else next(adjusted) for p in p_values]

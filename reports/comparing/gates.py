@@ -1,31 +1,32 @@
-"""Gates: whether a candidate loses more on a metric than is allowed, decided by the interval of the difference.
+"""Gates: whether a candidate loses more on a metric than is allowed, or has less than is required.
 
-A gate passes if the one-sided 95 % bound of the loss is within what is allowed. All gates have to pass, so this level
-needs no adjustment: a candidate that breaks one gate passes them all with at most 5 % probability (Berger,
-Technometrics 24, 1982). A gate fails if the whole interval is outside. One failure stops a release, so this side is
+Every decision is a tail of the difference (`PairedDifference.tail`) at the limit. A gate passes if data this good have
+at most 5 % probability where the true difference is just at the limit. All gates have to pass, so this level needs no
+adjustment: a candidate that breaks one gate passes them all with at most 5 % probability (Berger, Technometrics 24,
+1982). A gate fails if data this bad are so improbable at the limit. One failure stops a release, so this side is
 adjusted for the number of results (Bonferroni): candidates that lose no more than is allowed fail any gate with at most
 5 % probability.
 """
 
 import difflib
-import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
-from reports.comparing.compare import Comparison
-from reports.comparing.statistics import CONFIDENCE, Interval
+import numpy as np
+
+from reports.comparing.compare import ERROR_RATE, Comparison
+from reports.comparing.inference import PairedDifference
+from reports.comparing.margins import allowed_loss, loss, metric_key
+from reports.comparing.statistics import CONFIDENCE, Floats
 from reports.errors import UserError
 from reports.records import Gate, Metric
 
 GateOutcome = Literal["pass", "fail", "cannot tell"]
 
-ERROR_RATE = 0.05
-"""Largest probability of a wrong pass, and of any wrong fail in a check."""
-
 
 class GateError(UserError):
-    """A gate on a metric that was not measured."""
+    """A gate that cannot be applied: its metric was not measured, or has nothing that a loss could be taken from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,7 @@ class GateResult:
 
     gate: Gate
     comparison: Comparison
+    """For a gate on a value itself, the candidate against that value by definition."""
     outcome: GateOutcome
     reason: str | None = None
     """Reason, in words, if the comparison has no bounds."""
@@ -45,11 +47,6 @@ class GateResult:
     """Best difference within an interval that is adjusted for the number of results."""
 
 
-def metric_key(metric: Metric) -> str:
-    """Return the name by which a gate refers to the metric, such as "truthfulness/perplexity"."""
-    return f"{metric.evaluation}/{metric.name}"
-
-
 def check_gates(gates: Sequence[Gate], comparisons: Iterable[Comparison]) -> tuple[GateResult, ...]:
     """Return a result for each gate and each candidate that has its metric, gate by gate.
 
@@ -58,20 +55,15 @@ def check_gates(gates: Sequence[Gate], comparisons: Iterable[Comparison]) -> tup
         comparisons: Those of the candidates to check; comparisons with rulers and other candidates are ignored.
 
     Raises:
-        GateError: No comparison has the metric of a gate; the message lists the metrics that were measured.
+        GateError: A gate contradicts itself; no comparison has its metric, then the message lists those that were
+            measured; or it allows a loss on a metric whose baseline is a definition.
     """
     rows: dict[str, list[Comparison]] = {}
     for row in comparisons:
         if row.against in ("baseline", "definition"):
             rows.setdefault(metric_key(row.metric), []).append(row)
     for gate in gates:
-        if gate.metric not in rows:
-            near = difflib.get_close_matches(gate.metric, rows, n=1)
-            hint = f" (did you mean {near[0]}?)" if near else ""
-            raise GateError(
-                f"gate {gate.metric}{hint}: no candidate has this metric; measured metrics are: "
-                f"{', '.join(rows) or 'none'}"
-            )
+        _check_applies(gate, rows)
     pairs = [(gate, row) for gate in gates for row in rows[gate.metric]]
     return tuple(_result(gate, row, ERROR_RATE / len(pairs)) for gate, row in pairs)
 
@@ -81,70 +73,94 @@ def is_stopped(results: Iterable[GateResult], *, strict: bool = False) -> bool:
     return any(result.outcome == "fail" or (strict and result.outcome != "pass") for result in results)
 
 
+def passing_p(paired: PairedDifference, allowed: float, metric: Metric) -> Floats:
+    """Return the chance of data this good if the true loss is just what is allowed; a gate passes at 5 %."""
+    if metric.higher_is_better is None:
+        return paired.equivalence_p(allowed)
+    return paired.tail(-allowed).above if metric.higher_is_better else paired.tail(allowed).below
+
+
+def failing_p(paired: PairedDifference, allowed: float, metric: Metric) -> Floats:
+    """Return the chance of data this bad if the true loss is just what is allowed.
+
+    A gate fails at 5 % over the number of results, and at half of 5 % at most, the error of a table's interval.
+    """
+    if metric.higher_is_better is None:
+        both = np.minimum(paired.tail(allowed).above, paired.tail(-allowed).below)
+        return np.asarray(np.minimum(2 * both, 1.0))
+    return paired.tail(-allowed).below if metric.higher_is_better else paired.tail(allowed).above
+
+
+def _check_applies(gate: Gate, rows: dict[str, list[Comparison]]) -> None:
+    if gate.contradiction:
+        raise GateError(gate.contradiction)
+    if gate.metric not in rows:
+        near = difflib.get_close_matches(gate.metric, rows, n=1)
+        hint = f" (did you mean {near[0]}?)" if near else ""
+        raise GateError(
+            f"gate {gate.metric}{hint}: no candidate has this metric; measured metrics are: {', '.join(rows) or 'none'}"
+        )
+    row = rows[gate.metric][0]
+    if gate.at_least is not None and row.metric.higher_is_better is not True:
+        raise GateError(
+            f"gate {gate.metric}: at_least is for metrics of which more is better; give largest_loss for this one"
+        )
+    if gate.at_least is None and row.against == "definition":
+        raise GateError(
+            f"gate {gate.metric}: what this metric is compared with here ({row.baseline}) is no measured value that "
+            "could be lost; name a reference run with --against, or require a value: "
+            f"at_least: {row.metric.chance:g} in place of largest_loss"
+        )
+
+
 def _result(gate: Gate, row: Comparison, fail_rate: float) -> GateResult:
     """Return the result of a gate; a fail is wrong with at most `fail_rate`, or the error of the table's interval."""
+    if not row.is_finite:
+        return GateResult(gate, row, "fail", row.why_no_interval)
+    if gate.at_least is not None:
+        row = _against_value(row, gate.at_least)
     if row.difference is None or row.baseline_value is None:
-        return GateResult(gate, row, "cannot tell", row.inference.why_no_interval)
-    allowed = allowed_loss(gate, row.metric, row.baseline_value)
+        return GateResult(gate, row, "cannot tell", row.why_no_interval)
+    allowed = 0.0 if gate.at_least is not None else allowed_loss(gate, row.metric, row.baseline_value)
     limit = -allowed if row.metric.higher_is_better else allowed
-    if row.interval is None or row.inference.bounds is None:
-        outcome: GateOutcome = "pass" if row.inference.is_identical else "cannot tell"
-        return GateResult(gate, row, outcome, row.inference.why_no_interval, limit)
-    worst = max(row.inference.bounds.low, row.inference.bounds.high, key=lambda bound: loss(bound, row.metric))
-    best = _best(row.metric, stretched(row, min(fail_rate, (1 - CONFIDENCE) / 2)))
+    paired = row.paired
+    if paired is None or paired.cannot_tell:
+        outcome: GateOutcome = "pass" if row.is_identical else "cannot tell"
+        return GateResult(gate, row, outcome, row.why_no_interval, limit)
+    fail_rate = min(fail_rate, (1 - CONFIDENCE) / 2)
     outcome = "cannot tell"
-    if loss(worst, row.metric) <= allowed:
+    if passing_p(paired, allowed, row.metric) <= ERROR_RATE:
         outcome = "pass"
-    elif loss(best, row.metric) > allowed:
+    elif failing_p(paired, allowed, row.metric) <= fail_rate:
         outcome = "fail"
-    return GateResult(gate, row, outcome, None, limit, worst, best)
+    worst = max(_ends(paired, ERROR_RATE), key=lambda end: loss(end, row.metric))
+    return GateResult(gate, row, outcome, None, limit, worst, _best(row.metric, paired, fail_rate))
 
 
-def loss(difference: float, metric: Metric) -> float:
-    """Return how much is lost; any change is a loss if neither direction is better."""
-    if metric.higher_is_better is None:
-        return abs(difference)
-    return -difference if metric.higher_is_better else difference
+def _against_value(row: Comparison, value: float) -> Comparison:
+    """Return the row's candidate compared with a value by definition."""
+    number = row.candidate_value
+    compared = replace(
+        row,
+        against="definition",
+        baseline=f"{value:g} by definition",
+        baseline_value=value,
+        difference=None if number is None else number - value,
+        paired=row.paired.against(value) if row.paired else None,
+        is_identical=False,
+    )
+    return replace(compared, why_no_interval=compared.paired.reason) if compared.paired else compared
 
 
-def allowed_loss(gate: Gate, metric: Metric, baseline_value: float) -> float:
-    """Return the gate's largest loss in the metric's own unit; a relative one is a share of the baseline value."""
-    if not gate.relative:
-        return gate.largest_loss
-    if metric.display != "exp":
-        return gate.largest_loss * abs(baseline_value)
-    if not metric.higher_is_better:
-        return math.log1p(gate.largest_loss)
-    return -math.log1p(-gate.largest_loss) if gate.largest_loss < 1 else math.inf
+def _ends(paired: PairedDifference, level: float) -> tuple[float, float]:
+    """Return the one-sided bounds at a level."""
+    low, high = paired.interval(1 - 2 * level)
+    return float(low), float(high)
 
 
-def stretched(row: Comparison, error_rate: float) -> Interval:
-    """Return the row's interval at another level.
-
-    The distances from the difference to both ends are stretched: those of exact bounds by 1 - level^(1/C), for C
-    groups, as `agreement_interval` has them at that level; all others by quantiles of t with C - 1 degrees of freedom,
-    as cluster-t has them.
-
-    Args:
-        row: A comparison with an interval.
-        error_rate: Error of each side, between 0 and 1/2.
-    """
-    from scipy.special import stdtrit
-
-    interval, difference = row.interval, row.difference
-    assert interval is not None
-    assert difference is not None
-    own_rate = (1 - CONFIDENCE) / 2
-    if interval.method == "exact":
-        stretch = (1 - error_rate ** (1 / row.n_groups)) / (1 - own_rate ** (1 / row.n_groups))
-    else:
-        stretch = float(stdtrit(row.n_groups - 1, error_rate) / stdtrit(row.n_groups - 1, own_rate))
-    low, high = difference - interval.low, interval.high - difference
-    return Interval(difference - stretch * low, difference + stretch * high, interval.method)
-
-
-def _best(metric: Metric, interval: Interval) -> float:
-    """Return the difference in an interval that loses least."""
-    if metric.higher_is_better is None and interval.low <= 0 <= interval.high:
-        return 0.0
-    return min(interval.low, interval.high, key=lambda bound: loss(bound, metric))
+def _best(metric: Metric, paired: PairedDifference, level: float) -> float:
+    """Return the difference within the bounds that loses least; without a better direction each has half the level."""
+    if metric.higher_is_better is not None:
+        return min(_ends(paired, level), key=lambda end: loss(end, metric))
+    low, high = _ends(paired, level / 2)
+    return 0.0 if low <= 0 <= high else min(low, high, key=abs)

@@ -7,7 +7,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from reports.comparing.inference import PairedSums
+from reports.comparing.inference import PairedDifference
 from reports.comparing.statistics import Floats, ratio
 from reports.errors import UserError
 from reports.records import ExampleScore, Metric, MetricScores, without_nan
@@ -39,9 +39,11 @@ class MetricTable:
     """Subject -> sum(total) / sum(count), or its value where it has no scores by example."""
     reasons: Mapping[str, str]
     """Subject without scores by example -> why it has none."""
+    not_finite: frozenset[str]
+    """Subjects of which some number is NaN or infinite."""
 
-    def sums(self, candidate: str, baseline: str | None) -> PairedSums | None:
-        """Return the sums by group of two subjects, or None if one of them has no scores by example.
+    def paired(self, candidate: str, baseline: str | None) -> PairedDifference | None:
+        """Return the paired difference of two subjects, or None if one of them has no scores by example.
 
         Args:
             candidate: Name of a subject.
@@ -49,23 +51,27 @@ class MetricTable:
         """
         if candidate not in self.totals or (baseline is not None and baseline not in self.totals):
             return None
-        totals, counts = (
-            _by_group(self.group_of, self.totals[candidate]),
-            _by_group(self.group_of, self.counts[candidate]),
-        )
+        totals, counts = self._sums(candidate)
+        known = self.metric.chance or 0.0
+        is_share = self.metric.display == "percent"
         if baseline is None:
-            known = (self.metric.chance or 0.0) * counts
-            return PairedSums(totals, counts, known, counts, True, self._has_outcomes(candidate), False)
-        return PairedSums(
-            candidate_totals=totals,
-            candidate_counts=counts,
-            baseline_totals=_by_group(self.group_of, self.totals[baseline]),
-            baseline_counts=_by_group(self.group_of, self.counts[baseline]),
-            by_definition=False,
+            return PairedDifference(
+                *(totals, counts, known * counts, counts),
+                by_definition=True,
+                is_outcomes=self._has_outcomes(candidate),
+                lowest=-known if is_share else -np.inf,
+                highest=1 - known if is_share else np.inf,
+            )
+        return PairedDifference(
+            *(totals, counts, *self._sums(baseline)),
             is_outcomes=self._has_outcomes(candidate) and self._has_outcomes(baseline),
-            identical=np.array_equal(self.totals[candidate], self.totals[baseline])
-            and np.array_equal(self.counts[candidate], self.counts[baseline]),
+            lowest=-1.0 if is_share else -np.inf,
+            highest=1.0 if is_share else np.inf,
         )
+
+    def _sums(self, subject: str) -> tuple[Floats, Floats]:
+        """Return totals and counts by group."""
+        return _by_group(self.group_of, self.totals[subject]), _by_group(self.group_of, self.counts[subject])
 
     def _has_outcomes(self, subject: str) -> bool:
         """Whether every example is one outcome of 0, 0.5 or 1."""
@@ -82,7 +88,8 @@ def metric_table(measurements: Sequence[MetricScores]) -> MetricTable:
     scores: dict[str, list[ExampleScore]] = {}
     values: dict[str, float | None] = {}
     reasons: dict[str, str] = {}
-    for each in map(without_nan, measurements):
+    finite = [without_nan(each) for each in measurements]
+    for each in finite:
         values[each.subject] = None if each.scores else each.value
         if not each.scores:
             is_value = each.value is not None
@@ -109,6 +116,7 @@ def metric_table(measurements: Sequence[MetricScores]) -> MetricTable:
         counts=counts,
         values=values,
         reasons=reasons,
+        not_finite=frozenset(each.subject for each in finite if not each.is_finite),
     )
 
 

@@ -2,14 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from statistics import fmean
+from statistics import fmean, stdev
 
 import numpy as np
 
-from reports.comparing.compare import Comparison
-from reports.comparing.inference import Inference
-from reports.comparing.statistics import SeedSpread, seed_spread
-from reports.records import Metric, Run
+from reports.comparing.compare import ERROR_RATE, Comparison, in_family, inferred
+from reports.comparing.inference import PairedDifference
+from reports.records import Run
 
 FEWEST_SEEDS = 3
 """Fewest adapters from which a recipe is judged."""
@@ -17,10 +16,10 @@ FEWEST_SEEDS = 3
 
 @dataclass(frozen=True, slots=True)
 class OverSeeds:
-    """A primary metric of a recipe: mean and spread over its adapters."""
+    """A primary metric of a recipe, against the baseline or a definition, a ruler or a control."""
 
     mean: Comparison
-    """Comparison with the recipe as its candidate: means over adapters, and an interval over adapters."""
+    """Comparison with the recipe as its candidate: means over adapters, judged by the spread of seeds and of groups."""
     adapters: tuple[str, ...]
     """Names of the adapters."""
     standard_deviation: float | None
@@ -30,49 +29,86 @@ class OverSeeds:
 
 
 def over_seeds(run: Run, comparisons: Sequence[Comparison]) -> list[OverSeeds]:
-    """Return each recipe on each primary metric that its adapters have, in the order of the comparisons."""
+    """Return each recipe on each primary metric that its adapters have, in the order of the comparisons.
+
+    The primary metrics of a recipe against the baseline, or a definition, are a family: their p-values are adjusted
+    over all of them.
+    """
     adapters: dict[str, tuple[str, ...]] = {}
     for subject in run.subjects:
         if subject.recipe:
             adapters[subject.recipe] = (*adapters.get(subject.recipe, ()), subject.name)
     recipe_of = {name: recipe for recipe, names in adapters.items() for name in names}
-    by_recipe: dict[tuple[Metric, str], list[Comparison]] = {}
+    by_recipe: dict[tuple[str, str, str, str], list[Comparison]] = {}
     for row in comparisons:
-        if row.primary and row.candidate in recipe_of:
-            by_recipe.setdefault((row.metric, recipe_of[row.candidate]), []).append(row)
-    return [_over_seeds(recipe, adapters[recipe], rows) for (_, recipe), rows in by_recipe.items()]
+        if row.metric.primary and row.candidate in recipe_of:
+            key = recipe_of[row.candidate], row.metric.evaluation, row.metric.name, row.baseline
+            by_recipe.setdefault(key, []).append(row)
+    found = [_over_seeds(recipe, adapters[recipe], rows) for (recipe, *_), rows in by_recipe.items()]
+    for recipe in adapters:
+        family = [n for n, row in enumerate(found) if row.mean.candidate == recipe and row.mean.primary]
+        for n, mean in zip(family, in_family([found[n].mean for n in family], run.gates), strict=True):
+            found[n] = replace(found[n], mean=mean)
+    return found
+
+
+def critical_value(n_seeds: int) -> float:
+    """Return how many standard errors a claim at 5 % takes where only the spread of so many seeds counts."""
+    from scipy.special import stdtrit
+
+    return float(-stdtrit(n_seeds - 1, ERROR_RATE / 2))
 
 
 def _over_seeds(recipe: str, adapters: tuple[str, ...], rows: Sequence[Comparison]) -> OverSeeds:
     differences = {row.candidate: row.difference for row in rows if row.difference is not None}
-    widths = [row.interval.high - row.interval.low for row in rows if row.interval]
+    widths = [row.interval[1] - row.interval[0] for row in rows if row.interval]
+    mean = _bare(recipe, rows[0])
     lacking = [name for name in adapters if name not in differences]
     if lacking:
-        unmeasured = replace(
-            rows[0],
-            candidate=recipe,
-            candidate_value=None,
-            difference=None,
-            inference=Inference(why_no_interval=f"no difference of {', '.join(lacking)}"),
-            p_adjusted=None,
+        reason = f"no difference of {', '.join(lacking)}"
+        return OverSeeds(
+            replace(mean, candidate_value=None, difference=None, why_no_interval=reason), adapters, None, None
         )
-        return OverSeeds(unmeasured, adapters, None, None)
-    spread = seed_spread(np.array([differences[name] for name in adapters]))
-    is_judged = len(adapters) >= FEWEST_SEEDS
     mean = replace(
-        rows[0],
-        candidate=recipe,
+        mean,
         candidate_value=fmean(row.candidate_value for row in rows if row.candidate_value is not None),
-        difference=spread.mean,
-        inference=Inference(
-            interval=spread.interval if is_judged else None, why_no_interval=_why_no_interval(len(adapters), spread)
-        ),
-        p_adjusted=None,
+        difference=fmean(differences.values()),
     )
-    return OverSeeds(mean, adapters, spread.standard_deviation, fmean(widths) if len(widths) == len(adapters) else None)
+    sums = [row.paired for row in rows if row.paired is not None]
+    if len(adapters) < FEWEST_SEEDS:
+        reason = f"not judged: {len(adapters)} of at least {FEWEST_SEEDS} training seeds"
+        mean = replace(mean, why_no_interval=reason)
+    elif len(sums) == len(rows):
+        mean = inferred(mean, _stacked(sums))
+    deviation = stdev(differences.values()) if len(differences) > 1 else None
+    return OverSeeds(mean, adapters, deviation, fmean(widths) if len(widths) == len(adapters) else None)
 
 
-def _why_no_interval(n_adapters: int, spread: SeedSpread) -> str | None:
-    if n_adapters < FEWEST_SEEDS:
-        return f"not judged: {n_adapters} of at least {FEWEST_SEEDS} training seeds"
-    return None if spread.interval else "the same difference with every seed, so its spread cannot be estimated"
+def _bare(recipe: str, row: Comparison) -> Comparison:
+    """Return a comparison of the recipe with nothing that is known of one adapter."""
+    return Comparison(
+        metric=row.metric,
+        candidate=recipe,
+        against=row.against,
+        baseline=row.baseline,
+        baseline_value=row.baseline_value,
+        candidate_value=row.candidate_value,
+        difference=row.difference,
+        n=row.n,
+        n_groups=row.n_groups,
+        why_no_interval=row.why_no_interval,
+        is_finite=row.is_finite,
+    )
+
+
+def _stacked(sums: Sequence[PairedDifference]) -> PairedDifference:
+    """Return the adapters' sums with an axis of seeds, all shapes (n_seeds, n_groups)."""
+    return replace(
+        sums[0],
+        candidate_totals=np.stack([each.candidate_totals for each in sums]),
+        candidate_counts=np.stack([each.candidate_counts for each in sums]),
+        baseline_totals=np.stack([each.baseline_totals for each in sums]),
+        baseline_counts=np.stack([each.baseline_counts for each in sums]),
+        is_outcomes=all(each.is_outcomes for each in sums),
+        over_seeds=True,
+    )

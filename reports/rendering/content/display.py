@@ -51,12 +51,11 @@ class Cells:
 
 def cells(comparison: Comparison) -> Cells:
     """Return the numbers of a table row."""
-    display, interval = comparison.metric.display, comparison.interval
+    display, interval = comparison.metric.display, comparison.interval or (None, None)
     baseline = _value(comparison.baseline_value, display)
     candidate = _value(comparison.candidate_value, display)
     difference = _difference(comparison.difference, display)
-    low = _difference(interval.low if interval else None, display)
-    high = _difference(interval.high if interval else None, display)
+    low, high = (_difference(end, display) for end in interval)
     unit = {"percent": "pp", "exp": "%", "mean": comparison.metric.unit}[display]
     half_width = None if low is None or high is None else (high - low) / 2
     decimals = _decimals(half_width, candidate, display)

@@ -2,13 +2,13 @@
 
 from collections.abc import Callable, Sequence
 
-from reports.comparing.compare import Comparison, Outcome
-from reports.comparing.gates import allowed_loss, metric_key
-from reports.comparing.seeds import FEWEST_SEEDS, OverSeeds
-from reports.comparing.statistics import CONFIDENCE, is_equivalent
+from reports.comparing.compare import ERROR_RATE, Comparison, Outcome
+from reports.comparing.seeds import FEWEST_SEEDS, OverSeeds, critical_value
 from reports.records import Run, Selection, Subject
 from reports.rendering.content.display import cells, label, number, spread
 
+ENOUGH_SEEDS = 5
+"""Training seeds from which a recipe's verdict no longer says that they are few."""
 _OUTCOMES: dict[Outcome, str] = {
     "better": "Better, interval clear of zero",
     "worse": "Worse, interval clear of zero",
@@ -50,7 +50,7 @@ def verdict(run: Run, comparisons: Sequence[Comparison], candidate: str) -> list
     return [
         *_group_sentences(run, primary),
         *(_outcome_sentences(primary, "rows") or ["No primary metric was measured."]),
-        *_equivalence_sentences(run, primary),
+        *_equivalence_sentences(primary),
         *_power_sentences(primary),
         *_origin_sentences(run, run.subject(candidate)),
         *_seed_sentences(run, run.subject(candidate), primary),
@@ -59,12 +59,12 @@ def verdict(run: Run, comparisons: Sequence[Comparison], candidate: str) -> list
     ]
 
 
-def recipe_verdicts(recipes: Sequence[OverSeeds]) -> dict[str, list[str]]:
+def recipe_verdicts(run: Run, recipes: Sequence[OverSeeds]) -> dict[str, list[str]]:
     """Map each recipe to the verdict on its primary metrics, or to the reason why it is not judged."""
     by_recipe: dict[str, list[OverSeeds]] = {}
     for row in recipes:
         by_recipe.setdefault(row.mean.candidate, []).append(row)
-    return {recipe: _recipe_sentences(rows) for recipe, rows in by_recipe.items()}
+    return {recipe: _recipe_sentences(run, rows) for recipe, rows in by_recipe.items()}
 
 
 def choice(run: Run) -> list[str]:
@@ -109,17 +109,46 @@ def headline_candidate(run: Run, candidates: Sequence[str]) -> str:
     return min(subjects, key=lambda each: (chosen.isdisjoint({each.name, each.recipe}), each.is_control)).name
 
 
+def is_chosen(run: Run, candidate: str) -> bool:
+    """Whether a sweep chose the candidate, or its recipe, on selection rows."""
+    chosen = {selection.candidate for selection in run.selection if selection.is_winner}
+    return not chosen.isdisjoint({candidate, run.subject(candidate).recipe})
+
+
 def references_differ(run: Run, row: Comparison) -> bool:
     """Whether the row compares two rewards with different references."""
-    is_reward = row.against == "candidate" and row.metric.chance is not None
-    return is_reward and run.subject(row.candidate).reference != run.subject(row.baseline).reference
+    return _is_reward(row) and run.subject(row.candidate).reference != run.subject(row.baseline).reference
 
 
-def _recipe_sentences(rows: Sequence[OverSeeds]) -> list[str]:
-    n_adapters = len(rows[0].adapters)
+def _is_reward(row: Comparison) -> bool:
+    """Whether the row compares the rewards of two candidates."""
+    return row.against == "candidate" and row.metric.chance is not None
+
+
+def _recipe_sentences(run: Run, recipe: Sequence[OverSeeds]) -> list[str]:
+    n_adapters = len(recipe[0].adapters)
     if n_adapters < FEWEST_SEEDS:
         return [f"Not judged as a recipe: {n_adapters} of at least {FEWEST_SEEDS} training seeds."]
-    return _outcome_sentences([row.mean for row in rows], "seeds")
+    rows = [row.mean for row in recipe]
+    primary = [row for row in rows if row.primary]
+    return [
+        *_outcome_sentences(primary, "seeds and rows"),
+        *_equivalence_sentences(primary),
+        *_power_sentences(primary),
+        *_few_seeds_sentences(n_adapters),
+        *_ruler_sentences(rows),
+        *_other_sentences(run, run.subject(recipe[0].adapters[0]), rows),
+    ]
+
+
+def _few_seeds_sentences(n_seeds: int) -> list[str]:
+    """Return how little so few seeds can say."""
+    if n_seeds >= ENOUGH_SEEDS:
+        return []
+    few, enough = f"{critical_value(n_seeds):.1f} standard errors", f"{critical_value(ENOUGH_SEEDS):.1f}"
+    return [
+        f"{n_seeds} seeds hardly tell how far seeds lie apart: if far, a claim takes {few} ({ENOUGH_SEEDS}: {enough})."
+    ]
 
 
 def _outcome_sentences(rows: Sequence[Comparison], sample: str) -> list[str]:
@@ -155,7 +184,7 @@ def _outcome_after_correction(row: Comparison) -> Outcome:
 def _remains(row: Comparison) -> bool:
     """Whether the interval's outcome remains after correction; rows outside the family are not corrected."""
     is_clear = row.interval is not None and row.outcome != "unclear"
-    return not is_clear or row.p_adjusted is None or row.p_adjusted <= 1 - CONFIDENCE
+    return not is_clear or row.p_adjusted is None or row.p_adjusted <= ERROR_RATE
 
 
 def p_text(p_value: float) -> str:
@@ -163,15 +192,13 @@ def p_text(p_value: float) -> str:
     return "< 0.001" if p_value < 0.001 else number(p_value, 3)  # noqa: PLR2004
 
 
-def _equivalence_sentences(run: Run, rows: Sequence[Comparison]) -> list[str]:
+def _equivalence_sentences(rows: Sequence[Comparison]) -> list[str]:
     """Return a sentence on the metrics that are equivalent within their gates: only these are called unchanged."""
-    facts = []
-    for gate in run.gates:
-        for row in rows:
-            if metric_key(row.metric) == gate.metric and row.inference.bounds and row.baseline_value is not None:
-                margin = allowed_loss(gate, row.metric, row.baseline_value)
-                if is_equivalent(row.inference.bounds, margin):
-                    facts.append(f"{label(row.metric)} within {spread(margin, row.metric)}")
+    facts = [
+        f"{label(row.metric)} within {spread(row.margin, row.metric)}"
+        for row in rows
+        if row.p_unchanged is not None and row.p_unchanged <= ERROR_RATE
+    ]
     return (
         [f"No change beyond the margin of a gate, by an equivalence test at 5 %: {'; '.join(facts)}."] if facts else []
     )
@@ -179,9 +206,9 @@ def _equivalence_sentences(run: Run, rows: Sequence[Comparison]) -> list[str]:
 
 def _power_sentences(rows: Sequence[Comparison]) -> list[str]:
     facts = [
-        f"{label(row.metric)} {spread(row.inference.smallest_detectable, row.metric)}"
+        f"{label(row.metric)} {spread(row.smallest_detectable, row.metric)}"
         for row in rows
-        if row.inference.smallest_detectable is not None
+        if row.smallest_detectable is not None
     ]
     return [f"With 80 % power only changes larger than these could be detected: {'; '.join(facts)}."] if facts else []
 
@@ -223,11 +250,11 @@ def _seed_sentences(run: Run, candidate: Subject, rows: Sequence[Comparison]) ->
 def _fact(row: Comparison, sample: str) -> str:
     name, shown = label(row.metric), cells(row)
     if row.difference is None:
-        return f"{name} ({row.inference.why_no_interval})"
+        return f"{name} ({row.why_no_interval})"
     by_definition = " by definition" if row.against == "definition" else ""
     values = f"{name} {shown.baseline}{by_definition} \u2192 {shown.candidate} ({shown.difference}"
     if row.interval is None:
-        return f"{values}; {row.inference.why_no_interval})"
+        return f"{values}; {row.why_no_interval})"
     if row.outcome == "unclear":
         return f"{values}; anything from {_low_to_high(row)} is compatible with these {sample})"
     corrected = "" if row.p_adjusted is None else f", corrected p {p_text(row.p_adjusted).replace('<', 'under')}"
@@ -264,7 +291,7 @@ def _other_sentences(run: Run, candidate: Subject, rows: Sequence[Comparison]) -
             sentences.append(f"Against \u201c{name}\u201d: {against_control}.")
             not_ahead += [label(row.metric) for row in of_other if row.outcome != "better"]
         else:
-            own = any(references_differ(run, row) for row in of_other)
+            own = candidate.reference != run.subject(name).reference and any(map(_is_reward, of_other))
             remark = " Each reward is taken against its own reference." if own else ""
             sentences.append(f"{_opening(run, candidate, name)}: {'; '.join(map(_change, of_other))}.{remark}")
     if not_ahead:
@@ -286,7 +313,7 @@ def _opening(run: Run, candidate: Subject, other: str) -> str:
 
 def _change(row: Comparison) -> str:
     if row.interval is None:
-        return f"{label(row.metric)} {cells(row).difference} ({row.inference.why_no_interval})"
+        return f"{label(row.metric)} {cells(row).difference} ({row.why_no_interval})"
     outcome = "no clear difference" if row.outcome == "unclear" else row.outcome
     return f"{label(row.metric)} {cells(row).difference} ({outcome}, {_low_to_high(row)})"
 

@@ -25,10 +25,10 @@ CSV_COLUMNS: dict[str, Callable[[Run, Comparison], object]] = {
     "baseline_value": lambda _, row: row.baseline_value,
     "candidate_value": lambda _, row: row.candidate_value,
     "difference": lambda _, row: row.difference,
-    "low": lambda _, row: row.interval.low if row.interval else None,
-    "high": lambda _, row: row.interval.high if row.interval else None,
-    "method": lambda _, row: row.interval.method if row.interval else None,
-    "why_no_interval": lambda _, row: row.inference.why_no_interval,
+    "low": lambda _, row: row.interval[0] if row.interval else None,
+    "high": lambda _, row: row.interval[1] if row.interval else None,
+    "method": lambda _, row: row.method,
+    "why_no_interval": lambda _, row: row.why_no_interval,
     "outcome": lambda _, row: row.outcome,
     "display": lambda _, row: row.metric.display,
     "shown_baseline": lambda _, row: cells(row).baseline_number,
@@ -39,16 +39,19 @@ CSV_COLUMNS: dict[str, Callable[[Run, Comparison], object]] = {
     "shown_unit": lambda _, row: cells(row).unit,
     "recipe": lambda run, row: run.subject(row.candidate).recipe,
     "is_control": lambda run, row: run.subject(row.candidate).is_control,
-    "p_value": lambda _, row: row.inference.p_value,
+    "p_value": lambda _, row: row.p_value,
     "p_adjusted": lambda _, row: row.p_adjusted,
-    "smallest_detectable": lambda _, row: row.inference.smallest_detectable,
-    "correlation": lambda _, row: row.inference.correlation,
-    "pairing_factor": lambda _, row: row.inference.pairing_factor,
+    "smallest_detectable": lambda _, row: row.smallest_detectable,
+    "correlation": lambda _, row: row.correlation,
+    "pairing_factor": lambda _, row: row.pairing_factor,
     "reference": lambda run, row: run.subject(row.candidate).reference,
     "reference_basis": lambda run, row: run.subject(row.candidate).reference_basis,
     "beta": lambda run, row: run.subject(row.candidate).beta,
     "beta_basis": lambda run, row: run.subject(row.candidate).beta_basis,
     "knows_rows": lambda run, row: run.subject(row.candidate).knows_rows,
+    "long_tail": lambda _, row: row.long_tail,
+    "margin": lambda _, row: row.margin,
+    "p_unchanged": lambda _, row: row.p_unchanged,
 }
 """Stable columns of report.csv; new ones are only added at the end.
 
@@ -56,10 +59,12 @@ Values, difference, low and high are in `unit` (fractions as fractions, perplexi
 candidate_value - baseline_value; the shown_ columns have the numbers of the tables, shown_unit is the unit of the
 difference. `against` is baseline, definition, ruler or candidate, and `baseline` its name. `recipe` is shared by
 candidates that differ only in their training seed, and empty if there is one seed; `is_control` is true if the
-candidate was trained only for comparison. `p_value` is two-sided, from swapping both sides within groups; `p_adjusted`
-is the same after Holm, in the family of primary metrics of candidates that are not controls. `smallest_detectable` (in
-`unit`) is detected with a probability of 80 %. `correlation` is that of both sides over groups, and `pairing_factor` is
-how many times wider the interval would be without pairing. `reference` and `beta` are those of the candidate's implicit
+candidate was trained only for comparison. `p_value` is two-sided and small exactly where low and high exclude 0;
+`p_adjusted` is the same after Holm, in the family of primary metrics of the chosen candidate, or of all others that
+are not controls. `smallest_detectable` (in `unit`) is detected with a probability of 80 %. `correlation` is that of
+both sides over groups, and `pairing_factor` is how many times wider the interval would be without pairing. `long_tail`
+is the side (above, below) of a long tail that the groups do not carry. `p_unchanged` is that of the equivalence test
+within `margin` (in `unit`), the metric's gate, after Holm. `reference` and `beta` are those of the candidate's implicit
 reward; their `_basis` is recorded, assumed (nothing says it) or unknown (another one, which is not here).
 `knows_rows` is false if the candidate was trained elsewhere, so that it may have seen the rows that are measured.
 """

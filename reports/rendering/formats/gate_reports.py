@@ -13,13 +13,33 @@ _COLUMNS = (
     *("result", "metric", "candidate", "against"),
     *("value there", "value", "difference", "at worst", "at best", "allowed"),
 )
-_MARKS: dict[GateOutcome, str] = {"pass": "\u2705", "cannot tell": "\u2754", "fail": "\u274c"}
+_MARKS: dict[GateOutcome, str] = {"fail": "\u274c", "cannot tell": "\u2754", "pass": "\u2705"}
+"""Outcome -> its sign, failures first."""
 
 
-def gate_lines(results: Sequence[GateResult]) -> list[str]:
-    """Return one line for each gate and candidate."""
+def gate_lines(results: Sequence[GateResult], *, strict: bool = False) -> list[str]:
+    """Return one line for each gate and candidate, and a closing one with what follows from them."""
     widest = max(len(_name(result)) for result in results)
-    return [f"{result.outcome:11}  {_name(result):{widest}}  {_finding(result)}" for result in results]
+    lines = [f"{result.outcome:11}  {_name(result):{widest}}  {_finding(result)}" for result in results]
+    return [*lines, f"{_verdict(results, strict=strict)}: {_tally(results)}{_advice(results, strict=strict)}"]
+
+
+def _verdict(results: Sequence[GateResult], *, strict: bool) -> str:
+    return "Stopped" if is_stopped(results, strict=strict) else "Not stopped"
+
+
+def _tally(results: Sequence[GateResult]) -> str:
+    """Return how many results there are of each kind, failures first."""
+    counts = Counter(result.outcome for result in results)
+    return ", ".join(f"{counts[outcome]} {outcome}" for outcome in _MARKS if counts[outcome])
+
+
+def _advice(results: Sequence[GateResult], *, strict: bool) -> str:
+    """Return what a result that cannot tell means for the release, and what would tell; nothing without one."""
+    if all(result.outcome != "cannot tell" for result in results):
+        return "."
+    does_stop = "stops here (--strict)" if strict else "does not stop without --strict"
+    return f". What cannot be told {does_stop}; more rows, or a wider margin, can tell."
 
 
 def junit_report(name: str, results: Sequence[GateResult], *, strict: bool = False) -> str:
@@ -37,7 +57,7 @@ def junit_report(name: str, results: Sequence[GateResult], *, strict: bool = Fal
     for result, element in zip(results, elements, strict=True):
         case = ET.SubElement(suite, "testcase", classname=plain(result.comparison.candidate), name=result.gate.metric)
         if element:
-            ET.SubElement(case, element, message=_finding(result))
+            ET.SubElement(case, element, message=f"{result.outcome}: {_finding(result)}")
         else:
             ET.SubElement(case, "system-out").text = _finding(result)
     root = ET.Element("testsuites")
@@ -48,9 +68,7 @@ def junit_report(name: str, results: Sequence[GateResult], *, strict: bool = Fal
 
 def summary(title: str, results: Sequence[GateResult], notes: Sequence[str] = (), *, strict: bool = False) -> str:
     """Return GitHub-flavoured Markdown: the result in one line, and a table of the gates, failures first."""
-    counts = Counter(result.outcome for result in results)
-    tally = ", ".join(f"{counts[outcome]} {outcome}" for outcome in ("fail", "cannot tell", "pass") if counts[outcome])
-    order: list[GateOutcome] = ["fail", "cannot tell", "pass"]
+    order = list(_MARKS)
     rows = [
         f"| {_MARKS[result.outcome]} {result.outcome} | {escape(label(result.comparison.metric))} "
         f"| {escape(result.comparison.candidate)} | {escape(result.comparison.baseline)} "
@@ -59,9 +77,9 @@ def summary(title: str, results: Sequence[GateResult], notes: Sequence[str] = ()
     ]
     return "\n".join(
         [
-            f"### {'Stopped' if is_stopped(results, strict=strict) else 'Not stopped'}: {escape(title)}",
+            f"### {_verdict(results, strict=strict)}: {escape(title)}",
             "",
-            f"Gates: {tally}.",
+            f"Gates: {_tally(results)}{_advice(results, strict=strict)}",
             "",
             f"| {' | '.join(_COLUMNS)} |",
             f"| {' | '.join(['---'] * 4 + ['---:'] * 6)} |",
@@ -97,6 +115,8 @@ def _finding(result: GateResult) -> str:
     if result.reason:
         return f"{values}: {result.reason}"
     ranges = {"pass": f"at worst {worst}", "fail": f"at best {best}", "cannot tell": f"from {best} to {worst}"}
+    if result.gate.at_least is not None:
+        return f"{value}: {difference}, {ranges[result.outcome]}; required {limit}"
     return f"{values}: {difference}, {ranges[result.outcome]}; allowed {limit}"
 
 
@@ -107,6 +127,8 @@ def _numbers(result: GateResult) -> tuple[str, str, str, str, str, str]:
     limit = _difference(result, result.limit)
     if row.metric.higher_is_better is None and result.limit is not None:
         limit = f"\u00b1{limit.removeprefix('+')}"
+    if result.gate.at_least is not None:
+        limit = f"at least {shown.baseline}"
     worst, best = _difference(result, result.worst), _difference(result, result.best)
     return shown.baseline, shown.candidate, shown.difference, worst, best, limit
 

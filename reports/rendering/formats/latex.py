@@ -6,8 +6,8 @@ The file compiles by itself, and can be \input into a paper whose preamble loads
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from reports.comparing.compare import Comparison
-from reports.comparing.statistics import CONFIDENCE, Method
+from reports.comparing.compare import ERROR_RATE, Comparison
+from reports.comparing.inference import Method
 from reports.records import Run
 from reports.rendering.content.display import ARROWS, NOTHING, cells, label, number
 from reports.rendering.content.published import PublishedColumn, PublishedTable, ReportLayout, published_tables
@@ -37,12 +37,10 @@ _HEAD = r"""% Compiles as it is; through \input it stands in a paper whose pream
 """
 _FOOT = "\\finishreport\n"
 _METHODS: dict[Method, str] = {
-    "bootstrap-t": "studentised bootstrap of groups",
-    "BCa": "BCa bootstrap of groups",
-    "percentile": "percentile bootstrap of groups",
-    "cluster-t": "t distribution on linearised differences by group",
-    "Wilson": "Wilson's score by group",
-    "exact": "Clopper--Pearson bounds by group",
+    "t and skewness": "Student's t and Hall's for skewness, leaving out one group at a time",
+    "mid-p and score": "McNemar's mid-p and Tango's score by group",
+    "mid-p and Wilson": "binomial mid-p and Wilson's score at the effective number of examples",
+    "seeds and groups": "Cochran and Cox's t over training seeds and groups",
 }
 _HEADER = ("Metric", "Baseline", "Value", "Difference", r"95\,\% interval", "Corrected $p$", "$n$")
 _COLUMNS = r"p{0.29\linewidth}rrrrrr"
@@ -153,7 +151,7 @@ def _caption(run: Run, rows: Sequence[Comparison], candidates: Sequence[str]) ->
     """Return what was compared on how many examples, the methods of the intervals, and the meaning of the signs."""
     baseline = latex_text(run.baseline.name)
     of = f" of {latex_text(candidates[0])}" if len(candidates) == 1 else ""
-    methods = Counter(row.interval.method for row in rows if row.interval)
+    methods = Counter(row.method for row in rows if row.method)
     how = " or ".join(words for method, words in _METHODS.items() if methods[method])
     sentences = [
         latex_text(run.headline),
@@ -182,13 +180,13 @@ def _correction(rows: Sequence[Comparison]) -> str:
     if not family:
         return ""
     mark = r" $^{*}$: at most 0.05." if any(map(_is_significant, rows)) else ""
-    return f"Corrected $p$: from swaps within groups, two-sided, after Holm over the {len(family)} rows with one.{mark}"
+    return f"Corrected $p$: two-sided, after Holm over the {len(family)} rows with one.{mark}"
 
 
 def _is_significant(row: Comparison) -> bool:
     """Whether the interval excludes zero and the corrected p is small."""
     is_clear = row.interval is not None and row.outcome != "unclear"
-    return is_clear and row.p_adjusted is not None and row.p_adjusted <= 1 - CONFIDENCE
+    return is_clear and row.p_adjusted is not None and row.p_adjusted <= ERROR_RATE
 
 
 def _published(run: Run) -> list[str]:

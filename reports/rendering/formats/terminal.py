@@ -48,7 +48,7 @@ def terminal_table(run: Run, comparisons: Sequence[Comparison], *, width: int = 
     if not candidates:
         return "\n\n".join([*blocks, NO_CANDIDATE])
     blocks += [textwrap.fill(plain(sentence), width) for sentence in (*not_finite_sentences(run), *choice(run))]
-    for recipe, sentences in recipe_verdicts(over_seeds(run, comparisons)).items():
+    for recipe, sentences in recipe_verdicts(run, over_seeds(run, comparisons)).items():
         blocks.append(_judged(f"{recipe}, over its training seeds:", sentences, width))
     is_long = len(candidates) > FEW_IN_TERMINAL
     for name in [headline_candidate(run, candidates)] if is_long else candidates:

@@ -43,7 +43,9 @@ def test_a_margin_is_what_seeds_and_rows_take(fakes: SimpleNamespace) -> None:
     expected = stats.t.ppf(1 - 0.05 / 2, 3) * math.sqrt(2) * np.std(values, ddof=1)
     rows = compare_adapters(run, [f"adapter, seed {seed}" for seed in range(4)])
     arms = [
-        row.inference.bounds.high - row.difference for row in rows if row.metric == PERPLEXITY and row.inference.bounds
+        float(row.paired.interval(0.9)[1]) - row.difference
+        for row in rows
+        if row.metric == PERPLEXITY and row.paired and row.difference is not None
     ]
 
     assert perplexity.between_seeds == pytest.approx(expected)
@@ -61,10 +63,10 @@ def test_any_change_counts_where_no_direction_is_better(fakes: SimpleNamespace) 
     (proposal,) = propose_gates(run)
     rows = compare_adapters(run, [f"adapter, seed {seed}" for seed in range(4)])
     arms = [
-        abs(end - row.difference)
+        abs(float(end) - row.difference)
         for row in rows
-        if row.inference.bounds
-        for end in (row.inference.bounds.low, row.inference.bounds.high)
+        if row.paired and row.difference is not None
+        for end in row.paired.interval(0.9)
     ]
 
     assert proposal.between_rows == pytest.approx(max(arms))

@@ -13,7 +13,7 @@ from scipy import stats
 
 from reports.comparing.compare import compare
 from reports.comparing.metric_table import UnpairedExamplesError
-from reports.records import ExampleScore, MetricScores
+from reports.records import ExampleScore, Gate, MetricScores, Selection
 
 
 def _rng(seed: int = 0) -> np.random.Generator:
@@ -31,14 +31,14 @@ def test_the_difference_is_candidate_minus_baseline_in_the_unit_of_the_metric(fa
     (row,) = _pair_of(fakes, fakes.PERPLEXITY, baseline, candidate)
     assert row.baseline_value == pytest.approx(2.95)
     assert row.difference == pytest.approx(0.05)
-    assert (row.n, row.n_groups, row.interval.method) == (20, 20, "bootstrap-t")
+    assert (row.n, row.n_groups, row.method) == (20, 20, "t and skewness")
     assert (row.outcome, row.primary, row.against, row.baseline) == ("worse", True, "baseline", "base")
 
 
 def _is_near(interval, expected, share=0.06):
     """Whether both ends lie within a share of the expected interval's width."""
     width = expected.high - expected.low
-    return (interval.low, interval.high) == pytest.approx((expected.low, expected.high), abs=share * width)
+    return interval == pytest.approx((expected.low, expected.high), abs=share * width)
 
 
 def test_without_skewness_it_is_near_the_paired_t_test(fakes):
@@ -47,14 +47,12 @@ def test_without_skewness_it_is_near_the_paired_t_test(fakes):
     (row,) = _pair_of(fakes, fakes.MC2, fakes.scores(one), fakes.scores(other))
     expected = stats.ttest_rel(other, one)
     assert _is_near(row.interval, expected.confidence_interval())
-    assert _is_near(row.inference.bounds, expected.confidence_interval(0.9))
-    assert row.inference.standard_error == pytest.approx(stats.sem(other - one))
-    assert row.difference / row.inference.standard_error == pytest.approx(expected.statistic)
-    assert row.inference.p_value == pytest.approx(expected.pvalue, abs=0.02)
-    assert row.inference.correlation == pytest.approx(stats.pearsonr(one, other).statistic)
-    assert row.inference.pairing_factor == pytest.approx(
-        np.hypot(stats.sem(one), stats.sem(other)) / stats.sem(other - one)
-    )
+    assert _is_near(row.paired.interval(0.9), expected.confidence_interval(0.9))
+    assert row.paired.standard_error == pytest.approx(stats.sem(other - one))
+    assert row.difference / row.paired.standard_error == pytest.approx(expected.statistic)
+    assert row.p_value == pytest.approx(expected.pvalue, abs=0.02)
+    assert row.correlation == pytest.approx(stats.pearsonr(one, other).statistic)
+    assert row.pairing_factor == pytest.approx(np.hypot(stats.sem(one), stats.sem(other)) / stats.sem(other - one))
 
 
 @pytest.mark.parametrize("n", [40, 250])
@@ -63,7 +61,7 @@ def test_swapped_subjects_mirror_the_signs(fakes, n):
     one, other = (fakes.scores(values) for values in _rng(2).random((2, n)))
     (row,), (mirrored,) = (_pair_of(fakes, fakes.MC2, *sides) for sides in ((one, other), (other, one)))
     assert mirrored.difference == -row.difference
-    assert (mirrored.interval.low, mirrored.interval.high) == pytest.approx((-row.interval.high, -row.interval.low))
+    assert mirrored.interval == pytest.approx((-row.interval[1], -row.interval[0]))
 
 
 def test_equal_continuous_scores_differ_by_exactly_zero_and_have_no_interval(fakes):
@@ -71,20 +69,17 @@ def test_equal_continuous_scores_differ_by_exactly_zero_and_have_no_interval(fak
     rows = fakes.scores(_rng(3).random(300), _rng(4).integers(1, 9, 300))
     (row,) = _pair_of(fakes, fakes.PERPLEXITY, rows, rows)
     assert row.difference == 0.0
-    assert (row.interval, row.inference.why_no_interval, row.outcome) == (None, "identical scores", "no interval")
+    assert (row.interval, row.why_no_interval, row.outcome) == (None, "identical scores", "no interval")
 
 
-def test_equal_outcomes_get_exact_bounds(fakes):
-    """Where all paired 0/1 outcomes agree, the interval bounds what could have gone unseen."""
+def test_equal_outcomes_get_bounds(fakes):
+    """Where all paired 0/1 outcomes agree, the interval bounds what could have gone unseen: z^2 / (n + z^2)."""
     rows = fakes.scores(_rng(5).random(60) < 0.4)
     (row,) = _pair_of(fakes, fakes.MC1, rows, rows)
-    share = stats.binomtest(0, 60).proportion_ci(0.95, method="exact").high
-    assert row.difference == 0.0
-    assert (row.interval.method, row.interval.low, row.interval.high) == (
-        "exact",
-        pytest.approx(-share),
-        pytest.approx(share),
-    )
+    unseen = stats.norm.ppf(0.975) ** 2
+    bound = unseen / (60 + unseen)
+    assert (row.difference, row.p_value) == (0.0, 1.0)
+    assert (row.method, row.interval) == ("mid-p and score", pytest.approx((-bound, bound)))
 
 
 def test_twins_of_which_every_group_wins_one_have_no_width_of_zero(fakes):
@@ -93,8 +88,7 @@ def test_twins_of_which_every_group_wins_one_have_no_width_of_zero(fakes):
     run = fakes.small_run({(fakes.ACCURACY, "dpo"): fakes.scores(np.tile([0, 1], 50), groups=groups)})
     (row,) = compare(run)
     assert row.difference == 0.0
-    assert row.interval.method == "exact"
-    assert row.interval.low < 0 < row.interval.high
+    assert row.interval[0] < -0.05 < 0.05 < row.interval[1]
 
 
 def test_a_constant_shift_has_no_interval(fakes):
@@ -103,7 +97,7 @@ def test_a_constant_shift_has_no_interval(fakes):
     (row,) = _pair_of(fakes, fakes.MC2, fakes.scores(values), fakes.scores(values + 0.25))
     assert row.difference == pytest.approx(0.25)
     assert row.interval is None
-    assert "same in every group" in row.inference.why_no_interval
+    assert "same in every group" in row.why_no_interval
 
 
 def test_under_ten_groups_there_is_no_interval(fakes):
@@ -112,7 +106,7 @@ def test_under_ten_groups_there_is_no_interval(fakes):
     one, other = (fakes.scores(values, groups=groups) for values in _rng(7).random((2, 90)))
     (row,) = _pair_of(fakes, fakes.MC2, one, other)
     assert (row.n, row.n_groups, row.interval) == (90, 9, None)
-    assert row.inference.why_no_interval == "9 groups; an interval needs 10"
+    assert row.why_no_interval == "9 groups; an interval needs 10"
 
 
 def test_reward_accuracy_is_held_against_its_definition_and_every_ruler(fakes):
@@ -131,37 +125,34 @@ def test_reward_accuracy_is_held_against_its_definition_and_every_ruler(fakes):
         0.5,
         True,
     )
-    assert (first.interval.low, first.interval.high) == pytest.approx(
-        (against_half.low - 0.5, against_half.high - 0.5), abs=1 / 60
-    )
-    assert (first.inference.correlation, first.inference.pairing_factor) == (None, None)
-    assert first.inference.p_value == pytest.approx(stats.binomtest(int(won.sum()), 60).pvalue)
+    assert first.interval == pytest.approx((against_half.low - 0.5, against_half.high - 0.5), abs=1 / 60)
+    assert (first.correlation, first.pairing_factor) == (None, None)
+    assert first.p_value == pytest.approx(2 * stats.t.sf((won.mean() - 0.5) * np.sqrt(240), 59))
     gained, lost = int((won & ~longest).sum()), int((longest & ~won).sum())
-    assert second.inference.p_value == pytest.approx(stats.binomtest(gained, gained + lost).pvalue)
+    score = stats.norm.sf((gained - lost) / np.sqrt(gained + lost)) * 2
+    mid_p = 2 * (stats.binom.sf(gained, gained + lost, 0.5) + stats.binom.pmf(gained, gained + lost, 0.5) / 2)
+    assert second.p_value == pytest.approx(max(score, mid_p))
     assert second.p_adjusted is None
     assert (second.baseline, second.against, second.primary) == ("longest", "ruler", False)
     assert _is_near(second.interval, against_longest)
 
 
-def test_winning_every_pair_is_clopper_and_pearson_against_a_half(fakes):
-    """All won: the exact binomial interval, shifted by the definition."""
+def test_winning_every_pair_is_better_without_a_bound_above_one(fakes):
+    """All of 150 won: wider than Clopper and Pearson's mid-p bound, not beyond 100 %."""
     (row,) = compare(fakes.small_run({(fakes.ACCURACY, "dpo"): fakes.scores(np.ones(150))}))
-    expected = stats.binomtest(150, 150).proportion_ci(0.95, method="exact")
-    assert (row.interval.low + 0.5, row.interval.high + 0.5) == pytest.approx((expected.low, expected.high))
+    low, high = row.interval
+    assert 0.5 + low == pytest.approx(stats.binomtest(150, 150).proportion_ci(method="wilson").low, abs=0.002)
+    assert high == 0.5
     assert row.outcome == "better"
 
 
-def test_many_groups_are_bootstrapped_reproducibly(fakes):
-    """The same for the same seed, near the paired t-test."""
+def test_many_groups_are_inferred_reproducibly(fakes):
+    """The same whenever it is asked, near the paired t-test."""
     one, other = _rng(9).random((2, 400))
-    sides = fakes.scores(one), fakes.scores(other)
-    run = fakes.small_run(dict(zip(((fakes.MC2, "base"), (fakes.MC2, "dpo")), sides, strict=True)))
-    (row,), (again,), (reseeded,) = compare(run), compare(run), compare(run, seed=1)
-    expected = stats.ttest_rel(other, one).confidence_interval()
+    run = fakes.small_run({(fakes.MC2, "base"): fakes.scores(one), (fakes.MC2, "dpo"): fakes.scores(other)})
+    (row,), (again,) = compare(run), compare(run)
     assert row == again
-    assert row.interval != reseeded.interval
-    assert row.interval.method == "bootstrap-t"
-    assert _is_near(row.interval, expected, 0.03)
+    assert _is_near(row.interval, stats.ttest_rel(other, one).confidence_interval(), 0.03)
 
 
 def test_the_order_of_rows_does_not_matter(fakes):
@@ -202,7 +193,7 @@ def test_a_librarys_value_is_carried_without_an_interval(fakes):
     values = tuple(MetricScores(fakes.F1, name, (), value=value) for name, value in (("base", 0.25), ("dpo", 0.75)))
     (row,) = compare(replace(fakes.small_run({(fakes.F1, "dpo"): ()}), measurements=values))
     assert (row.baseline_value, row.candidate_value, row.difference) == (0.25, 0.75, 0.5)
-    assert (row.interval, row.inference.why_no_interval, row.n) == (None, "not a sum over examples", 0)
+    assert (row.interval, row.why_no_interval, row.n) == (None, "not a sum over examples", 0)
 
 
 def test_missing_numbers_are_none_with_their_reason(fakes):
@@ -214,13 +205,13 @@ def test_missing_numbers_are_none_with_their_reason(fakes):
     (unmeasured,) = compare(fakes.small_run({(fakes.MC2, "dpo"): rows}))
     (uncounted,) = _pair_of(fakes, fakes.MC2, rows, fakes.scores(np.zeros(20), np.zeros(20)))
     assert (of_baseline.baseline_value, of_baseline.difference, of_baseline.n) == (None, None, 20)
-    assert of_baseline.inference.why_no_interval.startswith("base: 1 of 20 scores are not finite")
-    assert (of_candidate.candidate_value, of_candidate.inference.why_no_interval) == (None, "no examples")
-    assert (unmeasured.outcome, unmeasured.inference.why_no_interval) == (
+    assert of_baseline.why_no_interval.startswith("base: 1 of 20 scores are not finite")
+    assert (of_candidate.candidate_value, of_candidate.why_no_interval) == (None, "no examples")
+    assert (unmeasured.outcome, unmeasured.why_no_interval) == (
         "no difference measured",
         "baseline: not measured",
     )
-    assert uncounted.inference.why_no_interval == "the counts of its examples sum to 0"
+    assert uncounted.why_no_interval == "the counts of its examples sum to 0"
 
 
 @pytest.mark.parametrize(
@@ -252,7 +243,7 @@ def test_rows_come_by_metric_then_candidate_with_the_baseline_before_rulers(fake
 
 @pytest.mark.slow
 def test_twenty_thousand_groups_fit_time_and_memory(fakes):
-    """Five metrics of three subjects over 20,000 groups share their draws: 10 seconds and 256 MiB are enough."""
+    """Five metrics of three subjects over 20,000 groups: 10 seconds and 256 MiB are enough."""
     rng = _rng(16)
     metrics = [replace(fakes.MC2, name=f"metric {position}") for position in range(5)]
     scores = {(metric, name): fakes.scores(rng.random(20_000)) for metric in metrics for name in ("base", "a", "b")}
@@ -266,7 +257,7 @@ def test_twenty_thousand_groups_fit_time_and_memory(fakes):
     tracemalloc.stop()
     assert peak_bytes < 256 * 2**20
     assert len(rows) == 10
-    assert all(row.interval.method == "BCa" and row.inference.p_value is not None for row in rows)
+    assert all(row.method == "t and skewness" and row.p_value is not None for row in rows)
 
 
 def _family_run(fakes):
@@ -289,19 +280,20 @@ def test_the_corrected_family_is_primary_metrics_of_candidates_that_are_not_cont
         (name, candidate) for name in ("truthfulqa_mc2 acc", "perplexity") for candidate in ("a", "b")
     }
     assert {row.against for row in family} == {"baseline"}
-    expected = multipletests([row.inference.p_value for row in family], method="holm")[1]
+    expected = multipletests([row.p_value for row in family], method="holm")[1]
     assert [row.p_adjusted for row in family] == pytest.approx(list(expected))
-    assert all(row.inference.p_value is not None for row in rows)
+    assert all(row.p_value is not None for row in rows)
 
 
 def test_equal_runs_differ_by_exactly_nothing(fakes):
-    """A candidate that is its baseline: differences of exactly 0 and p-values of 1, on every kind of metric."""
+    """A candidate that is its baseline: differences of exactly 0, and no claim on any kind of metric."""
     rng = _rng(22)
     kinds = {fakes.PERPLEXITY: rng.normal(2, 1, 120), fakes.MC1: rng.random(120) < 0.4, fakes.MC2: rng.random(120)}
     scores = {metric: fakes.scores(totals) for metric, totals in kinds.items()}
     rows = compare(fakes.small_run({(m, name): rows for m, rows in scores.items() for name in ("base", "dpo")}))
     assert [row.difference for row in rows] == [0.0] * 3
-    assert [row.inference.p_value for row in rows] == [1.0] * 3
+    assert [row.p_value for row in rows] == [None, 1.0, None]
+    assert [row.is_identical for row in rows] == [True, False, True]
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -314,11 +306,11 @@ def test_swapped_candidates_mirror_signs_whatever_the_scores(fakes, rows):
     sides = fakes.scores(one, counts), fakes.scores(other, counts)
     (row,), (mirrored,) = (_pair_of(fakes, fakes.PERPLEXITY, *order) for order in (sides, sides[::-1]))
     assert mirrored.difference == -row.difference
-    assert mirrored.inference.p_value == row.inference.p_value
+    assert mirrored.p_value == row.p_value
     assert (mirrored.interval is None) == (row.interval is None)
     if row.interval:
-        ends = (-row.interval.high, -row.interval.low)
-        assert (mirrored.interval.low, mirrored.interval.high) == pytest.approx(ends, rel=1e-6, abs=1e-9)
+        ends = (-row.interval[1], -row.interval[0])
+        assert mirrored.interval == pytest.approx(ends, rel=1e-6, abs=1e-9)
 
 
 def _held_against(run, name, *others):
@@ -349,21 +341,10 @@ def test_a_metric_with_a_definition_is_paired_between_candidates(fakes):
     run = fakes.small_run({(fakes.ACCURACY, "dpo"): won, (fakes.ACCURACY, "a"): control, (fakes.ACCURACY, "b"): won})
     rows = [row for row in compare(_held_against(run, "dpo", "a", "b")) if row.against == "candidate"]
     assert [(row.baseline, row.difference) for row in rows] == [("a", 0.25), ("b", 0.0)]
-    alike = 0.025 ** (1 / 12)
-    assert (rows[1].interval.low, rows[1].interval.high) == pytest.approx((alike - 1, 1 - alike))
-    gained, lost = 4, 1
-    assert rows[0].inference.p_value == pytest.approx(stats.binomtest(gained, gained + lost).pvalue)
-    assert rows[0].interval.low <= 0 <= rows[0].interval.high
-
-
-def test_many_groups_between_candidates_share_the_draws(fakes):
-    """Candidates are held against one another by the same paired bootstrap."""
-    one, other = _rng(18).random((2, 300))
-    run = fakes.small_run({(fakes.MC2, "dpo"): fakes.scores(one), (fakes.MC2, "sft"): fakes.scores(other)})
-    row = next(row for row in compare(_held_against(run, "dpo", "sft")) if row.against == "candidate")
-    expected = stats.ttest_rel(one, other).confidence_interval()
-    assert row.interval.method == "bootstrap-t"
-    assert _is_near(row.interval, expected, 0.03)
+    unseen = stats.norm.ppf(0.975) ** 2
+    assert rows[1].interval == pytest.approx((-unseen / (12 + unseen), unseen / (12 + unseen)))
+    assert rows[0].p_value == pytest.approx(2 * (stats.binom.sf(4, 5, 0.5) + stats.binom.pmf(4, 5, 0.5) / 2))
+    assert rows[0].interval[0] <= 0 <= rows[0].interval[1]
 
 
 def test_a_metric_that_either_candidate_lacks_is_passed_over(fakes):
@@ -377,7 +358,7 @@ def test_a_metric_that_either_candidate_lacks_is_passed_over(fakes):
     values = tuple(MetricScores(fakes.F1, name, (), value=value) for name, value in (("a", 0.25), ("b", 0.75)))
     carried = replace(fakes.small_run({(fakes.F1, "a"): (), (fakes.F1, "b"): ()}), measurements=values)
     row = next(row for row in compare(_held_against(carried, "b", "a")) if row.against == "candidate")
-    assert (row.difference, row.interval, row.inference.why_no_interval) == (0.5, None, "not a sum over examples")
+    assert (row.difference, row.interval, row.why_no_interval) == (0.5, None, "not a sum over examples")
 
 
 def test_candidates_that_are_held_against_one_another_must_share_examples(fakes):
@@ -386,3 +367,54 @@ def test_candidates_that_are_held_against_one_another_must_share_examples(fakes)
     run = fakes.small_run({(fakes.ACCURACY, "dpo"): rows[1:], (fakes.ACCURACY, "sft"): rows})
     with pytest.raises(UnpairedExamplesError, match="dpo lacks 1 of the examples of sft"):
         compare(_held_against(run, "dpo", "sft"))
+
+
+def _sweep(fakes, chosen):
+    """Two candidates of a sweep and a control: the second has moved on every metric."""
+    rng = _rng(23)
+    metrics = [replace(fakes.PERPLEXITY, evaluation=f"evaluation {n}") for n in range(3)]
+    scores = {}
+    for metric in metrics:
+        base = rng.normal(2, 1, 60)
+        for name, shift in (("base", 0.0), ("a", 0.0), ("b", -0.3), ("control", 0.0)):
+            scores[metric, name] = fakes.scores(base + shift + rng.normal(0, 0.5, 60) * (name != "base"))
+    run = fakes.small_run(scores)
+    run = replace(run, subjects=tuple(replace(s, is_control=s.name == "control") for s in run.subjects))
+    picked = tuple(Selection(name, 0.5, 0.6, 80, is_winner=name == chosen) for name in "ab") if chosen else ()
+    return replace(run, selection=picked)
+
+
+def test_the_chosen_candidate_is_corrected_over_its_own_metrics(fakes):
+    """It was chosen on other rows, so the other candidates do not count; they are a family of their own."""
+    from statsmodels.stats.multitest import multipletests
+
+    with_winner, without = compare(_sweep(fakes, "b")), compare(_sweep(fakes, ""))
+    for name in "ab":
+        own = [row for row in with_winner if row.candidate == name]
+        expected = multipletests([row.p_value for row in own], method="holm")[1]
+        assert [row.p_adjusted for row in own] == pytest.approx(list(expected))
+    both = multipletests([row.p_value for row in without if row.candidate in "ab"], method="holm")[1]
+    assert [row.p_adjusted for row in without if row.candidate in "ab"] == pytest.approx(list(both))
+    assert all(row.p_adjusted is None for row in with_winner if row.candidate == "control")
+
+
+def test_what_is_called_unchanged_is_corrected_over_its_family(fakes):
+    """Equivalence within each metric's gate, by the 90 % interval of a metric alone, and Holm over all of them."""
+    run = _sweep(fakes, "")
+    gates = tuple(Gate(f"evaluation {n}/perplexity", 0.25) for n in range(2))
+    rows = [row for row in compare(replace(run, gates=gates)) if row.candidate == "a"]
+    tests = [float(row.paired.equivalence_p(0.25)) for row in rows[:2]]
+    for row, p_value in zip(rows, tests, strict=False):
+        low, high = row.paired.interval(0.9)
+        assert (p_value <= 0.05) == (low > -0.25 and high < 0.25)
+        assert row.margin == 0.25
+        assert row.p_unchanged >= p_value
+    assert (rows[2].margin, rows[2].p_unchanged) == (None, None)
+
+
+def test_a_subject_with_a_number_that_is_not_finite_is_marked(fakes):
+    """One NaN among the scores of either side, and no other row is touched."""
+    rows = fakes.scores(_rng(24).random(20))
+    nan = (ExampleScore("e0000", "g0", math.nan, 1.0), *rows[1:])
+    marked, fine = compare(fakes.small_run({(fakes.MC2, "base"): rows, (fakes.MC2, "a"): nan, (fakes.MC2, "b"): rows}))
+    assert (marked.is_finite, fine.is_finite) == (False, True)

@@ -1,30 +1,22 @@
-"""Gates: three results from the intervals, bounds at other levels, and how often a check errs."""
+"""Gates: three results from one tail function, floors, refusals, and how often a check errs."""
 
 import importlib.resources
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from reports.comparing.compare import Comparison, compare
-from reports.comparing.gates import ERROR_RATE, GateError, allowed_loss, check_gates, is_stopped, stretched
-from reports.comparing.inference import Inference
-from reports.comparing.statistics import (
-    Interval,
-    agreement_interval,
-    cluster_t_interval,
-    is_equivalent,
-    linearised_ratio,
-)
-from reports.records import ExampleScore, Gate, Metric, MetricScores, Run, Subject
+from reports.comparing.compare import Comparison, compare, inferred
+from reports.comparing.gates import GateError, allowed_loss, check_gates, is_stopped
+from reports.comparing.inference import PairedDifference
+from reports.records import Gate, Metric, MetricScores, Run, Subject
 
 ACCURACY = Metric("truthfulness", "accuracy", "share", higher_is_better=True, display="percent", primary=True)
 PERPLEXITY = Metric("truthfulness", "perplexity", "nats per token", higher_is_better=False, display="exp", primary=True)
@@ -35,13 +27,11 @@ N_GROUPS = 50
 def row(
     difference: float, standard_error: float = 0.01, metric: Metric = ACCURACY, candidate: str = "dpo"
 ) -> Comparison:
-    """A comparison with a baseline of 0.5, by cluster-t over fifty groups."""
-
-    def interval(confidence: float) -> Interval:
-        half = stats.t.ppf(0.5 + confidence / 2, N_GROUPS - 1) * standard_error
-        return Interval(difference - half, difference + half, "cluster-t")
-
-    return Comparison(
+    """A comparison with a baseline of 0.5 over fifty groups, whose p-values are Student's."""
+    spread = np.linspace(-1, 1, N_GROUPS)
+    ones = np.ones(N_GROUPS)
+    shifts = difference + spread / stats.sem(spread) * standard_error
+    bare = Comparison(
         metric=metric,
         candidate=candidate,
         against="baseline",
@@ -51,8 +41,8 @@ def row(
         difference=difference,
         n=N_GROUPS,
         n_groups=N_GROUPS,
-        inference=Inference(interval=interval(0.95), bounds=interval(0.90)),
     )
+    return inferred(bare, PairedDifference(0.5 + shifts, ones, 0.5 * ones, ones))
 
 
 def gate(metric: Metric, largest_loss: float, *, relative: bool = False) -> Gate:
@@ -101,11 +91,11 @@ def test_without_a_better_direction_a_pass_is_an_equivalence_test(
     compared = row(difference, standard_error, LENGTH)
     (result,) = check_gates([gate(LENGTH, margin)], [compared])
 
-    assert compared.inference.bounds is not None
-    assert compared.interval is not None
-    assert is_equivalent(compared.inference.bounds, margin) == (result.outcome == "pass")
-    outside = compared.interval.low > margin or compared.interval.high < -margin
-    assert outside == (result.outcome == "fail")
+    assert compared.paired is not None
+    low, high = compared.paired.interval(0.9)
+    assert (-margin <= low and high <= margin) == (result.outcome == "pass")
+    lowest, highest = compared.paired.interval(0.975)  # either side has half of the level, as both are a loss
+    assert (lowest > margin or highest < -margin) == (result.outcome == "fail")
 
 
 def test_a_relative_loss_is_what_the_tables_show() -> None:
@@ -132,24 +122,28 @@ def test_a_relative_loss_of_an_exponential_that_should_rise() -> None:
     assert (half.outcome, everything.outcome) == ("fail", "pass")
 
 
-@pytest.mark.parametrize("error_rate", [0.05, 0.01, 0.05 / 24])
-def test_cluster_t_is_stretched_to_its_own_interval_at_another_level(error_rate: float) -> None:
-    """Drawn out from 95 %, a cluster-t interval is the one that is computed at that level."""
-    influences = linearised_ratio(np.random.default_rng(0).normal(size=N_GROUPS), np.ones(N_GROUPS))
-    expected = cluster_t_interval(0.2, influences, confidence=1 - 2 * error_rate)
-    found = stretched(replace(row(0.2), inference=Inference(cluster_t_interval(0.2, influences))), error_rate)
+@settings(deadline=None)
+@given(
+    difference=st.floats(-1, 1), standard_error=st.floats(1e-3, 0.5), allowed=st.floats(0, 1), others=st.integers(0, 20)
+)
+def test_a_gate_agrees_with_bounds_and_p_values(
+    difference: float, standard_error: float, allowed: float, others: int
+) -> None:
+    """A pass is a one-sided 95 % bound within what is allowed, a fail one beyond it at 5 % over the results."""
+    judged = row(difference, standard_error)
+    result, *_ = check_gates([gate(ACCURACY, allowed)], [judged, *(row(0.0) for _ in range(others))])
+    assert judged.paired is not None
+    rate = min(0.05 / (1 + others), 0.025)
+    low, _ = judged.paired.interval(0.9)
+    _, high = judged.paired.interval(1 - 2 * rate)
 
-    assert (found.low, found.high) == pytest.approx((expected.low, expected.high), rel=1e-12)
-
-
-@pytest.mark.parametrize("error_rate", [0.05, 0.01, 0.05 / 24])
-def test_exact_bounds_are_stretched_to_their_own_at_another_level(error_rate: float) -> None:
-    """Drawn out from 95 %, exact bounds are the ones that are computed at that level."""
-    make = partial(agreement_interval, -0.5, N_GROUPS, lowest=-0.5, highest=0.5)
-    expected = make(confidence=1 - 2 * error_rate)
-    found = stretched(replace(row(-0.5), inference=Inference(make())), error_rate)
-
-    assert (found.low, found.high) == pytest.approx((expected.low, expected.high), rel=1e-12)
+    if min(abs(low + allowed), abs(high + allowed)) > 1e-9:
+        expected = "pass" if low > -allowed else "fail" if high < -allowed else "cannot tell"
+        assert result.outcome == expected
+    assert (result.worst, result.best) == (float(low), float(high))
+    if result.outcome == "fail" and allowed == 0:
+        assert judged.p_value is not None
+        assert judged.p_value <= 0.05
 
 
 def test_more_results_take_more_to_fail_and_no_more_to_pass() -> None:
@@ -192,50 +186,99 @@ def test_the_same_model_twice_passes(fakes: SimpleNamespace) -> None:
 
     assert [result.outcome for result in results] == ["pass", "pass"]
     assert results[0].reason == "identical scores"
-    assert results[1].worst == pytest.approx(-(1 - ERROR_RATE ** (1 / 80)))
+    assert results[1].worst == pytest.approx(-(stats.norm.ppf(0.95) ** 2) / (80 + stats.norm.ppf(0.95) ** 2))
+
+
+def test_too_few_groups_cannot_tell(fakes: SimpleNamespace) -> None:
+    """Few groups neither pass nor fail, and the result says why."""
+    measured = {(PERPLEXITY, "base"): fakes.scores([1.0, 2, 3, 4, 5]), (PERPLEXITY, "dpo"): fakes.scores([2.0] * 5)}
+    (result,) = check_gates([gate(PERPLEXITY, 5.0)], compare(fakes.small_run(measured)))
+
+    assert (result.outcome, result.reason) == ("cannot tell", "5 groups; an interval needs 10")
+
+
+@pytest.mark.parametrize("broken", ["base", "dpo"])
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_a_gate_on_scores_that_are_not_finite_fails(fakes: SimpleNamespace, broken: str, bad: float) -> None:
+    """One NaN of 24, on either side, fails the gate and names the subject; before, "cannot tell" ended with exit 0."""
+    sides = {name: fakes.scores([1.0, 2] * 12) for name in ("base", "dpo")}
+    sides[broken] = fakes.scores([bad, *[1.0, 2] * 11, 2.0])
+    run = fakes.small_run({(PERPLEXITY, name): rows for name, rows in sides.items()})
+    (result,) = check_gates([gate(PERPLEXITY, 0.5)], compare(run))
+
+    assert result.outcome == "fail"
+    assert result.reason is not None
+    assert "1 of 24 scores are not finite numbers, the first of example e0000" in result.reason
+    assert is_stopped([result])
+
+
+def wins(fakes: SimpleNamespace, n_won: int, n: int = 100) -> list[Comparison]:
+    """An accuracy against its definition."""
+    metric = replace(ACCURACY, chance=0.5)
+    return compare(fakes.small_run({(metric, "dpo"): fakes.scores([1] * n_won + [0] * (n - n_won))}))
+
+
+@pytest.mark.parametrize(("n_won", "outcome"), [(80, "pass"), (55, "cannot tell"), (50, "cannot tell"), (30, "fail")])
+def test_a_floor_is_a_one_sided_test_of_the_value(fakes: SimpleNamespace, n_won: int, outcome: str) -> None:
+    """at_least: 0.5 passes an accuracy that is shown to lie above it, and fails one below."""
+    (result,) = check_gates([Gate("truthfulness/accuracy", at_least=0.5)], wins(fakes, n_won))
+
+    assert result.outcome == outcome
+    assert result.worst is not None
+    assert (result.worst >= 0) == (outcome == "pass")
+
+
+def test_a_floor_looks_at_the_value_whatever_it_is_compared_with(fakes: SimpleNamespace) -> None:
+    """A measured baseline or another run's candidate does not change what at_least says."""
+    won = fakes.scores([1] * 80 + [0] * 20)
+    measured = {(ACCURACY, "base"): fakes.scores([1] * 90 + [0] * 10), (ACCURACY, "dpo"): won}
+    (paired,) = check_gates([Gate("truthfulness/accuracy", at_least=0.6)], compare(fakes.small_run(measured)))
+    (alone,) = check_gates([Gate("truthfulness/accuracy", at_least=0.6)], wins(fakes, 80))
+
+    assert paired.outcome == alone.outcome == "pass"
+    assert (paired.worst, paired.comparison.difference) == (alone.worst, pytest.approx(0.2))
+
+
+def test_a_loss_from_a_definition_is_refused(fakes: SimpleNamespace) -> None:
+    """largest_loss: 0.05 against .5 would let an accuracy fall from 81 to 46 %; the line says what to do."""
+    with pytest.raises(GateError, match=r"no measured value.*--against.*at_least: 0.5 in place of largest_loss"):
+        check_gates([Gate("truthfulness/accuracy", 0.05)], wins(fakes, 46))
 
 
 @pytest.mark.parametrize(
-    ("scores", "reason"),
+    ("bad", "message"),
     [
-        (lambda fakes: fakes.scores([2.0, 3, 4, 5, 6]), "5 groups; an interval needs 10"),
-        (lambda fakes: fakes.scores([2.0, 3, 4, 5, math.nan]), "1 of 5 scores are not finite"),
+        (Gate("truthfulness/accuracy"), "give either largest_loss or at_least"),
+        (Gate("truthfulness/accuracy", 0.1, at_least=0.5), "give either largest_loss or at_least"),
+        (Gate("truthfulness/accuracy", at_least=0.5, relative=True), "relative belongs to largest_loss"),
+        (Gate("truthfulness/perplexity", at_least=0.5), "more is better"),
     ],
 )
-def test_without_an_interval_nothing_can_be_told(
-    fakes: SimpleNamespace, scores: Callable[..., tuple[ExampleScore, ...]], reason: str
-) -> None:
-    """Few groups and missing numbers neither pass nor fail, and say why."""
-    measured = {(PERPLEXITY, "base"): fakes.scores([1.0, 2, 3, 4, 5]), (PERPLEXITY, "candidate"): scores(fakes)}
-    (result,) = check_gates([gate(PERPLEXITY, 5.0)], compare(fakes.small_run(measured)))
-
-    assert result.outcome == "cannot tell"
-    assert result.reason is not None
-    assert result.reason.startswith(reason)
+def test_gates_that_contradict_themselves_are_refused(bad: Gate, message: str) -> None:
+    """One requirement a gate, and a floor only where more is better."""
+    with pytest.raises(GateError, match=message):
+        check_gates([bad], [row(0.0), row(0.0, metric=PERPLEXITY)])
 
 
-FOUR_GATES = (
-    Gate("preferences/reward_accuracy", 0.1),
-    *(Gate(f"{evaluation}/perplexity", 0.1, relative=True) for evaluation in ("truthfulness", "coreference", "safety")),
+SHIPPED = tuple(
+    Gate(**each)
+    for each in yaml.safe_load(
+        (importlib.resources.files("suites") / "definitions" / "alignment.yaml").read_text(encoding="utf-8")
+    )["gates"]
 )
+"""The gates of the suite that ships with the project."""
 SHAPES = {"preferences": (63, 4), "coreference": (64, 2)}
 """Evaluation of the embedded default -> groups, examples a group; the others have about as many of one example."""
 
 
-def shipped_gates() -> tuple[Gate, ...]:
-    """The gates of the suite that ships with the project."""
-    text = (importlib.resources.files("suites") / "definitions" / "alignment.yaml").read_text(encoding="utf-8")
-    return tuple(Gate(**each) for each in yaml.safe_load(text).get("gates", ()))
-
-
 def run_at_the_margin(fakes: SimpleNamespace, gates: Sequence[Gate], rng: np.random.Generator) -> Run:
-    """A run whose candidate has truly lost just what is allowed on every metric, with clustered and skewed scores."""
+    """A run whose candidate is truly just at the limit on every metric, with clustered and skewed scores."""
     measurements = []
     for each in gates:
         evaluation, _, name = each.metric.rpartition("/")
         n_groups, a_group = SHAPES.get(evaluation, (60, 1))
         groups = np.repeat(np.arange(n_groups), a_group)
-        if name == "perplexity":
+        if each.at_least is None:
             metric = replace(PERPLEXITY, evaluation=evaluation)
             tokens = rng.integers(4, 40, len(groups))
             swing = 0.2 * (rng.gamma(1.5, 1, n_groups) - 1.5)[groups] + 0.05 * rng.normal(size=len(groups))
@@ -244,8 +287,7 @@ def run_at_the_margin(fakes: SimpleNamespace, gates: Sequence[Gate], rng: np.ran
             sides = {"base": fakes.scores(nats, tokens, groups), "candidate": fakes.scores(lost, tokens, groups)}
         else:
             metric = replace(ACCURACY, evaluation=evaluation, name=name, chance=0.5)
-            mean = 0.5 - allowed_loss(each, metric, 0.5)
-            chances = rng.beta(10 * mean, 10 * (1 - mean), n_groups)[groups]
+            chances = rng.beta(10 * each.at_least, 10 * (1 - each.at_least), n_groups)[groups]
             sides = {"candidate": fakes.scores(rng.random(len(groups)) < chances, groups=groups)}
         measurements += [MetricScores(metric, subject, scores) for subject, scores in sides.items()]
     subjects = (Subject("base", "baseline", ""), Subject("candidate", "candidate", ""))
@@ -253,24 +295,20 @@ def run_at_the_margin(fakes: SimpleNamespace, gates: Sequence[Gate], rng: np.ran
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("gates", [FOUR_GATES, shipped_gates()], ids=["four", "shipped"])
-def test_gates_together_raise_a_false_alarm_in_5_percent_at_most(fakes: SimpleNamespace, gates: Sequence[Gate]) -> None:
-    """With a loss that is just allowed on every metric at once, the worst there is, a check stops in 5 % at most.
+def test_the_shipped_gates_together_raise_a_false_alarm_in_5_percent_at_most(fakes: SimpleNamespace) -> None:
+    """With every metric just at its limit at once, the worst there is, a check stops in 5 % at most.
 
-    A gate by itself passes then in about 5 %, which is its one-sided level; unadjusted, fails would add up to more.
+    A gate by itself passes then in 5 % at most, which is its one-sided level; unadjusted, fails would add up to more.
     """
-    if not gates:
-        pytest.skip("the suite alignment has no gates")
     n_checks = 400
     rng = np.random.default_rng(11)
     alarms, unadjusted, passes = 0, 0, 0
     for _ in range(n_checks):
-        comparisons = compare(run_at_the_margin(fakes, gates, rng))
-        results = check_gates(gates, comparisons)
+        results = check_gates(SHIPPED, compare(run_at_the_margin(fakes, SHIPPED, rng)))
         alarms += is_stopped(results)
-        unadjusted += any(is_stopped([check_gates([each.gate], [each.comparison])[0]]) for each in results)
+        unadjusted += any(is_stopped(check_gates([each.gate], [each.comparison])) for each in results)
         passes += sum(result.outcome == "pass" for result in results)
 
     assert alarms / n_checks < 0.05 + 2 * math.sqrt(0.05 * 0.95 / n_checks)
-    assert alarms < unadjusted
-    assert passes / n_checks / len(gates) == pytest.approx(0.05, abs=0.02)
+    assert alarms <= unadjusted
+    assert passes / n_checks / len(SHIPPED) < 0.05 + 0.02

@@ -13,33 +13,47 @@ from reports.records import MetricScores
 
 
 def _summaries(run):
-    return {(row.mean.candidate, row.mean.metric.name): row for row in over_seeds(run, compare(run))}
+    rows = over_seeds(run, compare(run))
+    return {(row.mean.candidate, row.mean.metric.name): row for row in rows if row.mean.primary}
 
 
-def test_the_mean_over_seeds_is_scipys_t_interval_of_the_differences(fakes):
-    """Mean, standard deviation and interval of three adapters are those of a one-sample t test of their differences."""
+def test_the_mean_over_seeds_has_the_variance_of_seeds_and_of_groups(fakes):
+    """Three adapters by hand: variance of the seeds over three plus that of the mean difference by group."""
     row = _summaries(fakes.sweep_run())[fakes.LR, "perplexity"]
-    differences = [shift / 15 for shift in fakes.SHIFTS.values()]
-    expected = stats.ttest_1samp(differences, 0).confidence_interval(0.95)
     assert row.mean.difference == pytest.approx(-0.2)
     assert row.standard_deviation == pytest.approx(0.1)
-    assert (row.mean.interval.low, row.mean.interval.high) == pytest.approx((expected.low, expected.high))
-    half_width = 4.302652729911275 * 0.1 / sqrt(3)  # t of 2 degrees of freedom
-    assert row.mean.interval.high == pytest.approx(-0.2 + half_width)
+    own = [c for c in compare(fakes.sweep_run()) if c.candidate in row.adapters and c.metric == fakes.PERPLEXITY]
+    of_groups = row.mean.paired.standard_error**2 - 0.1**2 / 3
+    assert of_groups == pytest.approx(np.mean([c.paired.standard_error for c in own if c.against == "baseline"]) ** 2)
+    critical = (0.1**2 / 3 * stats.t.ppf(0.975, 2) + of_groups * stats.t.ppf(0.975, row.mean.paired._freedom)) / (
+        0.1**2 / 3 + of_groups
+    )
+    assert row.mean.interval[1] + 0.2 >= critical * row.mean.paired.standard_error * (1 - 1e-9)
     assert (row.mean.baseline_value, row.mean.candidate_value) == pytest.approx((2.0, 1.8))
     assert row.adapters == tuple(f"{fakes.LR}, {seed}" for seed in fakes.SHIFTS)
+    assert row.mean.method == "seeds and groups"
+
+
+def test_a_recipe_is_corrected_over_its_own_metrics(fakes):
+    """Holm over the recipe's primary metrics; what is compared with a ruler or a control has no corrected p."""
+    from statsmodels.stats.multitest import multipletests
+
+    rows = [row.mean for row in over_seeds(fakes.sweep_run(), compare(fakes.sweep_run())) if row.mean.p_value]
+    family = [row for row in rows if row.primary and row.candidate == fakes.LR]
+    expected = multipletests([row.p_value for row in family], method="holm")[1]
+    assert len(family) == 2
+    assert [row.p_adjusted for row in family] == pytest.approx(list(expected))
+    assert all(row.p_adjusted is None for row in rows if not row.primary)
 
 
 def test_what_is_known_of_one_adapter_is_not_carried_over(fakes):
-    """Neither a p-value nor a power of the first adapter stands in the row of the recipe."""
-    for row in over_seeds(fakes.sweep_run(), compare(fakes.sweep_run())):
+    """A recipe that is not judged has neither a p-value nor a power of its first adapter."""
+    run = fakes.sweep_run()
+    subjects = tuple(replace(s, recipe="") if s.name.endswith("44") else s for s in run.subjects)
+    for row in over_seeds(replace(run, subjects=subjects), compare(run)):
         mean = row.mean
-        assert (mean.inference.p_value, mean.p_adjusted, mean.inference.bounds, mean.inference.standard_error) == (
-            None,
-        ) * 4
-        assert (mean.inference.smallest_detectable, mean.inference.correlation, mean.inference.pairing_factor) == (
-            None,
-        ) * 3
+        assert (mean.paired, mean.p_value, mean.p_adjusted, mean.smallest_detectable) == (None,) * 4
+        assert (mean.correlation, mean.pairing_factor) == (None, None)
 
 
 def test_the_width_beside_it_is_the_mean_of_the_adapters_own(fakes):
@@ -47,7 +61,7 @@ def test_the_width_beside_it_is_the_mean_of_the_adapters_own(fakes):
     run = fakes.sweep_run()
     row = _summaries(run)[fakes.LR, "perplexity"]
     own = [c for c in compare(run) if c.candidate in row.adapters and c.primary and c.metric == fakes.PERPLEXITY]
-    assert row.mean_width == pytest.approx(np.mean([c.interval.high - c.interval.low for c in own]))
+    assert row.mean_width == pytest.approx(np.mean([c.interval[1] - c.interval[0] for c in own]))
     assert {c.outcome for c in own} == {"better"}
     assert row.mean.outcome == "unclear"
 
@@ -58,20 +72,20 @@ def test_a_recipe_of_fewer_than_three_adapters_is_not_judged(fakes):
     row = _summaries(run)["learning_rate=5e-6", "accuracy"]
     assert (row.mean.difference, row.standard_deviation) == (pytest.approx(8 / 12 - 0.5), None)
     assert (row.mean.interval, row.mean.outcome) == (None, "no interval")
-    assert row.mean.inference.why_no_interval == "not judged: 1 of at least 3 training seeds"
+    assert row.mean.why_no_interval == "not judged: 1 of at least 3 training seeds"
     subjects = tuple(replace(s, recipe="") if s.name.endswith("44") else s for s in run.subjects)
     pair = _summaries(replace(run, subjects=subjects))[fakes.LR, "accuracy"]
     assert (pair.mean.interval, pair.standard_deviation) == (None, pytest.approx(sqrt(0.5) / 12))
 
 
-def test_seeds_that_all_agree_have_no_interval_of_width_zero(fakes):
-    """Three adapters with the same accuracy say nothing about how far a fourth one would lie."""
+def test_seeds_that_all_agree_still_have_the_spread_of_the_groups(fakes):
+    """Three adapters that won the same rows are as uncertain as one: their rows are the same ones."""
     won = fakes.scores([1] * 9 + [0] * 3)
     run = fakes.small_run({(fakes.ACCURACY, name): won for name in "abc"})
     run = replace(run, subjects=tuple(replace(s, recipe="r" if s.kind == "candidate" else "") for s in run.subjects))
     row = _summaries(run)["r", "accuracy"]
-    assert (row.mean.difference, row.standard_deviation, row.mean.interval) == (0.25, 0.0, None)
-    assert "same difference with every seed" in row.mean.inference.why_no_interval
+    assert (row.mean.difference, row.standard_deviation) == (0.25, 0.0)
+    assert row.mean.interval[0] < 0 < row.mean.interval[1] <= 0.5
 
 
 @pytest.mark.parametrize("is_absent", [True, False])
@@ -83,14 +97,19 @@ def test_an_adapter_without_a_number_leaves_its_recipe_without_one(fakes, is_abs
         measurements.append(MetricScores(fakes.PERPLEXITY, name, (), missing="it diverged"))
     row = _summaries(replace(run, measurements=tuple(measurements)))[fakes.LR, "perplexity"]
     assert (row.mean.difference, row.mean.candidate_value, row.mean.interval, row.mean_width) == (None,) * 4
-    assert row.mean.inference.why_no_interval == f"no difference of {name}"
+    assert row.mean.why_no_interval == f"no difference of {name}"
 
 
-def test_rulers_controls_and_exploratory_metrics_are_not_summarised(fakes):
-    """Only what claims are made from is: primary metrics against the baseline or a definition, of named recipes."""
-    summaries = _summaries(fakes.sweep_run())
-    recipes = (fakes.LR, "learning_rate=5e-6")
-    assert set(summaries) == {(recipe, metric) for recipe in recipes for metric in ("accuracy", "perplexity")}
+def test_rulers_and_controls_are_held_against_a_recipe_too(fakes):
+    """Primary metrics against the baseline or a definition, and against each control and ruler; nothing exploratory."""
+    rows = over_seeds(fakes.sweep_run(), compare(fakes.sweep_run()))
+    assert {(row.mean.candidate, row.mean.metric.name, row.mean.baseline) for row in rows} == {
+        (recipe, metric, other)
+        for recipe in (fakes.LR, "learning_rate=5e-6")
+        for metric, baseline in (("accuracy", "0.5 by definition"), ("perplexity", "base"))
+        for other in (baseline, *fakes.CONTROLS)
+    }
+    assert all(row.mean.outcome != "no interval" for row in rows if row.mean.candidate == fakes.LR)
 
 
 def test_a_run_without_seeds_has_no_summaries(fakes):

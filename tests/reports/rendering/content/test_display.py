@@ -9,8 +9,6 @@ import pytest
 from markdown_it import MarkdownIt
 
 from reports.comparing.compare import Comparison
-from reports.comparing.inference import Inference
-from reports.comparing.statistics import Interval
 from reports.records import Metric
 from reports.rendering.content.display import cells, escape, escape_line, label, number, plain, quote
 
@@ -20,9 +18,8 @@ UGLY = "<script>alert(1)</script> | a*b* `code` [link](http://x) __bold__ ~~gone
 def _row(display, baseline, candidate, low, high, unit="nats"):
     metric = Metric("evaluation", "metric", unit, higher_is_better=True, display=display)
     difference = None if baseline is None or candidate is None else candidate - baseline
-    interval = None if low is None else Interval(low, high, "cluster-t")
-    inference = Inference(interval)
-    return Comparison(metric, "dpo", "baseline", "base", baseline, candidate, difference, 20, 20, inference)
+    interval = None if low is None else (low, high)
+    return Comparison(metric, "dpo", "baseline", "base", baseline, candidate, difference, 20, 20, interval=interval)
 
 
 def _rendered(markdown: str) -> str:

@@ -79,7 +79,7 @@ def test_the_verdict_names_what_it_could_not_have_seen(fakes):
     """The smallest detectable difference of each primary metric with a spread, in the units of the table."""
     run, rows = _primary_run(fakes, 0.0)
     (row,) = rows
-    percent = 100 * np.expm1(row.inference.smallest_detectable)
+    percent = 100 * np.expm1(row.smallest_detectable)
     expected = f"could be detected: truthfulness · perplexity {percent:.1f} %."
     assert any(sentence.endswith(expected) for sentence in verdict(run, rows, "dpo"))
     equal = fakes.small_run({(fakes.MC1, name): fakes.scores([0, 1] * 20) for name in ("base", "dpo")})
@@ -180,11 +180,14 @@ def test_another_candidate_on_the_same_weights_is_just_another(fakes):
 def test_a_recipe_is_judged_from_three_seeds_on(fakes):
     """Three seeds get the sentences of their mean, fewer are counted, and what one adapter shows is not claimed."""
     run = fakes.sweep_run()
-    verdicts = recipe_verdicts(over_seeds(run, compare(run)))
-    better, unclear = verdicts[fakes.LR]
-    assert better.startswith("Better, interval clear of zero: preferences · accuracy 50.0 % by definition → 83.3 %")
-    assert unclear.startswith(f"Interval includes no change: truthfulness · perplexity 7.389 → 6.050 ({MINUS}18.1 %")
-    assert unclear.endswith("is compatible with these seeds).")
+    verdicts = recipe_verdicts(run, over_seeds(run, compare(run)))
+    unclear, detectable, few, *controls = verdicts[fakes.LR]
+    assert unclear.startswith("Interval includes no change: preferences · accuracy 50.0 % by definition → 83.3 %")
+    assert f"truthfulness · perplexity 7.389 → 6.050 ({MINUS}18.1 %" in unclear
+    assert unclear.endswith("is compatible with these seeds and rows).")
+    assert detectable.startswith("With 80 % power only changes larger than these")
+    assert few == "3 seeds hardly tell how far seeds lie apart: if far, a claim takes 4.3 standard errors (5: 2.8)."
+    assert [sentence.split(": ")[0] for sentence in controls[:2]] == ["Against “control", "Against “control"]
     assert verdicts["learning_rate=5e-6"] == ["Not judged as a recipe: 1 of at least 3 training seeds."]
 
 

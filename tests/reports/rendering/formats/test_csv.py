@@ -17,7 +17,7 @@ def test_csv_is_tidy_and_in_full_precision(fakes):
     for text, row in zip(read, rows, strict=True):
         assert (text["metric"], text["candidate"], text["baseline"]) == (row.metric.name, row.candidate, row.baseline)
         assert (float(text["difference"]) if text["difference"] else None) == row.difference
-        assert (float(text["low"]) if text["low"] else None) == (row.interval.low if row.interval else None)
+        assert (float(text["low"]) if text["low"] else None) == (row.interval[0] if row.interval else None)
         assert text["n"] == str(row.n)
     columns = (
         "run suite_fingerprint evaluation metric unit higher_is_better primary candidate against baseline n n_groups"
@@ -29,10 +29,11 @@ def test_csv_says_recipe_and_control_and_what_candidates_are_held_against(fakes)
     """New columns stand last; rows against other candidates are exploratory."""
     run = fakes.sweep_run()
     read = list(csv.DictReader(io.StringIO(csv_report(run, compare(run)))))
-    assert list(read[0])[-13:] == [
+    assert list(read[0])[-16:] == [
         *("shown_unit", "recipe", "is_control"),
         *("p_value", "p_adjusted", "smallest_detectable", "correlation", "pairing_factor"),
         *("reference", "reference_basis", "beta", "beta_basis", "knows_rows"),
+        *("long_tail", "margin", "p_unchanged"),
     ]
     assert {row["candidate"] for row in read if row["p_adjusted"]}.isdisjoint(fakes.CONTROLS)
     assert {row["against"] for row in read if row["p_adjusted"]} == {"baseline", "definition"}

@@ -107,8 +107,8 @@ def test_a_forest_is_drawn_to_scale(fakes):
     slope, offset = np.polyfit(list(ticks), list(ticks.values()), 1)
     line = next(p for p in root.iter(f"{SVG}path") if "stroke: var(--better); stroke-width: 2" in p.get("style", ""))
     left, right = (float(x) for x in re.findall(r"[ML] ([\d.]+)", line.get("d")))
-    assert left == pytest.approx(slope * 100 * row.interval.low + offset, abs=0.01)
-    assert right == pytest.approx(slope * 100 * row.interval.high + offset, abs=0.01)
+    assert left == pytest.approx(slope * 100 * row.interval[0] + offset, abs=0.01)
+    assert right == pytest.approx(slope * 100 * row.interval[1] + offset, abs=0.01)
 
 
 def test_a_difference_without_an_interval_is_a_hollow_dot(fakes):

@@ -36,7 +36,7 @@ def results(fakes: SimpleNamespace) -> tuple[GateResult, ...]:
         }
     )
     gates = [
-        Gate("preferences/accuracy", 0.0),
+        Gate("preferences/accuracy", at_least=0.5),
         Gate("lm_eval/truthfulqa_mc1 acc", 0.02),
         Gate("truthfulness/perplexity", 0.01, relative=True),
         Gate("answers/length", 5.0),
@@ -50,13 +50,26 @@ def test_one_line_a_gate(results: tuple[GateResult, ...]) -> None:
 
     assert [result.outcome for result in results] == ["pass", "cannot tell", "fail", "pass"]
     assert lines[0].startswith("pass         preferences/accuracy  a|b <c>  ")
-    assert "  50.0 % \u2192 91.7 %: +41.7 pp, at worst +" in lines[0]
-    assert lines[0].endswith("; allowed 0.0 pp")
+    assert "  91.7 %: +41.7 pp, at worst +" in lines[0]
+    assert lines[0].endswith("; required at least 50.0 %")
     assert ", from +" in lines[1]
     assert lines[1].endswith("; allowed \u22122.0 pp")
     assert ", at best +" in lines[2]
     assert lines[2].endswith("; allowed +1.00 %")
     assert "; allowed \u00b15" in lines[3]
+
+
+def test_a_closing_line_says_what_follows(results: tuple[GateResult, ...]) -> None:
+    """It counts the results, says whether they stop, and what becomes of those that cannot be told."""
+    stopped, strict = gate_lines(results)[-1], gate_lines(results, strict=True)[-1]
+    lenient = gate_lines(results[:2])[-1]
+
+    assert stopped.startswith(
+        "Stopped: 1 fail, 1 cannot tell, 2 pass. What cannot be told does not stop without --strict"
+    )
+    assert "stops here (--strict)" in strict
+    assert lenient.startswith("Not stopped: 1 cannot tell, 1 pass. ")
+    assert gate_lines(results[:1])[-1] == "Not stopped: 1 pass."
 
 
 def test_junit_has_a_case_for_each_verdict(results: tuple[GateResult, ...]) -> None:
@@ -72,10 +85,12 @@ def test_junit_has_a_case_for_each_verdict(results: tuple[GateResult, ...]) -> N
 
 
 def test_strict_junit_fails_what_cannot_be_told(results: tuple[GateResult, ...]) -> None:
-    """With strict, nothing is skipped."""
+    """With strict, nothing is skipped, and a failure says whether it is one or cannot be told."""
     suite = ET.fromstring(junit_report("run", results, strict=True).encode())[0]
 
     assert (suite.get("failures"), suite.get("skipped")) == ("2", "0")
+    messages = [str(case[0].get("message")) for case in suite if case[0].tag == "failure"]
+    assert [message.split(": ")[0] for message in messages] == ["cannot tell", "fail"]
 
 
 def test_names_that_xml_cannot_hold_are_made_plain(results: tuple[GateResult, ...]) -> None:
@@ -91,7 +106,7 @@ def test_the_summary_begins_with_what_stopped_it(results: tuple[GateResult, ...]
     rows = [line for line in lines if line.startswith("| ")]
 
     assert lines[0] == "### Stopped: run"
-    assert lines[2] == "Gates: 1 fail, 1 cannot tell, 2 pass."
+    assert lines[2].startswith("Gates: 1 fail, 1 cannot tell, 2 pass. What cannot be told does not stop")
     assert [row.split("|")[1].split()[-1] for row in rows[2:]] == ["fail", "tell", "pass", "pass"]
     assert all(row.replace("\\|", "").count("|") == 11 for row in rows)
     assert "<c>" not in "\n".join(lines)
@@ -114,6 +129,6 @@ def test_a_limit_without_end_is_no_number(fakes: SimpleNamespace) -> None:
     run = fakes.small_run(
         {(likelihood, name): fakes.scores([1.0 * n, 2, 3] * 6) for n, name in enumerate(("base", "other"))}
     )
-    (line,) = gate_lines(check_gates([Gate("truthfulness/perplexity", 1.0, relative=True)], compare(run)))
+    (line, _) = gate_lines(check_gates([Gate("truthfulness/perplexity", 1.0, relative=True)], compare(run)))
 
     assert line.endswith("; allowed any")

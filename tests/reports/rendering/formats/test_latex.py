@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reports.comparing.compare import compare
-from reports.comparing.statistics import Method
+from reports.comparing.inference import Method
 from reports.rendering.content.display import cells
 from reports.rendering.formats.latex import _METHODS, MOST_COLUMNS, MOST_LINES, latex_report, latex_text
 
@@ -125,7 +125,7 @@ def test_the_caption_names_n_and_method(fakes):
     caption = next(line for line in _report(run).splitlines() if "caption" in line)
     assert "examples, 70 to 150 in 60 to 150 groups" in caption
     assert "Intervals by" in caption
-    assert "bootstrap" in caption
+    assert "Hall's for skewness" in caption
     assert latex_text(run.headline) in caption
 
 

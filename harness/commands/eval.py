@@ -22,14 +22,22 @@ from harness.commands.options import (
     metavar="PATH_OR_ID",
     help="A trained adapter; may be repeated. NAME=PATH names its column.",
 )
+@click.option(
+    "--trained-on",
+    multiple=True,
+    metavar="FILE|NAME",
+    help="Rows that an adapter from elsewhere was trained on; what overlaps them is not measured. May be repeated.",
+)
 @subject_options
 @experiment_options
 @measuring_options
 @place_options
-def evaluate(model: str | None, adapters: tuple[str, ...], models: tuple[str, ...], **options: Any) -> None:
+def evaluate(
+    model: str | None, adapters: tuple[str, ...], models: tuple[str, ...], trained_on: tuple[str, ...], **options: Any
+) -> None:
     """Measures existing adapters and full models beside their base."""
     from harness.commands.output import show, write_results
-    from harness.measuring.existing import existing_candidates, find_adapters
+    from harness.measuring.existing import existing_candidates, find_adapters, is_own
     from harness.measuring.preparation import Options, prepare
     from harness.measuring.run import measure
     from harness.models.adapters import common_base, named_adapters
@@ -41,8 +49,8 @@ def evaluate(model: str | None, adapters: tuple[str, ...], models: tuple[str, ..
     if model is None and named:
         model = common_base(named)
     found = find_adapters(named, Workspace(options["workspace"]).fixtures)
-    experiment = prepare(Options(**options, model=model))
-    candidates = existing_candidates(experiment.config, found, models)
+    experiment = prepare(Options(**options, model=model, trains=is_own(found, models), trained_on=trained_on))
+    candidates = existing_candidates(experiment.config, found, models, trained_on)
     with experiment.reserve_run() as folder:
         run = measure(experiment, candidates, name=folder.name)
         show(write_results(run, folder, (), experiment.terminal))

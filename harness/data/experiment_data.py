@@ -6,7 +6,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 from harness.config.schema import DataConfig, DatasetConfig, RowKind
-from harness.data.load import load_examples, load_pairs, load_questions, load_rated, overlap_query_of
+from harness.data.load import (
+    load_examples,
+    load_pairs,
+    load_questions,
+    load_rated,
+    load_trainable,
+    overlap_query_of,
+)
 from harness.data.make import OverlapQuery, Trainable
 from harness.data.overlap import Overlap, RoleOverlap, find_overlap, without
 from harness.data.read import Dataset, name_of_rows
@@ -69,7 +76,7 @@ def load_experiment_data(
     *,
     data_root: Path | None,
     seed: int,
-    method: Literal["dpo", "kto", "sft"] = "dpo",
+    method: Literal["dpo", "kto", "sft"] | None = "dpo",
     sft: DatasetConfig | None = None,
     task_queries: Mapping[str, Sequence[OverlapQuery]] | None = None,
 ) -> ExperimentData:
@@ -90,7 +97,9 @@ def load_experiment_data(
         roles: Kind of rows -> the roles that are measured as such rows.
         data_root: Folder of local data, or None for the hub.
         seed: Seed of splits and samples.
-        method: Decides the kind of the training rows: pairs, rated answers, or good answers alone.
+        method: Decides the kind of the training rows: pairs, rated answers, or good answers alone. None where nothing
+            that is measured was trained on them: no row is then kept from the report for them, and those that do not
+            overlap it are what surface rulers are fitted on.
         sft: Dataset of a first stage, whose good answers are trained on.
         task_queries: Role -> further texts that training rows are searched for, such as the questions of lm-eval tasks.
 
@@ -98,8 +107,13 @@ def load_experiment_data(
         DataError: Rows are missing or broken, overlap where `data.overlap` is fail, or none is left to train on.
         HubUnreachable: Rows would have to come from the hub, and it does not answer.
     """
-    training = _TRAINING_LOADERS[method](config.training, data_root=data_root, purpose="training")
-    first_stage = None if sft is None else load_examples(sft, data_root=data_root, purpose="training")
+    training: Dataset[Any] = (
+        load_trainable(config.training, data_root=data_root)
+        if method is None
+        else _TRAINING_LOADERS[method](config.training, data_root=data_root, purpose="training")
+    )
+    is_staged = sft is not None and method is not None
+    first_stage = load_examples(sft, data_root=data_root, purpose="training") if sft and is_staged else None
     data = ExperimentData(
         training=training.rows,
         selection=(),
@@ -113,12 +127,72 @@ def load_experiment_data(
             role: load_questions(config.roles[role], data_root=data_root) for role in roles.get("questions", ())
         },
     )
-    datasets = (*data.training_datasets, *(dataset for _, dataset in data.report_datasets))
+    measured = tuple(dataset for _, dataset in data.report_datasets)
+    datasets = measured if method is None else (*data.training_datasets, *measured)
     data = replace(data, notes=tuple(dict.fromkeys(note for dataset in datasets for note in dataset.notes)))
+    if method is None:
+        return _for_rulers_alone(_limited(data, config, None, seed), config, task_queries or {})
     data = _with_report_groups(data, config.report_fraction, seed)
     data = _limited(data, config, sft, seed)
     data = _without_overlap(data, config, task_queries or {})
     return _with_selection(data, config.selection_fraction, seed)
+
+
+def leave_out_seen(
+    data: ExperimentData,
+    config: DataConfig,
+    seen: Mapping[str, Sequence[Trainable]],
+    task_queries: Mapping[str, Sequence[OverlapQuery]],
+) -> tuple[ExperimentData, dict[str, frozenset[int]]]:
+    """Leaves out the report rows that overlap rows which a measured adapter was trained on elsewhere.
+
+    Args:
+        data: Rows as `load_experiment_data` returns them.
+        config: The datasets.
+        seen: Name of a dataset -> its rows, which were trained on.
+        task_queries: Task -> its questions, one for each of its rows.
+
+    Returns:
+        The data without these rows, and task -> positions of its rows that must not be measured.
+
+    Raises:
+        DataError: No row of a role is left.
+    """
+    queries = {f"{number} {role}": tuple(map(overlap_query_of(config.roles[role]), dataset.rows))
+               for number, (role, dataset) in enumerate(data.report_datasets)}  # fmt: skip
+    trained = [row for rows in seen.values() for row in rows]
+    found = find_overlap(trained, {**queries, **{task: tuple(each) for task, each in task_queries.items()}}).by_role
+    names, left = " and ".join(seen), []
+    counts: dict[str, int] = {}
+    for key, (role, dataset) in zip(queries, data.report_datasets, strict=True):
+        rows = tuple(row for number, row in enumerate(dataset.rows) if number not in found[key].rows)
+        if not rows:
+            raise DataError(f"--trained-on {names}: every row of {role} overlaps it, so nothing is left to measure")
+        n_lost = len(dataset.rows) - len(rows)
+        left_out = {**dataset.left_out, **({f"overlapping {names}": n_lost} if n_lost else {})}
+        left.append(replace(dataset, rows=rows, left_out=left_out))
+        counts[role] = max(n_lost, counts.get(role, 0))
+    tasks = {task: found[task].rows for task in task_queries}
+    counts |= {task: len(rows) for task, rows in tasks.items()}
+    lost = ", ".join(f"{n_rows} of {role}" for role, n_rows in counts.items() if n_rows)
+    found_rows = f"rows that overlap it are not measured: {lost}" if lost else "no measured row overlaps it"
+    note = f"--trained-on {names}: {found_rows}"
+    n_pairs, n_examples = len(data.pairs), len(data.examples)
+    return replace(
+        data,
+        pairs=dict(zip(data.pairs, left[:n_pairs], strict=True)),
+        examples=dict(zip(data.examples, left[n_pairs : n_pairs + n_examples], strict=True)),
+        questions=dict(zip(data.questions, left[n_pairs + n_examples :], strict=True)),
+        notes=(*data.notes, note),
+    ), tasks
+
+
+def _for_rulers_alone(
+    data: ExperimentData, config: DataConfig, task_queries: Mapping[str, Sequence[OverlapQuery]]
+) -> ExperimentData:
+    """The data with training rows for surface rulers alone: those that overlap nothing that is measured."""
+    overlap = find_overlap(data.training, _queries(data, config, task_queries))
+    return replace(data, training=without(data.training, overlap))
 
 
 def _with_report_groups(data: ExperimentData, fraction: float, seed: int) -> ExperimentData:
@@ -220,13 +294,7 @@ def _without_overlap(
     data: ExperimentData, config: DataConfig, task_queries: Mapping[str, Sequence[OverlapQuery]]
 ) -> ExperimentData:
     """Searches the training rows for what is measured, and drops, reports or refuses those that overlap."""
-    queries: dict[str, list[OverlapQuery]] = {role: list(each) for role, each in task_queries.items()}
-    for role, dataset in data.report_datasets:
-        queries.setdefault(role, []).extend(map(overlap_query_of(config.roles[role]), dataset.rows))
-    # A role that is measured in two ways has the same queries twice.
-    overlap = find_overlap(
-        (*data.training, *data.sft), {role: tuple(dict.fromkeys(each)) for role, each in queries.items()}
-    )
+    overlap = find_overlap((*data.training, *data.sft), _queries(data, config, task_queries))
     found = {role: each for role, each in overlap.by_role.items() if each.n_rows}
     if config.overlap == "fail" and found:
         raise DataError(
@@ -248,6 +316,16 @@ def _without_overlap(
     training = without(data.training, overlap)
     left_out = _left_out(data, "overlapping what is measured", training)
     return replace(data, training=training, left_out=left_out, sft=without(data.sft, overlap))
+
+
+def _queries(
+    data: ExperimentData, config: DataConfig, task_queries: Mapping[str, Sequence[OverlapQuery]]
+) -> dict[str, tuple[OverlapQuery, ...]]:
+    """Role or task -> what training rows are searched for, once for a role that is measured in two ways."""
+    queries: dict[str, list[OverlapQuery]] = {role: list(each) for role, each in task_queries.items()}
+    for role, dataset in data.report_datasets:
+        queries.setdefault(role, []).extend(map(overlap_query_of(config.roles[role]), dataset.rows))
+    return {role: tuple(dict.fromkeys(each)) for role, each in queries.items()}
 
 
 def _quoted(overlap: RoleOverlap) -> str:

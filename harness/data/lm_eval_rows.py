@@ -1,12 +1,13 @@
 """Finds the rows of lm-eval's tasks: under the data root where it has them, else where the task says."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from harness.data.locate import locate
-from harness.data.make import OverlapQuery
+from harness.data.make import OverlapQuery, words
+from harness.data.overlap import SHORTEST_SEARCHED_WORDS
 from harness.data.row import DataError
 from harness.models.hub import require_hub
 from suites.lm_eval.files import TaskSource
@@ -58,18 +59,70 @@ def load_local_tasks(tasks: Iterable[str], *, data_root: Path | None, limit: int
 
 
 def overlap_queries(loaded: TaskSet) -> dict[str, tuple[OverlapQuery, ...]]:
-    """Task -> what training rows are searched for: the questions of all its rows, also those outside the sample."""
-    return {
-        f"lm_eval/{name}": tuple(
-            OverlapQuery((row[column],)) for row in task.eval_docs for column in _question_column(row)
-        )
-        for name, task in loaded.tasks.items()
-    }
+    """Task -> what training rows are searched for: one query for each of its rows, in order, also outside the sample.
+
+    A query has no texts where a row names no question.
+    """
+    return {f"lm_eval/{name}": _queries(task) for name, task in loaded.tasks.items()}
+
+
+def not_checked(queries: Mapping[str, Sequence[OverlapQuery]]) -> list[str]:
+    """A line on every task with rows that name no question, whose overlap with training rows is then not known."""
+    lines = []
+    for task, own in queries.items():
+        n_without = sum(not query.texts for query in own)
+        if n_without:
+            which = "its rows name" if n_without == len(own) else f"{n_without} of its {len(own)} rows name"
+            lines.append(f"overlap with {task}: not checked, because {which} no question in words")
+    return lines
+
+
+def _queries(task: Any) -> tuple[OverlapQuery, ...]:
+    """The question of each row of a task: the column that is known to hold it, or else what the task asks.
+
+    What a task asks is a prompt with words of its own around the row's ("Question: ... Answer:"), which would hide a
+    short question; so the columns that stand in the prompt are searched for instead, where there are any.
+    """
+    rows = [row if isinstance(row, Mapping) else {} for row in task.eval_docs]
+    known = [_question_column(row) for row in rows]
+    if all(known):
+        return tuple(OverlapQuery((row[column],)) for row, (column,) in zip(rows, known, strict=True))
+    asked = [_asked(task, row) for row in task.eval_docs]
+    columns = _columns_in(asked, rows)
+    return tuple(
+        OverlapQuery((row[column[0]],) if column else tuple(row[each] for each in columns if row.get(each)) or texts)
+        for row, column, texts in zip(rows, known, asked, strict=True)
+    )
 
 
 def _question_column(row: Mapping[str, Any]) -> tuple[str, ...]:
     """The column that holds the question; empty where no known column does."""
     return tuple(column for column in GROUP_COLUMNS if isinstance(row.get(column), str))[:1]
+
+
+def _asked(task: Any, row: Any) -> tuple[str, ...]:
+    """What a task asks of a row: its prompt, or without one its choices, or the text that it scores.
+
+    Pictures, and the number of a choice, are no text.
+    """
+    prompt = task.doc_to_text(row)
+    if isinstance(prompt, str) and words(prompt):
+        return (prompt,)
+    choices = task.doc_to_choice(row) if task.config.doc_to_choice is not None else ()
+    texts = [each for each in (*choices, task.doc_to_target(row)) if isinstance(each, str)]
+    return tuple(each for each in texts if len(words(each)) >= SHORTEST_SEARCHED_WORDS)
+
+
+def _columns_in(asked: Sequence[tuple[str, ...]], rows: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+    """The columns whose texts stand in the prompts of most rows, and are their own: a subject's name repeats."""
+    found: dict[str, list[str]] = {}
+    for texts, row in zip(asked, rows, strict=True):
+        prompt = " ".join(words(" ".join(texts)))
+        for column, value in row.items():
+            text = words(value) if isinstance(value, str) else ()
+            if len(text) >= SHORTEST_SEARCHED_WORDS and " ".join(text) in prompt:
+                found.setdefault(column, []).append(value)
+    return tuple(column for column, values in found.items() if 2 * len(set(values)) > len(rows))
 
 
 def _source(task: str, data_root: Path | None) -> TaskSource:

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import TypeVar
 
 from harness.data.make import OverlapQuery, Trainable, answers_of, first_user_text, words
@@ -36,6 +37,8 @@ class RoleOverlap:
     """Training rows that overlap some row of the role."""
     examples: tuple[Finding, ...]
     """At most three overlapping rows, to show."""
+    rows: frozenset[int] = frozenset()
+    """Positions of the overlapping rows among the role's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +99,7 @@ def find_overlap(training: Iterable[Trainable], evaluation: Mapping[str, Sequenc
             role = flat[number][0]
             found[role].setdefault(number, trained.example_id)
             training_ids[role].add(trained.example_id)
+    first = dict(zip(evaluation, accumulate(map(len, evaluation.values()), initial=0), strict=False))
     by_role = {
         role: RoleOverlap(
             n_rows=len(rows),
@@ -103,6 +107,7 @@ def find_overlap(training: Iterable[Trainable], evaluation: Mapping[str, Sequenc
             examples=tuple(
                 Finding(flat[number][1].texts[0], example_id) for number, example_id in list(rows.items())[:_N_EXAMPLES]
             ),
+            rows=frozenset(number - first[role] for number in rows),
         )
         for role, rows in found.items()
     }

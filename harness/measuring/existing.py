@@ -7,7 +7,7 @@ from pathlib import Path
 from harness.config.schema import ExperimentConfig
 from harness.measuring.lineup import Candidate, named_models, with_unquantised, without_reference
 from harness.models.adapters import CONFIG_FILE, WEIGHTS_FILE, locate_adapter
-from harness.models.origin import Origin, origin_of_adapter
+from harness.models.origin import Origin, origin_of_adapter, origin_of_model
 from harness.training.variants import FIRST_STAGE
 
 
@@ -46,7 +46,10 @@ def find_adapters(adapters: Mapping[str, str], fixtures: Path) -> tuple[Existing
 
 
 def existing_candidates(
-    config: ExperimentConfig, adapters: Sequence[ExistingAdapter], models: Sequence[str]
+    config: ExperimentConfig,
+    adapters: Sequence[ExistingAdapter],
+    models: Sequence[str],
+    trained_on: Sequence[str] = (),
 ) -> tuple[Candidate, ...]:
     """Candidates from adapters and full models that exist already.
 
@@ -57,12 +60,27 @@ def existing_candidates(
         config: the experiment.
         adapters: as `find_adapters` returns them.
         models: texts NAME=PATH.
+        trained_on: what those that were trained elsewhere were trained on, as the user says.
 
     Raises:
         AdapterError: a text without a name or a path, or a name that is taken.
     """
-    candidates = [_candidate(each, adapters, config) for each in adapters]
-    return with_unquantised(config, [*candidates, *named_models(models, config)])
+    candidates = [*(_candidate(each, adapters, config) for each in adapters), *named_models(models, config)]
+    if trained_on:
+        candidates = [each if each.knows_rows else _known(each, trained_on) for each in candidates]
+    return with_unquantised(config, candidates)
+
+
+def is_own(adapters: Sequence[ExistingAdapter], models: Sequence[str]) -> bool:
+    """Whether this project trained one of the adapters, or one that was merged into a model (texts NAME=PATH)."""
+    merged = (origin_of_model(Path(text.partition("=")[2]).expanduser()) for text in models)
+    return any(origin.is_own for origin in (*(each.origin for each in adapters), *merged))
+
+
+def _known(candidate: Candidate, trained_on: Sequence[str]) -> Candidate:
+    """A candidate from elsewhere whose rows the user names."""
+    note = f"{candidate.name} was trained elsewhere, on {' and '.join(trained_on)}, as --trained-on says."
+    return replace(candidate, knows_rows=True, notes=(*candidate.notes, note))
 
 
 def _existing(name: str, path: str) -> ExistingAdapter:

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from harness.config.load import ConfigError, check_roles, load_experiment, load_suite, with_values
-from harness.config.schema import EvaluationConfig, ExperimentConfig, SuiteConfig
-from harness.data.experiment_data import ExperimentData, load_experiment_data
+from harness.config.schema import DatasetConfig, EvaluationConfig, ExperimentConfig, SuiteConfig
+from harness.data.experiment_data import ExperimentData, leave_out_seen, load_experiment_data
 from harness.data.filters import filter_rows
-from harness.data.lm_eval_rows import load_local_tasks, overlap_queries
+from harness.data.lm_eval_rows import load_local_tasks, not_checked, overlap_queries
+from harness.data.load import load_trainable
 from harness.data.row import DataError
 from harness.measuring.experiment import Experiment, smaller_limit
 from harness.measuring.kinds import KINDS, roles_of, row_kinds
@@ -23,7 +24,7 @@ from harness.workspace import Workspace
 from reports.run_folder import check_run_folder
 from suites.engine.causal_model import check_context
 from suites.engine.encoding import Encoder
-from suites.lm_eval.tasks import TaskSet
+from suites.lm_eval.tasks import TaskSet, without_rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +60,11 @@ class Options:
     """Controls, separated by commas."""
     subjects: str | None = None
     """More subjects, separated by commas, each with a plus before it."""
+    trains: bool = True
+    """Whether something that is measured is trained on the configured rows, now or earlier by this project; otherwise
+    no rows are kept for training."""
+    trained_on: tuple[str, ...] = ()
+    """Datasets or files that measured adapters were trained on elsewhere."""
 
 
 def prepare(options: Options) -> Experiment:
@@ -77,17 +83,11 @@ def prepare(options: Options) -> Experiment:
     threads = choose_threads()
     terminal.say(threads.sentence)
     apply_threads(threads)
+    warning = toy_rows_warning(config, options)
+    if warning:
+        terminal.say(warning)
     with terminal.waiting("reading rows and loading the base model"):
-        tasks = _load_tasks(suite, config, options)
-        data = load_experiment_data(
-            config.data,
-            roles_of(suite),
-            data_root=options.data_root,
-            seed=config.seed,
-            method=config.training.method,
-            sft=None if config.sft is None else config.sft.data,
-            task_queries={task: rows for loaded in tasks.values() for task, rows in overlap_queries(loaded).items()},
-        )
+        data, tasks = _load_rows(suite, config, options)
         loaded = load_model(config.model)
         check_context(loaded.max_positions, config.data.max_tokens)
         encoder = Encoder(
@@ -112,7 +112,46 @@ def prepare(options: Options) -> Experiment:
         limit=options.limit,
         use_cache=options.use_cache,
         filtered=filtered,
-        notes=(threads.sentence, *data.notes, *loaded.notes),
+        notes=(threads.sentence, *filter(None, (warning,)), *data.notes, *loaded.notes),
+    )
+
+
+def _load_rows(
+    suite: SuiteConfig, config: ExperimentConfig, options: Options
+) -> tuple[ExperimentData, dict[str, TaskSet]]:
+    """Rows to train on and to measure, and lm-eval's tasks, without what was trained on elsewhere."""
+    tasks = _load_tasks(suite, config, options)
+    queries = {task: rows for loaded in tasks.values() for task, rows in overlap_queries(loaded).items()}
+    data = load_experiment_data(
+        config.data,
+        roles_of(suite),
+        data_root=options.data_root,
+        seed=config.seed,
+        method=config.training.method if options.trains else None,
+        sft=None if config.sft is None else config.sft.data,
+        task_queries=queries,
+    )
+    if options.trains or options.trained_on:
+        data = replace(data, notes=(*data.notes, *not_checked(queries)))
+    if not options.trained_on:
+        return data, tasks
+    seen = {name: load_trainable(DatasetConfig(name), data_root=options.data_root).rows for name in options.trained_on}
+    data, rows = leave_out_seen(data, config.data, seen, queries)
+    by_task = {task.removeprefix("lm_eval/"): found for task, found in rows.items()}
+    return data, {evaluation: without_rows(loaded, by_task) for evaluation, loaded in tasks.items()}
+
+
+def toy_rows_warning(config: ExperimentConfig, options: Options) -> str:
+    """A line where a model of the user's own meets the rows of the embedded default because no preset was named."""
+    is_chosen = options.preset is not None or options.config_file is not None
+    toys = [role for role, dataset in config.data.roles.items() if dataset.name.startswith("embedded/")]
+    if is_chosen or config.model.name == EMBEDDED or not toys:
+        return ""
+    return (
+        f"Without --preset or --config, {config.model.name} is measured on the embedded toy rows "
+        f"({', '.join(toys)}), with prompts cut to {config.data.max_prompt_tokens} tokens: enough to try the command, "
+        f"not to judge a model. Name rows that fit it: --preset NAME (`harness list presets`; with --data-root FOLDER "
+        f"for local rows), or --config FILE (`harness show-config > FILE` writes one to change)."
     )
 
 
@@ -197,7 +236,7 @@ def _filtered(
     filters = config.data.filters
     training, selection = (filter_rows(rows, filters, encoder) for rows in (data.training, data.selection))
     sft, sft_selection = (filter_rows(rows, filters, encoder) for rows in (data.sft, data.sft_selection))
-    if not training.rows or (data.sft and not sft.rows):
+    if (data.training and not training.rows) or (data.sft and not sft.rows):
         n_rows = len(data.sft) if training.rows else len(data.training)
         raise DataError(f"data.filters leave none of the {n_rows} training rows: loosen them")
     kept = replace(

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from math import isclose, isfinite, isnan
 from numbers import Real
 from pathlib import Path
@@ -45,6 +45,8 @@ class TaskSet:
     """Name -> source of its rows."""
     seed: int
     """Seed of the sample and of few-shot examples."""
+    n_seen: Mapping[str, int] = field(default_factory=dict)
+    """Name -> number of rows that are not measured because they were trained on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +97,28 @@ def load_tasks(
         for name, task in tasks.items():
             sampled[name] = sample_by_group([group_of(row) for row in task.eval_docs], limit, seed)
     return TaskSet(tasks, sampled, rows_from, seed)
+
+
+def without_rows(loaded: TaskSet, seen: Mapping[str, AbstractSet[int]]) -> TaskSet:
+    """Returns the tasks without rows that were trained on.
+
+    Args:
+        loaded: The tasks.
+        seen: Name of a task -> positions of those rows.
+
+    Raises:
+        TaskLoadError: No row of a task is left.
+    """
+    sampled, n_seen = dict(loaded.sampled), dict(loaded.n_seen)
+    for name, rows in seen.items():
+        if name not in loaded.tasks or not rows:
+            continue
+        before = loaded.sampled.get(name) or range(len(loaded.tasks[name].eval_docs))
+        sampled[name] = [index for index in before if index not in rows]
+        if not sampled[name]:
+            raise TaskLoadError(f"lm-eval task {name}: every row to measure was trained on; leave the task out")
+        n_seen[name] = len(before) - len(sampled[name])
+    return replace(loaded, sampled=sampled, n_seen=n_seen)
 
 
 def run_tasks(
@@ -272,6 +296,7 @@ def _counts(
         n_read=len(task.eval_docs),
         n_scored=len(measured_rows),
         n_groups=len({group_of(sample["doc"]) for sample in samples}),
+        left_out={"overlapping what was trained on": n_seen} if (n_seen := loaded.n_seen.get(name, 0)) else {},
         touched={"context truncated": n_cut} if n_cut else {},
     )
 

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -176,6 +177,30 @@ def test_eval_reads_the_base_from_the_adapter(finished: Path, harness: Harness, 
     report = (tmp_path / "run" / "report.md").read_text()
     assert "**a** against baseline" in report
     assert "**b** against baseline" in report
+
+
+def test_an_adapter_from_elsewhere_is_not_said_to_have_been_kept_from_these_rows(
+    finished: Path, harness: Harness, tmp_path: Path
+) -> None:
+    """All rows are measured and the verdict says what is not known; --trained-on leaves out what overlaps it."""
+    (fixture,) = (path for path in (finished / "fixtures").iterdir() if path.is_dir())
+    foreign = tmp_path / "foreign"
+    foreign.mkdir()
+    for name in ("adapter_config.json", "adapter_model.safetensors"):
+        shutil.copy(fixture / name, foreign / name)
+    same = ("-o", "data.roles.preferences.split=train", "--suite", "smoke", "--adapter", foreign)
+
+    assert harness("eval", *same, "--out", tmp_path / "one").exit_code == 0
+    told = harness("eval", *same, "--out", tmp_path / "two", "--trained-on", "embedded/preferences")
+
+    one = read_run(tmp_path / "one")
+    assert (one.subject("foreign").reference_basis, one.subject("foreign").knows_rows) == ("assumed", False)
+    assert not any("divided" in note for note in one.notes)
+    report = (tmp_path / "one" / "report.md").read_text()
+    assert "Not trained by this project: whether it saw these rows is not known." in report
+    assert "\u2021: nothing says what the adapter's training started from" in report
+    assert told.exit_code == 2
+    assert "--trained-on embedded/preferences: every row of preferences overlaps it" in told.err
 
 
 def test_report_is_rendered_anew_from_records(finished: Path, harness: Harness) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import random
+from dataclasses import replace
 
 import pytest
 from hypothesis import HealthCheck, given, reject, settings
@@ -9,11 +10,11 @@ from hypothesis import strategies as st
 
 from harness.config.load import load_experiment, load_suite
 from harness.config.schema import DataConfig, DatasetConfig, EvaluationConfig, SuiteConfig
-from harness.data.experiment_data import load_experiment_data
-from harness.data.make import OverlapQuery, first_user_text, words
+from harness.data.experiment_data import leave_out_seen, load_experiment_data
+from harness.data.make import OverlapQuery, first_user_text, make_pair, words
 from harness.data.row import DataError
 from harness.measuring.kinds import roles_of, row_kinds
-from suites.inputs import Example, Pair, RatedAnswer
+from suites.inputs import Example, Pair, RatedAnswer, Turn
 
 HH, PROCESSED, SAFE = "Anthropic/hh-rlhf:helpful-base", "PKU-Alignment/processed-hh-rlhf", "PKU-Alignment/PKU-SafeRLHF"
 TOPICS = ("bread", "coins", "rivers", "clocks", "sheep", "glass", "trains", "wool", "lamps", "maps", "salt", "boats")
@@ -307,3 +308,74 @@ def test_embedded_default_has_no_overlap_at_all():
     assert not any("overlap" in note or "divided" in note for note in data.notes)
     assert len(data.training) + len(data.selection) == len(data.training_dataset.rows)
     assert {row.source for row in data.training} == {row.source for row in data.pairs["preferences"].rows}
+
+
+def own_split(write_rows, topics=TOPICS):
+    """An experiment that trains on the very rows that it measures."""
+    root = write_rows("Anthropic/hh-rlhf/helpful-base/train.jsonl", transcripts(topics)).parents[3]
+    dataset = DatasetConfig(HH, split="train")
+    config = DataConfig(dataset, {"preferences": dataset}, overlap="fail")
+    return config, root, roles_in(preferences="reward")
+
+
+def test_where_nothing_was_trained_here_every_row_is_measured(write_rows):
+    """Nobody knows which rows an adapter from elsewhere saw; the others are not said to be its training rows."""
+    config, root, roles = own_split(write_rows)
+    divided = load_experiment_data(config, roles, data_root=root, seed=1)
+    data = load_experiment_data(config, roles, data_root=root, seed=1, method=None)
+
+    assert len(divided.pairs["preferences"].rows) < len(data.pairs["preferences"].rows) == 2 * len(TOPICS)
+    assert data.pairs["preferences"].left_out == {}
+    assert (data.training, data.selection) == ((), ())
+    assert not any("divided" in note or "training" in note or "overlap" in note for note in data.notes)
+
+
+def test_rulers_keep_the_rows_that_overlap_nothing_measured(write_rows):
+    """A bag of words is fitted on the training split, without what it is then judged on."""
+    write_rows("Anthropic/hh-rlhf/helpful-base/train.jsonl", transcripts(TOPICS[:8]))
+    root = write_rows("Anthropic/hh-rlhf/helpful-base/test.jsonl", transcripts(TOPICS[6:])).parents[3]
+    config = DataConfig(DatasetConfig(HH), {"preferences": DatasetConfig(HH)}, overlap="fail")
+    data = load_experiment_data(config, roles_in(preferences="reward"), data_root=root, seed=1, method=None)
+
+    assert len(data.pairs["preferences"].rows) == 12
+    assert first_turns(data.training) == {words(f"Tell me all about {topic} please") for topic in TOPICS[:6]}
+
+
+def test_rows_that_were_trained_on_elsewhere_are_not_measured(write_rows):
+    """By group, by what stands in a longer text, and in lm-eval's tasks; each role and task says how many it lost."""
+    config, root, _ = own_split(write_rows)
+    config = replace(config, roles={"preferences": config.training, "prompts": config.training})
+    data = load_experiment_data(
+        config, roles_in(preferences="reward", prompts="generations"), data_root=root, seed=1, method=None
+    )
+    quoted = make_pair(
+        (Turn("user", "He said: tell me all about bread, please! What then?"),), "Nothing.", "Leave.", source=""
+    )
+    seen = (*(row for row in data.pairs["preferences"].rows if "wool" in row.prompt[0].text), quoted)
+    questions = [OverlapQuery((f"Tell me all about {topic} please",)) for topic in ("salt", "wool", "maps")]
+
+    kept, tasks = leave_out_seen(data, config, {"mine.jsonl": seen}, {"lm_eval/own": questions})
+
+    left = first_turns(kept.pairs["preferences"].rows)
+    assert left == {words(f"Tell me all about {topic} please") for topic in TOPICS if topic not in ("bread", "wool")}
+    assert left == first_turns(kept.questions["prompts"].rows)
+    assert kept.pairs["preferences"].left_out == {"overlapping mine.jsonl": 4}
+    assert tasks == {"lm_eval/own": frozenset({1})}
+    assert kept.notes[-1] == (
+        "--trained-on mine.jsonl: rows that overlap it are not measured: 4 of preferences, 2 of prompts, "
+        "1 of lm_eval/own"
+    )
+
+
+def test_rows_that_have_nothing_in_common_are_all_measured(write_rows):
+    """The note says that they were searched."""
+    config, root, roles = own_split(write_rows, TOPICS[:4])
+    data = load_experiment_data(config, roles, data_root=root, seed=1, method=None)
+    other = make_pair((Turn("user", "Is the sea deep?"),), "Yes.", "No.", source="")
+
+    kept, tasks = leave_out_seen(data, config, {"a": [other]}, {})
+
+    assert (kept.pairs, tasks) == (data.pairs, {})
+    assert kept.notes[-1] == "--trained-on a: no measured row overlaps it"
+    with pytest.raises(DataError, match="--trained-on all: every row of preferences overlaps it"):
+        leave_out_seen(data, config, {"all": data.pairs["preferences"].rows}, {})

@@ -150,3 +150,14 @@ def test_it_is_fast_enough_to_run_before_every_training():
     overlap = find_overlap(training, {"role": questions})
     assert time.process_time() - started < 10
     assert overlap.training_ids == {training[7].example_id}
+
+
+def test_the_overlapping_rows_of_every_role_are_told_by_their_position():
+    """So that they can be left out where it is too late to leave out the training row."""
+    asked = {
+        "one": [OverlapQuery(("Nobody asked for this one here",)), OverlapQuery((LONG,)), OverlapQuery(())],
+        "none": [],
+        "two": [OverlapQuery((LONG,)), OverlapQuery(("Something else entirely is asked",))],
+    }
+    found = find_overlap([pair(LONG)], asked).by_role
+    assert {role: each.rows for role, each in found.items()} == {"one": {1}, "none": set(), "two": {0}}

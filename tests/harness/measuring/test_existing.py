@@ -9,10 +9,11 @@ import pytest
 
 from harness.config.load import load_experiment
 from harness.config.schema import ExperimentConfig
-from harness.measuring.existing import existing_candidates, find_adapters
+from harness.measuring.existing import existing_candidates, find_adapters, is_own
 from harness.measuring.lineup import Candidate
 from harness.models.adapters import CARD_FILE, CONFIG_FILE, FIXTURE_FILE, WEIGHTS_FILE, AdapterError
 from harness.models.base import BASELINE
+from harness.models.origin import MERGE_FILE
 
 MakeAdapter = Callable[..., Path]
 
@@ -146,3 +147,27 @@ def test_a_missing_adapter_is_found_out_before_anything_is_loaded(tmp_path: Path
     """In one line that names it."""
     with pytest.raises(AdapterError, match="nowhere"):
         find_adapters({"mine": str(tmp_path / "nowhere")}, tmp_path)
+
+
+def test_rows_that_the_user_names_are_known(config: ExperimentConfig, make: MakeAdapter, tmp_path: Path) -> None:
+    """A note says whose word it is; nothing changes for an adapter that was trained here."""
+    found = find_adapters({"own": str(make("aaaa")), "other": str(make("other", card=""))}, tmp_path)
+    own, other = existing_candidates(config, found, (), ("rows.jsonl",))
+
+    assert (own.knows_rows, own.notes) == (True, ())
+    assert (other.knows_rows, other.notes) == (
+        True,
+        ("other was trained elsewhere, on rows.jsonl, as --trained-on says.",),
+    )
+
+
+def test_what_this_project_trained_is_told_from_what_it_did_not(make: MakeAdapter, tmp_path: Path) -> None:
+    """Adapters, and models that were merged from one."""
+    own, other = (find_adapters({"a": str(path)}, tmp_path) for path in (make("aaaa"), make("other", card="")))
+    (tmp_path / "merged").mkdir()
+    (tmp_path / "merged" / MERGE_FILE).write_text(json.dumps({"trained": {"start": None}}))
+
+    assert is_own(own, ())
+    assert is_own((*other, *own), ())
+    assert is_own((), (f"shipped={tmp_path / 'merged'}",))
+    assert not is_own(other, (f"shipped={tmp_path}",))

@@ -3,6 +3,7 @@
 import gzip
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from suites.engine.plan import ScoringState, plan_for
 from suites.engine.scoring import ModelScorer
 from suites.lm_eval.files import TaskSource
 from suites.lm_eval.model import ScorerLM
-from suites.lm_eval.tasks import TaskLoadError, group_of, load_tasks, run_tasks, sample_by_group
+from suites.lm_eval.tasks import TaskLoadError, group_of, load_tasks, run_tasks, sample_by_group, without_rows
 
 REPOSITORY = Path(__file__).parents[3]
 DATA_ROOT = Path(os.environ.get("HARNESS_DATA_ROOT", REPOSITORY.parent / "shared" / "data"))
@@ -287,6 +288,20 @@ def test_the_chat_template_changes_prompts_as_lm_eval_does_and_the_note_says_so(
     assert "chat template off, system prompt none" in plain.note
     prompts = [note.split("prompts ")[1].split(",")[0] for note in (plain.note, chat.note)]
     assert prompts[0] != prompts[1]
+
+
+def test_rows_that_were_trained_on_are_not_measured(sources: list[TaskSource], models: tuple[ScorerLM, Any]) -> None:
+    """They are counted as left out, within a sample too; a task without any other row is refused by name."""
+    loaded = load_tasks(sources[:1])
+    left = without_rows(loaded, {"truthfulqa_mc1": {0, 3}, "another": {1}})
+    (result,) = run_tasks(models[0], left, evaluation="lm_eval", subject="baseline")
+
+    assert (result.counts.n_read, result.counts.n_scored) == (7, 5)
+    assert result.counts.left_out == {"overlapping what was trained on": 2}
+    sampled = replace(loaded, sampled={"truthfulqa_mc1": [0, 1, 2]})
+    assert without_rows(sampled, {"truthfulqa_mc1": {0, 3}}).sampled == {"truthfulqa_mc1": [1, 2]}
+    with pytest.raises(TaskLoadError, match="truthfulqa_mc1: every row"):
+        without_rows(loaded, {"truthfulqa_mc1": set(range(7))})
 
 
 OWN_TASK = """task: own

@@ -37,7 +37,7 @@ def evaluate(
 ) -> None:
     """Measures existing adapters and full models beside their base."""
     from harness.commands.output import show, write_results
-    from harness.measuring.existing import existing_candidates, find_adapters, is_own
+    from harness.measuring.existing import existing_candidates, find_adapters, own_origins
     from harness.measuring.preparation import Options, prepare
     from harness.measuring.run import measure
     from harness.models.adapters import common_base, named_adapters
@@ -49,7 +49,11 @@ def evaluate(
     if model is None and named:
         model = common_base(named)
     found = find_adapters(named, Workspace(options["workspace"]).fixtures)
-    experiment = prepare(Options(**options, model=model, trains=is_own(found, models), trained_on=trained_on))
+    own = own_origins(found, models)
+    groups = frozenset(group for origin in own for group in origin.groups)
+    experiment = prepare(
+        Options(**options, model=model, trains=bool(own), trained_groups=groups, trained_on=trained_on)
+    )
     candidates = existing_candidates(experiment.config, found, models, trained_on)
     with experiment.reserve_run() as folder:
         run = measure(experiment, candidates, name=folder.name)

@@ -177,14 +177,41 @@ def leave_out_seen(
     lost = ", ".join(f"{n_rows} of {role}" for role, n_rows in counts.items() if n_rows)
     found_rows = f"rows that overlap it are not measured: {lost}" if lost else "no measured row overlaps it"
     note = f"--trained-on {names}: {found_rows}"
-    n_pairs, n_examples = len(data.pairs), len(data.examples)
+    return replace(_with_report_datasets(data, left), notes=(*data.notes, note)), tasks
+
+
+def leave_out_groups(data: ExperimentData, groups: frozenset[str]) -> ExperimentData:
+    """Leaves out the report rows of groups that a measured adapter was trained on, perhaps for another experiment.
+
+    Raises:
+        DataError: No row of a role is left.
+    """
+    left, notes = [], {}
+    for role, dataset in data.report_datasets:
+        rows = tuple(row for row in dataset.rows if row.group not in groups)
+        n_lost = len(dataset.rows) - len(rows)
+        if not rows:
+            raise DataError(
+                f"{role}: an adapter was trained on every row of {dataset.origin}; measure it on other rows"
+            )
+        left_out = {**dataset.left_out, "trained on by an adapter": n_lost} if n_lost else dataset.left_out
+        left.append(replace(dataset, rows=rows, left_out=left_out))
+        if n_lost:
+            notes[role] = (
+                f"{n_lost} rows of {role} are not measured, because an adapter was trained on rows of their groups"
+            )
+    return replace(_with_report_datasets(data, left), notes=(*data.notes, *notes.values()))
+
+
+def _with_report_datasets(data: ExperimentData, datasets: Sequence[Dataset[Any]]) -> ExperimentData:
+    """The data with other report datasets, in the order of `report_datasets`."""
+    own = iter(datasets)
     return replace(
         data,
-        pairs=dict(zip(data.pairs, left[:n_pairs], strict=True)),
-        examples=dict(zip(data.examples, left[n_pairs : n_pairs + n_examples], strict=True)),
-        questions=dict(zip(data.questions, left[n_pairs + n_examples :], strict=True)),
-        notes=(*data.notes, note),
-    ), tasks
+        pairs={role: next(own) for role in data.pairs},
+        examples={role: next(own) for role in data.examples},
+        questions={role: next(own) for role in data.questions},
+    )
 
 
 def _for_rulers_alone(

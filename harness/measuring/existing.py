@@ -71,10 +71,10 @@ def existing_candidates(
     return with_unquantised(config, candidates)
 
 
-def is_own(adapters: Sequence[ExistingAdapter], models: Sequence[str]) -> bool:
-    """Whether this project trained one of the adapters, or one that was merged into a model (texts NAME=PATH)."""
+def own_origins(adapters: Sequence[ExistingAdapter], models: Sequence[str]) -> tuple[Origin, ...]:
+    """Origins of the adapters that this project trained, and of those that were merged into models (NAME=PATH)."""
     merged = (origin_of_model(Path(text.partition("=")[2]).expanduser()) for text in models)
-    return any(origin.is_own for origin in (*(each.origin for each in adapters), *merged))
+    return tuple(origin for origin in (*(each.origin for each in adapters), *merged) if origin.is_own)
 
 
 def _known(candidate: Candidate, trained_on: Sequence[str]) -> Candidate:

@@ -8,7 +8,7 @@ from typing import Any
 
 from harness.config.load import ConfigError, check_roles, load_experiment, load_suite, with_values
 from harness.config.schema import DatasetConfig, EvaluationConfig, ExperimentConfig, SuiteConfig
-from harness.data.experiment_data import ExperimentData, leave_out_seen, load_experiment_data
+from harness.data.experiment_data import ExperimentData, leave_out_groups, leave_out_seen, load_experiment_data
 from harness.data.filters import filter_rows
 from harness.data.lm_eval_rows import load_local_tasks, not_checked, overlap_queries
 from harness.data.load import load_trainable
@@ -63,6 +63,8 @@ class Options:
     trains: bool = True
     """Whether something that is measured is trained on the configured rows, now or earlier by this project; otherwise
     no rows are kept for training."""
+    trained_groups: frozenset[str] = frozenset()
+    """Groups that adapters were trained on by this project, perhaps for another experiment than this."""
     trained_on: tuple[str, ...] = ()
     """Datasets or files that measured adapters were trained on elsewhere."""
 
@@ -133,6 +135,7 @@ def _load_rows(
     )
     if options.trains or options.trained_on:
         data = replace(data, notes=(*data.notes, *not_checked(queries)))
+    data = leave_out_groups(data, options.trained_groups)
     if not options.trained_on:
         return data, tasks
     seen = {name: load_trainable(DatasetConfig(name), data_root=options.data_root).rows for name in options.trained_on}

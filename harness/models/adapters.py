@@ -16,9 +16,11 @@ CONFIG_FILE = "adapter_config.json"
 WEIGHTS_FILE = "adapter_model.safetensors"
 FIXTURE_FILE = "fixture.json"
 """Record beside an adapter that this project trained; it names the weights it was trained on."""
+GROUPS_FILE = "trained_groups.txt"
+"""Groups of the rows that an adapter of this project was trained on, one a line."""
 CARD_FILE = "README.md"
 """Model card of an adapter."""
-_HUB_FILES = (CONFIG_FILE, WEIGHTS_FILE, FIXTURE_FILE, CARD_FILE)
+_HUB_FILES = (CONFIG_FILE, WEIGHTS_FILE, FIXTURE_FILE, GROUPS_FILE, CARD_FILE)
 _PROBE_TEXT = "What do you think of this? It is hard to say, and it depends on what you want."
 
 

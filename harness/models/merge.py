@@ -1,6 +1,7 @@
 """Merge an adapter into its unquantised base and write the model, which is base plus adapter up to one rounding."""
 
 import json
+import shutil
 import warnings
 from collections import Counter
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from harness.config.schema import HalfPrecision, ModelConfig
 from harness.models.adapters import (
     CONFIG_FILE,
     FIXTURE_FILE,
+    GROUPS_FILE,
     WEIGHTS_FILE,
     attach_adapter,
     base_of_adapter,
@@ -100,6 +102,8 @@ def merge_adapter(
             "versions": package_versions(_PACKAGES),
             "trained": as_record(origin_of_adapter(folder)),
         }
+        if (folder / GROUPS_FILE).is_file():
+            shutil.copyfile(folder / GROUPS_FILE, partial / GROUPS_FILE)
         (partial / MERGE_FILE).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     return MergedModel(out, fingerprint, reused=False, notes=tuple(notes))
 

@@ -4,11 +4,11 @@ import json
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from harness.models.adapters import CARD_FILE, CONFIG_FILE, FIXTURE_FILE, AdapterError
+from harness.models.adapters import CARD_FILE, CONFIG_FILE, FIXTURE_FILE, GROUPS_FILE, AdapterError
 
 MERGE_FILE = "merge.json"
 """Record beside merged weights; it names the adapter and the base they were made from."""
@@ -45,6 +45,8 @@ class Origin:
     """Whether its files would name a start if there were one; without one its reference is then the base."""
     fingerprint: str | None = None
     """Fingerprint of the fixture that it is."""
+    groups: frozenset[str] = frozenset()
+    """Groups of the rows that it was trained on; empty where they were not recorded."""
 
 
 def origin_of_adapter(folder: Path) -> Origin:
@@ -54,7 +56,7 @@ def origin_of_adapter(folder: Path) -> Origin:
         AdapterError: fixture.json is damaged.
     """
     if (folder / FIXTURE_FILE).is_file():
-        return _of_record(_read_record(folder / FIXTURE_FILE))
+        return replace(_of_record(_read_record(folder / FIXTURE_FILE)), groups=_groups(folder))
     return _of_card(folder, _base_name(folder))
 
 
@@ -66,7 +68,7 @@ def origin_of_model(folder: Path) -> Origin:
     """
     if (folder / MERGE_FILE).is_file():
         trained = _read_record(folder / MERGE_FILE).get("trained")
-        return _of_record(trained) if isinstance(trained, Mapping) else Origin()
+        return replace(_of_record(trained), groups=_groups(folder)) if isinstance(trained, Mapping) else Origin()
     return _of_card(folder, None)
 
 
@@ -115,6 +117,17 @@ def _of_card(folder: Path, base: str | None) -> Origin:
         says_start=bool(starts) or _OWN_CARD.search(text) is not None,
         is_own=_OWN_CARD.search(text) is not None,
     )
+
+
+def _groups(folder: Path) -> frozenset[str]:
+    """Return the groups on record; older adapters have none."""
+    file = folder / GROUPS_FILE
+    if not file.is_file():
+        return frozenset()
+    try:
+        return frozenset(file.read_text(encoding="utf-8").split("\n")) - {""}
+    except (OSError, ValueError) as error:
+        raise AdapterError(f"{file} cannot be read ({error}); it is damaged") from error
 
 
 def _is_same(name: str, base: str) -> bool:

@@ -31,10 +31,11 @@ def encode_rows(data: ExperimentData, encoder: Encoder, seed: int) -> Mapping[Ro
     ]
     good = [answer for row in rows if (answer := _good_answer(row)) is not None]
     changed = count_touched(responses for _, responses in encoded)
+    groups = frozenset(row.group for row in (*data.training, *data.sft))
     by_kind: dict[RowsOf, EncodedRows] = {
-        "experiment": EncodedRows(tuple(rows), selection, changed, n_equal),
-        "chosen": EncodedRows(tuple(good), selection, changed, n_equal),
-        "shuffled": EncodedRows(tuple(shuffled), selection, changed, n_equal),
+        "experiment": EncodedRows(tuple(rows), selection, changed, n_equal, groups),
+        "chosen": EncodedRows(tuple(good), selection, changed, n_equal, groups),
+        "shuffled": EncodedRows(tuple(shuffled), selection, changed, n_equal, groups),
     }
     if data.sft:
         first, _ = _encode(data.sft, encoder)
@@ -42,6 +43,7 @@ def encode_rows(data: ExperimentData, encoder: Encoder, seed: int) -> Mapping[Ro
             tuple(_training_row(row, responses) for row, responses in first),
             _training_rows(data.sft_selection, encoder),
             count_touched(responses for _, responses in first),
+            groups=frozenset(row.group for row in data.sft),
         )
     return by_kind
 

@@ -1,12 +1,13 @@
 """Train an adapter once, name its folder by the hash of everything that determines it, and reuse it while that holds.
 
-A fixture is a folder `workspace/fixtures/<fingerprint>` with PEFT's files, `training.jsonl` and `fixture.json`. During
+A fixture is a folder `workspace/fixtures/<fingerprint>` with PEFT's files, `training.jsonl`,
+`trained_groups.txt` and `fixture.json`. During
 training its checkpoints lie beside it in `<fingerprint>.partial`.
 """
 
 import json
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from harness.models import provenance
-from harness.models.adapters import CONFIG_FILE, FIXTURE_FILE, WEIGHTS_FILE
+from harness.models.adapters import CONFIG_FILE, FIXTURE_FILE, GROUPS_FILE, WEIGHTS_FILE
 from harness.models.base import LoadedModel
 from harness.models.provenance import file_fingerprint, package_versions
 from harness.training.checkpoints import writing
@@ -36,7 +37,7 @@ from reports.whole import whole_folder
 from suites.inputs import content_id
 
 LOG_FILE = "training.jsonl"
-_FILES = (CONFIG_FILE, WEIGHTS_FILE, LOG_FILE)
+_FILES = (CONFIG_FILE, WEIGHTS_FILE, LOG_FILE, GROUPS_FILE)
 _WITHOUT_EFFECT = ("save_steps", "report_to")
 """Settings of training that do not change the adapter."""
 _PACKAGES = ("torch", "transformers", "trl", "peft", "accelerate", "bitsandbytes")
@@ -118,7 +119,7 @@ def build_or_reuse(
                 "n_threads": log[-1].get("n_threads"),  # of this training, whoever reuses it; no part of the key
             }
             with writing(folders.adapter, folders.checkpoints):
-                _write_record(folders.adapter, log, record)
+                _write_record(folders.adapter, log, record, rows.groups)
     return Fixture(folder, fingerprint, reused=False, log=log, notes=tuple(notes), start=inputs["start"])
 
 
@@ -173,8 +174,9 @@ def _content(rows: Sequence[TrainingRow]) -> str:
     )
 
 
-def _write_record(folder: Path, log: Sequence[LogLine], record: dict[str, Any]) -> None:
-    """Write training.jsonl and then fixture.json, which holds the hashes of all files."""
+def _write_record(folder: Path, log: Sequence[LogLine], record: dict[str, Any], groups: Iterable[str]) -> None:
+    """Write training.jsonl, the groups trained on, and then fixture.json, which holds the hashes of all files."""
+    (folder / GROUPS_FILE).write_text("".join(f"{group}\n" for group in sorted(groups)), encoding="utf-8")
     (folder / LOG_FILE).write_text("".join(json.dumps(line) + "\n" for line in log), encoding="utf-8")
     files = {name: file_fingerprint(folder / name) for name in _FILES}
     text = json.dumps(record | {"files": files}, indent=2) + "\n"

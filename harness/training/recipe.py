@@ -57,6 +57,8 @@ class EncodedRows:
     """Truncation rule -> number of training rows that it changed."""
     n_equal: int = 0
     """Training pairs dropped because both sides are equal after truncation."""
+    groups: frozenset[str] = frozenset()
+    """Groups that the adapter, and one that it continues from, are trained on."""
 
 
 @dataclass(frozen=True, slots=True)

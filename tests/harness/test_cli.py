@@ -203,6 +203,40 @@ def test_an_adapter_from_elsewhere_is_not_said_to_have_been_kept_from_these_rows
     assert "--trained-on embedded/preferences: every row of preferences overlaps it" in told.err
 
 
+def test_an_adapter_of_another_experiment_is_not_measured_on_its_own_training_rows(
+    finished: Path, harness: Harness
+) -> None:
+    """Its record says what it saw, whatever this experiment trains on."""
+    (fixture,) = (path for path in (finished / "fixtures").iterdir() if path.is_dir())
+    other = ("-o", "data.roles.preferences.split=train", "-o", "data.training.split=test", "--suite", "smoke")
+
+    outcome = harness("eval", *other, "--adapter", fixture, "-o", "data.roles.preferences.limit=24")
+
+    assert outcome.exit_code in (0, 2)
+    assert "an adapter was trained on" in outcome.err
+
+
+@pytest.mark.slow
+def test_an_adapter_on_base_and_sft_has_the_numbers_of_its_own_experiment(harness: Harness, tmp_path: Path) -> None:
+    """`harness eval` finds its start and its beta: every number is that of train-and-eval, rewards and drift too."""
+    few = ("--limit", "16", "-o", "training.max_steps=3", "-o", "sft.training.max_steps=3", "-o", "training.beta=0.3")
+    trained = harness("train-and-eval", "--preset", "sft-then-dpo", *few, "--out", tmp_path / "trained")
+    assert trained.exit_code == 0, trained.err
+    fixtures = [path for path in (tmp_path / "workspace" / "fixtures").iterdir() if path.is_dir()]
+    (dpo,) = (path for path in fixtures if json.loads((path / "fixture.json").read_text())["start"])
+
+    measured = harness("eval", "--adapter", f"sft+dpo={dpo}", "--limit", "16", "--out", tmp_path / "measured")
+    assert measured.exit_code == 0, measured.err
+    one, two = read_run(tmp_path / "trained"), read_run(tmp_path / "measured")
+
+    assert (two.subject("sft+dpo").reference, two.subject("sft+dpo").beta) == ("sft", 0.3)
+    assert {(each.metric, each.subject, each.scores) for each in one.measurements} == {
+        (each.metric, each.subject, each.scores) for each in two.measurements
+    }
+    assert one.suite_fingerprint == two.suite_fingerprint
+    assert harness("check", tmp_path / "measured", "--against", tmp_path / "trained").exit_code in (0, 3)
+
+
 def test_report_is_rendered_anew_from_records(finished: Path, harness: Harness) -> None:
     """`harness report` writes the very same report without loading a model."""
     run = only_run(finished)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from harness.config.load import load_experiment, load_suite
 from harness.config.schema import DataConfig, DatasetConfig, EvaluationConfig, SuiteConfig
-from harness.data.experiment_data import leave_out_seen, load_experiment_data
+from harness.data.experiment_data import leave_out_groups, leave_out_seen, load_experiment_data
 from harness.data.make import OverlapQuery, first_user_text, make_pair, words
 from harness.data.row import DataError
 from harness.measuring.kinds import roles_of, row_kinds
@@ -379,3 +379,20 @@ def test_rows_that_have_nothing_in_common_are_all_measured(write_rows):
     assert kept.notes[-1] == "--trained-on a: no measured row overlaps it"
     with pytest.raises(DataError, match="--trained-on all: every row of preferences overlaps it"):
         leave_out_seen(data, config, {"all": data.pairs["preferences"].rows}, {})
+
+
+def test_groups_that_an_adapter_was_trained_on_are_not_measured(write_rows):
+    """Whatever this experiment trains on: the adapter's own record says what it saw."""
+    data = small_experiment(write_rows, transcripts(TOPICS[:10]), transcripts(TOPICS[10:]))
+    (one, *_) = data.pairs["preferences"].rows
+
+    kept = leave_out_groups(data, frozenset({one.group, "another"}))
+
+    assert {row.group for row in kept.pairs["preferences"].rows} == {
+        row.group for row in data.pairs["preferences"].rows
+    } - {one.group}
+    assert kept.pairs["preferences"].left_out == {"trained on by an adapter": 2}
+    assert kept.notes[-1].startswith("2 rows of preferences are not measured")
+    assert leave_out_groups(data, frozenset()) == data
+    with pytest.raises(DataError, match="preferences: an adapter was trained on every row"):
+        leave_out_groups(data, frozenset(row.group for row in data.pairs["preferences"].rows))

@@ -9,9 +9,9 @@ import pytest
 
 from harness.config.load import load_experiment
 from harness.config.schema import ExperimentConfig
-from harness.measuring.existing import existing_candidates, find_adapters, is_own
+from harness.measuring.existing import existing_candidates, find_adapters, own_origins
 from harness.measuring.lineup import Candidate
-from harness.models.adapters import CARD_FILE, CONFIG_FILE, FIXTURE_FILE, WEIGHTS_FILE, AdapterError
+from harness.models.adapters import CARD_FILE, CONFIG_FILE, FIXTURE_FILE, GROUPS_FILE, WEIGHTS_FILE, AdapterError
 from harness.models.base import BASELINE
 from harness.models.origin import MERGE_FILE
 
@@ -162,12 +162,13 @@ def test_rows_that_the_user_names_are_known(config: ExperimentConfig, make: Make
 
 
 def test_what_this_project_trained_is_told_from_what_it_did_not(make: MakeAdapter, tmp_path: Path) -> None:
-    """Adapters, and models that were merged from one."""
-    own, other = (find_adapters({"a": str(path)}, tmp_path) for path in (make("aaaa"), make("other", card="")))
+    """Adapters, and models that were merged from one, with the groups that they were trained on."""
+    folder = make("aaaa")
+    (folder / GROUPS_FILE).write_text("g1\ng2\n")
+    own, other = (find_adapters({"a": str(path)}, tmp_path) for path in (folder, make("other", card="")))
     (tmp_path / "merged").mkdir()
     (tmp_path / "merged" / MERGE_FILE).write_text(json.dumps({"trained": {"start": None}}))
 
-    assert is_own(own, ())
-    assert is_own((*other, *own), ())
-    assert is_own((), (f"shipped={tmp_path / 'merged'}",))
-    assert not is_own(other, (f"shipped={tmp_path}",))
+    assert [origin.groups for origin in own_origins((*other, *own), ())] == [{"g1", "g2"}]
+    assert [origin.groups for origin in own_origins((), (f"shipped={tmp_path / 'merged'}",))] == [frozenset()]
+    assert own_origins(other, (f"shipped={tmp_path}",)) == ()

@@ -13,6 +13,7 @@ from harness.models.adapters import (
     CARD_FILE,
     CONFIG_FILE,
     FIXTURE_FILE,
+    GROUPS_FILE,
     WEIGHTS_FILE,
     AdapterError,
     attach_adapter,
@@ -262,7 +263,7 @@ def test_an_adapter_may_come_from_the_hub(llama_folder: Path, adapter: Path, mon
     monkeypatch.setattr("harness.models.adapters.fetch", fetched)
 
     assert base_of_adapter("some/adapter") == str(llama_folder)
-    files = (CONFIG_FILE, WEIGHTS_FILE, FIXTURE_FILE, CARD_FILE)
+    files = (CONFIG_FILE, WEIGHTS_FILE, FIXTURE_FILE, GROUPS_FILE, CARD_FILE)
     assert asked == {"repository": "some/adapter", "revision": None, "patterns": files}
 
 

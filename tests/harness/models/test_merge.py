@@ -11,10 +11,10 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from harness.config.schema import ModelConfig
-from harness.models.adapters import CONFIG_FILE, FIXTURE_FILE, AdapterError, attach_adapter, probe_logits
+from harness.models.adapters import CONFIG_FILE, FIXTURE_FILE, GROUPS_FILE, AdapterError, attach_adapter, probe_logits
 from harness.models.base import LoadedModel, load_model, weights_fingerprint
 from harness.models.merge import MergeError, merge_adapter, merge_weights
-from harness.models.origin import MERGE_FILE
+from harness.models.origin import MERGE_FILE, origin_of_adapter, origin_of_model
 from suites.engine.encoding import Encoder, ensure_template
 from suites.inputs import Pair, content_id
 
@@ -238,6 +238,25 @@ def test_the_record_says_what_it_was_made_of(llama_folder: Path, make_adapter: M
     assert (record["dtype"], record["fingerprint"]) == ("float16", merged.fingerprint)
     assert len(record["adapter"]) == 16
     assert None not in record["versions"].values()
+    assert record["trained"] is None  # nothing says how this adapter was trained
+
+
+def test_a_merged_model_keeps_the_origin_of_its_adapter(
+    llama_folder: Path, make_adapter: MakeAdapter, tmp_path: Path
+) -> None:
+    """What it was trained from, its beta and its rows: measured later, it is held to these."""
+    adapter = make_adapter(llama_folder)
+    base = {"fingerprint": weights_fingerprint(llama_folder)}
+    recipe = {"training": {"method": "dpo", "beta": 0.3}}
+    record = {"fingerprint": "a", "start": "b", "base": base, "recipe": recipe}
+    (adapter / FIXTURE_FILE).write_text(json.dumps(record))
+    (adapter / GROUPS_FILE).write_text("g\n")
+
+    merged = merge_adapter(str(adapter), tmp_path / "out", dtype="float16")
+
+    assert origin_of_model(merged.folder) == origin_of_adapter(adapter)
+    assert origin_of_model(merged.folder).start == "b"
+    assert origin_of_model(merged.folder).groups == {"g"}
 
 
 def test_the_same_merge_is_reused(llama_folder: Path, make_adapter: MakeAdapter, tmp_path: Path) -> None:

@@ -13,8 +13,16 @@ import torch
 
 from harness.config.schema import LoraConfig, ModelConfig
 from harness.models import provenance
-from harness.models.adapters import CONFIG_FILE, FIXTURE_FILE, WEIGHTS_FILE, attach_adapter, base_of_adapter
+from harness.models.adapters import (
+    CONFIG_FILE,
+    FIXTURE_FILE,
+    GROUPS_FILE,
+    WEIGHTS_FILE,
+    attach_adapter,
+    base_of_adapter,
+)
 from harness.models.base import BASELINE, LoadedModel, load_model
+from harness.models.origin import origin_of_adapter
 from harness.models.provenance import score_context
 from harness.training import fixture
 from harness.training.checkpoints import UnwritableError
@@ -175,6 +183,20 @@ def test_threads_are_recorded_and_a_reused_adapter_keeps_its_own(
     assert again.reused
     assert again.folder == built.folder
     assert json.loads((again.folder / FIXTURE_FILE).read_text())["n_threads"] == n_threads
+
+
+def test_the_groups_that_were_trained_on_lie_beside_the_adapter(
+    loaded: LoadedModel, encode: Encode, recipe: Recipe, pretended: list[Recipe], tmp_path: Path
+) -> None:
+    """Each once, in order, so that whoever measures it later, by another experiment, can leave them out."""
+    rows = replace(encode(loaded), groups=frozenset({"b", "a"}))
+    built = build_or_reuse(loaded, rows, recipe, tmp_path, pytest.fail)
+
+    assert (built.folder / GROUPS_FILE).read_text() == "a\nb\n"
+    assert origin_of_adapter(built.folder).groups == {"a", "b"}
+    (built.folder / GROUPS_FILE).write_text("c\n")
+    assert "damaged" in build_or_reuse(loaded, rows, recipe, tmp_path, pytest.fail).notes[0]
+    assert len(pretended) == 2
 
 
 def test_adapters_of_an_earlier_version_are_pointed_out(tmp_path: Path) -> None:

@@ -136,6 +136,21 @@ def test_a_folder_of_before_sweeps_is_still_read(fakes, tmp_path):
     assert read_run(tmp_path / "run") == run
 
 
+def test_a_folder_of_before_conditions_and_bases_is_still_read(fakes, tmp_path):
+    """Without what determines a number on record: its fingerprint has no second form, and nothing is made up."""
+    run = fakes.realistic_run()
+    write_run(run, tmp_path / "run")
+    document = json.loads((tmp_path / "run" / "run.json").read_text(encoding="utf-8"))
+    del document["fingerprint_without_beta"]
+    for counts in document["counts"]:
+        del counts["conditions"]
+    for subject in document["subjects"]:
+        for key in ("reference_basis", "beta", "beta_basis", "knows_rows"):
+            del subject[key]
+    (tmp_path / "run" / "run.json").write_text(json.dumps(document), encoding="utf-8")
+    assert read_run(tmp_path / "run") == run
+
+
 def test_a_folder_of_before_texts_were_kept_is_still_read(fakes, tmp_path):
     """Without examples.jsonl, and a word of it in run.json, a run has no texts of its examples."""
     run = fakes.realistic_run()

@@ -11,7 +11,7 @@ from reports.comparing.inference import Method
 from reports.records import Run
 from reports.rendering.content.display import ARROWS, NOTHING, cells, label, number
 from reports.rendering.content.published import PublishedColumn, PublishedTable, ReportLayout, published_tables
-from reports.rendering.content.results import NO_CANDIDATE, marked
+from reports.rendering.content.results import NO_CANDIDATE, marked, reward_mark
 from reports.rendering.content.verdict import p_text
 
 MOST_LINES = 44
@@ -46,6 +46,7 @@ _HEADER = ("Metric", "Baseline", "Value", "Difference", r"95\,\% interval", "Cor
 _COLUMNS = r"p{0.29\linewidth}rrrrrr"
 _RELATIVE = r"Differences of perplexities are candidate\,/\,baseline $-$ 1."
 _OTHER_WEIGHTS = r"$\dagger$: weights other than the baseline's."
+_ASSUMED = r"$\ddagger$: nothing says what the adapter's training started from, or its beta: both are assumed."
 _ESCAPES = {
     **{character: f"\\{character}" for character in "&%$#{}"},
     "_": r"\_\allowbreak{}",
@@ -72,6 +73,7 @@ _ESCAPES = {
     "\u2193": r"\ensuremath{\downarrow}",
     "\u2192": r"\ensuremath{\rightarrow}",
     "\u2020": r"\ensuremath{\dagger}",
+    "\u2021": r"\ensuremath{\ddagger}",
     "\u00b7": r"\ensuremath{\cdot}",
     "\u00a0": "~",
 }
@@ -110,12 +112,15 @@ def _differences(run: Run, comparisons: Sequence[Comparison]) -> list[str]:
     for row in rows:
         by_metric.setdefault(f"{label(row.metric)} {ARROWS[row.metric.higher_is_better]}", []).append(row)
     if len(candidates) == 1:
-        blocks = [[_line(latex_text(name), row)] for name, (row,) in by_metric.items()]
+        blocks = [[_line(latex_text(name + reward_mark(run, row)), row)] for name, (row,) in by_metric.items()]
     else:
         blocks = [
             [
                 rf"\multicolumn{{7}}{{@{{}}l}}{{\textbf{{{latex_text(name)}}}}} \\",
-                *(_line(r"\quad " + latex_text(marked(run, row.candidate)), row) for row in of_metric),
+                *(
+                    _line(r"\quad " + latex_text(marked(run, row.candidate) + reward_mark(run, row)), row)
+                    for row in of_metric
+                ),
             ]
             for name, of_metric in by_metric.items()
         ]
@@ -162,6 +167,7 @@ def _caption(run: Run, rows: Sequence[Comparison], candidates: Sequence[str]) ->
         "Arrows: which way is better.",
         "pp: percentage points." if any(row.metric.display == "percent" for row in rows) else "",
         _RELATIVE if any(row.metric.display == "exp" for row in rows) else "",
+        _ASSUMED if any(reward_mark(run, row) for row in rows) else "",
         _OTHER_WEIGHTS if not all(run.subject(row.candidate).same_weights for row in rows) else "",
     ]
     return " ".join(sentence for sentence in sentences if sentence)

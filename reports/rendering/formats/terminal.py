@@ -98,7 +98,7 @@ def _terminal_overview(run: Run, rows: Sequence[Comparison], width: int) -> str:
         grid.append((label(metric), [baseline, "", "", "", n, ARROWS[metric.higher_is_better]]))
         for row in of_metric:
             _, *differences, _ = numbers(row, "")
-            grid.append((f"- {marked(run, row.candidate)}", ["", *differences, "", ""]))
+            grid.append((f"- {marked(run, row.candidate)}{reward_mark(run, row)}", ["", *differences, "", ""]))
     return _terminal_grid(grid, width)
 
 

@@ -20,6 +20,7 @@ from reports.rendering.content.verdict import (
     recipe_verdicts,
     verdict,
 )
+from reports.rendering.formats.latex import latex_report
 from reports.rendering.formats.markdown import markdown_report
 from reports.rendering.formats.terminal import terminal_table
 
@@ -304,6 +305,7 @@ def test_a_reward_on_assumptions_says_which(fakes, bases, said):
     assert marked_rows == ({"accuracy", "margin"} if is_assumed else set())
     assert (ASSUMED_NOTE in markdown_report(run, rows)) == is_assumed
     assert (ASSUMED.strip() in terminal_table(run, rows)) == is_assumed
+    assert (r"\ensuremath{\ddagger}" in latex_report(run, rows)) == is_assumed
 
 
 def test_the_table_of_subjects_has_reference_and_beta():

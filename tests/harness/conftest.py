@@ -1,12 +1,15 @@
-"""What the tests of loading and training share: encoded pairs, a recipe, a Llama wide enough for 4-bit kernels."""
+"""What these tests share: encoded pairs, a recipe, a Llama wide enough for 4-bit kernels, and the command line."""
 
 import gc
+import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from harness.cli import main
 from harness.config.schema import LoraConfig, ModelConfig, TrainingConfig
 from harness.models.base import LoadedModel, load_model
 from harness.training.recipe import EncodedRows, LogLine, Progress, Recipe
@@ -108,3 +111,34 @@ def wide_llama_folder(llama_folder: Path, tmp_path_factory: pytest.TempPathFacto
     LlamaForCausalLM(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a call of the command line left behind."""
+
+    exit_code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def harness(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> Callable[..., Outcome]:
+    """Calls the command line in this process, in an empty folder and without a data root of the environment."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("HARNESS_DATA_ROOT", raising=False)
+    monkeypatch.setenv("HARNESS_THREADS", "1")
+
+    def call(*arguments: str | Path) -> Outcome:
+        monkeypatch.setattr(sys, "argv", ["harness", *map(str, arguments)])
+        capsys.readouterr()
+        try:
+            main()
+            exit_code = 0
+        except SystemExit as exit_:
+            exit_code = int(exit_.code or 0)
+        return Outcome(exit_code, *capsys.readouterr())
+
+    return call

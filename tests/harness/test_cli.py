@@ -1,4 +1,4 @@
-"""The command line: quick help, the whole job end to end, and one line with exit code 2 for every mistake."""
+"""The command line: quick help, and the whole job end to end."""
 
 import csv
 import json
@@ -9,12 +9,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from harness.cli import main
 from harness.commands.report_files import REPORTS
 from reports.run_folder import read_run
 
@@ -22,36 +21,8 @@ QUICK = ("--limit", "8", "-o", "training.max_steps=2", "-o", "data.training.limi
 """Options that leave a whole job of a few seconds."""
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What a call of the command line left behind."""
-
-    exit_code: int
-    out: str
-    err: str
-
-
-Harness = Callable[..., Outcome]
-
-
-@pytest.fixture
-def harness(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Harness:
-    """Calls the command line in this process, in an empty folder and without a data root of the environment."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("HARNESS_DATA_ROOT", raising=False)
-    monkeypatch.setenv("HARNESS_THREADS", "1")
-
-    def call(*arguments: str | Path) -> Outcome:
-        monkeypatch.setattr(sys, "argv", ["harness", *map(str, arguments)])
-        capsys.readouterr()
-        try:
-            main()
-            exit_code = 0
-        except SystemExit as exit_:
-            exit_code = int(exit_.code or 0)
-        return Outcome(exit_code, *capsys.readouterr())
-
-    return call
+Harness = Callable[..., Any]
+"""The fixture that calls the command line."""
 
 
 @pytest.fixture(scope="session")
@@ -85,19 +56,6 @@ def test_help_answers_at_once() -> None:
         seconds.append(after.children_user + after.children_system - before.children_user - before.children_system)
 
     assert min(seconds) < 0.5
-
-
-def test_help_imports_nothing_heavy() -> None:
-    """The help of every command is printed without torch, pandas or pydantic."""
-    code = (
-        "import sys\nfrom click.testing import CliRunner\nfrom harness.cli import cli\n"
-        "for name in ['', *cli.commands.keys() - {'lm-eval'}]:\n"  # whose help is lm-eval's own
-        "    assert CliRunner().invoke(cli, [*name.split(), '--help']).exit_code == 0\n"
-        "print([name for name in ('torch', 'transformers', 'pandas', 'pydantic', 'numpy') if name in sys.modules])"
-    )
-    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-
-    assert done.stdout.strip() == "[]"
 
 
 def test_whole_job_writes_a_run_folder(finished: Path) -> None:
@@ -329,15 +287,6 @@ def test_list_names_what_there_is(finished: Path, harness: Harness, what: str) -
     assert known[what] in harness("list", what, "--workspace", finished).out
 
 
-def test_show_config_prints_what_config_reads(harness: Harness, tmp_path: Path) -> None:
-    """The printed YAML, given back with --config, prints itself."""
-    shown = harness("show-config", "-o", "training.learning_rate=5e-6").out
-    (tmp_path / "mine.yaml").write_text(shown)
-
-    assert shown == harness("show-config", "--config", tmp_path / "mine.yaml").out
-    assert "5.0e-06" in shown or "5e-06" in shown
-
-
 @pytest.mark.parametrize("architecture", ["llama_folder", "gpt2_folder"])
 def test_whole_job_on_a_local_model(
     architecture: str, request: pytest.FixtureRequest, harness: Harness, tmp_path: Path
@@ -351,65 +300,6 @@ def test_whole_job_on_a_local_model(
     assert template == {"llama_folder": "model", "gpt2_folder": "instruction"}[architecture]
 
 
-MISTAKES = {
-    "unknown suite": (("--suite", "alignmnt"), ("alignmnt", "alignment", "smoke")),
-    "unknown preset": (("--preset", "tinny"), ("tinny", "tiny")),
-    "unknown key": (("-o", "training.lr=1"), ("training.lr", "learning_rate")),
-    "wrong type": (("-o", "training.batch_size=many"), ("training.batch_size", "many")),
-    "unknown task": (("--tasks", "arc_esy"), ("arc_esy", "arc_easy")),
-    "missing task file": (("--tasks", "nowhere.yaml"), ("nowhere.yaml",)),
-    "missing config": (("--config", "nowhere.yaml"), ("nowhere.yaml",)),
-    "missing data root": (("--preset", "tiny-real", "--data-root", "nowhere"), ("nowhere",)),
-    "missing model folder": (("-o", "model.name=./nowhere"), ("model.name", "./nowhere")),
-    "context too long": (("-o", "data.max_tokens=100000"), ("100000", "max_tokens")),
-    "unknown option": (("--sweet", "alignment"), ("--sweet",)),
-}
-
-
-@pytest.mark.parametrize("mistake", MISTAKES)
-def test_a_mistake_is_one_line_and_exit_code_2(mistake: str, harness: Harness, tmp_path: Path) -> None:
-    """Every mistake names what was given and what is allowed, and leaves no run or fixture behind."""
-    options, expected = MISTAKES[mistake]
-    outcome = harness("train-and-eval", *options)
-
-    assert outcome.exit_code == 2
-    last = outcome.err.strip().splitlines()[-1]
-    assert all(word in last for word in expected), outcome.err
-    assert "Traceback" not in outcome.err
-    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
-
-
-def data_root(folder: Path, questions: str) -> Path:
-    """A data root whose TruthfulQA questions are the given text."""
-    folder.mkdir()
-    (folder / "questions.jsonl").write_text(questions)
-    (folder / "datasets.yaml").write_text("truthfulqa/truthful_qa:generation: {validation: questions.jsonl}\n")
-    return folder
-
-
-@pytest.mark.parametrize(
-    ("questions", "expected"),
-    [
-        ('{"question": "Why?", "best_answer": "So.", "incorrect_answers": []}\n{"question": "Wh', "line 2"),
-        ('{"question": "Why?", "incorrect_answers": ["No."]}\n', "best_answer"),
-    ],
-    ids=["broken line", "missing column"],
-)
-def test_a_broken_row_is_named_with_file_and_line(
-    questions: str, expected: str, harness: Harness, tmp_path: Path
-) -> None:
-    """A broken JSONL line and a row without a needed column are named with file and line."""
-    root = data_root(tmp_path / "root", questions)
-    outcome = harness(
-        "train-and-eval", "--suite", "smoke", "--data-root", root,
-        "-o", "data.roles.truthfulness.name=truthfulqa/truthful_qa:generation",
-    )  # fmt: skip
-
-    assert outcome.exit_code == 2
-    assert "questions.jsonl" in outcome.err
-    assert expected in outcome.err
-
-
 def test_an_adapter_of_another_base_is_refused(finished: Path, harness: Harness, llama_folder: Path) -> None:
     """An adapter is not measured on a base it was not trained on."""
     (fixture,) = (path for path in (finished / "fixtures").iterdir() if path.is_dir())
@@ -417,31 +307,6 @@ def test_an_adapter_of_another_base_is_refused(finished: Path, harness: Harness,
 
     assert outcome.exit_code == 2
     assert "belongs to base model 'embedded'" in outcome.err
-
-
-def test_an_output_folder_that_cannot_be_written_is_refused_first(harness: Harness, tmp_path: Path) -> None:
-    """Nothing is trained for a run folder, or in a workspace, that cannot be written."""
-    (tmp_path / "file").write_text("in the way")
-    for option in ("--out", "--workspace"):
-        outcome = harness("train-and-eval", option, tmp_path / "file" / "below")
-
-        assert outcome.exit_code == 2
-        assert "below" in outcome.err
-        assert not (tmp_path / "workspace" / "fixtures").exists() or not list((tmp_path / "workspace").rglob("*.json"))
-
-
-def test_a_hub_out_of_reach_is_said_quickly(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Data on a hub that does not answer is refused within 15 seconds, naming the two ways around it."""
-    from huggingface_hub import constants
-
-    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
-    started = time.perf_counter()
-    outcome = harness("train-and-eval", "--preset", "tiny-real", "--suite", "smoke")
-
-    assert outcome.exit_code == 2
-    assert time.perf_counter() - started < 15
-    assert "--data-root" in outcome.err
-    assert "HF_HUB_OFFLINE" in outcome.err
 
 
 @pytest.mark.slow
@@ -566,31 +431,6 @@ def test_rows_are_shown_as_they_are_trained_on(harness: Harness, tmp_path: Path)
     assert "tokens" in outcome.out
 
 
-def test_the_doctor_says_what_is_wrong(harness: Harness, tmp_path: Path) -> None:
-    """A data root that is not there is a problem with an advice, and exit code 2."""
-    outcome = harness("doctor", "--data-root", tmp_path / "missing", "--workspace", tmp_path / "w")
-    assert outcome.exit_code == 2
-    assert "data root" in outcome.out
-    assert "->" in outcome.out
-
-
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        (("--sweep", "model.dtype=float32,auto"), "training or lora"),
-        (("--subjects", "unquantised"), "write +NAME"),
-        (("--controls", "random"), "controls"),
-        (("--candidate", "nameless"), "NAME=PATH"),
-    ],
-)
-def test_a_mistake_in_what_is_compared_is_one_line(harness: Harness, arguments: tuple[str, str], words: str) -> None:
-    """Sweeps, controls, subjects and candidates are checked before anything is trained."""
-    outcome = harness("train-and-eval", *arguments, *QUICK)
-    assert outcome.exit_code == 2
-    assert words in outcome.err
-    assert len(outcome.err.strip().splitlines()[-1:]) == 1
-
-
 @pytest.mark.slow
 def test_calibration_proposes_gates_that_check_takes(harness: Harness, tmp_path: Path) -> None:
     """`harness calibrate` repeats an experiment with N seeds and writes a file of gates, ready to use.
@@ -612,11 +452,3 @@ def test_calibration_proposes_gates_that_check_takes(harness: Harness, tmp_path:
     assert old.exit_code == 0, old.err
     assert old.out == (tmp_path / "gates.yaml").read_text()
     assert "is now `harness calibrate --seeds 3`" in old.err
-
-
-def test_the_old_calibrate_takes_no_run(harness: Harness, tmp_path: Path) -> None:
-    """It trains adapters of its own, so that a RUN beside it is a mistake; its options are not in the help."""
-    assert harness("check", tmp_path, "--calibrate", "3").exit_code == 2
-    shown = harness("check", "--help").out
-    assert "--calibrate" not in shown
-    assert "--preset" not in shown

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from suites.engine.causal_model import evaluation_mode, max_positions, rotary_boundary
 from suites.engine.encoding import Encoder
-from suites.inputs import SuiteError, content_id
+from suites.inputs import Question, SuiteError, content_id
 
 if TYPE_CHECKING:
     import torch
@@ -43,6 +43,69 @@ class Decoding:
             raise DecodingError(f"temperature must be 0 (greedy) or above, got {self.temperature}")
         if not 0 < self.top_p <= 1:
             raise DecodingError(f"top_p must lie above 0 and be at most 1, got {self.top_p}")
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerTokens:
+    """An answer as it was generated, token by token."""
+
+    prompt_ids: tuple[int, ...]
+    answer_ids: tuple[int, ...]
+    """Tokens of the answer without the one that ended it."""
+    n_positions: int
+    """Number of tokens generated: one more than `answer_ids` where a stop token ended the answer."""
+    is_finite: bool = True
+    """Whether the logits it was chosen by are finite; where they are not there is no answer, and no token of one."""
+
+    @property
+    def input_ids(self) -> tuple[int, ...]:
+        """Input tokens up to the last position at which a token was generated."""
+        return (self.prompt_ids + self.answer_ids)[: len(self.prompt_ids) + self.n_positions - 1]
+
+
+def answer_questions(
+    model: Any,
+    encoder: Encoder,
+    questions: Sequence[Question],
+    *,
+    decoding: Decoding,
+    progress: Callable[[int], object] | None = None,
+) -> list[AnswerTokens]:
+    """Answers questions batch by batch, in their order; `generate` says what sampled answers depend on.
+
+    Args:
+        model: A causal language model of transformers, with the subject's adapter active.
+        encoder: Renders and truncates the prompts as for scoring.
+        questions: Prompts to answer; the id of each is its key for the draws.
+        decoding: Greedy or sampled; an answer ends at `max_new_tokens`, at EOS, at the end of its turn or at the
+            model's last position.
+        progress: Called after every batch with the number of questions answered so far.
+    """
+    stops, limit = stop_token_ids(model, encoder), max_positions(model.config)
+    answers: list[AnswerTokens] = []
+    for start in range(0, len(questions), BATCH_SIZE):
+        batch = questions[start : start + BATCH_SIZE]
+        prompts = [encoder.prompt_ids(question.prompt) for question in batch]
+        n_new = decoding.max_new_tokens
+        if limit is not None:
+            n_new = min(n_new, limit - max(map(len, prompts)))
+        generated = generate(
+            model,
+            encoder.tokenizer,
+            prompts,
+            stops=stops,
+            decoding=replace(decoding, max_new_tokens=n_new),
+            keys=[question.example_id for question in batch],
+        )
+        answers += [
+            AnswerTokens(prompt_ids, (), 1, is_finite=False)
+            if answer_ids is None
+            else AnswerTokens(prompt_ids, tuple(answer_ids), min(len(answer_ids) + 1, n_new))
+            for prompt_ids, answer_ids in zip(prompts, generated, strict=True)
+        ]
+        if progress is not None:
+            progress(len(answers))
+    return answers
 
 
 def generate(

@@ -2,14 +2,12 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from math import nan
 from typing import TYPE_CHECKING, Any
 
 from reports.records import ExampleScore, Metric, MetricScores
-from suites.engine.causal_model import evaluation_mode, max_positions, n_vocabulary
-from suites.engine.decoding import BATCH_SIZE, Decoding, generate, stop_token_ids
-from suites.engine.encoding import Encoder
+from suites.engine.causal_model import evaluation_mode, n_vocabulary
+from suites.engine.decoding import AnswerTokens
 from suites.evaluations.plan import EvaluationPlan
 from suites.evaluations.scores import metric_scores
 from suites.inputs import Pair, Question, Request, ResponseScore
@@ -24,71 +22,8 @@ ModelOpener = Callable[[], AbstractContextManager[Any]]
 """Opens the model of one subject in a `with` block."""
 
 
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """An answer drawn from a policy token by token."""
-
-    prompt_ids: tuple[int, ...]
-    answer_ids: tuple[int, ...]
-    """Tokens of the answer without the one that ended it."""
-    n_positions: int
-    """Number of tokens drawn: one more than `answer_ids` where a stop token ended the answer."""
-    is_finite: bool = True
-    """Whether the logits it was drawn from are finite; else nothing was drawn, and its divergence is NaN."""
-
-    @property
-    def input_ids(self) -> tuple[int, ...]:
-        """Input tokens up to the last position at which a token was drawn."""
-        return (self.prompt_ids + self.answer_ids)[: len(self.prompt_ids) + self.n_positions - 1]
-
-
-def draw(
-    model: Any,
-    encoder: Encoder,
-    questions: Sequence[Question],
-    *,
-    max_new_tokens: int,
-    seed: int,
-    progress: Callable[[int], object] | None = None,
-) -> list[Sample]:
-    """Draws answers from the model's own distribution: temperature 1, no nucleus.
-
-    Args:
-        model: A causal language model of transformers, with the subject's adapter active.
-        encoder: Renders and truncates the prompts as for scoring.
-        questions: Prompts to answer.
-        max_new_tokens: Largest number of tokens of an answer.
-        seed: Determines the draws together with the question's id (see `generate`).
-        progress: Called after every batch with the number of questions answered so far.
-    """
-    stops = stop_token_ids(model, encoder)
-    limit = max_positions(model.config)
-    samples: list[Sample] = []
-    for start in range(0, len(questions), BATCH_SIZE):
-        batch = questions[start : start + BATCH_SIZE]
-        prompts = [encoder.prompt_ids(question.prompt) for question in batch]
-        n_new = max_new_tokens if limit is None else min(max_new_tokens, limit - max(map(len, prompts)))
-        answers = generate(
-            model,
-            encoder.tokenizer,
-            prompts,
-            stops=stops,
-            decoding=Decoding(max_new_tokens=n_new, temperature=1.0, top_p=1.0, seed=seed),
-            keys=[question.example_id for question in batch],
-        )
-        samples += [
-            Sample(prompt, (), 1, is_finite=False)
-            if answer is None
-            else Sample(prompt, tuple(answer), min(len(answer) + 1, n_new))
-            for prompt, answer in zip(prompts, answers, strict=True)
-        ]
-        if progress is not None:
-            progress(len(samples))
-    return samples
-
-
 def sample_divergence(
-    policy: ModelOpener, reference: ModelOpener, sample: Sample, *, max_logit_elements: int = MAX_LOGIT_ELEMENTS
+    policy: ModelOpener, reference: ModelOpener, sample: AnswerTokens, *, max_logit_elements: int = MAX_LOGIT_ELEMENTS
 ) -> float:
     """Returns KL(policy || reference) summed over the positions at which the policy drew a token, in nats.
 
@@ -98,7 +33,7 @@ def sample_divergence(
     expectation is the same and the variance smaller.
 
     Args:
-        policy: Opens the model that the sample was drawn from.
+        policy: Opens the model that the sample was drawn from, at temperature 1 and without a nucleus.
         reference: Opens the frozen anchor, which has the same vocabulary.
         sample: Scored alone by both models, so that nothing depends on a batch.
         max_logit_elements: Positions x vocabulary of one model's logits at a time; longer answers take more forwards.
@@ -137,7 +72,7 @@ def divergence(policy_logits: "torch.Tensor", reference_logits: "torch.Tensor") 
 
 def measure_divergence(
     questions: Sequence[Question],
-    samples: Sequence[Sample],
+    samples: Sequence[AnswerTokens],
     divergences: Iterable[float],
     *,
     evaluation: str,

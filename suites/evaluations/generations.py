@@ -8,7 +8,7 @@ from math import nan
 from typing import Any
 
 from reports.records import ExampleScore, Generation, Metric, MetricScores
-from suites.engine.decoding import BATCH_SIZE, Decoding, generate, stop_token_ids
+from suites.engine.decoding import Decoding, answer_questions
 from suites.engine.encoding import Encoder
 from suites.evaluations.scores import metric_scores
 from suites.inputs import Prompt, Question
@@ -59,7 +59,7 @@ def answer(
     decoding: Decoding,
     progress: Callable[[int], object] | None = None,
 ) -> list[Answer]:
-    """Answers questions, in their order; `generate` says what sampled answers depend on.
+    """Lets a subject answer questions, in their order (`answer_questions`).
 
     Args:
         model: A causal language model of transformers, with the subject's adapter active.
@@ -67,25 +67,17 @@ def answer(
         questions: Prompts to answer.
         evaluation: Name of the evaluation in the suite.
         subject: Name of the subject.
-        decoding: Greedy or sampled; an answer ends at `max_new_tokens`, at EOS, at the end of its turn or at the
-            model's last position.
+        decoding: Greedy or sampled.
         progress: Called after every batch with the number of questions answered so far.
     """
-    stops = stop_token_ids(model, encoder)
-    prompts = [encoder.prompt_ids(question.prompt) for question in questions]
-    keys = [question.example_id for question in questions]
-    answered: list[list[int] | None] = []
-    for start in range(0, len(questions), BATCH_SIZE):
-        batch = slice(start, start + BATCH_SIZE)
-        answered += generate(model, encoder.tokenizer, prompts[batch], stops=stops, decoding=decoding, keys=keys[batch])
-        if progress is not None:
-            progress(len(answered))
     return [
         Answer(
-            _generation(question, answer_text(encoder.tokenizer, ids or ()), evaluation, subject),
-            None if ids is None else tuple(ids),
+            _generation(question, answer_text(encoder.tokenizer, each.answer_ids), evaluation, subject),
+            each.answer_ids if each.is_finite else None,
         )
-        for question, ids in zip(questions, answered, strict=True)
+        for question, each in zip(
+            questions, answer_questions(model, encoder, questions, decoding=decoding, progress=progress), strict=True
+        )
     ]
 
 

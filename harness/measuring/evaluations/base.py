@@ -8,6 +8,7 @@ from harness.config.schema import EvaluationConfig
 from harness.data.read import Dataset
 from harness.measuring.scorers import Scorers
 from reports.records import EvaluationCounts, ExampleText, Generation, MetricScores, Subject
+from suites.engine.decoding import Decoding
 from suites.engine.encoding import Encoder
 from suites.inputs import Question, Request, content_id
 
@@ -78,9 +79,9 @@ def request_conditions(requests: Iterable[Request]) -> dict[str, str]:
     return {"prompts and answers": content_id([(each.prompt_ids, each.response_ids) for each in requests])}
 
 
-def question_conditions(questions: Iterable[Question], encoder: Encoder, *decoding: object) -> dict[str, str]:
+def question_conditions(questions: Iterable[Question], encoder: Encoder, decoding: Decoding) -> dict[str, str]:
     """The hash of questions in tokens, and how they are answered."""
     return {
         "prompts": content_id([encoder.prompt_ids(each.prompt) for each in questions]),
-        "decoding": " ".join(map(str, decoding)),
+        "decoding": str(decoding),
     }

@@ -10,6 +10,7 @@ from harness.measuring.evaluations.base import ImplicitReward, Record, count_row
 from harness.measuring.experiment import Experiment
 from harness.measuring.scorers import Scorers
 from reports.records import MetricScores
+from suites.engine.decoding import Decoding, answer_questions
 from suites.engine.encoding import Encoder
 from suites.evaluations import drift
 from suites.inputs import Question
@@ -26,7 +27,8 @@ class DriftEvaluation:
     encoder: Encoder
     rewards: Mapping[str, ImplicitReward]
     """Candidate -> its implicit reward, whose reference it is compared with."""
-    seed: int
+    decoding: Decoding
+    """From the candidate's own distribution: temperature 1, no nucleus."""
 
     @classmethod
     def prepare(
@@ -35,12 +37,12 @@ class DriftEvaluation:
         """Takes the questions of the evaluation's role."""
         dataset = experiment.data.questions[evaluation.role]
         questions = experiment.sample(dataset.rows, evaluation.limit)
-        return cls(evaluation, dataset, questions, experiment.encoder, rewards, experiment.config.seed)
+        decoding = Decoding(evaluation.max_new_tokens, temperature=1.0, seed=experiment.config.seed)
+        return cls(evaluation, dataset, questions, experiment.encoder, rewards, decoding)
 
     def measure(self, scorers: Scorers) -> Iterator[Record]:
         """Yields the KL of the candidates whose reference is in memory; the others get a note."""
-        decoding = f"max_new_tokens={self.evaluation.max_new_tokens}", f"seed={self.seed}"
-        conditions = question_conditions(self.questions, self.encoder, *decoding)
+        conditions = question_conditions(self.questions, self.encoder, self.decoding)
         yield count_rows(self.evaluation, self.dataset, self.questions, conditions=conditions)
         for candidate, own in self.rewards.items():
             if candidate not in scorers.subjects:
@@ -59,14 +61,7 @@ class DriftEvaluation:
         policy, anchor = partial(scorers.model, candidate), partial(scorers.model, reference)
         with scorers.terminal.progress(f"{name}: {candidate}", 2 * len(questions)) as done:
             with policy() as model:
-                samples = drift.draw(
-                    model,
-                    self.encoder,
-                    questions,
-                    max_new_tokens=self.evaluation.max_new_tokens,
-                    seed=self.seed,
-                    progress=done,
-                )
+                samples = answer_questions(model, self.encoder, questions, decoding=self.decoding, progress=done)
             limit, divergences = scorers.state.plan.max_logit_elements, []
             for sample in samples:
                 divergences.append(drift.sample_divergence(policy, anchor, sample, max_logit_elements=limit))

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from copy import deepcopy
+from dataclasses import replace
 from math import log
 from pathlib import Path
 from typing import Any
@@ -14,16 +15,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from suites.engine.decoding import BATCH_SIZE, Decoding, generate, stop_token_ids
+from suites.engine.decoding import AnswerTokens, Decoding, answer_questions
 from suites.engine.encoding import Encoder, ensure_template
 from suites.evaluations import drift, reward
-from suites.evaluations.drift import Sample, divergence, draw, measure_divergence, measure_log_ratios, sample_divergence
+from suites.evaluations.drift import divergence, measure_divergence, measure_log_ratios, sample_divergence
 from suites.inputs import Pair, Question, ResponseScore, Turn
 
 QUESTIONS = [
     Question(f"q{n}", f"g{n}", (Turn("user", text),))
     for n, text in enumerate(["Who?", "How do I bake bread with flour, water, salt and yeast?", "What is a telescope?"])
 ]
+DRAWN = Decoding(max_new_tokens=8, temperature=1.0)
 LOGITS = arrays.arrays(np.float32, (3, 7), elements=st.floats(-60, 60, width=32))
 
 
@@ -91,7 +93,7 @@ def test_a_small_kl_is_not_lost_in_the_rounding_of_its_normalisers(seed: int) ->
 def test_a_model_has_not_moved_from_itself(encoder_and_models: tuple[Encoder, Any, Any]) -> None:
     """KL of the policy from itself is exactly 0 for every sample."""
     encoder, policy, _ = encoder_and_models
-    samples = draw(policy, encoder, QUESTIONS, max_new_tokens=8, seed=0)
+    samples = answer_questions(policy, encoder, QUESTIONS, decoding=DRAWN)
 
     assert [sample_divergence(opened(policy), opened(policy), sample) for sample in samples] == [0.0, 0.0, 0.0]
 
@@ -101,7 +103,7 @@ def test_a_sample_counts_every_position_at_which_a_token_was_drawn(
 ) -> None:
     """Its KL is the sum over rows of the whole forward, from the last prompt token on, in whatever chunks."""
     encoder, policy, reference = encoder_and_models
-    (sample,) = draw(policy, encoder, QUESTIONS[1:2], max_new_tokens=8, seed=3)
+    (sample,) = answer_questions(policy, encoder, QUESTIONS[1:2], decoding=replace(DRAWN, seed=3))
     first, n = len(sample.prompt_ids) - 1, sample.n_positions
     ids = torch.tensor([sample.prompt_ids + sample.answer_ids])
     with torch.inference_mode():
@@ -116,66 +118,9 @@ def test_a_sample_counts_every_position_at_which_a_token_was_drawn(
     assert one_by_one == pytest.approx(whole, rel=1e-4)
 
 
-def test_samples_are_plain_draws_at_temperature_1(encoder_and_models: tuple[Encoder, Any, Any]) -> None:
-    """The very tokens of `generate` with nothing cut off, in batches, and progress counts them."""
-    encoder, policy, _ = encoder_and_models
-    questions = [Question(f"k{n}", "g", (Turn("user", f"Who is {n}?"),)) for n in range(BATCH_SIZE + 2)]
-    done: list[int] = []
-
-    samples = draw(policy, encoder, questions, max_new_tokens=6, seed=5, progress=done.append)
-
-    prompt = encoder.prompt_ids(questions[-1].prompt)
-    (alone,) = generate(
-        policy,
-        encoder.tokenizer,
-        [prompt],
-        stops=stop_token_ids(policy, encoder),
-        decoding=Decoding(6, temperature=1.0, top_p=1.0, seed=5),
-        keys=[questions[-1].example_id],
-    )
-    assert (samples[-1].prompt_ids, list(samples[-1].answer_ids)) == (prompt, alone)
-    assert done == [BATCH_SIZE, BATCH_SIZE + 2]
-
-
-@pytest.mark.parametrize(
-    ("answer", "n_positions"),
-    [([], 1), ([5], 2), ([5, 6, 7], 3)],
-    ids=["ended at once", "ended by a stop token", "ended by its limit"],
-)
-def test_the_token_that_ends_an_answer_was_drawn_too(
-    encoder_and_models: tuple[Encoder, Any, Any], monkeypatch: pytest.MonkeyPatch, answer: list[int], n_positions: int
-) -> None:
-    """One position more than tokens where an answer ended by itself; none where it was cut off."""
-    encoder, policy, _ = encoder_and_models
-    monkeypatch.setattr(drift, "generate", lambda *_args, **_options: [answer])
-
-    (sample,) = draw(policy, encoder, QUESTIONS[:1], max_new_tokens=3, seed=0)
-
-    assert (sample.answer_ids, sample.n_positions) == (tuple(answer), n_positions)
-    assert len(sample.input_ids) == len(sample.prompt_ids) + n_positions - 1
-
-
-def test_an_answer_at_the_last_position_of_the_model_was_cut_off(
-    encoder_and_models: tuple[Encoder, Any, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Where the model has fewer positions left than were asked for, these are the limit."""
-    encoder, policy, _ = encoder_and_models
-    asked: list[Decoding] = []
-
-    def fill(*_args: Any, decoding: Decoding, **_options: Any) -> list[list[int]]:
-        asked.append(decoding)
-        return [[1] * decoding.max_new_tokens]
-
-    monkeypatch.setattr(drift, "generate", fill)
-    (sample,) = draw(policy, encoder, QUESTIONS[:1], max_new_tokens=10_000, seed=0)
-
-    assert asked[0].max_new_tokens == 256 - len(sample.prompt_ids) == sample.n_positions
-    assert (asked[0].temperature, asked[0].top_p) == (1.0, 1.0)
-
-
 def test_the_metric_pools_nats_over_positions_and_has_no_direction() -> None:
     """sum(KL) / sum(positions), each prompt an example of its group; 0 is the baseline's by definition."""
-    samples = [Sample((1,), (), 1), Sample((1,), (2, 3), 3), Sample((1,), (2,), 2)]
+    samples = [AnswerTokens((1,), (), 1), AnswerTokens((1,), (2, 3), 3), AnswerTokens((1,), (2,), 2)]
 
     found = measure_divergence(QUESTIONS, samples, [0.5, 0.1, 0.0], evaluation="drift", subject="s")
 
@@ -236,7 +181,7 @@ def test_the_sum_is_taken_where_there_is_float64(
     _, policy, reference = encoder_and_models
     monkeypatch.setattr(drift, "divergence", lambda *_: OnMetal())
 
-    assert sample_divergence(opened(policy), opened(reference), Sample((1, 2, 3), (4, 5), 2)) == 0.75
+    assert sample_divergence(opened(policy), opened(reference), AnswerTokens((1, 2, 3), (4, 5), 2)) == 0.75
 
 
 def test_a_policy_that_is_not_finite_has_no_divergence(encoder_and_models: tuple[Encoder, Any, Any]) -> None:
@@ -246,7 +191,7 @@ def test_a_policy_that_is_not_finite_has_no_divergence(encoder_and_models: tuple
     with torch.no_grad():
         broken.lm_head.weight[7, 3] = torch.nan
 
-    samples = draw(broken, encoder, QUESTIONS, max_new_tokens=4, seed=0)
+    samples = answer_questions(broken, encoder, QUESTIONS, decoding=DRAWN)
     divergences = [sample_divergence(opened(broken), opened(reference), sample) for sample in samples]
     measured = measure_divergence(QUESTIONS, samples, divergences, evaluation="drift", subject="s")
 

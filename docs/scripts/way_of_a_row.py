@@ -50,7 +50,7 @@ BRANCHES = {
 WORKERS = {
     "RewardEvaluation": "a line of the suite, with the scores of all subjects so far",
     "ScoringState": "the plan of a run, with the latest packs",
-    "Unit": "requests that are computed together, from the start of it until their scores are there",
+    "Unit": "requests that are computed together, until their scores are there",
     "ModelScorer": "one subject's model",
     "Scorers": "the subjects on one set of weights",
 }

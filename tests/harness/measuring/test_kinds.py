@@ -23,6 +23,7 @@ from harness.models.base import BASELINE, LoadedModel
 from harness.terminal import Terminal
 from harness.workspace import Workspace
 from reports.records import EvaluationCounts, ExampleScore, ExampleText, Metric, MetricScores, Subject
+from suites.engine.decoding import Decoding
 from suites.engine.encoding import Encoder
 from suites.engine.plan import ScoringState, plan_for
 from suites.inputs import Example, Pair, Question, Turn
@@ -100,11 +101,13 @@ def of_type(record_type: type[OneRecord], records: Iterable[Record]) -> list[One
 def test_drift_of_an_adapter_is_measured_and_that_of_the_baseline_from_itself_is_nothing(
     scorers: Scorers, experiment: Experiment
 ) -> None:
-    """A KL above 0 for what moves the model, of exactly 0 for what does not, on the prompts that the limit leaves."""
+    """Above 0 for what moves the model, exactly 0 for what does not, on plain draws after the prompts that are left."""
     rewards = {"adapter": AGAINST_BASELINE, BASELINE: AGAINST_BASELINE}
 
-    records = list(run_suite(prepared(experiment, DRIFT, **rewards), scorers))
+    suite = prepared(experiment, DRIFT, **rewards)
+    records = list(run_suite(suite, scorers))
 
+    assert suite[DRIFT].decoding == Decoding(5, temperature=1.0, top_p=1.0, seed=experiment.config.seed)
     moved, unmoved = of_type(MetricScores, records)
     (counts,) = of_type(EvaluationCounts, records)
     assert (moved.subject, moved.metric.name, moved.metric.evaluation) == ("adapter", "kl_per_token", "drift")

@@ -24,6 +24,8 @@ The samples that mislead are those in which the rare large values are missing, a
 their population. Less than 1.6 is not enough for lognormal amounts in 60 groups; more than 1.75 costs heavy-tailed ones
 more power than it has to (simulated).
 """
+SHARE_OF_WEIGHTS = 0.8
+"""Part taken of the skewness that unequal weights give a sum; more costs power where one group has a fifth of all."""
 WHOLE_GROUPS = 1.0
 """Groups lost as a whole that are added to a design effect, which few lost rows cannot tell."""
 
@@ -136,7 +138,7 @@ class PairedDifference:
         Where n < 25 g^2, for n groups of skewness g, an average is not yet nearly normal (Cochran, Sampling Techniques,
         3rd ed. 1977, section 2.15).
         """
-        skewness = self._skewness[0]
+        skewness = self._skewness[0]  # g/sqrt(n)
         if self.method not in ("t and skewness", "seeds and groups") or 25 * skewness**2 <= 1:
             return None
         return "above" if skewness > 0 else "below"
@@ -243,33 +245,43 @@ class PairedDifference:
         return np.asarray(differences.var(axis=-1, ddof=1) / differences.shape[-1])
 
     @cached_property
-    def _skewness(self) -> tuple[Floats, Floats]:
-        """Skewness of the estimate, by the groups' influences u as they are, and by their residuals per count, u/w.
+    def _skewness(self) -> tuple[Floats, Floats, Floats]:
+        """Skewness of the estimate in three ways, all of them g/sqrt(n) for n equal groups of skewness g.
 
-        The first is sum u^3 / (sum u^2)^1.5. Where groups are unequal it is that of the few large ones, so the second
-        takes the skewness of u/w from all groups, weighted with w, times sum w^3 / (sum w^2)^1.5. Both are g/sqrt(n)
-        for n equal groups of skewness g.
+        - g/sqrt(n) for n effective groups, g being the skewness of the influences per count, u/w, weighted with w;
+        - g sum w^3 / (sum w^2)^1.5, the skewness that a sum of alike distributions with these weights has;
+        - sum u^3 / (sum u^2)^1.5, that of the influences as they are.
         """
-        residuals, weights = [], []
-        for side in ("candidate", "baseline"):
-            totals, counts = self._sums(side)
-            residuals.append((totals - self._ratio(side)[..., None] * counts) / _total(counts))
-            weights.append(_shares(counts))
-        influences, shares = residuals[0] - residuals[1], (weights[0] + weights[1]) / 2
-        if self.over_seeds:
-            influences, shares = influences.mean(axis=-2), shares.mean(axis=-2)
+        influences, shares = (
+            np.asarray(each.mean(axis=-2) if self.over_seeds else each) for each in self._linear_influences
+        )
         with np.errstate(divide="ignore", invalid="ignore"):
             influences = influences / np.abs(influences).max(axis=-1, keepdims=True)
             as_they_are = (influences**3).sum(axis=-1) / np.square(influences).sum(axis=-1) ** 1.5
             squares, cubes = influences**2 / shares, influences**3 / shares**2
             squares, cubes = (np.where(shares > 0, each, 0.0).sum(axis=-1) for each in (squares, cubes))
-            per_count = cubes / squares**1.5 * (shares**3).sum(axis=-1) / np.square(shares).sum(axis=-1) ** 1.5
-        return np.where(self.has_spread, as_they_are, 0.0), np.where(self.has_spread, per_count, 0.0)
+            per_count = cubes / squares**1.5
+            by_weights = per_count * (shares**3).sum(axis=-1) / np.square(shares).sum(axis=-1) ** 1.5
+            found = per_count / np.sqrt(self.effective_groups), by_weights, as_they_are
+        plain, weighted, own = (np.where(self.has_spread, each, 0.0) for each in found)
+        return plain, weighted, own
+
+    @cached_property
+    def _linear_influences(self) -> tuple[Floats, Floats]:
+        """Linearised influences of the groups on the difference, which sum to 0, and their shares of the counts."""
+        residuals, shares = [], []
+        for side in ("candidate", "baseline"):
+            totals, counts = self._sums(side)
+            residuals.append((totals - self._ratio(side)[..., None] * counts) / _total(counts))
+            shares.append(_shares(counts))
+        return residuals[0] - residuals[1], (shares[0] + shares[1]) / 2
 
     def _skewness_against(self, sign: int) -> Floats:
-        """Return the skewness that makes a rise (or a fall) look better than it is: 0, or that of a tail beyond it."""
-        as_they_are, per_count = (sign * each for each in self._skewness)
-        return np.asarray(np.minimum(np.minimum(SKEWNESS_NOT_SEEN * as_they_are, per_count), 0.0))
+        """Return the skewness that makes a rise (or a fall) look better than it is: the largest, or 0."""
+        plain, weighted, own = (sign * each for each in self._skewness)
+        evenness = (self.effective_groups / self.candidate_totals.shape[-1]) ** 2
+        readings = SKEWNESS_NOT_SEEN * plain, SHARE_OF_WEIGHTS * weighted, SKEWNESS_NOT_SEEN * evenness * own
+        return np.asarray(np.minimum(np.minimum.reduce(readings), 0.0))
 
     @cached_property
     def _freedom(self) -> Floats:

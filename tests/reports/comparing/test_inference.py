@@ -97,6 +97,8 @@ def test_swapped_sides_mirror_everything(kind, seed, n_groups):
     swapped = PairedDifference(
         *(paired.baseline_totals, paired.baseline_counts, paired.candidate_totals, paired.candidate_counts),
         is_outcomes=paired.is_outcomes,
+        lowest=-paired.highest,
+        highest=-paired.lowest,
     )
     low, high = paired.interval()
 

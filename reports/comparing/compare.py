@@ -59,6 +59,9 @@ class Comparison:
     """Largest loss that the metric's gate allows; None without such a gate, or outside of a family."""
     p_unchanged: float | None = None
     """p-value after Holm of the equivalence test that the difference lies within the margin, either way."""
+    twin_difference: float | None = None
+    """Difference of the metric's twin (`Metric.twin`), with or without the end of turn, between the same two subjects.
+    """
     smallest_detectable: float | None = None
     """True difference that a test at 5 % detects with a probability of 80 %."""
     long_tail: Direction | None = None
@@ -72,6 +75,25 @@ class Comparison:
     def method(self) -> Method | None:
         """What the interval is computed by; None without one."""
         return self.paired.method if self.paired and self.interval else None
+
+    @property
+    def has_same_outcomes(self) -> bool:
+        """Whether both sides, both measured, have the same outcomes in every group; other rows may still differ."""
+        paired = self.paired
+        if paired is None or paired.by_definition or not paired.is_outcomes:
+            return False
+        return np.array_equal(paired.candidate_totals, paired.baseline_totals)
+
+    @property
+    def is_contradicted(self) -> bool:
+        """Whether the metric's twin moved the other way or beyond the margin, so that it cannot be called unchanged.
+
+        After answers of a few tokens an end of turn that becomes more probable hides words that become less so: their
+        sum is unchanged, and the model is not.
+        """
+        if self.margin is None or self.difference is None or self.twin_difference is None:
+            return False
+        return self.difference * self.twin_difference < 0 or abs(self.twin_difference) > self.margin
 
     @property
     def primary(self) -> bool:
@@ -114,7 +136,24 @@ def compare(run: Run) -> list[Comparison]:
         for table in map(metric_table, _by_metric(run))
         for candidate, against, other in _pairs(run, table)
     ]
-    return _adjusted(run, rows)
+    return _adjusted(run, _with_twins(rows))
+
+
+def _with_twins(rows: Sequence[Comparison]) -> list[Comparison]:
+    """Return the rows with the differences of their metrics' twins, where these were measured."""
+    differences = {
+        (row.metric.evaluation, row.metric.name, row.candidate, row.against, row.baseline): row.difference
+        for row in rows
+    }
+    return [
+        replace(
+            row,
+            twin_difference=differences.get(
+                (row.metric.evaluation, row.metric.twin, row.candidate, row.against, row.baseline)
+            ),
+        )
+        for row in rows
+    ]
 
 
 def _by_metric(run: Run) -> list[list[MetricScores]]:
@@ -212,12 +251,13 @@ def _adjusted(run: Run, rows: list[Comparison]) -> list[Comparison]:
 def in_family(rows: Sequence[Comparison], gates: Sequence[Gate]) -> list[Comparison]:
     """Return the rows with their p-values adjusted over all of them: of no difference, and of none beyond the gates.
 
-    What is called unchanged is a family of its own: any false one has a probability of 5 %.
+    What is called unchanged is a family of its own: any false one has a probability of 5 %. A metric without a gate of
+    its own has that of its twin.
     """
     margins = {gate.metric: gate for gate in reversed(gates) if gate.largest_loss is not None}
     found = list(rows)
     for position, row in enumerate(rows):
-        gate = margins.get(metric_key(row.metric))
+        gate = margins.get(metric_key(row.metric)) or margins.get(f"{row.metric.evaluation}/{row.metric.twin}")
         if gate and row.paired and row.interval and row.baseline_value is not None:
             margin = allowed_loss(gate, row.metric, row.baseline_value)
             p_value = float(row.paired.equivalence_p(margin)) if margin > 0 else None

@@ -69,8 +69,10 @@ def _over_seeds(recipe: str, adapters: tuple[str, ...], rows: Sequence[Compariso
         return OverSeeds(
             replace(mean, candidate_value=None, difference=None, why_no_interval=reason), adapters, None, None
         )
+    twins = [row.twin_difference for row in rows if row.twin_difference is not None]
     mean = replace(
         mean,
+        twin_difference=fmean(twins) if len(twins) == len(rows) else None,
         candidate_value=fmean(row.candidate_value for row in rows if row.candidate_value is not None),
         difference=fmean(differences.values()),
     )

@@ -1,8 +1,9 @@
 """The verdict on each candidate: what the intervals support, and nothing beyond it, in sentences without markup."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
-from reports.comparing.compare import ERROR_RATE, Comparison, Outcome
+from reports.comparing.compare import ERROR_RATE, Comparison, Outcome, in_family
 from reports.comparing.seeds import FEWEST_SEEDS, OverSeeds, critical_value
 from reports.records import Run, Selection, Subject
 from reports.rendering.content.display import cells, label, number, spread
@@ -25,7 +26,7 @@ _CHANGES: dict[Outcome, str] = {
     "lower": "lower on",
     "unclear": "no clear difference on",
     "no interval": "no clear difference on",
-    "no difference measured": "no clear difference on",
+    "no difference measured": "not measured on",
 }
 _RULERS: dict[Outcome, str] = {
     "better": "ahead of",
@@ -51,6 +52,7 @@ def verdict(run: Run, comparisons: Sequence[Comparison], candidate: str) -> list
         *_group_sentences(run, primary),
         *(_outcome_sentences(primary, "rows") or ["No primary metric was measured."]),
         *_equivalence_sentences(primary),
+        *_uninformative_sentences(primary),
         *_power_sentences(primary),
         *_origin_sentences(run, run.subject(candidate)),
         *_seed_sentences(run, run.subject(candidate), primary),
@@ -134,6 +136,7 @@ def _recipe_sentences(run: Run, recipe: Sequence[OverSeeds]) -> list[str]:
     return [
         *_outcome_sentences(primary, "seeds and rows"),
         *_equivalence_sentences(primary),
+        *_uninformative_sentences(primary),
         *_power_sentences(primary),
         *_few_seeds_sentences(n_adapters),
         *_ruler_sentences(rows),
@@ -193,14 +196,37 @@ def p_text(p_value: float) -> str:
 
 
 def _equivalence_sentences(rows: Sequence[Comparison]) -> list[str]:
-    """Return a sentence on the metrics that are equivalent within their gates: only these are called unchanged."""
+    """Return what is equivalent within its gate, which alone is called unchanged, and what its twin contradicts."""
+    within = [row for row in rows if row.p_unchanged is not None and row.p_unchanged <= ERROR_RATE]
     facts = [
-        f"{label(row.metric)} within {spread(row.margin, row.metric)}"
-        for row in rows
-        if row.p_unchanged is not None and row.p_unchanged <= ERROR_RATE
+        f"{label(row.metric)} within {spread(row.margin, row.metric)}" for row in within if not row.is_contradicted
     ]
+    sentences = [
+        f"Not called unchanged: {label(row.metric)} is within its margin of {spread(row.margin, row.metric)}, but "
+        f"{row.metric.twin} changed by {cells(replace(row, difference=row.twin_difference)).difference}: words and the "
+        "end of turn moved apart."
+        for row in within
+        if row.is_contradicted
+    ]
+    if facts:
+        unchanged = f"No change beyond the margin of a gate, by an equivalence test at 5 %: {'; '.join(facts)}."
+        sentences.insert(0, unchanged)
+    return sentences
+
+
+def _uninformative_sentences(rows: Sequence[Comparison]) -> list[str]:
+    """Return which values are worse than a uniform guess over the vocabulary, so that they say nothing of a model."""
+    facts = []
+    for row in rows:
+        ceiling = row.metric.uninformative
+        values = [value for value in (row.baseline_value, row.candidate_value) if value is not None]
+        if ceiling is not None and values and max(values) > ceiling:
+            shown = cells(replace(row, baseline_value=ceiling))
+            facts.append(f"{label(row.metric)} ({cells(row).baseline} and {shown.candidate}; {shown.baseline} tokens)")
     return (
-        [f"No change beyond the margin of a gate, by an equivalence test at 5 %: {'; '.join(facts)}."] if facts else []
+        [f"Above the size of the vocabulary, worse than a guess at random, so without information: {'; '.join(facts)}."]
+        if facts
+        else []
     )
 
 
@@ -256,7 +282,8 @@ def _fact(row: Comparison, sample: str) -> str:
     if row.interval is None:
         return f"{values}; {row.why_no_interval})"
     if row.outcome == "unclear":
-        return f"{values}; anything from {_low_to_high(row)} is compatible with these {sample})"
+        same = "the same in every group; " if row.has_same_outcomes else ""
+        return f"{values}; {same}anything from {_low_to_high(row)} is compatible with these {sample})"
     corrected = "" if row.p_adjusted is None else f", corrected p {p_text(row.p_adjusted).replace('<', 'under')}"
     return f"{values}, 95 % interval {_low_to_high(row)}{corrected})"
 
@@ -266,30 +293,50 @@ def _low_to_high(row: Comparison) -> str:
 
 
 def _ruler_sentences(rows: Sequence[Comparison]) -> list[str]:
-    """Return which surface rulers each primary metric beats: a gain that a ruler also makes is not alignment."""
+    """Return which surface rulers each primary metric beats, and by which test those that do as well do so.
+
+    A gain that a ruler also makes is not alignment. p-values are adjusted over all rulers and metrics of the candidate.
+    """
+    against = [row for row in rows if row.against == "ruler" and row.metric.primary and row.outcome in _RULERS]
     by_metric: dict[str, list[Comparison]] = {}
-    for row in rows:
-        if row.against == "ruler" and row.metric.primary and row.outcome in _RULERS:
-            by_metric.setdefault(label(row.metric), []).append(row)
-    return [
-        f"Among the surface rulers on {metric}: {_by_outcome(of_metric, _RULERS, lambda row: row.baseline)}."
-        for metric, of_metric in by_metric.items()
-    ]
+    for row in in_family(against, ()):
+        by_metric.setdefault(label(row.metric), []).append(row)
+    sentences = []
+    for metric, of_metric in by_metric.items():
+        outcomes = _by_outcome(of_metric, _RULERS, lambda row: row.baseline, _outcome_after_correction)
+        sentences.append(f"Among the surface rulers on {metric}: {outcomes}.")
+        equals = [row for row in of_metric if _outcome_after_correction(row) != "better"]
+        if equals:
+            named = "; ".join(f"{row.baseline} ({_paired_test(row)})" for row in equals)
+            sentences.append(
+                f"Not ahead of every ruler on {metric}, so a gain there is not shown to be alignment: {named}."
+            )
+    return sentences
+
+
+def _paired_test(row: Comparison) -> str:
+    """Return a paired difference with its interval and p-value."""
+    if row.interval is None or row.p_adjusted is None:
+        return f"{cells(row).difference}, {row.why_no_interval}"
+    return f"{cells(row).difference}, {_low_to_high(row)}, paired p {p_text(row.p_adjusted).replace('<', 'under')}"
 
 
 def _other_sentences(run: Run, candidate: Subject, rows: Sequence[Comparison]) -> list[str]:
     """Return results against each other candidate, and a warning if the candidate is not ahead of its controls."""
     controls = {subject.name for subject in run.subjects if subject.is_control}
     rows = [row for row in rows if row.against == "candidate" and row.metric.primary]
+    against_controls = in_family([row for row in rows if row.baseline in controls], ())
     sentences, not_ahead = [], []
     for name in candidate.compared_with:
-        of_other = [row for row in rows if row.baseline == name]
+        of_other = [row for row in (against_controls if name in controls else rows) if row.baseline == name]
         if not of_other:
             sentences.append(f"Against \u201c{name}\u201d: no primary metric in common.")
         elif name in controls:
-            against_control = _by_outcome(of_other, _AGAINST_CONTROLS, lambda row: label(row.metric))
+            against_control = _by_outcome(
+                of_other, _AGAINST_CONTROLS, lambda row: label(row.metric), _outcome_after_correction
+            )
             sentences.append(f"Against \u201c{name}\u201d: {against_control}.")
-            not_ahead += [label(row.metric) for row in of_other if row.outcome != "better"]
+            not_ahead += [label(row.metric) for row in of_other if _outcome_after_correction(row) != "better"]
         else:
             own = candidate.reference != run.subject(name).reference and any(map(_is_reward, of_other))
             remark = " Each reward is taken against its own reference." if own else ""

@@ -13,6 +13,8 @@ from suites.inputs import Request, ResponseScore
 
 UnitScores = dict[int, dict[Request, ResponseScore]]
 """Index of a unit -> scores of its requests."""
+_SHORT_ROW = 8
+"""Units that are computed from the first one on, in their order, so that nothing is computed twice."""
 
 
 def check_path(
@@ -24,7 +26,7 @@ def check_path(
     *,
     is_exact: bool,
 ) -> tuple[PathCheck, UnitScores]:
-    """Compares the plan's path with one forward a request, and returns the scores of the units computed for it as well.
+    """Compares the plan's path with one forward a request; returns scores of units that need not be computed again too.
 
     The units are those that will be scored, at their full size: a family may be right in small packs only.
 
@@ -52,7 +54,7 @@ def check_path(
         message = f"{type(error).__name__}: {problem}"
         return PathCheck(plan.path, len(suspects.requests), None, 0.0, message), {}
     if is_exact:
-        return _exact_check(maker, plan, suspects.requests, fast, alone), computed
+        return _exact_check(maker, plan, suspects.requests, fast, alone), _reusable(units, computed)
     compared = dict.fromkeys([*suspects.requests, *sample])
     for request in compared:
         alone.setdefault(request, maker.alone(request, plan))
@@ -66,7 +68,7 @@ def check_path(
         n_greedy_differences=found.n_greedy,
         n_greedy_differences_allowed=max(2, 2 * noise.n_greedy),
     )
-    return check, computed
+    return check, _reusable(units, computed)
 
 
 def is_slower(units: Sequence[Unit], others: Sequence[Unit]) -> bool:
@@ -83,13 +85,25 @@ def is_slower(units: Sequence[Unit], others: Sequence[Unit]) -> bool:
 
 
 def _computed(units: Sequence[Unit], chosen: Sequence[int]) -> UnitScores:
-    """Scores of these units, each after the one that it takes keys and values from."""
-    scores: UnitScores = {}
-    for index in chosen:
-        before = [index - 1] if units[index].carries_over and index - 1 not in scores else []
-        for each in (*before, index):
-            scores[each] = units[each].collect(units[each].start())
-    return scores
+    """Scores of these units, each after the one that it takes keys and values from, or after all if these are few.
+
+    Keys and values that come from another unit differ in their last bits from those that are computed here. Scores must
+    not depend on whether a check was made, so that only those of an unbroken row from the first unit on, or of units
+    that take over nothing, may be used again (see `_reusable`).
+    """
+    last = chosen[-1]
+    if last < _SHORT_ROW:
+        indices = [*range(last + 1)]
+    else:
+        before = {index - 1 for index in chosen if units[index].carries_over}
+        indices = sorted(before.union(chosen))
+    return {index: units[index].collect(units[index].start()) for index in indices}
+
+
+def _reusable(units: Sequence[Unit], computed: UnitScores) -> UnitScores:
+    """Those scores that a run without a check gives too, bit for bit."""
+    in_a_row = len(computed) == max(computed) + 1
+    return computed if in_a_row or not any(unit.carries_over for unit in units) else {}
 
 
 def _exact_check(

@@ -186,6 +186,20 @@ def test_a_check_takes_at_most_sixteen_forwards_of_one_request(monkeypatch: pyte
     assert len(packs) == len({id(pack) for pack in packs}) > 1
 
 
+@pytest.mark.parametrize("n_prompts", [2, 40])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_scores_do_not_depend_on_whether_a_check_was_made(n_prompts: int, dtype: torch.dtype) -> None:
+    """Bit for bit, in few packs and in many, though packs take keys and values from the one before."""
+    prompts = [ids(20, 0) + ids(6, seed) for seed in range(n_prompts)]
+    requests = [Request(prompt, ids(5, seed)) for prompt in prompts for seed in range(100, 106)]
+    scorer = ModelScorer(llama().to(dtype), pad_token_id=0, state=(state := state_of(max_pack_tokens=64)))
+    checked, unchecked = scorer.score(requests), scorer.score(requests)
+
+    assert len(state.checks) == 1
+    for first, second in zip(checked, unchecked, strict=True):
+        np.testing.assert_array_equal(first.token_log_probabilities, second.token_log_probabilities)
+
+
 def by_the_batch(model: Any) -> Any:
     """Plants a family whose rows depend on each other, as a mixture of experts with a capacity has them."""
     embed = model.model.embed_tokens.forward

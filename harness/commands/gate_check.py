@@ -16,6 +16,7 @@ from reports.comparing.compare import Comparison, compare
 from reports.comparing.gates import GateResult, check_gates, is_stopped
 from reports.errors import UserError
 from reports.records import Gate, Run
+from reports.rendering.content.verdict import has_assumed_reward
 from reports.rendering.formats.gate_reports import gate_lines, junit_report, summary
 from reports.run_folder import read_run
 from reports.whole import write_whole
@@ -81,6 +82,11 @@ def check(folder: Path, options: CheckOptions) -> CheckResult:
         raise CheckError(f"{folder}: the suite {run.suite} has no gates; name a file of gates with --gates")
     names = _chosen(run, options.candidates)
     comparisons, notes = _against(reference, run, names) if reference else (compare(run), [])
+    notes += [
+        f"assumed reference or beta: nothing says what {name} was trained from or with, which its reward depends on"
+        for name in names
+        if has_assumed_reward(run, name)
+    ]
     results = check_gates(gates, [row for row in comparisons if row.candidate in names])
     _write_reports(run, reference, results, notes, options)
     stopped = is_stopped(results, strict=options.strict)

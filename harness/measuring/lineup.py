@@ -1,7 +1,7 @@
 """The candidates of a run: adapters that an experiment trains, adapters that exist already, and full models."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -144,7 +144,7 @@ def with_unquantised(config: ExperimentConfig, candidates: Sequence[Candidate]) 
 
 
 def named_models(models: Sequence[str], config: ExperimentConfig) -> tuple[Candidate, ...]:
-    """Candidates from texts NAME=PATH, which name full models.
+    """Candidates from texts NAME=PATH, which name full models; one that another was trained from comes before it.
 
     Raises:
         AdapterError: a text without a name or path, or two with one name.
@@ -155,7 +155,26 @@ def named_models(models: Sequence[str], config: ExperimentConfig) -> tuple[Candi
         if not name or not path or name in candidates or name in (BASELINE, UNQUANTISED):
             raise AdapterError(f"--candidate {text}: must be NAME=PATH with a name that is not taken")
         candidates[name] = full_model(name, path, config)
-    return tuple(candidates.values())
+    return _held_to_starts(candidates)
+
+
+def _held_to_starts(candidates: Mapping[str, Candidate]) -> tuple[Candidate, ...]:
+    """Full models, each held to the one among them that it was trained from, the way both were before merging."""
+    paths = {name: each.model.name for name, each in candidates.items() if each.model is not None}
+    origins = {name: origin_of_model(Path(path).expanduser()) for name, path in paths.items()}
+    names = {origin.fingerprint: name for name, origin in origins.items() if origin.fingerprint is not None}
+    starts = {name: names[origin.start] for name, origin in origins.items() if origin.start in names}
+    held: dict[str, Candidate] = {}
+    while free := [name for name in candidates if name not in held and starts.get(name, "") in ("", *held)]:
+        for name in free:  # the start of a start comes first
+            each, start = candidates[name], starts.get(name)
+            held[name] = each if start is None else _held_to(each, start)
+    return (*held.values(), *(each for name, each in candidates.items() if name not in held))
+
+
+def _held_to(candidate: Candidate, start: str) -> Candidate:
+    """A full model, held to another one that it was trained from."""
+    return replace(candidate, reference=start, reference_basis="recorded", compared_with=(start,), notes=())
 
 
 def _of_adapter(trained: TrainedAdapter, config: ExperimentConfig) -> Candidate:
@@ -232,8 +251,12 @@ def full_model(name: str, path: str, config: ExperimentConfig) -> Candidate:
 def without_reference(candidate: Candidate, start: str) -> Candidate:
     """The candidate without an implicit reward, because the weights that its training started from are not here."""
     note = (
-        f"{candidate.name} was trained from the adapter {start}, which is not here, so its implicit reward is not "
-        f"measured: against the base, what that adapter taught would count as preferences. Measure both: "
-        f"--adapter {start} beside it, or put the folder {start} next to its own."
+        f"{candidate.name} was trained from the adapter {start}, which is not here, so its implicit reward and its "
+        f"drift are not measured: against the base, what that adapter taught would count as preferences. Measure both: "
+        + (
+            f"--adapter {start} beside it, or put the folder {start} next to its own."
+            if candidate.model is None
+            else "merge that adapter too (`harness merge`), and give it as another --candidate."
+        )
     )
     return replace(candidate, reference=None, reference_basis="unknown", notes=(*candidate.notes, note))

@@ -269,6 +269,13 @@ def test_a_reference_run_on_other_weights_is_said(write: Callable[..., Path], ga
     assert "different weights: quantisation nf4 and none" in (tmp_path / "summary.md").read_text()
 
 
+def test_a_reward_on_an_assumed_reference_is_said(write: Callable[..., Path], gates_file: Path) -> None:
+    """A gate on it would else pass or fail by what nobody knows."""
+    mine = Subject("good", "candidate", "", "baseline", reference_basis="assumed", beta=0.1)
+    run = write("run", {"good": 0.0}, subjects=(Subject("baseline", "baseline", ""), mine))
+    assert check(run, CheckOptions(gates_file=gates_file)).lines[0].startswith("assumed reference or beta: ")
+
+
 def test_a_candidate_whose_reference_is_not_here_is_checked(write: Callable[..., Path], gates_file: Path) -> None:
     """It is no base model, although it has no reference either."""
     subjects = (Subject("baseline", "baseline", ""), Subject("bad", "candidate", "", reference_basis="unknown"))

@@ -94,6 +94,28 @@ def test_a_merged_model_keeps_what_its_adapter_was_trained_from(
     assert [start in note for note in model.notes if start] == [True] * (start is not None)
 
 
+def test_a_merged_model_is_held_to_its_merged_start_where_that_is_given(
+    config: ExperimentConfig, tmp_path: Path
+) -> None:
+    """Whatever their order: the start is measured first; two records that name each other are held to nothing."""
+    for name, start in {"a": None, "b": "a", "c": "b", "x": "y", "y": "x"}.items():
+        trained = {"fingerprint": name, "start": start, "recipe": {"training": {"beta": 0.2}}}
+        (tmp_path / name).mkdir()
+        (tmp_path / name / MERGE_FILE).write_text(json.dumps({"trained": trained}))
+
+    models = named_models([f"{name}={tmp_path / name}" for name in "cbaxy"], config)
+
+    assert [(each.name, each.reference, each.reference_basis) for each in models] == [
+        ("a", BASELINE, "recorded"),
+        ("b", "a", "recorded"),
+        ("c", "b", "recorded"),
+        ("x", None, "unknown"),
+        ("y", None, "unknown"),
+    ]
+    assert [len(each.notes) for each in models] == [0, 0, 0, 1, 1]
+    assert "another --candidate" in models[-1].notes[0]
+
+
 def test_merged_models_of_two_stages_are_held_to_their_merged_start(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

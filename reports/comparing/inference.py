@@ -277,9 +277,13 @@ class PairedDifference:
         return residuals[0] - residuals[1], (shares[0] + shares[1]) / 2
 
     def _skewness_against(self, sign: int) -> Floats:
-        """Return the skewness that makes a rise (or a fall) look better than it is: the largest, or 0."""
+        """Return the skewness that makes a rise (or a fall) look better than it is: the largest, or 0.
+
+        That of the influences as they are counts as far as no single group decides it.
+        """
         plain, weighted, own = (sign * each for each in self._skewness)
-        evenness = (self.effective_groups / self.candidate_totals.shape[-1]) ** 2
+        squares = np.square(self._linear_influences[1].mean(axis=-2) if self.over_seeds else self._linear_influences[1])
+        evenness = 1 - squares.max(axis=-1) / squares.sum(axis=-1)
         readings = SKEWNESS_NOT_SEEN * plain, SHARE_OF_WEIGHTS * weighted, SKEWNESS_NOT_SEEN * evenness * own
         return np.asarray(np.minimum(np.minimum.reduce(readings), 0.0))
 

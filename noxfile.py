@@ -52,6 +52,13 @@ def bench(session: nox.Session) -> None:
 
 
 @nox.session
+def simulate(session: nox.Session) -> None:
+    """Simulates how often claims of a report are wrong, in half an hour; `-- --write` writes docs/statistics.md."""
+    install_project(session, "test")
+    session.run("python", "tests/simulation/simulate.py", *session.posargs, env={"OMP_NUM_THREADS": "1"})
+
+
+@nox.session
 def lint(session: nox.Session) -> None:
     """Checks style and formatting."""
     session.install("-q", *CONSTRAINTS, "ruff")

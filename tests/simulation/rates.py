@@ -39,20 +39,7 @@ class Share:
 
 
 Rates = Mapping[str, Share]
-"""Measure -> its share: see `MEASURES`."""
-
-MEASURES = {
-    "false claims": "experiments with any metric called better or worse after correction, nothing being there",
-    "false stops": "experiments with any gate that stops, nothing being lost and no loss allowed; worse direction",
-    "coverage": "95 % intervals that hold the true difference, of those that are given",
-    "false no change": "experiments with any metric called unchanged, all differing by their margin; worse direction",
-    "cannot tell": "experiments with any metric that has no interval",
-    "power": "metrics claimed alone at 2.8 true standard errors, towards the long tail",
-    "power away": "the same, away from the long tail",
-    "power away 5.6": "the same at 5.6 true standard errors",
-}
-
-
+"""Measure -> its share; what each counts stands in docs/statistics.md, above the table."""
 STOPS = {1: "false stops of a rise", -1: "false stops of a fall"}
 
 

@@ -27,9 +27,11 @@ class PageError(Exception):
 
 
 def render(cells: Sequence[Cell], rates: Mapping[str, Rates], before: Mapping[str, Rates]) -> str:
-    """Returns two tables: the cells that the bar holds for, and the others."""
-    parts = []
-    for is_held, title in ((True, "Where the bar holds:"), (False, "Other cells, as they are:")):
+    """Returns how many experiments there were and two tables: the cells that the bar names, and the others."""
+    numbers = [rates[cell.key]["false claims"].n for cell in cells if cell.key in rates]
+    n_experiments = f"{min(numbers):,}" + (f" to {max(numbers):,}" if max(numbers) > min(numbers) else "")
+    parts = [f"{n_experiments} experiments a cell:"]
+    for is_held, title in ((True, "Cells that the bar names:"), (False, "Other cells, as they are:")):
         own = [cell for cell in cells if cell.is_held == is_held and cell.key in rates]
         lines = [_line(cell, rates[cell.key], before.get(cell.key, {})) for cell in own]
         if lines:

@@ -39,7 +39,7 @@ def simulate(experiments: int, parts: Sequence[str], workers: int, *, write: boo
         write_table(table)
     for line in missed:
         click.echo(f"missed: {line}")
-    click.echo(f"the bar is missed {len(missed)} times" if missed else "every cell holds the bar")
+    click.echo(f"the bar is missed in {len(missed)} places" if missed else "every cell holds the bar")
     sys.exit(1 if missed else 0)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 FOLDER = Path(__file__).parent
 
@@ -26,7 +27,9 @@ def simulation() -> SimpleNamespace:
     """The modules of this folder, which belongs to no package."""
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(FOLDER)
-        return SimpleNamespace(**{name: importlib.import_module(name) for name in ("cells", "rates", "bar", "shipped")})
+        return SimpleNamespace(
+            **{name: importlib.import_module(name) for name in ("cells", "rates", "bar", "shipped", "simulate")}
+        )
 
 
 def _misses(simulation: SimpleNamespace, key: str, judge: Any, *experiments: int) -> list[str]:
@@ -64,3 +67,24 @@ def test_the_simulation_finds_that_a_t_interval_errs_on_skewed_amounts(simulatio
 
     missed = _misses(simulation, "lognormal, 60", ByStudent, 300, 10, 10)
     assert [line.split(":")[0] for line in missed] == ["false claims"]
+
+
+@pytest.mark.parametrize(
+    ("n_false", "code", "last"), [(250, 0, "every cell holds"), (500, 1, "the bar is missed 1 times")]
+)
+def test_the_command_ends_with_1_where_a_cell_misses_the_bar(simulation, monkeypatch, n_false, code, last):
+    """It prints the table all the same, and writes it only if asked to."""
+    share = simulation.rates.Share
+    measures = ("false stops", "false no change", "cannot tell")
+    right = {measure: share(0, 5_000) for measure in measures} | {"coverage": share(38_000, 40_000)}
+    right |= {measure: share(8_000, 8_000) for measure in ("power", "power away", "power away 5.6")}
+    rates = {"t3, 30": right | {"false claims": share(n_false, 5_000)}}
+    written: list[str] = []
+    monkeypatch.setattr(simulation.simulate, "_simulated", lambda *_: rates)
+    monkeypatch.setattr(simulation.simulate, "write_table", written.append)
+    arguments = ["--only", "t3, 30", *(["--write"] if code else [])]
+    result = CliRunner().invoke(simulation.simulate.simulate, arguments)
+    assert (result.exit_code, len(written)) == (code, code)
+    assert result.stdout.splitlines()[-1].startswith(last)
+    assert f"| {n_false / 50:.1f} (" in " ".join(result.stdout.split())
+    assert ("missed: t3, 30: false claims" in result.stdout) == bool(code)

@@ -170,7 +170,7 @@ def test_the_table_has_a_line_for_each_cell_and_stands_between_its_marks(simulat
     page = tmp_path / "statistics.md"
     page.write_text(f"above\n{simulation.cell_table.BEGIN}\nold\n{simulation.cell_table.END}\nbelow\n")
     simulation.cell_table.write_table(table, page)
-    assert page.read_text().startswith(f"above\n{simulation.cell_table.BEGIN}\nWhere the bar holds:")
+    assert page.read_text().startswith(f"above\n{simulation.cell_table.BEGIN}\n5,000 experiments a cell:")
     assert page.read_text().endswith(f"|\n{simulation.cell_table.END}\nbelow\n")
     page.write_text("no marks")
     with pytest.raises(simulation.cell_table.PageError):

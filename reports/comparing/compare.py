@@ -201,16 +201,19 @@ def _comparison(table: MetricTable, candidate: str, against: Against, other: str
         difference=None if value is None or baseline_value is None else value - baseline_value,
         n=len(table.examples) if has_examples else 0,
         n_groups=len(table.groups) if has_examples else 0,
+        paired=table.paired(candidate, None if against == "definition" else other),
         why_no_interval=reason,
         is_finite=table.not_finite.isdisjoint({candidate, other}),
     )
-    paired = table.paired(candidate, None if against == "definition" else other)
-    return inferred(row, paired) if paired else row
+    return inferred(row)
 
 
-def inferred(row: Comparison, paired: PairedDifference) -> Comparison:
-    """Return the comparison with everything that follows from its sums by group."""
-    row = replace(row, paired=paired, why_no_interval=paired.reason, is_identical=bool(paired.is_identical))
+def inferred(row: Comparison) -> Comparison:
+    """Return the comparison with everything that follows from its sums by group, unchanged if it has none."""
+    paired = row.paired
+    if paired is None:
+        return row
+    row = replace(row, why_no_interval=paired.reason, is_identical=bool(paired.is_identical))
     if paired.cannot_tell:
         return row
     low, high = paired.interval()

@@ -81,7 +81,7 @@ def _over_seeds(recipe: str, adapters: tuple[str, ...], rows: Sequence[Compariso
         reason = f"not judged: {len(adapters)} of at least {FEWEST_SEEDS} training seeds"
         mean = replace(mean, why_no_interval=reason)
     elif len(sums) == len(rows):
-        mean = inferred(mean, _stacked(sums))
+        mean = inferred(replace(mean, paired=_stacked(sums)))
     deviation = stdev(differences.values()) if len(differences) > 1 else None
     return OverSeeds(mean, adapters, deviation, fmean(widths) if len(widths) == len(adapters) else None)
 

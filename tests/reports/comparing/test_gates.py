@@ -42,7 +42,7 @@ def row(
         n=N_GROUPS,
         n_groups=N_GROUPS,
     )
-    return inferred(bare, PairedDifference(0.5 + shifts, ones, 0.5 * ones, ones))
+    return inferred(replace(bare, paired=PairedDifference(0.5 + shifts, ones, 0.5 * ones, ones)))
 
 
 def gate(metric: Metric, largest_loss: float, *, relative: bool = False) -> Gate:

@@ -62,7 +62,9 @@ def suspects(
     """Returns few units that show every unchecked risk, and their requests that would show it.
 
     Of each unit these are the longest, the shortest, the last, the first, those next to each threshold on both sides,
-    and others evenly between.
+    and others evenly between. Of other units the shortest request is added, those with the widest range of
+    lengths first: a family may read otherwise above a length that its configuration does not name, and
+    then only the unit with requests on both sides of it shows that.
 
     Args:
         units: Units of a call.
@@ -80,18 +82,35 @@ def suspects(
     if longest is not None and all(request.n_inputs < longest for each in chosen for request in units[each].requests):
         with_longest = (any(request.n_inputs == longest for request in unit.requests) for unit in units)
         chosen.append([*with_longest].index(True))
-    in_turn = zip_longest(*(_riskiest(units[index].requests, thresholds) for index in chosen))
+    added = _widest(units, set(chosen))[: max(0, LARGEST_SAMPLE - 2 * len(chosen))] if chosen else []
+    shortest = ([min(units[index].requests, key=length_order)] for index in added)
+    in_turn = zip_longest(*(_riskiest(units[index].requests, thresholds) for index in chosen), *shortest)
     sample = dict.fromkeys(request for rank in in_turn for request in rank if request is not None)
     return Suspects(
-        units=tuple(sorted(chosen)),
+        units=tuple(sorted([*chosen, *added])),
         requests=tuple(sample)[: max(LARGEST_SAMPLE, 2 * len(chosen))],
-        risks=frozenset[str]().union(*(risks[index] for index in chosen)),
+        risks=frozenset[str]().union(*(risks[index] for index in [*chosen, *added])),
     )
 
 
 def length_order(request: Request) -> tuple[int, tuple[int, ...], tuple[int, ...]]:
     """Sort key by length that leaves no ties between different requests."""
     return request.n_inputs, request.prompt_ids, request.response_ids
+
+
+def _widest(units: Sequence[Unit], chosen: set[int]) -> list[int]:
+    """Indices of the other units, the widest range of lengths first; none where units take over tokens from others.
+
+    There the units that a check computes could not be used again.
+    """
+    if any(unit.carries_over for unit in units):
+        return []
+
+    def length_range(index: int) -> int:
+        lengths = [request.n_inputs for request in units[index].requests]
+        return max(lengths) - min(lengths)
+
+    return sorted(set(range(len(units))) - chosen, key=length_range, reverse=True)
 
 
 def _shapes(unit: Unit) -> set[str]:

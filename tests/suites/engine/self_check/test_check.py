@@ -235,6 +235,20 @@ def test_a_forward_that_depends_on_its_batch_is_caught(fault: Callable[[Any], An
     assert max(differences) <= (1e-4 if dtype == torch.float32 else 0.05)
 
 
+@pytest.mark.parametrize("length", [15, 37, 53, 71])
+@pytest.mark.parametrize("path", ["tree", "plain"])
+def test_a_length_that_no_configuration_names_is_caught_where_a_unit_straddles_it(path: PathName, length: int) -> None:
+    """Batches that lie wholly above such a length are right, and do not speak for the one with requests below it."""
+    model = llama()
+    embed = model.model.embed_tokens.forward
+    model.model.embed_tokens.forward = lambda tokens: embed(tokens) * (1.6 if tokens.shape[1] > length else 1.0)
+    requests = [Request(ids(4 + n % 80, n), ids(1 + n % 6, 500 + n)) for n in range(120)]
+    state = state_of(path, max_batch_tokens=512)
+
+    assert_right(model, state, requests)
+    assert state.plan.path == "single"
+
+
 @pytest.mark.parametrize("error", [AssertionError, ImportError, IndexError, NotImplementedError])
 def test_whatever_a_path_raises_it_is_left(error: type[Exception], monkeypatch: pytest.MonkeyPatch) -> None:
     """A kernel that asserts or is not installed ends no run, and the line gives its words."""

@@ -59,7 +59,7 @@ def test_each_threshold_is_a_risk_where_something_exceeds_it() -> None:
 def test_every_unchecked_risk_is_in_a_unit_that_is_checked() -> None:
     """Few units show all; the longest request is among those compared, and so are those beside a threshold."""
     units = [
-        unit(Request((1, number), (2,)), Request((1, number, 3), (2,) * number), n_tokens=number + 3)
+        unit(Request((1, number), (2,)), Request((1, number, 3), (2,) * number), n_tokens=number + 3, carries_over=True)
         for number in range(5, 40)
     ]
     risks = [unit_risks(one, (16, 1000)) for one in units]
@@ -72,6 +72,20 @@ def test_every_unchecked_risk_is_in_a_unit_that_is_checked() -> None:
     assert min(compared) <= 16
     assert suspects(units, risks, (), unchecked=frozenset(), longest=41).units == (34,)
     assert suspects(units, risks, (), unchecked=frozenset(), longest=None).units == ()
+
+
+def test_the_shortest_requests_of_other_units_are_added() -> None:
+    """Units with a wide range of lengths are compared even where they have no risk of their own."""
+    units = [
+        unit(Request((1, number), (2,)), Request((1, number, 3), (2,) * (number % 7)), n_tokens=number)
+        for number in range(22, 62)
+        if number % 7
+    ]
+    risks = [unit_risks(one, ()) for one in units]
+    found = suspects(units, risks, (), unchecked=frozenset().union(*risks), longest=None)
+
+    assert len(found.requests) == LARGEST_SAMPLE
+    assert sum(units[index].requests[-1].n_inputs == 8 for index in found.units) == 5
 
 
 ids = st.lists(st.integers(1, 3), min_size=1, max_size=8).map(tuple)

@@ -81,13 +81,14 @@ def check(folder: Path, options: CheckOptions) -> CheckResult:
     if not gates:
         raise CheckError(f"{folder}: the suite {run.suite} has no gates; name a file of gates with --gates")
     names = _chosen(run, options.candidates)
-    comparisons, notes = _against(reference, run, names) if reference else (compare(run), [])
+    own = compare(run)
+    comparisons, notes = _against(reference, run, names) if reference else (own, [])
     notes += [
         f"assumed reference or beta: nothing says what {name} was trained from or with, which its reward depends on"
         for name in names
         if has_assumed_reward(run, name)
     ]
-    results = check_gates(gates, [row for row in comparisons if row.candidate in names])
+    results = check_gates(gates, *([row for row in rows if row.candidate in names] for rows in (comparisons, own)))
     _write_reports(run, reference, results, notes, options)
     stopped = is_stopped(results, strict=options.strict)
     return CheckResult(results, (*notes, *gate_lines(results, strict=options.strict)), EXIT_STOPPED if stopped else 0)

@@ -47,25 +47,48 @@ class GateResult:
     """Best difference within an interval that is adjusted for the number of results."""
 
 
-def check_gates(gates: Sequence[Gate], comparisons: Iterable[Comparison]) -> tuple[GateResult, ...]:
+def check_gates(
+    gates: Sequence[Gate], comparisons: Sequence[Comparison], own: Sequence[Comparison] = ()
+) -> tuple[GateResult, ...]:
     """Return a result for each gate and each candidate that has its metric, gate by gate.
 
     Args:
         gates: The gates to apply.
         comparisons: Those of the candidates to check; comparisons with rulers and other candidates are ignored.
+        own: Those within the candidates' own run, from which a value that is required is judged, if `comparisons` are
+            with another run: what that one lacks is not the candidate's fault.
 
     Raises:
-        GateError: A gate contradicts itself; no comparison has its metric, then the message lists those that were
-            measured; or it allows a loss on a metric whose baseline is a definition.
+        GateError: A gate contradicts itself or can never tell; no comparison has its metric, then the message lists
+            those that were measured; or it allows a loss on a metric whose baseline is a definition.
     """
+    rows, own_rows = _by_metric(comparisons), _by_metric(own or comparisons)
+    gates = [_as_floor(gate, rows.get(gate.metric, ())) for gate in gates]
+    for gate in gates:
+        _check_applies(gate, rows)
+    pairs = [
+        (gate, row) for gate in gates for row in (rows if gate.at_least is None else own_rows).get(gate.metric, ())
+    ]
+    return tuple(_result(gate, row, ERROR_RATE / len(pairs)) for gate, row in pairs)
+
+
+def _by_metric(comparisons: Iterable[Comparison]) -> dict[str, list[Comparison]]:
     rows: dict[str, list[Comparison]] = {}
     for row in comparisons:
         if row.against in ("baseline", "definition"):
             rows.setdefault(metric_key(row.metric), []).append(row)
-    for gate in gates:
-        _check_applies(gate, rows)
-    pairs = [(gate, row) for gate in gates for row in rows[gate.metric]]
-    return tuple(_result(gate, row, ERROR_RATE / len(pairs)) for gate, row in pairs)
+    return rows
+
+
+def _as_floor(gate: Gate, rows: Sequence[Comparison]) -> Gate:
+    """Return a gate that allows no loss from a definition as what it means: at least that value.
+
+    Suites had such gates before there was `at_least`, and their runs still have them.
+    """
+    chance = rows[0].metric.chance if rows and rows[0].against == "definition" else None
+    if gate.largest_loss != 0 or chance is None or not rows[0].metric.higher_is_better:
+        return gate
+    return Gate(gate.metric, at_least=chance)
 
 
 def is_stopped(results: Iterable[GateResult], *, strict: bool = False) -> bool:
@@ -105,6 +128,12 @@ def _check_applies(gate: Gate, rows: dict[str, list[Comparison]]) -> None:
         raise GateError(
             f"gate {gate.metric}: at_least is for metrics of which more is better; give largest_loss for this one"
         )
+    value = gate.largest_loss if gate.at_least is None else gate.at_least
+    if row.metric.display == "percent" and not gate.relative and value is not None and not 0 <= value <= 1:
+        which = "largest_loss" if gate.at_least is None else "at_least"
+        raise GateError(
+            f"gate {gate.metric}: {which} is a share between 0 and 1, not {value:g}; 5 percentage points are 0.05"
+        )
     if gate.at_least is None and row.against == "definition":
         raise GateError(
             f"gate {gate.metric}: what this metric is compared with here ({row.baseline}) is no measured value that "
@@ -115,10 +144,10 @@ def _check_applies(gate: Gate, rows: dict[str, list[Comparison]]) -> None:
 
 def _result(gate: Gate, row: Comparison, fail_rate: float) -> GateResult:
     """Return the result of a gate; a fail is wrong with at most `fail_rate`, or the error of the table's interval."""
-    if not row.is_finite:
-        return GateResult(gate, row, "fail", row.why_no_interval)
     if gate.at_least is not None:
         row = _against_value(row, gate.at_least)
+    if not row.is_finite:
+        return GateResult(gate, row, "fail", row.why_no_interval)
     if row.difference is None or row.baseline_value is None:
         return GateResult(gate, row, "cannot tell", row.why_no_interval)
     allowed = 0.0 if gate.at_least is not None else allowed_loss(gate, row.metric, row.baseline_value)
@@ -148,6 +177,7 @@ def _against_value(row: Comparison, value: float) -> Comparison:
         difference=None if number is None else number - value,
         paired=row.paired.against(value) if row.paired else None,
         is_identical=False,
+        is_finite=row.is_finite or number is not None,
     )
     return replace(compared, why_no_interval=compared.paired.reason) if compared.paired else compared
 

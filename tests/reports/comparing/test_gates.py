@@ -228,6 +228,34 @@ def test_a_floor_is_a_one_sided_test_of_the_value(fakes: SimpleNamespace, n_won:
     assert (result.worst >= 0) == (outcome == "pass")
 
 
+def test_a_floor_does_not_fail_for_a_reference_that_is_not_finite(fakes: SimpleNamespace) -> None:
+    """What the run compared with lacks is not the candidate's fault; its own run decides."""
+    won = fakes.scores([1] * 80 + [0] * 20)
+    broken = {(ACCURACY, "base"): fakes.scores([math.nan] + [1] * 99), (ACCURACY, "dpo"): won}
+    (result,) = check_gates(
+        [Gate("truthfulness/accuracy", at_least=0.5)], compare(fakes.small_run(broken)), wins(fakes, 80)
+    )
+
+    assert result.outcome == "pass"
+
+
+def test_no_loss_from_a_definition_means_at_least_that(fakes: SimpleNamespace) -> None:
+    """The gate that suites had before `at_least` is judged as what it said."""
+    old, new = (
+        check_gates([each], wins(fakes, 80))[0]
+        for each in (gate(ACCURACY, 0.0), Gate("truthfulness/accuracy", at_least=0.5))
+    )
+
+    assert (old.outcome, old.worst, old.gate) == ("pass", new.worst, new.gate)
+
+
+@pytest.mark.parametrize("limits", [{"at_least": 50}, {"at_least": -0.5}, {"largest_loss": 5}])
+def test_a_limit_that_no_share_can_reach_is_refused(fakes: SimpleNamespace, limits: dict[str, float]) -> None:
+    """Percentage points typed as such would always fail, or always pass."""
+    with pytest.raises(GateError, match=r"is a share between 0 and 1, not .*; 5 percentage points are 0\.05"):
+        check_gates([Gate("truthfulness/accuracy", **limits)], wins(fakes, 80))
+
+
 def test_a_floor_looks_at_the_value_whatever_it_is_compared_with(fakes: SimpleNamespace) -> None:
     """A measured baseline or another run's candidate does not change what at_least says."""
     won = fakes.scores([1] * 80 + [0] * 20)

@@ -73,7 +73,9 @@ def test_a_loss_is_judged_by_its_bounds(metric: Metric, lost: float, outcome: st
     assert is_stopped([result], strict=True) == (outcome != "pass")
 
 
-@given(difference=st.floats(-1, 1), standard_error=st.floats(1e-3, 0.5), margin=st.floats(0, 0.5), wider=st.floats(0, 0.5))
+@given(
+    difference=st.floats(-1, 1), standard_error=st.floats(1e-3, 0.5), margin=st.floats(0, 0.5), wider=st.floats(0, 0.5)
+)
 def test_a_wider_margin_is_never_harder(difference: float, standard_error: float, margin: float, wider: float) -> None:
     """Allowing more never turns a pass into anything else, nor anything else into a fail."""
     order = ["fail", "cannot tell", "pass"]

@@ -256,29 +256,6 @@ def test_no_cache_gives_the_same_numbers_and_keeps_none(finished: Path, harness:
     assert not (tmp_path / "none" / "scores.sqlite").exists()
 
 
-@pytest.mark.slow
-def test_lm_evals_command_line_runs_on_the_engine(harness: Harness, tmp_path: Path, llama_folder: Path) -> None:
-    """`harness lm-eval` takes lm-eval's own arguments and scores with this project's engine."""
-    rows = [{"question": f"What is {n}?", "choices": [" one", " two or three"], "gold": n % 2} for n in range(6)]
-    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    (tmp_path / "numbers.yaml").write_text(
-        "task: numbers\ndataset_path: json\noutput_type: multiple_choice\nvalidation_split: validation\n"
-        f"dataset_kwargs: {{data_files: {{validation: {tmp_path / 'rows.jsonl'}}}}}\n"
-        "doc_to_text: '{{question}}'\ndoc_to_target: gold\ndoc_to_choice: '{{choices}}'\n"
-        "metric_list: [{metric: acc, aggregation: mean, higher_is_better: true}]\n"
-    )
-    common = ("--model_args", f"pretrained={llama_folder},dtype=float32", "--tasks", tmp_path / "numbers.yaml")
-
-    def accuracy(*arguments: str | Path) -> str:
-        outcome = harness("lm-eval", *arguments, *common, "--device", "cpu")
-        assert outcome.exit_code == 0, outcome.err
-        (line,) = (line for line in outcome.out.splitlines() if "numbers" in line and "acc" in line)
-        return line
-
-    ours = accuracy()
-    assert ours == accuracy("--model", "hf")
-
-
 @pytest.mark.parametrize("what", ["suites", "presets", "datasets", "runs"])
 def test_list_names_what_there_is(finished: Path, harness: Harness, what: str) -> None:
     """Each list has a known entry in it."""
@@ -410,45 +387,3 @@ def test_a_merged_adapter_is_measured_beside_it(finished: Path, harness: Harness
     ]  # fmt: skip
     taken = harness("eval", "--adapter", f"a={fixture}", "--candidate", f"a={merged}")
     assert (taken.exit_code, "'a' is taken" in taken.err) == (2, True)
-
-
-def test_a_dry_run_trains_nothing(harness: Harness, tmp_path: Path) -> None:
-    """Rows, steps, weights, time and memory are told of every adapter, and no fixture appears."""
-    outcome = harness("train", "--dry-run", "--controls", "sft", "--workspace", tmp_path / "w", *QUICK[2:])
-
-    assert outcome.exit_code == 0, outcome.err
-    assert all(word in outcome.out for word in ("adapter:", "control: sft on chosen:", "steps", "memory"))
-    assert not [path for path in (tmp_path / "w" / "fixtures").iterdir() if path.is_dir()]
-
-
-def test_rows_are_shown_as_they_are_trained_on(harness: Harness, tmp_path: Path) -> None:
-    """A file of one's own is inspected by its name, with boundary and token counts."""
-    (tmp_path / "mine.jsonl").write_text('{"prompt": "Why?", "chosen": "Because.", "rejected": "No."}\n')
-    outcome = harness("data", "inspect", "./mine.jsonl", "--rows", "1")
-
-    assert outcome.exit_code == 0, outcome.err
-    assert "Because." in outcome.out
-    assert "tokens" in outcome.out
-
-
-@pytest.mark.slow
-def test_calibration_proposes_gates_that_check_takes(harness: Harness, tmp_path: Path) -> None:
-    """`harness calibrate` repeats an experiment with N seeds and writes a file of gates, ready to use.
-
-    The old `harness check --calibrate N` prints the same, with a line that names the new command.
-    """
-    recipe = (
-        "--suite", "smoke", "--workspace", tmp_path / "w", "-o", "training.max_steps=2", "-o", "training.batch_size=4",
-        "-o", "data.training.limit=24",
-    )  # fmt: skip
-    outcome = harness("calibrate", "--seeds", "3", "--gates", tmp_path / "gates.yaml", *recipe)
-    assert outcome.exit_code == 0, outcome.err
-    run = only_run(tmp_path / "w")
-    checked = harness("check", run, "--against", run, "--gates", tmp_path / "gates.yaml")
-    assert checked.exit_code == 0, checked.err + checked.out
-    assert "truthfulness" in checked.out
-
-    old = harness("check", "--calibrate", "3", *recipe)
-    assert old.exit_code == 0, old.err
-    assert old.out == (tmp_path / "gates.yaml").read_text()
-    assert "is now `harness calibrate --seeds 3`" in old.err

@@ -13,7 +13,7 @@ from scipy import stats
 
 from reports.comparing.compare import compare
 from reports.comparing.metric_table import UnpairedExamplesError
-from reports.records import ExampleScore, Gate, MetricScores, Selection
+from reports.records import ExampleScore, MetricScores
 
 
 def _rng(seed: int = 0) -> np.random.Generator:
@@ -260,31 +260,6 @@ def test_twenty_thousand_groups_fit_time_and_memory(fakes):
     assert all(row.method == "t and skewness" and row.p_value is not None for row in rows)
 
 
-def _family_run(fakes):
-    """Two candidates and a control on two primary metrics and one that is not."""
-    rng = _rng(21)
-    metrics = (replace(fakes.MC2, primary=True), fakes.PERPLEXITY, fakes.BITS)
-    names = ("base", "a", "b", "control")
-    run = fakes.small_run({(m, name): fakes.scores(rng.normal(2, 1, 60)) for m in metrics for name in names})
-    changes = {"b": {"compared_with": ("control",), "same_weights": False}, "control": {"is_control": True}}
-    return replace(run, subjects=tuple(replace(s, **changes.get(s.name, {})) for s in run.subjects))
-
-
-def test_the_corrected_family_is_primary_metrics_of_candidates_that_are_not_controls(fakes):
-    """Holm as statsmodels has it over these four; other weights belong to it, everything else is not corrected."""
-    from statsmodels.stats.multitest import multipletests
-
-    rows = compare(_family_run(fakes))
-    family = [row for row in rows if row.p_adjusted is not None]
-    assert {(row.metric.name, row.candidate) for row in family} == {
-        (name, candidate) for name in ("truthfulqa_mc2 acc", "perplexity") for candidate in ("a", "b")
-    }
-    assert {row.against for row in family} == {"baseline"}
-    expected = multipletests([row.p_value for row in family], method="holm")[1]
-    assert [row.p_adjusted for row in family] == pytest.approx(list(expected))
-    assert all(row.p_value is not None for row in rows)
-
-
 def test_equal_runs_differ_by_exactly_nothing(fakes):
     """A candidate that is its baseline: differences of exactly 0, and no claim on any kind of metric."""
     rng = _rng(22)
@@ -367,49 +342,6 @@ def test_candidates_that_are_held_against_one_another_must_share_examples(fakes)
     run = fakes.small_run({(fakes.ACCURACY, "dpo"): rows[1:], (fakes.ACCURACY, "sft"): rows})
     with pytest.raises(UnpairedExamplesError, match="dpo lacks 1 of the examples of sft"):
         compare(_held_against(run, "dpo", "sft"))
-
-
-def _sweep(fakes, chosen):
-    """Two candidates of a sweep and a control: the second has moved on every metric."""
-    rng = _rng(23)
-    metrics = [replace(fakes.PERPLEXITY, evaluation=f"evaluation {n}") for n in range(3)]
-    scores = {}
-    for metric in metrics:
-        base = rng.normal(2, 1, 60)
-        for name, shift in (("base", 0.0), ("a", 0.0), ("b", -0.3), ("control", 0.0)):
-            scores[metric, name] = fakes.scores(base + shift + rng.normal(0, 0.5, 60) * (name != "base"))
-    run = fakes.small_run(scores)
-    run = replace(run, subjects=tuple(replace(s, is_control=s.name == "control") for s in run.subjects))
-    picked = tuple(Selection(name, 0.5, 0.6, 80, is_winner=name == chosen) for name in "ab") if chosen else ()
-    return replace(run, selection=picked)
-
-
-def test_the_chosen_candidate_is_corrected_over_its_own_metrics(fakes):
-    """It was chosen on other rows, so the other candidates do not count; they are a family of their own."""
-    from statsmodels.stats.multitest import multipletests
-
-    with_winner, without = compare(_sweep(fakes, "b")), compare(_sweep(fakes, ""))
-    for name in "ab":
-        own = [row for row in with_winner if row.candidate == name]
-        expected = multipletests([row.p_value for row in own], method="holm")[1]
-        assert [row.p_adjusted for row in own] == pytest.approx(list(expected))
-    both = multipletests([row.p_value for row in without if row.candidate in "ab"], method="holm")[1]
-    assert [row.p_adjusted for row in without if row.candidate in "ab"] == pytest.approx(list(both))
-    assert all(row.p_adjusted is None for row in with_winner if row.candidate == "control")
-
-
-def test_what_is_called_unchanged_is_corrected_over_its_family(fakes):
-    """Equivalence within each metric's gate, by the 90 % interval of a metric alone, and Holm over all of them."""
-    run = _sweep(fakes, "")
-    gates = tuple(Gate(f"evaluation {n}/perplexity", 0.25) for n in range(2))
-    rows = [row for row in compare(replace(run, gates=gates)) if row.candidate == "a"]
-    tests = [float(row.paired.equivalence_p(0.25)) for row in rows[:2]]
-    for row, p_value in zip(rows, tests, strict=False):
-        low, high = row.paired.interval(0.9)
-        assert (p_value <= 0.05) == (low > -0.25 and high < 0.25)
-        assert row.margin == 0.25
-        assert row.p_unchanged >= p_value
-    assert (rows[2].margin, rows[2].p_unchanged) == (None, None)
 
 
 def test_a_subject_with_a_number_that_is_not_finite_is_marked(fakes):

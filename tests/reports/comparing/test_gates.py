@@ -309,7 +309,7 @@ def run_at_the_margin(fakes: SimpleNamespace, gates: Sequence[Gate], rng: np.ran
         n_groups, a_group = SHAPES.get(evaluation, (60, 1))
         groups = np.repeat(np.arange(n_groups), a_group)
         if each.at_least is None:
-            metric = replace(PERPLEXITY, evaluation=evaluation)
+            metric = replace(PERPLEXITY, evaluation=evaluation, name=name)
             tokens = rng.integers(4, 40, len(groups))
             swing = 0.2 * (rng.gamma(1.5, 1, n_groups) - 1.5)[groups] + 0.05 * rng.normal(size=len(groups))
             nats = tokens * rng.gamma(4, 0.5, len(groups))

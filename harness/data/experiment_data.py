@@ -107,6 +107,23 @@ def load_experiment_data(
         DataError: Rows are missing or broken, overlap where `data.overlap` is fail, or none is left to train on.
         HubUnreachable: Rows would have to come from the hub, and it does not answer.
     """
+    data = _read(config, roles, data_root, method, sft)
+    if method is None:
+        return _for_rulers_alone(_limited(data, config, None, seed), config, task_queries or {})
+    data = _with_report_groups(data, config.report_fraction, seed)
+    data = _limited(data, config, sft, seed)
+    data = _without_overlap(data, config, task_queries or {})
+    return _with_selection(data, config.selection_fraction, seed)
+
+
+def _read(
+    config: DataConfig,
+    roles: Mapping[RowKind, Sequence[str]],
+    data_root: Path | None,
+    method: Literal["dpo", "kto", "sft"] | None,
+    sft: DatasetConfig | None,
+) -> ExperimentData:
+    """All rows of all datasets, before any step, with what was said while they were read."""
     training: Dataset[Any] = (
         load_trainable(config.training, data_root=data_root)
         if method is None
@@ -129,13 +146,7 @@ def load_experiment_data(
     )
     measured = tuple(dataset for _, dataset in data.report_datasets)
     datasets = measured if method is None else (*data.training_datasets, *measured)
-    data = replace(data, notes=tuple(dict.fromkeys(note for dataset in datasets for note in dataset.notes)))
-    if method is None:
-        return _for_rulers_alone(_limited(data, config, None, seed), config, task_queries or {})
-    data = _with_report_groups(data, config.report_fraction, seed)
-    data = _limited(data, config, sft, seed)
-    data = _without_overlap(data, config, task_queries or {})
-    return _with_selection(data, config.selection_fraction, seed)
+    return replace(data, notes=tuple(dict.fromkeys(note for dataset in datasets for note in dataset.notes)))
 
 
 def leave_out_seen(

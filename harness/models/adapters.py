@@ -182,7 +182,7 @@ def read_adapter_config(folder: Path) -> dict[str, Any]:
     Raises:
         AdapterError: it is not a JSON object, or not of LoRA, the only kind that switches off without a trace.
     """
-    config = _read_json(folder / CONFIG_FILE)
+    config = read_json(folder / CONFIG_FILE)
     if config.get("peft_type") != "LORA":
         raise AdapterError(f"{folder / CONFIG_FILE}: peft_type must be LORA, not {config.get('peft_type')!r}")
     return config
@@ -193,7 +193,7 @@ def _check_base(loaded: LoadedModel, path_or_id: str, folder: Path) -> list[str]
     base = read_adapter_config(folder).get("base_model_name_or_path")
     mismatch = f"adapter {path_or_id!r} belongs to base model {base!r}, not to {loaded.name!r}"
     if (folder / FIXTURE_FILE).is_file():
-        trained_on = _read_json(folder / FIXTURE_FILE).get("base", {})
+        trained_on = read_json(folder / FIXTURE_FILE).get("base", {})
         if trained_on.get("quantization") == "nf4":
             trained_on.setdefault("compute_dtype", "bfloat16")  # as it was before the record named it
         if trained_on.get("fingerprint") != loaded.fingerprint:
@@ -237,11 +237,16 @@ def _take_off(loaded: LoadedModel, key: str) -> None:
         loaded.adapters.base_model.disable_adapter_layers()
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Any]:
+    """Return the JSON object of a file that lies beside weights.
+
+    Raises:
+        AdapterError: it cannot be read, or holds something else.
+    """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise AdapterError(f"{path} cannot be read ({error}); the adapter is damaged") from error
+        raise AdapterError(f"{path} cannot be read ({error}); it is damaged") from error
     if not isinstance(content, dict):
-        raise AdapterError(f"{path} must hold a JSON object; the adapter is damaged")
+        raise AdapterError(f"{path} must hold a JSON object; it is damaged")
     return content

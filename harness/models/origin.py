@@ -1,6 +1,5 @@
 """What the files of an adapter or a merged model say of how it was trained: its record, or else its model card."""
 
-import json
 import math
 import re
 from collections.abc import Mapping
@@ -8,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from harness.models.adapters import CARD_FILE, CONFIG_FILE, FIXTURE_FILE, GROUPS_FILE, AdapterError
+from harness.models.adapters import CARD_FILE, CONFIG_FILE, FIXTURE_FILE, GROUPS_FILE, AdapterError, read_json
 
 MERGE_FILE = "merge.json"
 """Record beside merged weights; it names the adapter and the base they were made from."""
@@ -56,7 +55,7 @@ def origin_of_adapter(folder: Path) -> Origin:
         AdapterError: fixture.json is damaged.
     """
     if (folder / FIXTURE_FILE).is_file():
-        return replace(_of_record(_read_record(folder / FIXTURE_FILE)), groups=_groups(folder))
+        return replace(_of_record(read_json(folder / FIXTURE_FILE)), groups=_groups(folder))
     return _of_card(folder, _base_name(folder))
 
 
@@ -67,7 +66,7 @@ def origin_of_model(folder: Path) -> Origin:
         AdapterError: merge.json is damaged.
     """
     if (folder / MERGE_FILE).is_file():
-        trained = _read_record(folder / MERGE_FILE).get("trained")
+        trained = read_json(folder / MERGE_FILE).get("trained")
         return replace(_of_record(trained), groups=_groups(folder)) if isinstance(trained, Mapping) else Origin()
     return _of_card(folder, None)
 
@@ -106,7 +105,8 @@ def _of_card(folder: Path, base: str | None) -> Origin:
     if not file.is_file():
         return Origin()
     text = file.read_text(encoding="utf-8", errors="replace")
-    betas = {beta for each in _BETA.findall(text) if (beta := _positive(_number(each))) is not None}
+    betas = {beta for each in _BETA.findall(text) if (beta := _positive(float(each))) is not None}
+    is_own = _OWN_CARD.search(text) is not None
     starts = [start for start in _START.findall(text) if start.lower() not in ("null", "none", "")]
     starts += [
         tuned for tuned in _TUNED_FROM.findall(text) if base is not None and not _is_same(tuned.rstrip("."), base)
@@ -114,8 +114,8 @@ def _of_card(folder: Path, base: str | None) -> Origin:
     return Origin(
         beta=betas.pop() if len(betas) == 1 else None,
         start=starts[0].rstrip(".") if starts else None,
-        says_start=bool(starts) or _OWN_CARD.search(text) is not None,
-        is_own=_OWN_CARD.search(text) is not None,
+        says_start=bool(starts) or is_own,
+        is_own=is_own,
     )
 
 
@@ -136,31 +136,14 @@ def _is_same(name: str, base: str) -> bool:
 
 
 def _base_name(folder: Path) -> str | None:
-    return _text(_read_record(folder / CONFIG_FILE).get("base_model_name_or_path"))
+    return _text(read_json(folder / CONFIG_FILE).get("base_model_name_or_path"))
 
 
 def _text(value: object) -> str | None:
     return value if isinstance(value, str) and value else None
 
 
-def _number(text: str) -> float | None:
-    try:
-        return float(text)
-    except ValueError:
-        return None
-
-
 def _positive(value: object) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     return float(value) if math.isfinite(value) and value > 0 else None
-
-
-def _read_record(file: Path) -> Mapping[str, Any]:
-    try:
-        record = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise AdapterError(f"{file} cannot be read ({error}); it is damaged") from error
-    if not isinstance(record, dict):
-        raise AdapterError(f"{file} must hold a JSON object; it is damaged")
-    return record

@@ -19,7 +19,7 @@ class Suspects:
     """Indices of the units, ascending."""
     requests: tuple[Request, ...]
     risks: frozenset[str]
-    """Everything that these units show."""
+    """Everything that the units show which were chosen for their risks."""
 
 
 def unit_risks(unit: Unit, thresholds: Sequence[int]) -> frozenset[str]:
@@ -62,9 +62,9 @@ def suspects(
     """Returns few units that show every unchecked risk, and their requests that would show it.
 
     Of each unit these are the longest, the shortest, the last, the first, those next to each threshold on both sides,
-    and others evenly between. Of other units the shortest request is added, those with the widest range of
-    lengths first: a family may read otherwise above a length that its configuration does not name, and
-    then only the unit with requests on both sides of it shows that.
+    and others evenly between. Of other units the shortest request is added, those with the widest range of lengths
+    first: a family may read otherwise above a length that its configuration does not name, and then only the unit with
+    requests on both sides of it shows that.
 
     Args:
         units: Units of a call.
@@ -89,7 +89,7 @@ def suspects(
     return Suspects(
         units=tuple(sorted([*chosen, *added])),
         requests=tuple(sample)[: max(LARGEST_SAMPLE, 2 * len(chosen))],
-        risks=frozenset[str]().union(*(risks[index] for index in [*chosen, *added])),
+        risks=frozenset[str]().union(*(risks[index] for index in chosen)),
     )
 
 

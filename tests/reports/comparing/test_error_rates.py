@@ -2,23 +2,16 @@
 
 import numpy as np
 import pytest
-
-from reports.comparing.inference import PairedDifference
+from paired_amounts import amounts
 
 
 def _rng(seed: int) -> np.random.Generator:
     return np.random.default_rng(seed)
 
 
-def _amounts(differences, counts=None, **changes) -> PairedDifference:
-    """Sums by group whose difference is given; the baseline has none of it."""
-    counts = np.ones_like(differences) if counts is None else counts
-    return PairedDifference(differences, counts, np.zeros_like(differences), counts, **changes)
-
-
 def _families(draw, n_experiments: int, n_groups: int, **changes) -> tuple[float, float]:
     """Shares of families of eight with a false claim, and with a false stop in the direction that errs more."""
-    paired = _amounts(draw((n_experiments, 8, n_groups)), **changes)
+    paired = amounts(draw((n_experiments, 8, n_groups)), **changes)
     tail = paired.tail(0.0)
     claims = (paired.p_value() <= 0.05 / 8).any(axis=1).mean()
     return float(claims), float(max((p <= 0.05 / 8).any(axis=1).mean() for p in tail))
@@ -55,7 +48,7 @@ def test_false_claims_of_a_recipe(spread):
     rng = _rng(9)
     rows = rng.standard_normal((400, 8, 1, 60))
     seeds = spread / np.sqrt(60) * rng.standard_normal((400, 8, 3, 1))
-    low, high = _amounts(rows + seeds, over_seeds=True).interval(1 - 0.05 / 8)
+    low, high = amounts(rows + seeds, over_seeds=True).interval(1 - 0.05 / 8)
     claims = ((low > 0) | (high < 0)).any(axis=1).mean()
 
     assert claims <= 0.06 + 2 * np.sqrt(0.06 * 0.94 / 400)
@@ -66,7 +59,7 @@ def test_one_group_with_much_of_the_weight_makes_no_claims(share):
     """Intervals exclude no change in 5 % at most with a fifth of the weight in one group; with half there is none."""
     counts = np.ones(30)
     counts[0] = share / (1 - share) * 29
-    paired = _amounts(counts * _rng(10).standard_normal((2_000, 30)), np.broadcast_to(counts, (2_000, 30)))
+    paired = amounts(counts * _rng(10).standard_normal((2_000, 30)), np.broadcast_to(counts, (2_000, 30)))
     low, high = paired.interval()
 
     assert bool(paired.cannot_tell.all()) == (share >= 0.5)
@@ -80,7 +73,7 @@ def test_heavy_tails_are_covered(distribution, n_groups):
     rng = _rng(11)
     shape = (4_000, n_groups)
     rows = rng.standard_t(3, shape) if distribution == "t3" else np.exp(rng.standard_normal(shape)) - np.exp(0.5)
-    low, high = _amounts(rows).interval()
+    low, high = amounts(rows).interval()
 
     assert ((low <= 0) & (high >= 0)).mean() >= 0.94 - 2 * np.sqrt(0.05 * 0.95 / 4_000)
 
@@ -88,6 +81,6 @@ def test_heavy_tails_are_covered(distribution, n_groups):
 def test_ten_unequal_groups_give_the_same_answer_every_time():
     """Nothing is drawn: two calls agree to the last bit, where one more draw once moved an end to 0."""
     counts = np.arange(1.0, 21.0)
-    make = [_amounts(counts * _rng(12).normal(size=20), counts).interval() for _ in range(2)]
+    make = [amounts(counts * _rng(12).normal(size=20), counts).interval() for _ in range(2)]
 
     assert make[0] == make[1]

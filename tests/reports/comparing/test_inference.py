@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from paired_amounts import amounts
 from scipy import optimize, special, stats
 from statsmodels.stats.contingency_tables import mcnemar
 
@@ -13,12 +14,6 @@ from reports.comparing.inference import PairedDifference
 
 def _rng(seed: int = 0) -> np.random.Generator:
     return np.random.default_rng(seed)
-
-
-def _amounts(differences, counts=None, **changes) -> PairedDifference:
-    """Sums by group whose difference is given; the baseline has none of it."""
-    counts = np.ones_like(differences) if counts is None else counts
-    return PairedDifference(differences, counts, np.zeros_like(differences), counts, **changes)
 
 
 def _outcomes(won, lost, n) -> PairedDifference:
@@ -52,9 +47,9 @@ def _any_kind(kind: str, n_groups: int, shift: float, rng: np.random.Generator) 
         return _wins(int(rng.binomial(n_groups, 0.6 + shift / 8)), n_groups)
     if kind == "recipe":
         rows = rng.exponential(1, n_groups) - 1 + shift / 4
-        return _amounts(rows + 0.2 * rng.normal(size=(3, 1)) + 0.3 * rng.normal(size=(3, n_groups)), over_seeds=True)
+        return amounts(rows + 0.2 * rng.normal(size=(3, 1)) + 0.3 * rng.normal(size=(3, n_groups)), over_seeds=True)
     rows = rng.exponential(1, n_groups) - 1 + shift / 4
-    return _amounts(rows * (rng.random(n_groups) < 0.3) if kind == "sparse amounts" else rows)
+    return amounts(rows * (rng.random(n_groups) < 0.3) if kind == "sparse amounts" else rows)
 
 
 KINDS = ["amounts", "sparse amounts", "outcomes", "wins", "recipe"]
@@ -114,7 +109,7 @@ def test_symmetric_amounts_are_scipys_paired_t_test():
     """Without skewness p, interval and one-sided tails are those of a t-test, and the error that of a mean."""
     half = _rng(1).normal(size=20)
     rows = np.concatenate([half, -half]) + 0.3
-    paired, expected = _amounts(rows), stats.ttest_1samp(rows, 0)
+    paired, expected = amounts(rows), stats.ttest_1samp(rows, 0)
 
     assert paired.p_value() == pytest.approx(expected.pvalue)
     assert paired.interval(0.9) == pytest.approx(expected.confidence_interval(0.9))
@@ -142,7 +137,7 @@ def test_the_error_leaves_out_one_group_at_a_time():
 def test_skewness_asks_for_more_away_from_the_long_tail_only():
     """With a long tail above, a rise is judged by t; a fall by Hall's t with 5/3 of the sample's skewness."""
     rows = _rng(3).exponential(1, 40) - 1
-    paired, n = _amounts(rows), 40
+    paired, n = amounts(rows), 40
     t = rows.mean() / stats.sem(rows)
     s = -5 / 3 * stats.skew(rows) / np.sqrt(n)
     hall = -t + s * (t**2 / 3 + 1 / 6) - s**2 * t**3 / 27
@@ -150,8 +145,8 @@ def test_skewness_asks_for_more_away_from_the_long_tail_only():
     assert paired.tail(0.0).above == pytest.approx(stats.t.sf(t, n - 1))
     assert paired.tail(0.0).below == pytest.approx(max(stats.t.cdf(t, n - 1), stats.t.sf(hall, n - 1)))
     skewed = np.append(rows, 9.0)
-    assert (_amounts(skewed).long_tail, _amounts(-skewed).long_tail) == ("above", "below")
-    assert _amounts(_rng(3).normal(size=40)).long_tail is None
+    assert (amounts(skewed).long_tail, amounts(-skewed).long_tail) == ("above", "below")
+    assert amounts(_rng(3).normal(size=40)).long_tail is None
 
 
 @pytest.mark.parametrize(("won", "lost", "n"), [(9, 1, 60), (4, 0, 70), (0, 4, 70), (20, 8, 200), (3, 3, 40)])
@@ -231,8 +226,8 @@ def test_few_groups_that_differ_are_judged_by_their_signs():
     rows = np.zeros(60)
     rows[:4] = 0.3
 
-    assert _amounts(rows).p_value() == pytest.approx(2 * 0.5**4 / 2)
-    assert _amounts(rows).interval()[0] < 0.0
+    assert amounts(rows).p_value() == pytest.approx(2 * 0.5**4 / 2)
+    assert amounts(rows).interval()[0] < 0.0
 
 
 @pytest.mark.parametrize(
@@ -246,7 +241,7 @@ def test_few_groups_that_differ_are_judged_by_their_signs():
 )
 def test_it_cannot_tell_where_few_groups_have_the_weight(counts, reason):
     """Under ten effective groups nothing is claimed, passed or called equivalent, and it says what would help."""
-    paired = _amounts(counts * (_rng(5).normal(size=len(counts)) + 9), counts)
+    paired = amounts(counts * (_rng(5).normal(size=len(counts)) + 9), counts)
 
     assert paired.cannot_tell
     assert reason in str(paired.reason)
@@ -278,7 +273,7 @@ def test_a_recipe_adds_both_variances_with_cochran_and_coxs_critical_value():
     """By hand: the spread of the seeds over their number plus that of the groups, t of each weighted with its share."""
     half = _rng(7).normal(size=15)
     rows, shifts = np.concatenate([half, -half]), np.array([[0.4], [0.5], [0.9]])
-    paired = _amounts(rows + shifts, over_seeds=True)
+    paired = amounts(rows + shifts, over_seeds=True)
     of_seeds, of_groups = np.var(shifts, ddof=1) / 3, stats.sem(rows) ** 2
     error = np.sqrt(of_seeds + of_groups)
     critical = (of_seeds * stats.t.ppf(0.975, 2) + of_groups * stats.t.ppf(0.975, 29)) / (of_seeds + of_groups)

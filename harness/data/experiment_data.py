@@ -180,8 +180,7 @@ def leave_out_seen(
         if not rows:
             raise DataError(f"--trained-on {names}: every row of {role} overlaps it, so nothing is left to measure")
         n_lost = len(dataset.rows) - len(rows)
-        left_out = {**dataset.left_out, **({f"overlapping {names}": n_lost} if n_lost else {})}
-        left.append(replace(dataset, rows=rows, left_out=left_out))
+        left.append(_with_fewer_rows(dataset, rows, f"overlapping {names}"))
         counts[role] = max(n_lost, counts.get(role, 0))
     tasks = {task: found[task].rows for task in task_queries}
     counts |= {task: len(rows) for task, rows in tasks.items()}
@@ -205,8 +204,7 @@ def leave_out_groups(data: ExperimentData, groups: frozenset[str]) -> Experiment
             raise DataError(
                 f"{role}: an adapter was trained on every row of {dataset.origin}; measure it on other rows"
             )
-        left_out = {**dataset.left_out, "trained on by an adapter": n_lost} if n_lost else dataset.left_out
-        left.append(replace(dataset, rows=rows, left_out=left_out))
+        left.append(_with_fewer_rows(dataset, rows, "trained on by an adapter"))
         if n_lost:
             notes[role] = (
                 f"{n_lost} rows of {role} are not measured, because an adapter was trained on rows of their groups"
@@ -316,10 +314,13 @@ def _limited(data: ExperimentData, config: DataConfig, sft: DatasetConfig | None
 
 def _sampled(dataset: Dataset[Item], limit: int | None, seed: int) -> Dataset[Item]:
     rows = sample_by_group(dataset.rows, limit, seed)
-    if len(rows) == len(dataset.rows):
-        return dataset
-    outside = {f"outside the sample of {limit}": len(dataset.rows) - len(rows)}
-    return replace(dataset, rows=rows, left_out={**dataset.left_out, **outside})
+    return _with_fewer_rows(dataset, rows, f"outside the sample of {limit}")
+
+
+def _with_fewer_rows(dataset: Dataset[Item], rows: tuple[Item, ...], reason: str) -> Dataset[Item]:
+    """The dataset with these of its rows, those that it lost counted under the reason."""
+    n_lost = len(dataset.rows) - len(rows)
+    return replace(dataset, rows=rows, left_out={**dataset.left_out, reason: n_lost}) if n_lost else dataset
 
 
 def _left_out(data: ExperimentData, reason: str, training: Sequence[Trainable]) -> dict[str, int]:

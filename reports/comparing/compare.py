@@ -13,7 +13,8 @@ from reports.comparing.statistics import correlation, holm, linearised_ratio, pa
 from reports.records import Gate, Metric, MetricScores, Run, SubjectKind
 
 Against = Literal["baseline", "definition", "ruler", "candidate"]
-Outcome = Literal["better", "worse", "higher", "lower", "unclear", "no interval", "no difference measured"]
+Outcome = Literal["better", "worse", "higher", "lower", "no change seen", "cannot tell", "not measured"]
+"""The one word for what a comparison shows, in every format: after correction where it is in a family."""
 Direction = Literal["above", "below"]
 
 ERROR_RATE = 0.05
@@ -101,16 +102,30 @@ class Comparison:
         return self.metric.primary and self.against in ("baseline", "definition")
 
     @property
+    def is_clear(self) -> bool:
+        """Whether the interval by itself, without correction, excludes no change."""
+        return self.interval is not None and not self.interval[0] <= 0 <= self.interval[1]
+
+    @property
+    def fails_correction(self) -> bool:
+        """Whether it is clear by itself, but not after the correction for the number of comparisons."""
+        return self.is_clear and self.p_adjusted is not None and self.p_adjusted > ERROR_RATE
+
+    @property
+    def is_claim(self) -> bool:
+        """Whether its outcome is corrected, so that it may be claimed; everything else is a hint."""
+        return self.p_adjusted is not None
+
+    @property
     def outcome(self) -> Outcome:
-        """What the interval supports, and nothing beyond it."""
+        """What can be claimed, and nothing beyond it; outside of a family, what the interval by itself shows."""
         if self.difference is None:
-            return "no difference measured"
+            return "not measured"
         if self.interval is None:
-            return "no interval"
-        low, high = self.interval
-        if low <= 0 <= high:
-            return "unclear"
-        rises = low > 0
+            return "no change seen" if self.is_identical else "cannot tell"
+        if not self.is_clear or self.fails_correction:
+            return "no change seen"
+        rises = self.interval[0] > 0
         if self.metric.higher_is_better is None:
             return "higher" if rises else "lower"
         return "better" if rises == self.metric.higher_is_better else "worse"
@@ -125,8 +140,8 @@ def compare(run: Run) -> list[Comparison]:
 
     Claims are made from primary metrics in families, within each of which any false one has a probability of 5 %: the
     candidate that was chosen on selection rows is a family of its own, because it was chosen on other rows than these;
-    all others are one, also those with different weights. Controls, which are only there to be compared with, are in
-    none.
+    each control is one too, because it is there to be compared with and no claim of the experiment; all others are one,
+    also those with different weights.
 
     Raises:
         UnpairedExamplesError: The subjects of a metric were measured on different examples.
@@ -236,19 +251,24 @@ def inferred(row: Comparison) -> Comparison:
 
 def _adjusted(run: Run, rows: list[Comparison]) -> list[Comparison]:
     """Return the rows with p-values that are adjusted within each family."""
-    chosen = {selection.candidate for selection in run.selection if selection.is_winner}
-    controls = {subject.name for subject in run.subjects if subject.is_control}
-    is_chosen = {subject.name: not chosen.isdisjoint({subject.name, subject.recipe}) for subject in run.subjects}
+    families: dict[str, list[int]] = {}
+    for position, row in enumerate(rows):
+        if row.primary:
+            families.setdefault(_family(run, row.candidate), []).append(position)
     adjusted = list(rows)
-    for of_chosen in (True, False):
-        family = [
-            position
-            for position, row in enumerate(rows)
-            if row.primary and row.candidate not in controls and is_chosen[row.candidate] == of_chosen
-        ]
+    for family in families.values():
         for position, row in zip(family, in_family([rows[position] for position in family], run.gates), strict=True):
             adjusted[position] = row
     return adjusted
+
+
+def _family(run: Run, candidate: str) -> str:
+    """Return the name of a candidate's family: its own name for a control, "chosen", or "" for all others."""
+    subject = run.subject(candidate)
+    if subject.is_control:
+        return f"control {candidate}"
+    chosen = {selection.candidate for selection in run.selection if selection.is_winner}
+    return "" if chosen.isdisjoint({subject.name, subject.recipe}) else "chosen"
 
 
 def in_family(rows: Sequence[Comparison], gates: Sequence[Gate]) -> list[Comparison]:

@@ -4,13 +4,23 @@ import math
 import re
 from dataclasses import dataclass
 
-from reports.comparing.compare import Comparison
+from reports.comparing.compare import Comparison, Outcome
 from reports.records import Display, Metric
 
 MINUS = "\u2212"
 NOTHING = "\u2013"
 ARROWS = {True: "\u2191", False: "\u2193", None: NOTHING}
 """higher_is_better -> arrow in the direction that is better."""
+OUTCOME_MARKS: dict[Outcome, str] = {
+    "better": "\u25b2",
+    "worse": "\u25bc",
+    "higher": "\u2191",
+    "lower": "\u2193",
+    "no change seen": NOTHING,
+    "cannot tell": "?",
+    "not measured": "\u00b7",
+}
+"""The mark beside each outcome, so that colour is never the only sign."""
 LONGEST_TEXT = 600
 """Characters of an answer that are shown."""
 LARGEST_PLAIN = 1e6

@@ -15,32 +15,32 @@ _OUTCOMES: dict[Outcome, str] = {
     "worse": "Worse, interval clear of zero",
     "higher": "Higher, interval clear of zero",
     "lower": "Lower, interval clear of zero",
-    "unclear": "Interval includes no change",
-    "no interval": "No interval, so nothing is claimed",
-    "no difference measured": "No difference measured",
+    "no change seen": "No change seen",
+    "cannot tell": "Cannot tell, so nothing is claimed",
+    "not measured": "Not measured",
 }
 _CHANGES: dict[Outcome, str] = {
     "better": "gained on",
     "worse": "lost on",
     "higher": "higher on",
     "lower": "lower on",
-    "unclear": "no clear difference on",
-    "no interval": "no clear difference on",
-    "no difference measured": "not measured on",
+    "no change seen": "no change seen on",
+    "cannot tell": "cannot tell on",
+    "not measured": "not measured on",
 }
 _RULERS: dict[Outcome, str] = {
     "better": "ahead of",
     "worse": "behind",
-    "unclear": "no clear difference from",
-    "no interval": "without an interval against",
+    "no change seen": "no clear difference from",
+    "cannot tell": "without an interval against",
 }
 _AGAINST_CONTROLS: dict[Outcome, str] = {
     "better": "ahead on",
     "worse": "behind on",
     "higher": "above on",
     "lower": "below on",
-    "unclear": "no clear difference on",
-    "no interval": "without an interval on",
+    "no change seen": "no clear difference on",
+    "cannot tell": "without an interval on",
 }
 
 
@@ -158,8 +158,8 @@ def _outcome_sentences(rows: Sequence[Comparison], sample: str) -> list[str]:
     """Return a sentence for each outcome; `sample` names what an interval takes its spread from, rows or seeds."""
     sentences = []
     for outcome, opening in _OUTCOMES.items():
-        for remains, remark in ((True, ""), (False, ", but not after correction")):
-            facts = [_fact(row, sample) for row in rows if row.outcome == outcome and _remains(row) == remains]
+        for fails, remark in ((False, ""), (True, ": clear of zero by itself, but not after correction")):
+            facts = [_fact(row, sample) for row in rows if row.outcome == outcome and row.fails_correction == fails]
             if facts:
                 sentences.append(f"{opening}{remark}: {'; '.join(facts)}.")
     return sentences
@@ -174,20 +174,9 @@ def _group_sentences(run: Run, rows: Sequence[Comparison]) -> list[str]:
     sentences = []
     for group in sorted(groups):
         own = [row for row in rows if group_of.get(row.metric.evaluation, "") == group]
-        changes = _by_outcome(own, _CHANGES, lambda row: label(row.metric), _outcome_after_correction)
+        changes = _by_outcome(own, _CHANGES, lambda row: label(row.metric))
         sentences.append(f"{f'Elsewhere ({group})' if group else 'What tuning changed'}: {changes}.")
     return sentences
-
-
-def _outcome_after_correction(row: Comparison) -> Outcome:
-    """Return the outcome, or "unclear" if it does not remain after correction."""
-    return row.outcome if _remains(row) else "unclear"
-
-
-def _remains(row: Comparison) -> bool:
-    """Whether the interval's outcome remains after correction; rows outside the family are not corrected."""
-    is_clear = row.interval is not None and row.outcome != "unclear"
-    return not is_clear or row.p_adjusted is None or row.p_adjusted <= ERROR_RATE
 
 
 def p_text(p_value: float) -> str:
@@ -281,7 +270,7 @@ def _fact(row: Comparison, sample: str) -> str:
     values = f"{name} {shown.baseline}{by_definition} \u2192 {shown.candidate} ({shown.difference}"
     if row.interval is None:
         return f"{values}; {row.why_no_interval})"
-    if row.outcome == "unclear":
+    if not row.is_clear:
         same = "the same in every group; " if row.has_same_outcomes else ""
         return f"{values}; {same}anything from {_low_to_high(row)} is compatible with these {sample})"
     corrected = "" if row.p_adjusted is None else f", corrected p {p_text(row.p_adjusted).replace('<', 'under')}"
@@ -303,9 +292,9 @@ def _ruler_sentences(rows: Sequence[Comparison]) -> list[str]:
         by_metric.setdefault(label(row.metric), []).append(row)
     sentences = []
     for metric, of_metric in by_metric.items():
-        outcomes = _by_outcome(of_metric, _RULERS, lambda row: row.baseline, _outcome_after_correction)
+        outcomes = _by_outcome(of_metric, _RULERS, lambda row: row.baseline)
         sentences.append(f"Among the surface rulers on {metric}: {outcomes}.")
-        equals = [row for row in of_metric if _outcome_after_correction(row) != "better"]
+        equals = [row for row in of_metric if row.outcome != "better"]
         if equals:
             named = "; ".join(f"{row.baseline} ({_paired_test(row)})" for row in equals)
             sentences.append(
@@ -332,11 +321,9 @@ def _other_sentences(run: Run, candidate: Subject, rows: Sequence[Comparison]) -
         if not of_other:
             sentences.append(f"Against \u201c{name}\u201d: no primary metric in common.")
         elif name in controls:
-            against_control = _by_outcome(
-                of_other, _AGAINST_CONTROLS, lambda row: label(row.metric), _outcome_after_correction
-            )
+            against_control = _by_outcome(of_other, _AGAINST_CONTROLS, lambda row: label(row.metric))
             sentences.append(f"Against \u201c{name}\u201d: {against_control}.")
-            not_ahead += [label(row.metric) for row in of_other if _outcome_after_correction(row) != "better"]
+            not_ahead += [label(row.metric) for row in of_other if row.outcome != "better"]
         else:
             own = candidate.reference != run.subject(name).reference and any(map(_is_reward, of_other))
             remark = " Each reward is taken against its own reference." if own else ""
@@ -361,19 +348,17 @@ def _opening(run: Run, candidate: Subject, other: str) -> str:
 def _change(row: Comparison) -> str:
     if row.interval is None:
         return f"{label(row.metric)} {cells(row).difference} ({row.why_no_interval})"
-    outcome = "no clear difference" if row.outcome == "unclear" else row.outcome
-    return f"{label(row.metric)} {cells(row).difference} ({outcome}, {_low_to_high(row)})"
+    return f"{label(row.metric)} {cells(row).difference} ({row.outcome}, {_low_to_high(row)})"
 
 
 def _by_outcome(
     rows: Sequence[Comparison],
     words: dict[Outcome, str],
     name: Callable[[Comparison], str],
-    outcome: Callable[[Comparison], Outcome] = lambda row: row.outcome,
 ) -> str:
     """Group names by the words for their outcome: "ahead of longest; behind bag of words"."""
     return "; ".join(
         f"{opening} {', '.join(found)}"
         for opening in dict.fromkeys(words.values())
-        if (found := [name(row) for row in rows if words.get(outcome(row)) == opening])
+        if (found := [name(row) for row in rows if words.get(row.outcome) == opening])
     )

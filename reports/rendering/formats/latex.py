@@ -6,7 +6,7 @@ The file compiles by itself, and can be \input into a paper whose preamble loads
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from reports.comparing.compare import ERROR_RATE, Comparison
+from reports.comparing.compare import Comparison
 from reports.comparing.inference import Method
 from reports.records import Run
 from reports.rendering.content.display import ARROWS, NOTHING, cells, label, number
@@ -191,8 +191,7 @@ def _correction(rows: Sequence[Comparison]) -> str:
 
 def _is_significant(row: Comparison) -> bool:
     """Whether the interval excludes zero and the corrected p is small."""
-    is_clear = row.interval is not None and row.outcome != "unclear"
-    return is_clear and row.p_adjusted is not None and row.p_adjusted <= ERROR_RATE
+    return row.is_clear and row.is_claim and not row.fails_correction
 
 
 def _published(run: Run) -> list[str]:

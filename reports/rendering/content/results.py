@@ -252,7 +252,7 @@ def _family_notes(run: Run, comparisons: Sequence[Comparison]) -> list[str]:
     """Return notes on how the p-values of the families were corrected, and on what pairing gained."""
     n_of: Counter[bool] = Counter()
     for row in comparisons:
-        if row.p_adjusted is not None:
+        if row.is_claim and not run.subject(row.candidate).is_control:
             n_of[is_chosen(run, row.candidate)] += 1
     families = {
         True: f"the {n_of[True]} primary metrics of the chosen candidate",

@@ -60,12 +60,13 @@ candidate_value - baseline_value; the shown_ columns have the numbers of the tab
 difference. `against` is baseline, definition, ruler or candidate, and `baseline` its name. `recipe` is shared by
 candidates that differ only in their training seed, and empty if there is one seed; `is_control` is true if the
 candidate was trained only for comparison. `p_value` is two-sided and small exactly where low and high exclude 0;
-`p_adjusted` is the same after Holm, in the family of primary metrics of the chosen candidate, or of all others that
-are not controls. `smallest_detectable` (in `unit`) is detected with a probability of 80 %. `correlation` is that of
-both sides over groups, and `pairing_factor` is how many times wider the interval would be without pairing. `long_tail`
-is the side (above, below) of a long tail that the groups do not carry. `p_unchanged` is that of the equivalence test
-within `margin` (in `unit`), the metric's gate, after Holm. `reference` and `beta` are those of the candidate's implicit
-reward; their `_basis` is recorded, assumed (nothing says it) or unknown (another one, which is not here).
+`p_adjusted` is the same after Holm, in the family of primary metrics of the chosen candidate, of one control, or of all
+others; `outcome` is what remains after it. `smallest_detectable` (in `unit`) is detected with a probability of 80 %.
+`correlation` is that of both sides over groups, and `pairing_factor` is how many times wider the interval would be
+without pairing. `long_tail` is the side (above, below) of a long tail that the groups do not carry. `p_unchanged` is
+that of the equivalence test within `margin` (in `unit`), the metric's gate, after Holm. `reference` and `beta` are
+those of the candidate's implicit reward; their `_basis` is recorded, assumed (nothing says it) or unknown (another one,
+which is not here).
 `knows_rows` is false if the candidate was trained elsewhere, so that it may have seen the rows that are measured.
 """
 PUBLISHED_CSV_COLUMNS = ("run", "set", "averaged_over", "subject", "is_published", "nats_per_token")

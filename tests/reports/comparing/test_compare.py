@@ -69,7 +69,7 @@ def test_equal_continuous_scores_differ_by_exactly_zero_and_have_no_interval(fak
     rows = fakes.scores(_rng(3).random(300), _rng(4).integers(1, 9, 300))
     (row,) = _pair_of(fakes, fakes.PERPLEXITY, rows, rows)
     assert row.difference == 0.0
-    assert (row.interval, row.why_no_interval, row.outcome) == (None, "identical scores", "no interval")
+    assert (row.interval, row.why_no_interval, row.outcome) == (None, "identical scores", "no change seen")
 
 
 def test_equal_outcomes_get_bounds(fakes):
@@ -208,7 +208,7 @@ def test_missing_numbers_are_none_with_their_reason(fakes):
     assert of_baseline.why_no_interval.startswith("base: 1 of 20 scores are not finite")
     assert (of_candidate.candidate_value, of_candidate.why_no_interval) == (None, "no examples")
     assert (unmeasured.outcome, unmeasured.why_no_interval) == (
-        "no difference measured",
+        "not measured",
         "baseline: not measured",
     )
     assert uncounted.why_no_interval == "the counts of its examples sum to 0"

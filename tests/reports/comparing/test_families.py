@@ -24,17 +24,21 @@ def _family_run(fakes):
 
 
 def test_the_corrected_family_is_primary_metrics_of_candidates_that_are_not_controls(fakes):
-    """Holm as statsmodels has it over these four; other weights belong to it, everything else is not corrected."""
+    """Holm as statsmodels has it over these four, other weights among them; a control is a family of its own."""
     from statsmodels.stats.multitest import multipletests
 
     rows = compare(_family_run(fakes))
-    family = [row for row in rows if row.p_adjusted is not None]
+    corrected = [row for row in rows if row.is_claim]
+    family = [row for row in corrected if row.candidate != "control"]
     assert {(row.metric.name, row.candidate) for row in family} == {
         (name, candidate) for name in ("truthfulqa_mc2 acc", "perplexity") for candidate in ("a", "b")
     }
     assert {row.against for row in family} == {"baseline"}
     expected = multipletests([row.p_value for row in family], method="holm")[1]
     assert [row.p_adjusted for row in family] == pytest.approx(list(expected))
+    own = [row for row in corrected if row.candidate == "control"]
+    expected = multipletests([row.p_value for row in own], method="holm")[1]
+    assert [row.p_adjusted for row in own] == pytest.approx(list(expected))
     assert all(row.p_value is not None for row in rows)
 
 
@@ -58,13 +62,12 @@ def test_the_chosen_candidate_is_corrected_over_its_own_metrics(fakes):
     from statsmodels.stats.multitest import multipletests
 
     with_winner, without = compare(_sweep(fakes, "b")), compare(_sweep(fakes, ""))
-    for name in "ab":
+    for name in ("a", "b", "control"):
         own = [row for row in with_winner if row.candidate == name]
         expected = multipletests([row.p_value for row in own], method="holm")[1]
         assert [row.p_adjusted for row in own] == pytest.approx(list(expected))
     both = multipletests([row.p_value for row in without if row.candidate in "ab"], method="holm")[1]
     assert [row.p_adjusted for row in without if row.candidate in "ab"] == pytest.approx(list(both))
-    assert all(row.p_adjusted is None for row in with_winner if row.candidate == "control")
 
 
 def test_what_is_called_unchanged_is_corrected_over_its_family(fakes):

@@ -63,7 +63,7 @@ def test_the_width_beside_it_is_the_mean_of_the_adapters_own(fakes):
     own = [c for c in compare(run) if c.candidate in row.adapters and c.primary and c.metric == fakes.PERPLEXITY]
     assert row.mean_width == pytest.approx(np.mean([c.interval[1] - c.interval[0] for c in own]))
     assert {c.outcome for c in own} == {"better"}
-    assert row.mean.outcome == "unclear"
+    assert row.mean.outcome == "no change seen"
 
 
 def test_a_recipe_of_fewer_than_three_adapters_is_not_judged(fakes):
@@ -71,7 +71,7 @@ def test_a_recipe_of_fewer_than_three_adapters_is_not_judged(fakes):
     run = fakes.sweep_run()
     row = _summaries(run)["learning_rate=5e-6", "accuracy"]
     assert (row.mean.difference, row.standard_deviation) == (pytest.approx(8 / 12 - 0.5), None)
-    assert (row.mean.interval, row.mean.outcome) == (None, "no interval")
+    assert (row.mean.interval, row.mean.outcome) == (None, "cannot tell")
     assert row.mean.why_no_interval == "not judged: 1 of at least 3 training seeds"
     subjects = tuple(replace(s, recipe="") if s.name.endswith("44") else s for s in run.subjects)
     pair = _summaries(replace(run, subjects=subjects))[fakes.LR, "accuracy"]
@@ -109,7 +109,7 @@ def test_rulers_and_controls_are_held_against_a_recipe_too(fakes):
         for metric, baseline in (("accuracy", "0.5 by definition"), ("perplexity", "base"))
         for other in (baseline, *fakes.CONTROLS)
     }
-    assert all(row.mean.outcome != "no interval" for row in rows if row.mean.candidate == fakes.LR)
+    assert all(row.mean.outcome != "cannot tell" for row in rows if row.mean.candidate == fakes.LR)
 
 
 def test_a_run_without_seeds_has_no_summaries(fakes):

@@ -63,7 +63,7 @@ def test_without_a_direction_nothing_is_ahead(fakes, gap, words):
 def test_a_control_without_an_interval_is_no_one_to_be_ahead_of(fakes):
     """Identical scores claim nothing."""
     sentences = _against_control(fakes, 0.1, 0.1)
-    assert "Against “shuffled”: without an interval on truthfulness · perplexity." in sentences
+    assert "Against “shuffled”: no clear difference on truthfulness · perplexity." in sentences
     assert sentences[-1].endswith(NOT_AHEAD)
 
 
@@ -113,7 +113,7 @@ def test_no_change_is_said_after_an_equivalence_test_alone(fakes):
         run, rows = _primary_run(fakes, shift, gates=gates)
         sentences = verdict(run, rows, "dpo")
         assert any(sentence.startswith("No change beyond") for sentence in sentences) == is_said
-        assert sentences[0].startswith("Interval includes no change" if shift == 0 else "Worse, interval clear")
+        assert sentences[0].startswith("No change seen" if shift == 0 else "Worse, interval clear")
     run, rows = _primary_run(fakes, 0.0, gates=(Gate(key, 0.05),))
     expected = (
         "No change beyond the margin of a gate, by an equivalence test at 5 %: truthfulness · perplexity within 5.1 %."
@@ -129,7 +129,7 @@ def test_what_does_not_stand_after_correction_is_said_so(fakes):
     assert verdict(run, rows, "dpo")[0].startswith("Worse, interval clear of zero: truthfulness")
     corrected = [replace(row, p_adjusted=0.07)]
     sentence = verdict(run, corrected, "dpo")[0]
-    assert sentence.startswith("Worse, interval clear of zero, but not after correction: truthfulness")
+    assert sentence.startswith("No change seen: clear of zero by itself, but not after correction: truthfulness")
     assert sentence.endswith(", corrected p 0.070).")
     uncorrected = verdict(run, [replace(row, p_adjusted=None)], "dpo")[0]
     assert "corrected" not in uncorrected
@@ -145,9 +145,9 @@ def test_merging_is_told_by_what_it_changed(fakes):
     """Other weights held against the adapter they were made from: each primary metric's difference and interval."""
     run = fakes.sweep_run()
     sentences = verdict(run, compare(run), "merged")
-    opening = f"What merging “{fakes.LR}, seed 42” changed: preferences · accuracy 0.0 pp (no clear difference, "
+    opening = f"What merging “{fakes.LR}, seed 42” changed: preferences · accuracy 0.0 pp (no change seen, "
     changed = next(sentence for sentence in sentences if sentence.startswith(opening))
-    assert "truthfulness · perplexity 0.0 % (no clear difference, " in changed
+    assert "truthfulness · perplexity 0.0 % (no change seen, " in changed
     assert changed.endswith(" Each reward is taken against its own reference.")
     started = next(sentence for sentence in sentences if sentence.startswith("Against “unquantised”, which it started"))
     assert "accuracy" not in started
@@ -183,7 +183,7 @@ def test_a_recipe_is_judged_from_three_seeds_on(fakes):
     run = fakes.sweep_run()
     verdicts = recipe_verdicts(run, over_seeds(run, compare(run)))
     unclear, detectable, few, *controls = verdicts[fakes.LR]
-    assert unclear.startswith("Interval includes no change: preferences · accuracy 50.0 % by definition → 83.3 %")
+    assert unclear.startswith("No change seen: preferences · accuracy 50.0 % by definition → 83.3 %")
     assert f"truthfulness · perplexity 7.389 → 6.050 ({MINUS}18.1 %" in unclear
     assert unclear.endswith("is compatible with these seeds and rows).")
     assert detectable.startswith("With 80 % power only changes larger than these")

@@ -69,9 +69,9 @@ def test_the_verdict_says_what_intervals_support(fakes):
     verdict = markdown_report(run, compare(run)).split("## Results", maxsplit=1)[0]
     assert "Better, interval clear of zero: preferences · accuracy 50.0 % by definition" in verdict
     assert "Worse, interval clear of zero: truthfulness · perplexity" in verdict
-    assert "Interval includes no change: safety · perplexity" in verdict
+    assert "No change seen: safety · perplexity" in verdict
     assert "is compatible with these rows" in verdict
-    assert "No difference measured: coreference · perplexity (the role coreference is empty)" in verdict
+    assert "Not measured: coreference · perplexity (the role coreference is empty)" in verdict
     assert "Among the surface rulers on preferences · accuracy: ahead of longest" in verdict
 
 
@@ -142,7 +142,7 @@ def test_a_primary_metric_without_an_interval_claims_nothing(fakes):
     """With few groups the verdict gives the difference and why nothing follows from it."""
     sides = {(fakes.MC1, "base"): fakes.scores([0, 1, 1]), (fakes.MC1, "dpo"): fakes.scores([1, 1, 1])}
     run = fakes.small_run(sides)
-    expected = "No interval, so nothing is claimed: lm_eval · truthfulqa_mc1 acc 66.7 % → 100.0 % (+33.3 pp; 3 groups;"
+    expected = "Cannot tell, so nothing is claimed: lm_eval · truthfulqa_mc1 acc 66.7 % → 100.0 % (+33.3 pp; 3 groups;"
     assert expected in markdown_report(run, compare(run))
 
 

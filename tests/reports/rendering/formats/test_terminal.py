@@ -15,7 +15,7 @@ def test_the_terminal_shows_one_of_many_candidates_in_full(fakes):
     text = terminal_table(run, compare(run))
     assert text.startswith(f"Chosen on selection rows, which are not those of this report: {fakes.LR}.")
     assert text.count("perplexity_per_example") == 1
-    assert f"{fakes.LR}, over its training seeds:\n- Interval includes no change" in text
+    assert f"{fakes.LR}, over its training seeds:\n- No change seen" in text
     overview = text.split("All candidates, primary metrics:")[1]
     assert all(f"- {name}" in overview for name in ("learning_rate=5e-6", *fakes.CONTROLS, "merged †"))
     assert "† different weights from the baseline's." in " ".join(overview.split())

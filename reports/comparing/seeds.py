@@ -1,6 +1,6 @@
 """Results over training seeds: the adapters of one recipe together, where every other table judges a single one."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean, stdev
 
@@ -62,13 +62,11 @@ def critical_value(n_seeds: int) -> float:
 def _over_seeds(recipe: str, adapters: tuple[str, ...], rows: Sequence[Comparison]) -> OverSeeds:
     differences = {row.candidate: row.difference for row in rows if row.difference is not None}
     widths = [row.interval[1] - row.interval[0] for row in rows if row.interval]
-    mean = _bare(recipe, rows[0])
-    lacking = [name for name in adapters if name not in differences]
-    if lacking:
-        reason = f"no difference of {', '.join(lacking)}"
-        return OverSeeds(
-            replace(mean, candidate_value=None, difference=None, why_no_interval=reason), adapters, None, None
-        )
+    mean = replace(_bare(recipe, rows[0]), is_finite=all(row.is_finite for row in rows))
+    reason = _why_no_mean(adapters, differences, rows)
+    if reason:
+        mean = replace(mean, candidate_value=None, difference=None, why_no_interval=reason)
+        return OverSeeds(mean, adapters, None, None)
     twins = [row.twin_difference for row in rows if row.twin_difference is not None]
     mean = replace(
         mean,
@@ -86,6 +84,15 @@ def _over_seeds(recipe: str, adapters: tuple[str, ...], rows: Sequence[Compariso
     return OverSeeds(mean, adapters, deviation, fmean(widths) if len(widths) == len(adapters) else None)
 
 
+def _why_no_mean(adapters: Sequence[str], differences: Mapping[str, float], rows: Sequence[Comparison]) -> str:
+    """Return whose numbers are not finite, and which other adapters have no difference; empty if all have one."""
+    broken = [row for row in rows if not row.is_finite]
+    of = dict.fromkeys(row.candidate if row.candidate_value is None else row.baseline for row in broken)
+    lacking = [name for name in adapters if name not in {*differences, *(row.candidate for row in broken)}]
+    reasons = [f"numbers of {', '.join(of)} are not finite"] if of else []
+    return "; ".join([*reasons, *([f"no difference of {', '.join(lacking)}"] if lacking else [])])
+
+
 def _bare(recipe: str, row: Comparison) -> Comparison:
     """Return a comparison of the recipe with nothing that is known of one adapter."""
     return Comparison(
@@ -99,7 +106,6 @@ def _bare(recipe: str, row: Comparison) -> Comparison:
         n=row.n,
         n_groups=row.n_groups,
         why_no_interval=row.why_no_interval,
-        is_finite=row.is_finite,
     )
 
 

@@ -100,6 +100,18 @@ def test_an_adapter_without_a_number_leaves_its_recipe_without_one(fakes, is_abs
     assert row.mean.why_no_interval == f"no difference of {name}"
 
 
+@pytest.mark.parametrize("broken", [f"seed {seed}" for seed in (42, 44)])
+def test_a_seed_of_nan_makes_its_recipe_not_finite(fakes, broken):
+    """Whichever seed it is, the recipe is marked as not finite, as its adapter is, and the reason names the adapter."""
+    run, name = fakes.sweep_run(), f"{fakes.LR}, {broken}"
+    measurements = [m for m in run.measurements if (m.metric, m.subject) != (fakes.PERPLEXITY, name)]
+    measurements.append(MetricScores(fakes.PERPLEXITY, name, fakes.scores([float("nan")] * 12)))
+    rows = _summaries(replace(run, measurements=tuple(measurements)))
+    assert rows[fakes.LR, "perplexity"].mean.why_no_interval == f"numbers of {name} are not finite"
+    assert not rows[fakes.LR, "perplexity"].mean.is_finite
+    assert rows[fakes.LR, "accuracy"].mean.is_finite
+
+
 def test_rulers_and_controls_are_held_against_a_recipe_too(fakes):
     """Primary metrics against the baseline or a definition, and against each control and ruler; nothing exploratory."""
     rows = over_seeds(fakes.sweep_run(), compare(fakes.sweep_run()))

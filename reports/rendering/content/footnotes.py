@@ -1,0 +1,116 @@
+"""Footnotes of a table row: what a reader has to know of it before he believes it, each in one sentence or two."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from reports.comparing.compare import ERROR_RATE, Comparison
+from reports.records import Run, Subject
+from reports.rendering.content.display import cells, spread
+
+FEW_GROUPS = 30
+"""With fewer groups than these a note says that claims are wrong more often (docs/statistics.md, 12 groups)."""
+
+
+def row_notes(run: Run, row: Comparison) -> tuple[str, ...]:
+    """Return the footnotes of a primary row that was measured, those that change its meaning first."""
+    notes = (
+        _by_definition(row),
+        _assumed(run, row),
+        _not_after_correction(row),
+        _within_margin(row),
+        _without_interval(row),
+        _above_vocabulary(row),
+        _few_groups(row),
+        _long_tail(row),
+    )
+    return tuple(note for note in notes if note)
+
+
+def subject_notes(subject: Subject) -> tuple[str, ...]:
+    """Return the footnotes of a subject's name."""
+    if subject.same_weights:
+        return ()
+    return ("Other weights than the baseline's, so a difference is not of the training alone.",)
+
+
+def not_measured(run: Run, rows: Iterable[tuple[str, Comparison]]) -> tuple[str, ...]:
+    """Return a note for each reason why metrics, given with their names, have no difference."""
+    by_reason: dict[str, dict[str, None]] = {}
+    for name, row in rows:
+        by_reason.setdefault(reason_not_measured(run, row), {})[name] = None
+    return tuple(f"Not measured: {'; '.join(names)} ({reason})." for reason, names in by_reason.items())
+
+
+def reason_not_measured(run: Run, row: Comparison) -> str:
+    """Return why a row has no difference, in words that rows share of which the same subject's numbers are broken."""
+    is_recipe = all(subject.name != row.candidate for subject in run.subjects)
+    if row.is_finite or is_recipe:
+        return row.why_no_interval or "no number"
+    return f"numbers of {row.candidate if row.candidate_value is None else row.baseline} are not finite"
+
+
+def _by_definition(row: Comparison) -> str:
+    if row.against != "definition":
+        return ""
+    if row.metric.name.startswith("reward_"):
+        return "By definition: a model's reward against itself is 0 and prefers neither answer."
+    return "By definition, not measured."
+
+
+def _assumed(run: Run, row: Comparison) -> str:
+    """Return that its reward is taken against a reference, or scaled by a beta, that nothing says."""
+    adapters = [each for each in run.candidates if row.candidate in (each.name, each.recipe)]
+    is_assumed = any("assumed" in (each.reference_basis, each.beta_basis) for each in adapters)
+    if row.metric.chance is None or not is_assumed:
+        return ""
+    return "Nothing says what the adapter's training started from, or its beta: they are assumed."
+
+
+def _not_after_correction(row: Comparison) -> str:
+    if not row.fails_correction:
+        return ""
+    return "Clear of zero by itself, but not after the correction for the number of comparisons."
+
+
+def _within_margin(row: Comparison) -> str:
+    """Return that it is equivalent within its gate, unless its twin with or without the end of turn contradicts."""
+    if row.p_unchanged is None or row.p_unchanged > ERROR_RATE:
+        return ""
+    margin = spread(row.margin, row.metric)
+    if not row.is_contradicted:
+        return f"Unchanged within {margin}, the margin of its gate, by an equivalence test at 5 %."
+    twin = cells(replace(row, difference=row.twin_difference)).difference
+    return (
+        f"Within the margin of its gate, {margin}, but not called unchanged: {row.metric.twin} changed by {twin}, so "
+        "words and the end of turn moved apart."
+    )
+
+
+def _without_interval(row: Comparison) -> str:
+    if row.interval is not None or row.why_no_interval is None:
+        return ""
+    return "The same scores on every example." if row.is_identical else f"No interval: {row.why_no_interval}."
+
+
+def _above_vocabulary(row: Comparison) -> str:
+    """Return that a value is worse than a uniform guess over the vocabulary, so that it says nothing of a model."""
+    ceiling = row.metric.uninformative
+    values = [value for value in (row.baseline_value, row.candidate_value) if value is not None]
+    if ceiling is None or not values or max(values) <= ceiling:
+        return ""
+    tokens = cells(replace(row, baseline_value=ceiling, interval=None)).baseline.partition(".")[0]
+    return f"Above the {tokens} tokens of the vocabulary, worse than a guess at random: without information."
+
+
+def _few_groups(row: Comparison) -> str:
+    is_by_amounts = row.method in ("t and skewness", "seeds and groups")
+    if not is_by_amounts or row.n_groups >= FEW_GROUPS:
+        return ""
+    return f"Fewer than {FEW_GROUPS} groups: if a few of them differ much, claims are wrong more often than 5 %."
+
+
+def _long_tail(row: Comparison) -> str:
+    if row.long_tail is None:
+        return ""
+    other = "fall" if row.long_tail == "above" else "rise"
+    return f"Long tail {row.long_tail} that so few groups do not carry: a claim of a {other} takes more."

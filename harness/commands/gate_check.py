@@ -13,7 +13,7 @@ from harness.config.strict_yaml import dump_yaml, read_yaml_mapping
 from reports.comparing.against import check_same_suite, compare_with, remarks
 from reports.comparing.calibration import Proposal, propose_gates
 from reports.comparing.compare import Comparison, compare
-from reports.comparing.gates import GateResult, check_gates, is_stopped
+from reports.comparing.gates import GateResult, check_gates, is_stopped, may_require_values
 from reports.errors import UserError
 from reports.records import Gate, Run
 from reports.rendering.content.verdict import has_assumed_reward
@@ -81,7 +81,7 @@ def check(folder: Path, options: CheckOptions) -> CheckResult:
     if not gates:
         raise CheckError(f"{folder}: the suite {run.suite} has no gates; name a file of gates with --gates")
     names = _chosen(run, options.candidates)
-    own = compare(run)
+    own = compare(run) if reference is None or may_require_values(gates) else []
     comparisons, notes = _against(reference, run, names) if reference else (own, [])
     notes += [
         f"assumed reference or beta: nothing says what {name} was trained from or with, which its reward depends on"
@@ -177,7 +177,7 @@ def _write_reports(
     title = run.name if reference is None else f"{run.name} against {reference.name}"
     if options.junit is not None:
         with _writing(options.junit):
-            write_whole(options.junit, junit_report(title, results, strict=options.strict))
+            write_whole(options.junit, junit_report(title, results, notes, strict=options.strict))
     if options.summary is not None:
         with _writing(options.summary), options.summary.open("a", encoding="utf-8") as file:
             file.write(summary(title, results, notes, strict=options.strict))

@@ -8,17 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from harness.models.adapters import CARD_FILE, CONFIG_FILE, FIXTURE_FILE, GROUPS_FILE, AdapterError, read_json
+from harness.models.card_beta import beta_in_card
+from suites.inputs import content_id
 
 MERGE_FILE = "merge.json"
 """Record beside merged weights; it names the adapter and the base they were made from."""
 
-_BETA = re.compile(
-    r"(?<![\w.])(?:training\.|dpo_|rl_|pref_|kto_)?(?:beta|\u03b2)[\"'`*$]*\s*(?:=|:|\||of|is)\s*[\"'`*$]*"
-    r"([0-9]*\.?[0-9]+(?:e-?[0-9]+)?)(?!\w)",
-    re.IGNORECASE,
-)
-"""Beta in a card's table, list, sentence or YAML: `training.beta | 0.1` of this project, `rl_beta: 0.1` of axolotl,
-`pref_beta: 0.1` of LLaMA-Factory, `beta=0.1`; never Adam's `betas=(0.9, ...)` or `adam_beta1`."""
 _START = re.compile(
     r"(?:started from|lora_model_dir|adapter_name_or_path)[\"'`*]*\s*(?:\||:)\s*[\"'`*]*([\w./~-]+)", re.IGNORECASE
 )
@@ -26,6 +21,9 @@ _TUNED_FROM = re.compile(
     r"fine-?tuned (?:version of|from)\s*(?:model)?\s*:?\s*\[?[*`]*([\w.-]+/[\w.-]+)", re.IGNORECASE
 )
 """The sentence that transformers, TRL and the alignment handbook write: "a fine-tuned version of [org/model](...)"."""
+_HASHED = {"base", "fingerprint", "recipe", "rows", "start", "versions"}
+"""Keys of a whole record; its fingerprint is the hash of everything that determines an adapter (`fixture_inputs`)."""
+_NOT_HASHED = {"fingerprint", "files", "n_threads"}
 _OWN_CARD = re.compile(r"^\|\s*training\.method\s*\|.*^\|\s*fixture\s*\|", re.MULTILINE | re.DOTALL)
 
 
@@ -52,10 +50,12 @@ def origin_of_adapter(folder: Path) -> Origin:
     """Return the origin of an adapter: from its fixture.json, or else from the model card.
 
     Raises:
-        AdapterError: fixture.json is damaged.
+        AdapterError: fixture.json is damaged, or was changed after training.
     """
     if (folder / FIXTURE_FILE).is_file():
-        return replace(_of_record(read_json(folder / FIXTURE_FILE)), groups=_groups(folder))
+        record = read_json(folder / FIXTURE_FILE)
+        _check_unchanged(record, folder / FIXTURE_FILE)
+        return replace(_of_record(record), groups=_groups(folder))
     return _of_card(folder, _base_name(folder))
 
 
@@ -79,6 +79,27 @@ def as_record(origin: Origin) -> dict[str, Any] | None:
     return {"fingerprint": origin.fingerprint, "start": origin.start, "recipe": {"training": training}}
 
 
+def _check_unchanged(record: Mapping[str, Any], file: Path) -> None:
+    """Check that a record hashes to its fingerprint, so that no beta counts as recorded which nothing trained with.
+
+    A record without a part that is hashed is left alone: it proves nothing, and other programs write such files too.
+
+    Raises:
+        AdapterError: it says something else than what its fingerprint was taken of.
+    """
+    base = record.get("base")
+    if not isinstance(base, Mapping) or not record.keys() >= _HASHED:
+        return
+    hashed = {key: value for key, value in record.items() if key not in _NOT_HASHED}
+    hashed["base"] = {key: value for key, value in base.items() if key != "name"}
+    if content_id(hashed) != record.get("fingerprint"):
+        raise AdapterError(
+            f"{file} was changed after the training that it records: it does not hash to its fingerprint, "
+            f"{record.get('fingerprint')}; put the original back, or remove the file, and beta and reference count as "
+            "assumed"
+        )
+
+
 def _of_record(record: Mapping[str, Any]) -> Origin:
     """Return what fixture.json says; a value of an odd type counts as not said."""
     recipe = record.get("recipe")
@@ -95,7 +116,7 @@ def _of_record(record: Mapping[str, Any]) -> Origin:
 
 
 def _of_card(folder: Path, base: str | None) -> Origin:
-    """Return what a README says: nothing where it names two betas, since nothing tells which is the adapter's.
+    """Return what a README says.
 
     Args:
         folder: holds the card, perhaps.
@@ -105,14 +126,13 @@ def _of_card(folder: Path, base: str | None) -> Origin:
     if not file.is_file():
         return Origin()
     text = file.read_text(encoding="utf-8", errors="replace")
-    betas = {beta for each in _BETA.findall(text) if (beta := _positive(float(each))) is not None}
     is_own = _OWN_CARD.search(text) is not None
     starts = [start for start in _START.findall(text) if start.lower() not in ("null", "none", "")]
     starts += [
         tuned for tuned in _TUNED_FROM.findall(text) if base is not None and not _is_same(tuned.rstrip("."), base)
     ]
     return Origin(
-        beta=betas.pop() if len(betas) == 1 else None,
+        beta=beta_in_card(text),
         start=starts[0].rstrip(".") if starts else None,
         says_start=bool(starts) or is_own,
         is_own=is_own,

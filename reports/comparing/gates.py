@@ -72,6 +72,11 @@ def check_gates(
     return tuple(_result(gate, row, ERROR_RATE / len(pairs)) for gate, row in pairs)
 
 
+def may_require_values(gates: Iterable[Gate]) -> bool:
+    """Whether any gate requires a value, or does so where its metric has a baseline by definition (`_as_floor`)."""
+    return any(gate.at_least is not None or gate.largest_loss == 0 for gate in gates)
+
+
 def _by_metric(comparisons: Iterable[Comparison]) -> dict[str, list[Comparison]]:
     rows: dict[str, list[Comparison]] = {}
     for row in comparisons:

@@ -316,7 +316,8 @@ class PairedDifference:
         signs = tails.signs(won, lost, squares, n)
         difference, skewness = sign * self.difference, self._skewness_against(sign)
         if self.over_seeds:
-            of_seeds = np.where(self.has_spread, self._variance_of_seeds / self.standard_error**2, 0.0)
+            variance = np.asarray(self.standard_error**2)
+            of_seeds = np.divide(self._variance_of_seeds, variance, out=np.zeros_like(variance), where=self.has_spread)
             n_seeds = self.candidate_totals.shape[-2]
             estimate = difference, self.standard_error
             both = tails.seeds_and_groups(estimate, of_seeds, n_seeds, skewness, self._freedom)

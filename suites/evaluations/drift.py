@@ -139,11 +139,14 @@ def measure_log_ratios(
 
 
 def _logits(model: Any, input_ids: Sequence[int], start: int, stop: int) -> "torch.Tensor":
-    """Logits in fp32 at the positions start .. stop - 1, shape (stop - start, n_vocabulary)."""
+    """Logits in fp32 at the positions start .. stop - 1, shape (stop - start, n_vocabulary).
+
+    The whole answer is read for each part of it: LongRoPE chooses its factors by the length of a forward.
+    """
     import torch
 
     with torch.inference_mode(), evaluation_mode(model):
         positions = torch.arange(start, stop, device=model.device)
-        ids = torch.tensor([input_ids[:stop]], device=model.device)
+        ids = torch.tensor([input_ids], device=model.device)
         logits: torch.Tensor = model(input_ids=ids, logits_to_keep=positions, use_cache=False).logits[0]
     return logits.float()

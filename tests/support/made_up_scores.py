@@ -5,6 +5,7 @@ The shares are exact and the noise is seeded: a subject that is said to win 63 %
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,9 +46,9 @@ class Rows:
     suite_group: str = ""
 
     @property
-    def ids(self) -> list[str]:
+    def ids(self) -> tuple[str, ...]:
         """Id of each row."""
-        return [f"{self.evaluation}-{position:05d}" for position in range(self.n)]
+        return tuple(example for example, _ in _names(self))
 
     def scores(
         self, totals: Amounts, counts: Amounts | None = None, where: NDArray[np.bool_] | None = None
@@ -55,8 +56,9 @@ class Rows:
         """Return a score a row, with counts of 1 unless said otherwise, of all rows or of those of a mask."""
         counts = np.ones(self.n) if counts is None else counts
         kept = range(self.n) if where is None else np.flatnonzero(where).tolist()
-        ids, groups = self.ids, np.sort(np.arange(self.n) % self.n_groups).tolist()
-        return tuple(ExampleScore(ids[i], f"group {groups[i]}", float(totals[i]), float(counts[i])) for i in kept)
+        names = _names(self)
+        amounts, sizes = totals.tolist(), counts.tolist()
+        return tuple(ExampleScore(*names[i], float(amounts[i]), float(sizes[i])) for i in kept)
 
     def counted(self, touched: Mapping[str, int] | None = None) -> EvaluationCounts:
         """Return the counts of the rows, of which as many again were left out of the sample."""
@@ -72,6 +74,13 @@ class Rows:
             self.dataset_name,
             self.split,
         )
+
+
+@cache
+def _names(rows: Rows) -> tuple[tuple[str, str], ...]:
+    """Return the id and the group of each row; rows of one group are neighbours."""
+    groups = np.sort(np.arange(rows.n) % rows.n_groups).tolist()
+    return tuple((f"{rows.evaluation}-{position:05d}", f"group {group}") for position, group in enumerate(groups))
 
 
 def preference_scores(

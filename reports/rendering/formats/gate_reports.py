@@ -42,8 +42,11 @@ def _advice(results: Sequence[GateResult], *, strict: bool) -> str:
     return f". What cannot be told {does_stop}; more rows, or a wider margin, can tell."
 
 
-def junit_report(name: str, results: Sequence[GateResult], *, strict: bool = False) -> str:
-    """Return JUnit XML: a test case for each gate and candidate; "cannot tell" is skipped or, if strict, a failure."""
+def junit_report(name: str, results: Sequence[GateResult], notes: Sequence[str] = (), *, strict: bool = False) -> str:
+    """Return JUnit XML: a test case for each gate and candidate; "cannot tell" is skipped or, if strict, a failure.
+
+    The notes, on candidates that were not checked, weights, references and betas, are the output of the suite.
+    """
     elements = [_element(result, strict=strict) for result in results]
     counts = Counter(elements)
     suite = ET.Element(
@@ -60,6 +63,8 @@ def junit_report(name: str, results: Sequence[GateResult], *, strict: bool = Fal
             ET.SubElement(case, element, message=f"{result.outcome}: {_finding(result)}")
         else:
             ET.SubElement(case, "system-out").text = _finding(result)
+    if notes:
+        ET.SubElement(suite, "system-out").text = "\n".join(map(plain, notes))
     root = ET.Element("testsuites")
     root.append(suite)
     ET.indent(root)

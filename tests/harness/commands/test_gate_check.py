@@ -9,9 +9,11 @@ from xml.etree import ElementTree as ET
 import numpy as np
 import pytest
 
+from harness.commands import gate_check
 from harness.commands.gate_check import EXIT_STOPPED, CheckError, CheckOptions, calibrate, check, load_gates
 from harness.config.strict_yaml import YamlError
 from reports.comparing.against import IncomparableRunsError
+from reports.comparing.compare import compare
 from reports.records import ExampleScore, Gate, Metric, MetricScores, Run, Subject
 from reports.run_folder import write_run
 
@@ -124,6 +126,25 @@ def test_a_run_against_itself_passes_gates_that_allow_nothing(write: Callable[..
     checked = check(folder, CheckOptions(gates_file=path, against=folder, strict=True))
 
     assert checked.exit_code == 0
+
+
+@pytest.mark.parametrize(("gate", "computes_own"), [("largest_loss: 0.05", False), ("at_least: 0.5", True)])
+def test_against_another_run_its_own_differences_are_computed_only_for_required_values(
+    gate: str, computes_own: bool, write: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Comparisons of thousands of rows take seconds, and only `at_least` is judged from them."""
+    computed = []
+    monkeypatch.setattr(gate_check, "compare", lambda run: computed.append(run.name) or compare(run))
+    path = tmp_path / "gates.yaml"
+    path.write_text(f"gates:\n  - {{metric: truthfulness/accuracy, {gate}}}\n")
+    share = replace(PERPLEXITY, name="accuracy", display="percent", higher_is_better=True)
+    names = ("baseline", *CANDIDATES)
+    measured = tuple(MetricScores(share, name, scores(0, name)) for name in names)
+    folder, there = write(measurements=measured), write("there", measurements=measured)
+
+    check(folder, CheckOptions(gates_file=path, against=there))
+
+    assert computed == (["run"] if computes_own else [])
 
 
 def test_runs_of_other_suites_are_refused(write: Callable[..., Path], gates_file: Path) -> None:
@@ -258,13 +279,15 @@ def test_calibrated_margins_are_a_file_of_gates(write: Callable[..., Path], tmp_
 
 
 def test_a_reference_run_on_other_weights_is_said(write: Callable[..., Path], gates_file: Path, tmp_path: Path) -> None:
-    """On the terminal and in the summary: NF4 held against unquantised is no news of the adapter alone."""
+    """On the terminal, in the summary and in JUnit: NF4 against unquantised is no news of the adapter alone."""
     base = {"fingerprint": "aa", "quantization": "nf4", "dtype": "float32", "compute_dtype": "float32"}
     run = write("run", {"good": 0.0}, provenance={"base": base})
     there = write("there", {"good": 0.0}, provenance={"base": base | {"quantization": "none"}})
 
-    checked = check(run, CheckOptions(against=there, gates_file=gates_file, summary=tmp_path / "summary.md"))
+    files = {"summary": tmp_path / "summary.md", "junit": tmp_path / "junit.xml"}
+    checked = check(run, CheckOptions(against=there, gates_file=gates_file, **files))
 
+    assert checked.lines[0] in (tmp_path / "junit.xml").read_text()
     assert checked.lines[0].startswith("different weights: quantisation nf4 and none (run and there)")
     assert "different weights: quantisation nf4 and none" in (tmp_path / "summary.md").read_text()
 

@@ -2,22 +2,32 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from harness.models.adapters import CARD_FILE, CONFIG_FILE, FIXTURE_FILE, AdapterError
 from harness.models.origin import MERGE_FILE, Origin, as_record, origin_of_adapter, origin_of_model
 from harness.training.card import write_card
+from suites.inputs import content_id
 
-RECORD = {
-    "fingerprint": "aaaaaaaaaaaaaaaa",
+INPUTS = {
     "start": "bbbbbbbbbbbbbbbb",
-    "base": {"name": "org/base", "fingerprint": "c", "quantization": "none", "dtype": "float32", "template": "t"},
+    "base": {"fingerprint": "c", "quantization": "none", "dtype": "float32", "template": "t"},
     "rows": {"training": {"n": 8}},
     "recipe": {"lora": {"rank": 4}, "training": {"method": "dpo", "beta": 0.3}, "seed": 1},
     "versions": {},
 }
-OWN = Origin(True, "dpo", 0.3, "bbbbbbbbbbbbbbbb", says_start=True, fingerprint="aaaaaaaaaaaaaaaa")
+
+
+def record_of(inputs: dict[str, Any]) -> dict[str, Any]:
+    """What `build_or_reuse` records of these inputs, which its fingerprint is the hash of."""
+    base = inputs["base"] | {"name": "org/base"}
+    return inputs | {"fingerprint": content_id(inputs), "base": base, "n_threads": 2, "files": {}}
+
+
+RECORD = record_of(INPUTS)
+OWN = Origin(True, "dpo", 0.3, "bbbbbbbbbbbbbbbb", says_start=True, fingerprint=RECORD["fingerprint"])
 
 
 @pytest.fixture
@@ -36,8 +46,32 @@ def test_the_record_says_method_beta_and_start(folder: Path) -> None:
     """A fixture knows all of it; one without a start was trained from the base."""
     (folder / FIXTURE_FILE).write_text(json.dumps(RECORD))
     assert origin_of_adapter(folder) == OWN
-    (folder / FIXTURE_FILE).write_text(json.dumps(RECORD | {"start": None}))
-    assert origin_of_adapter(folder) == Origin(True, "dpo", 0.3, None, says_start=True, fingerprint="aaaaaaaaaaaaaaaa")
+    alone = record_of(INPUTS | {"start": None})
+    (folder / FIXTURE_FILE).write_text(json.dumps(alone))
+    expected = Origin(True, "dpo", 0.3, None, says_start=True, fingerprint=alone["fingerprint"])
+    assert origin_of_adapter(folder) == expected
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"recipe": INPUTS["recipe"] | {"training": {"method": "dpo", "beta": 0.1}}},
+        {"start": None},
+        {"fingerprint": "aaaaaaaaaaaaaaaa"},
+    ],
+    ids=["beta", "start", "fingerprint"],
+)
+def test_a_record_that_was_edited_is_refused(changes: dict[str, Any], folder: Path) -> None:
+    """Its fingerprint is the hash of what was trained with, so that an edited beta or start is no recorded one."""
+    (folder / FIXTURE_FILE).write_text(json.dumps(RECORD | changes))
+    with pytest.raises(AdapterError, match=r"fixture\.json was changed after .*; put the original back, or remove"):
+        origin_of_adapter(folder)
+
+
+def test_the_name_of_the_base_may_change(folder: Path) -> None:
+    """It is no part of the hash: the weights are known by their own."""
+    (folder / FIXTURE_FILE).write_text(json.dumps(RECORD | {"base": RECORD["base"] | {"name": "elsewhere"}}))
+    assert origin_of_adapter(folder) == OWN
 
 
 def test_the_projects_own_card_says_it_too(folder: Path) -> None:
@@ -47,7 +81,7 @@ def test_the_projects_own_card_says_it_too(folder: Path) -> None:
     origin = origin_of_adapter(folder)
 
     assert (origin.is_own, origin.beta, origin.start, origin.says_start) == (True, 0.3, "bbbbbbbbbbbbbbbb", True)
-    write_card(folder, record=RECORD | {"start": None})
+    write_card(folder, record=record_of(INPUTS | {"start": None}))
     origin = origin_of_adapter(folder)
     assert (origin.is_own, origin.start, origin.says_start) == (True, None, True)
 
@@ -60,6 +94,16 @@ def test_the_projects_own_card_says_it_too(folder: Path) -> None:
         ("rl: dpo\nrl_beta: 0.2", 0.2),
         ("| pref_beta | 1e-1 |", 0.1),
         ("DPO with a beta of 0.3.", 0.3),
+        ("Trained with DPO (beta 0.1, AdamW).", 0.1),
+        ("accelerate launch dpo.py --beta 0.3 --learning_rate 5e-6", 0.3),
+        ("- learning rate 5e-6\n- beta 0.1", 0.1),
+        ("optimizer: adamw; beta: 0.1", 0.1),
+        ("Adam with beta: 0.9", None),
+        ("optimizer: adamw with beta = 0.95. DPO with beta = 0.2.", 0.2),
+        ("beta: 0.9 of Adam", None),
+        ("optimizer:\n  name: adamw\n  beta: 0.9\n", None),
+        ("This is beta 0.9 of the model; # beta 2", None),
+        ("DPO, released as beta 0.1.2", None),
         ("- optimizer: AdamW with betas=(0.9,0.999) and epsilon=1e-08\n- adam_beta1: 0.9\n- adam_beta2: 0.95", None),
         ("We tried beta = 0.1 and beta = 0.5.", None),
         ("beta: true; beta: 0; beta: -1; alphabeta: 0.5; version 2.beta: 7", None),

@@ -283,6 +283,20 @@ def test_a_recipe_adds_both_variances_with_cochran_and_coxs_critical_value():
     assert paired.p_value(0.6 - critical * error) == pytest.approx(0.05)
 
 
+@pytest.mark.parametrize("kind", ["the same everywhere", "a constant apart", "outcomes against a definition"])
+def test_a_recipe_whose_groups_do_not_differ_says_nothing_and_warns_of_nothing(kind):
+    """Without a spread of groups or seeds their shares are 0 of 0; warnings are errors here."""
+    rows = np.full((3, 12), 0.0 if kind == "the same everywhere" else 1.0)
+    ones, is_outcomes = np.ones_like(rows), kind == "outcomes against a definition"
+    paired = PairedDifference(
+        rows, ones, ones / 2 if is_outcomes else 0 * ones, ones, is_outcomes, is_outcomes, over_seeds=True
+    )
+    assert paired.cannot_tell
+    assert np.isnan(paired.interval()).all()
+    assert (paired.p_value(), paired.tail(0.1), paired.equivalence_p(0.1)) == (1.0, (1.0, 1.0), 1.0)
+    assert np.isnan(paired.smallest_detectable)
+
+
 def test_a_batch_is_its_differences_one_by_one():
     """Leading axes change no number."""
     for kind in KINDS:

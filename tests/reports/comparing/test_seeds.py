@@ -56,6 +56,21 @@ def test_what_is_known_of_one_adapter_is_not_carried_over(fakes):
         assert (mean.correlation, mean.pairing_factor) == (None, None)
 
 
+def test_few_groups_and_a_long_tail_are_carried_over(fakes):
+    """What a footnote of a recipe needs: the number of groups, and the side of a tail that they do not carry."""
+    run = fakes.sweep_run()
+    recipe = [subject.name for subject in run.candidates if subject.recipe == fakes.LR]
+    far = {"e0000": 40.0}  # one response of one group that gets much less probable
+    measurements = tuple(
+        replace(each, scores=tuple(replace(s, total=s.total + far.get(s.example_id, 0.0)) for s in each.scores))
+        if each.subject in recipe and each.metric == fakes.PERPLEXITY
+        else each
+        for each in run.measurements
+    )
+    mean = _summaries(replace(run, measurements=measurements))[fakes.LR, "perplexity"].mean
+    assert (mean.n_groups, mean.method, mean.long_tail) == (12, "seeds and groups", "above")
+
+
 def test_the_width_beside_it_is_the_mean_of_the_adapters_own(fakes):
     """Each adapter's interval by example enters once; a clear one of each adapter may be unclear over seeds."""
     run = fakes.sweep_run()

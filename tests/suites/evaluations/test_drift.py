@@ -118,6 +118,30 @@ def test_a_sample_counts_every_position_at_which_a_token_was_drawn(
     assert one_by_one == pytest.approx(whole, rel=1e-4)
 
 
+def test_an_answer_that_longrope_reads_with_its_long_factors_has_them_in_every_part() -> None:
+    """The factors follow from the length of a forward: parts that end below the boundary would have the short ones."""
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    rope = {
+        "rope_type": "longrope", "rope_theta": 1e4, "factor": 6.4, "original_max_position_embeddings": 40,
+        "short_factor": [1.0] * 4, "long_factor": [1.0, 2.0, 6.0, 9.0],
+    }  # fmt: skip
+    config = LlamaConfig(
+        vocab_size=96, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4,
+        max_position_embeddings=256, initializer_range=0.3, rope_parameters=rope,
+    )  # fmt: skip
+    torch.manual_seed(0)
+    policy, reference = (LlamaForCausalLM(config).eval() for _ in range(2))
+    ids = np.random.default_rng(0).integers(3, 96, 60).tolist()
+    sample = AnswerTokens(tuple(ids[:30]), tuple(ids[30:]), 30)  # the boundary is in the middle of the answer
+
+    whole = sample_divergence(opened(policy), opened(reference), sample)
+    in_parts = sample_divergence(opened(policy), opened(reference), sample, max_logit_elements=5 * 96)
+
+    assert whole > 0.1
+    assert in_parts == pytest.approx(whole, rel=1e-5)
+
+
 def test_the_metric_pools_nats_over_positions_and_has_no_direction() -> None:
     """sum(KL) / sum(positions), each prompt an example of its group; 0 is the baseline's by definition."""
     samples = [AnswerTokens((1,), (), 1), AnswerTokens((1,), (2, 3), 3), AnswerTokens((1,), (2,), 2)]

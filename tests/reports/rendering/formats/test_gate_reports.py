@@ -84,6 +84,16 @@ def test_junit_has_a_case_for_each_verdict(results: tuple[GateResult, ...]) -> N
     assert "at best" in str(cases[2][0].get("message"))
 
 
+def test_junit_has_the_notes_as_the_output_of_the_suite(results: tuple[GateResult, ...]) -> None:
+    """Lines on weights, references and betas are read there too, each on one line, last as the schema wants it."""
+    notes = ["different weights: nf4 here,\nnone there", "assumed reference or beta: <b> & \x08"]
+    suite = ET.fromstring(junit_report("run", results, notes).encode())[0]
+    assert suite[-1].tag == "system-out"
+    assert suite[-1].text == "different weights: nf4 here, none there\nassumed reference or beta: <b> &"
+    assert len(suite.findall("testcase")) == len(results)
+    assert ET.fromstring(junit_report("run", results).encode())[0].find("system-out") is None
+
+
 def test_strict_junit_fails_what_cannot_be_told(results: tuple[GateResult, ...]) -> None:
     """With strict, nothing is skipped, and a failure says whether it is one or cannot be told."""
     suite = ET.fromstring(junit_report("run", results, strict=True).encode())[0]

@@ -12,13 +12,15 @@ from reports.comparing.metric_table import MetricTable, metric_table
 from reports.comparing.statistics import correlation, holm, linearised_ratio, pairing_factor
 from reports.records import Gate, Metric, MetricScores, Run, SubjectKind
 
-Against = Literal["baseline", "definition", "ruler", "candidate"]
+Against = Literal["baseline", "definition", "ruler", "candidate", "other run"]
 Outcome = Literal["better", "worse", "higher", "lower", "no change seen", "cannot tell", "not measured"]
 """The one word for what a comparison shows, in every format: after correction where it is in a family."""
 Direction = Literal["above", "below"]
 
 ERROR_RATE = 0.05
 """Largest probability of a wrong claim, of a wrong pass, and of any wrong fail in a check."""
+FEW_GROUPS = 30
+"""With fewer groups than these a report says that claims are wrong more often (docs/statistics.md, 12 groups)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +101,7 @@ class Comparison:
     @property
     def primary(self) -> bool:
         """Whether claims can be made from it; everything else is exploratory."""
-        return self.metric.primary and self.against in ("baseline", "definition")
+        return self.metric.primary and self.against in ("baseline", "definition", "other run")
 
     @property
     def is_clear(self) -> bool:
@@ -117,10 +119,21 @@ class Comparison:
         return self.p_adjusted is not None
 
     @property
+    def is_informative(self) -> bool:
+        """Whether one of the two values is no worse than a uniform guess (`Metric.uninformative`).
+
+        Beyond it on both sides a difference says nothing of what a model knows; a value that crosses it does.
+        """
+        ceiling, values = self.metric.uninformative, (self.baseline_value, self.candidate_value)
+        return ceiling is None or any(value is None or value <= ceiling for value in values)
+
+    @property
     def outcome(self) -> Outcome:
         """What can be claimed, and nothing beyond it; outside of a family, what the interval by itself shows."""
         if self.difference is None:
             return "not measured"
+        if not self.is_informative:
+            return "cannot tell"
         if self.interval is None:
             return "no change seen" if self.is_identical else "cannot tell"
         if not self.is_clear or self.fails_correction:
@@ -254,15 +267,15 @@ def _adjusted(run: Run, rows: list[Comparison]) -> list[Comparison]:
     families: dict[str, list[int]] = {}
     for position, row in enumerate(rows):
         if row.primary:
-            families.setdefault(_family(run, row.candidate), []).append(position)
+            families.setdefault(family(run, row.candidate), []).append(position)
     adjusted = list(rows)
-    for family in families.values():
-        for position, row in zip(family, in_family([rows[position] for position in family], run.gates), strict=True):
+    for positions in families.values():
+        for position, row in zip(positions, in_family([rows[each] for each in positions], run.gates), strict=True):
             adjusted[position] = row
     return adjusted
 
 
-def _family(run: Run, candidate: str) -> str:
+def family(run: Run, candidate: str) -> str:
     """Return the name of a candidate's family: its own name for a control, "chosen", or "" for all others."""
     subject = run.subject(candidate)
     if subject.is_control:

@@ -12,6 +12,8 @@ from reports.records import Run
 
 FEWEST_SEEDS = 3
 """Fewest adapters from which a recipe is judged."""
+ENOUGH_SEEDS = 5
+"""Adapters from which a report no longer says that they are few."""
 
 
 @dataclass(frozen=True, slots=True)

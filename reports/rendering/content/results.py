@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from reports.comparing.compare import Comparison
+from reports.comparing.compare import FEW_GROUPS, Comparison
 from reports.comparing.inference import Method
 from reports.comparing.seeds import FEWEST_SEEDS, OverSeeds
 from reports.records import Run
@@ -34,8 +34,6 @@ ASSUMED = " \u2021"
 """Mark after a metric whose reference or beta is assumed."""
 ASSUMED_NOTE = "nothing says what the adapter's training started from, or its beta: both are assumed (see reference)."
 
-FEW_GROUPS = 30
-"""With fewer groups than these the report names how often claims are wrong (docs/statistics.md, 12 groups)."""
 _METHODS: dict[Method, str] = {
     "t and skewness": f"leaving out one group at a time, t with effective groups {MINUS} 1 degrees of freedom, and "
     "Hall's t for skewed differences where that asks for more; for amounts",

@@ -4,12 +4,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from reports.comparing.compare import ERROR_RATE, Comparison, Outcome, in_family
-from reports.comparing.seeds import FEWEST_SEEDS, OverSeeds, critical_value
+from reports.comparing.seeds import ENOUGH_SEEDS, FEWEST_SEEDS, OverSeeds, critical_value
 from reports.records import Run, Selection, Subject
 from reports.rendering.content.display import cells, label, number, spread
 
-ENOUGH_SEEDS = 5
-"""Training seeds from which a recipe's verdict no longer says that they are few."""
 _OUTCOMES: dict[Outcome, str] = {
     "better": "Better, interval clear of zero",
     "worse": "Worse, interval clear of zero",
@@ -105,10 +103,18 @@ def candidates_of(run: Run, comparisons: Sequence[Comparison]) -> list[str]:
 
 
 def headline_candidate(run: Run, candidates: Sequence[str]) -> str:
-    """Return the candidate that was chosen, or the first of the chosen recipe, or else the first that is no control."""
+    """Return the candidate that was chosen, or the first of the chosen recipe, or else the first that is no control.
+
+    A first stage, from which another candidate started, comes after what was made of it.
+    """
     chosen = {selection.candidate for selection in run.selection if selection.is_winner}
     subjects = [run.subject(name) for name in candidates]
-    return min(subjects, key=lambda each: (chosen.isdisjoint({each.name, each.recipe}), each.is_control)).name
+    stages = {each.reference for each in subjects}
+    ranks = {
+        each.name: (chosen.isdisjoint({each.name, each.recipe}), each.is_control, each.name in stages)
+        for each in subjects
+    }
+    return min(candidates, key=lambda name: ranks[name])
 
 
 def is_chosen(run: Run, candidate: str) -> bool:

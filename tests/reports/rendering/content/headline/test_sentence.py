@@ -1,0 +1,191 @@
+"""The sentence of a headline follows from the facts alone, over every combination of them."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import product
+from typing import get_args, get_type_hints
+
+import pytest
+
+from reports.rendering.content.headline.facts import Facts
+from reports.rendering.content.headline.sentence import Names, sentence
+
+NAMES = Names("x" * 90, ruler="bag of words", control="control: sft on chosen", n_candidates=20, n_seeds=3)
+UNSEEN = "that these rows can show"
+NOTHING_ELSE = f"nothing else got worse {UNSEEN}."
+GAIN = Facts(
+    versus="baseline",
+    aim="preferences",
+    target="gain",
+    elsewhere="none",
+    ruler="none",
+    control="none",
+    seeds="one",
+    choice="only",
+)
+WON = "prefers what people preferred more often than chance"
+WITHOUT_RISE = ("no change seen", "loss", "cannot tell", "not finite", "not measured", "changed")
+
+
+def every() -> Iterator[tuple[Facts, str]]:
+    """Every combination of facts, and its sentence."""
+    closed = {name: get_args(hint) for name, hint in get_type_hints(Facts).items()}
+    for values in product(*closed.values()):
+        facts = Facts(**dict(zip(closed, values, strict=True)))
+        yield facts, sentence(facts, NAMES)
+
+
+@pytest.fixture(scope="module")
+def all_sentences() -> list[tuple[Facts, str]]:
+    """Every combination of facts, and its sentence."""
+    return list(every())
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, f"It {WON}; {NOTHING_ELSE}"),
+        (
+            {"ruler": "as well"},
+            f"It {WON}, but so does a bag of words; {NOTHING_ELSE}",
+        ),
+        (
+            {"ruler": "ahead", "elsewhere": "losses"},
+            f"It {WON}, but a bag of words does better; it got worse elsewhere.",
+        ),
+        (
+            {"ruler": "not told apart", "elsewhere": "gains"},
+            (
+                f"It {WON}, but a bag of words may do as well; other measures got better, and none got "
+                "worse that these rows can show."
+            ),
+        ),
+        (
+            {"ruler": "behind", "control": "behind"},
+            f"It {WON}, and beats every simple rule and control tried; {NOTHING_ELSE}",
+        ),
+        (
+            {"ruler": "as well", "control": "as well", "elsewhere": "both"},
+            (
+                f"It {WON}, but so do a bag of words and SFT on the chosen answers; elsewhere some measures got "
+                "better and some worse."
+            ),
+        ),
+        (
+            {"ruler": "behind", "control": "as well", "elsewhere": "cannot tell"},
+            f"It {WON}, but so does SFT on the chosen answers; what it cost cannot be told from these rows.",
+        ),
+        ({"target": "loss", "elsewhere": "everything worse"}, "Everything that was measured got worse."),
+        (
+            {"target": "loss", "elsewhere": "gains"},
+            (
+                "It prefers what people preferred less often than chance; other measures got better, and none got "
+                "worse that these rows can show."
+            ),
+        ),
+        (
+            {"target": "no change seen", "ruler": "ahead"},
+            f"It was not seen to prefer what people preferred more often than chance; {NOTHING_ELSE}",
+        ),
+        (
+            {"target": "cannot tell", "elsewhere": "cannot tell"},
+            "Whether it helped, and what it cost, cannot be told from these rows.",
+        ),
+        (
+            {"target": "not finite", "elsewhere": "not finite"},
+            "Some numbers are not finite (NaN or infinite), so whether it helped cannot be told.",
+        ),
+        (
+            {"target": "not measured", "elsewhere": "not measured"},
+            "Nothing was measured that a claim could be made from.",
+        ),
+        (
+            {"aim": "measures", "elsewhere": "not measured"},
+            "Some measures got better, and none of these got worse that these rows can show.",
+        ),
+        (
+            {"choice": "chosen", "seeds": "recipe"},
+            f"Of 20 candidates, {'x' * 27}… was chosen: over 3 seeds, it {WON}; {NOTHING_ELSE}",
+        ),
+        (
+            {"versus": "other run", "elsewhere": "losses"},
+            f"Compared with {'y' * 27}…, it prefers what people preferred more often; it got worse elsewhere.",
+        ),
+    ],
+)
+def test_facts_make_this_sentence(changes: dict[str, str], expected: str) -> None:
+    """The important combinations, word by word."""
+    assert sentence(replace(GAIN, **changes), replace(NAMES, other="y" * 90)) == expected
+
+
+def test_it_is_one_short_sentence(all_sentences: list[tuple[Facts, str]]) -> None:
+    """One capital, one full stop, and short enough for the lines below it, whatever the facts."""
+    assert len({text for _, text in all_sentences}) > 500
+    for _, text in all_sentences:
+        assert text[0].isupper()
+        assert text.endswith(".")
+        assert text.count(". ") == 0
+        assert len(text) <= 320
+
+
+def test_nothing_helped_without_a_gain(all_sentences: list[tuple[Facts, str]]) -> None:
+    """No rise of preferences is claimed, and no rival named, unless the target was gained."""
+    for facts, text in all_sentences:
+        if facts.target in WITHOUT_RISE:
+            assert WON not in text.replace("not seen to prefer", "")
+            assert not any(words in text for words in ("so do", "may do as well", "does better", "beats"))
+            assert "helped" not in text or "whether it helped" in text.lower()
+        elif facts.aim == "preferences" and facts.versus == "baseline":
+            assert WON in text
+
+
+def test_no_cost_is_hidden(all_sentences: list[tuple[Facts, str]]) -> None:
+    """With a loss the sentence says worse, and never that nothing or none got worse; nor is a cost ever called none."""
+    for facts, text in all_sentences:
+        assert "no cost" not in text
+        assert "unchanged" not in text
+        if facts.elsewhere in ("losses", "both", "everything worse"):
+            assert "worse" in text
+            assert "nothing else got worse" not in text
+            assert "and none got worse" not in text
+        if facts.elsewhere in ("cannot tell", "not finite", "not measured"):
+            assert "nothing else got worse" not in text
+        if facts.target in ("loss", "both") and facts.aim == "measures":
+            assert "worse" in text
+
+
+def test_what_was_not_seen_is_never_said_not_to_be(all_sentences: list[tuple[Facts, str]]) -> None:
+    """Each "nothing" and "none" has the rows that cannot show it beside it, but for what was not even measured."""
+    for _, text in all_sentences:
+        for part in text.split("; "):
+            if "nothing" in part.lower() or "none of these" in part or "none got" in part:
+                assert "that these rows can show" in part or "measured" in part
+
+
+def test_a_rival_as_good_is_always_named(all_sentences: list[tuple[Facts, str]]) -> None:
+    """Whichever of ruler and control is stronger; both if they are as strong."""
+    for facts, text in all_sentences:
+        if facts.target in ("gain", "both"):
+            is_rival = [rival in ("not told apart", "as well", "ahead") for rival in (facts.ruler, facts.control)]
+            is_named = ["bag of words" in text, "SFT on the chosen" in text]
+            assert any(is_named) == any(is_rival)
+            if facts.ruler == facts.control:
+                assert is_named == is_rival
+            assert "beats" not in text or not any(is_rival)
+
+
+def test_seeds_and_choice_open_the_sentence(all_sentences: list[tuple[Facts, str]]) -> None:
+    """A recipe is told by its seeds and a choice by how many there were; one adapter of one run is just it."""
+    for facts, text in all_sentences:
+        assert ("over 3 seeds" in text.lower()) == (facts.seeds == "recipe")
+        is_one_run = facts.versus == "baseline"
+        assert text.startswith("Compared with") != is_one_run
+        assert ("20 candidates" in text) == (is_one_run and facts.choice != "only")
+        assert ("was chosen" in text) == (is_one_run and facts.choice == "chosen")
+
+
+def test_numbers_that_are_not_finite_are_said(all_sentences: list[tuple[Facts, str]]) -> None:
+    """On the target and elsewhere."""
+    for facts, text in all_sentences:
+        if "not finite" in (facts.target, facts.elsewhere):
+            assert "not finite" in text

@@ -1,0 +1,168 @@
+"""The whole headline of made-up runs: short, complete and careful, whatever a run holds."""
+
+import re
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from reports.comparing.compare import compare
+from reports.comparing.seeds import over_seeds
+from reports.records import EvaluationCounts, Metric, MetricScores, Run, Selection, Subject
+from reports.rendering.content.display import MINUS
+from reports.rendering.content.headline import Headline, headline
+from reports.rendering.content.headline.limits import LONGEST_LIMIT
+from reports.rendering.content.names import metric_names
+
+LONG = "a very long name of a data set that somebody has <b>in bold</b> & with | marks, " * 3
+
+
+def headline_of(run: Run) -> Headline:
+    """The headline of a run."""
+    comparisons = compare(run)
+    found = headline(run, comparisons, over_seeds(run, comparisons))
+    assert found is not None
+    return found
+
+
+def length(found: Headline) -> int:
+    """Characters of sentence and lines, with what each line is about."""
+    return len(found.sentence) + sum(len(f"{line.kind}: {line.text}") for line in found.lines)
+
+
+def drawn_run(fakes: SimpleNamespace, seed: int) -> Run:
+    """A run of any outcomes: up to 24 metrics of three units, with seeds, controls, rulers and groups, or without."""
+    rng = np.random.default_rng(seed)
+    n_metrics, n_seeds, n = rng.integers(1, 25), rng.integers(1, 5), int(rng.choice([6, 20, 60]))
+    is_long = rng.random() < 0.7
+    candidates = [f"{LONG if is_long else 'dpo'} {each}" for each in range(n_seeds)]
+    controls = ["control: sft on chosen", f"control: {LONG}"][: rng.integers(0, 3)]
+    scores: dict[tuple[Metric, str], tuple] = {}
+    for number in range(n_metrics):
+        is_reward = rng.random() < 0.2
+        metric = Metric(
+            f"{LONG if is_long else 'set'} {number}",
+            "reward_accuracy" if is_reward else str(rng.choice(["perplexity", "acc", "a_measure_" * 9])),
+            str(rng.choice(["nats per token", "some unit of somebody's " * 4])),
+            higher_is_better=True if is_reward else rng.choice([True, False, None]),
+            display="percent" if is_reward else str(rng.choice(["exp", "mean"])),
+            primary=True,
+            chance=0.5 if is_reward else None,
+            uninformative=1.9 if rng.random() < 0.2 else None,
+        )
+        metric = replace(
+            metric, higher_is_better=None if metric.higher_is_better is None else bool(metric.higher_is_better)
+        )
+        if not is_reward:
+            scores[metric, "base"] = fakes.scores(rng.normal(2, 0.3, n))
+        shift = rng.choice([0.0, 0.3, -0.3]) * rng.choice([1.0, 1e6], p=[0.9, 0.1])
+        for name in (*candidates, *controls):
+            if is_reward:
+                scores[metric, name] = fakes.scores(rng.random(n) < 0.5 + rng.choice([0.0, 0.4, -0.4]))
+            else:
+                base = np.array([each.total for each in scores[metric, "base"]])
+                nats = base + shift + rng.normal(0, 0.05, n)
+                scores[metric, name] = fakes.scores(np.where(rng.random(n) < 0.003, np.nan, nats))
+        if is_reward:
+            scores[metric, "bag of words"] = fakes.scores(rng.random(n) < 0.8)
+            scores[metric, "longest"] = fakes.scores(rng.random(n) < 0.5)
+    run = fakes.small_run(scores)
+    recipe = LONG if n_seeds > 1 else ""
+    subjects = [
+        replace(each, recipe=recipe, compared_with=tuple(controls), knows_rows=bool(rng.random() < 0.7))
+        if each.name in candidates
+        else replace(each, is_control=each.name in controls)
+        for each in run.subjects
+    ]
+    evaluations = {metric.evaluation for metric, _ in scores}
+    counts = [
+        EvaluationCounts(each, "", n, n, n, suite_group=str(rng.choice(["", "capability"]))) for each in evaluations
+    ]
+    winner = Selection(recipe or candidates[0], 0.7, 0.4, 56, True, 130.0, 168, "order", (LONG,))
+    return replace(
+        run, subjects=tuple(subjects), counts=tuple(counts), selection=(winner,) if rng.random() < 0.5 else ()
+    )
+
+
+@settings(max_examples=20, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(seed=st.integers(0, 2**32 - 1))
+def test_it_is_at_most_six_sentences_and_600_characters(fakes: SimpleNamespace, seed: int) -> None:
+    """In every run: each line and the sentence are one sentence, the limits are short, and every metric is counted."""
+    run = drawn_run(fakes, seed)
+    if not any(each.subject == "base" for each in run.measurements):
+        run = replace(run, subjects=(Subject("base", "baseline", ""), *(s for s in run.subjects if s.name != "base")))
+    found = headline_of(run)
+    assert length(found) <= 600
+    assert 1 + len(found.lines) <= 6
+    assert all(len(limit) <= LONGEST_LIMIT for limit in found.limits)
+    kinds = [line.kind for line in found.lines]
+    assert kinds[:2] == ["gained", "lost"]
+    assert len(set(kinds)) == len(kinds)
+    assert all(text.isprintable() and text for text in (found.sentence, *(line.text for line in found.lines)))
+    if found.limits:
+        assert found.lines[-1].kind == "believe it?"
+        assert found.limits[0].rstrip(".") in found.lines[-1].text
+        n_more = len(found.limits) - 2
+        assert found.lines[-1].text.endswith(f"{n_more} more below") == (n_more > 0)
+
+
+def test_a_run_like_the_default(fakes: SimpleNamespace) -> None:
+    """Sentence, lines and limits of a realistic run, word by word."""
+    run = fakes.realistic_run()
+    found = headline_of(run)
+    assert found.subject == "dpo"
+    assert found.sentence == (
+        "It prefers what people preferred more often than chance, but so does a bag of words; it got worse elsewhere."
+    )
+    names = metric_names(run)
+    gained, lost, unseen, untold, believe = found.lines
+    assert (gained.kind, gained.text[:20]) == ("gained", "Preferred answers, a")
+    assert lost.text.startswith("Truthful answers, perplexity +1")
+    assert names[fakes.MC1] in unseen.text
+    assert untold.kind == "cannot tell"
+    assert believe.text.startswith("A bag of words reaches ")
+    assert found.limits[1] == "One training seed: this holds for this adapter, not for its recipe."
+
+
+def test_without_a_candidate_there_is_no_headline(fakes: SimpleNamespace) -> None:
+    """A run of the baseline alone answers nothing."""
+    run = fakes.small_run({(fakes.PERPLEXITY, "base"): fakes.scores([1.0, 2.0])})
+    assert headline(run, compare(run), []) is None
+
+
+def test_everything_worse(fakes: SimpleNamespace) -> None:
+    """Where every row lost, the sentence says so, nothing is gained, and all are in the line of what was lost."""
+    noise = np.random.default_rng(0).normal(0, 0.02, (2, 60))
+    metrics = (fakes.PERPLEXITY, fakes.COREFERENCE)
+    scores = {(metric, "base"): fakes.scores(np.full(60, 2.0)) for metric in metrics}
+    scores |= {(metric, "dpo"): fakes.scores(2.4 + noise[n]) for n, metric in enumerate(metrics)}
+    scores[fakes.ACCURACY, "dpo"] = fakes.scores([1, 0, 0, 0] * 50)
+    found = headline_of(fakes.small_run(scores))
+    assert found.sentence == "Everything that was measured got worse."
+    assert [line.kind for line in found.lines] == ["gained", "lost", "believe it?"]
+    assert found.lines[0].text == "nothing that these rows can show"
+    assert re.search(rf"accuracy {MINUS}25.0 pp; perplexity of .* and .* \+4\d\.\d", found.lines[1].text)
+
+
+def test_a_recipe_is_named_and_told_by_its_mean(fakes: SimpleNamespace) -> None:
+    """The chosen recipe over its three seeds."""
+    found = headline_of(fakes.sweep_run())
+    assert found.subject == fakes.LR
+    assert found.sentence.startswith(f"Of 2 candidates, {fakes.LR} was chosen: over 3 seeds, it ")
+
+
+@pytest.mark.parametrize("missing", ["preferences", "truthfulness"])
+def test_what_is_missing_is_not_called_good(fakes: SimpleNamespace, missing: str) -> None:
+    """Without its numbers, a metric stands under cannot tell, with its reason."""
+    run = fakes.realistic_run()
+    measurements = tuple(
+        MetricScores(each.metric, each.subject, (), missing="no rows") if each.metric.evaluation == missing else each
+        for each in run.measurements
+    )
+    found = headline_of(replace(run, measurements=measurements))
+    (untold,) = [line.text for line in found.lines if line.kind == "cannot tell"]
+    assert "(not measured)" in untold
+    assert ("was not measured" in found.sentence) == (missing == "preferences")

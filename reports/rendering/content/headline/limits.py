@@ -3,11 +3,11 @@
 The order is how much of the sentence a limit can undo:
 
 1. numbers that are not finite;
-2. rulers and controls that do as well on what was gained, for then it is no gain of preferences;
+2. the strongest ruler and controls that are not behind on what was gained, for then it is no gain of preferences;
 3. fewer refusals of harmful prompts, which no metric counts as a loss;
 4. if no gain was seen, what could not be told at all, and the smallest change that could have been seen;
 5. how many training seeds there are;
-6. training rows won far more often than held-out ones;
+6. training rows won far more often than held-out ones, and further rulers that are not behind;
 7. what is assumed or not known of the candidate's origin;
 8. values without information, or no preferences at all;
 9. if a gain was seen, what 4. says of the other metrics;
@@ -43,15 +43,16 @@ _NOT_BEHIND = ("ahead", "as well", "not told apart")
 def limits(run: Run, judged: Judged, facts: Facts, comparisons: Sequence[Comparison]) -> tuple[str, ...]:
     """Return everything that limits belief, a short sentence each, weightiest first."""
     unseen, names = [*_too_few_groups(judged), *_coarse(judged.rows)], metric_names(run)
-    is_gain = facts.target in ("gain", "both")
+    is_gain, rulers = facts.target in ("gain", "both"), _rulers(judged)
     return (
         *_not_finite(run, judged),
-        *_rulers(judged),
+        *rulers[:1],
         *_controls(judged, control_rivalries(judged, comparisons)),
         *_refusals(run, judged),
         *([] if is_gain else unseen),
         *_seeds(judged, facts),
         *_training(run, judged),
+        *rulers[1:],
         *_origin(run, judged),
         *_information(judged, facts),
         *(unseen if is_gain else []),

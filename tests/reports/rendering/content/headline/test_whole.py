@@ -36,7 +36,7 @@ def length(found: Headline) -> int:
 def drawn_run(fakes: SimpleNamespace, seed: int) -> Run:
     """A run of any outcomes: up to 24 metrics of three units, with seeds, controls, rulers and groups, or without."""
     rng = np.random.default_rng(seed)
-    n_metrics, n_seeds, n = rng.integers(1, 25), rng.integers(1, 5), int(rng.choice([6, 20, 60]))
+    n_metrics, n_seeds, n = rng.integers(1, 25), rng.integers(1, 5), int(rng.choice([6, 20]))
     is_long = rng.random() < 0.7
     candidates = [f"{LONG if is_long else 'dpo'} {each}" for each in range(n_seeds)]
     controls = ["control: sft on chosen", f"control: {LONG}"][: rng.integers(0, 3)]
@@ -87,26 +87,67 @@ def drawn_run(fakes: SimpleNamespace, seed: int) -> Run:
     )
 
 
-@settings(max_examples=20, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(seed=st.integers(0, 2**32 - 1))
-def test_it_is_at_most_six_sentences_and_600_characters(fakes: SimpleNamespace, seed: int) -> None:
-    """In every run: each line and the sentence are one sentence, the limits are short, and every metric is counted."""
-    run = drawn_run(fakes, seed)
-    if not any(each.subject == "base" for each in run.measurements):
-        run = replace(run, subjects=(Subject("base", "baseline", ""), *(s for s in run.subjects if s.name != "base")))
-    found = headline_of(run)
+def check(found: Headline) -> None:
+    """It is short, and its lines are what they should be."""
     assert length(found) <= 600
     assert 1 + len(found.lines) <= 6
-    assert all(len(limit) <= LONGEST_LIMIT for limit in found.limits)
+    assert all(len(limit) <= LONGEST_LIMIT and limit.endswith(".") for limit in found.limits)
     kinds = [line.kind for line in found.lines]
     assert kinds[:2] == ["gained", "lost"]
     assert len(set(kinds)) == len(kinds)
     assert all(text.isprintable() and text for text in (found.sentence, *(line.text for line in found.lines)))
+    assert (kinds[-1] == "believe it?") == bool(found.limits)
     if found.limits:
-        assert found.lines[-1].kind == "believe it?"
         assert found.limits[0].rstrip(".") in found.lines[-1].text
         n_more = len(found.limits) - 2
         assert found.lines[-1].text.endswith(f"{n_more} more below") == (n_more > 0)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_it_is_at_most_six_sentences_and_600_characters(fakes: SimpleNamespace, seed: int) -> None:
+    """In every run, with the comparisons that it holds."""
+    check(headline_of(drawn_run(fakes, seed)))
+
+
+SHOWS = ("better", "worse", "changed", "no change seen", "cannot tell", "not finite", "not measured")
+TEXTS = st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), max_size=200)
+
+
+@settings(
+    max_examples=150, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(data=st.data())
+def test_it_stays_short_whatever_is_shown(rows: SimpleNamespace, data: st.DataObject) -> None:
+    """Up to forty metrics of any name, unit, size and outcome, with rulers and controls of any name."""
+    draw, made, subjects = data.draw, [], [Subject("base", "baseline", "")]
+    subject = Subject(draw(TEXTS) or "dpo", "candidate", "", recipe=draw(TEXTS))
+    others = [
+        Subject(f"ruler {draw(TEXTS)}", "ruler", ""),
+        Subject(f"c {draw(TEXTS)}", "candidate", "", is_control=True),
+    ]
+    for number in range(draw(st.integers(1, 40))):
+        unit, display = draw(st.sampled_from([("nats", "exp"), ("wins", "percent"), ("u" * 90, "mean")]))
+        size = draw(st.sampled_from([0.001, 0.1, 1e4]))
+        chance = draw(st.sampled_from([0.5, None, None]))
+        metric = Metric(f"{draw(TEXTS)} {number}", "perplexity", unit, True, display, primary=True, chance=chance)
+        sides = [("definition" if chance else "baseline", "base"), *(("ruler", others[0].name),) * bool(chance)]
+        for against, other in (*sides, ("candidate", others[1].name)):
+            row = rows.row_of(metric, draw(st.sampled_from(SHOWS)), against, other, candidate=subject.name)
+            ends = row.interval and (row.interval[0] * size, row.interval[1] * size)
+            made.append(replace(row, interval=ends, difference=row.difference and row.difference * size))
+    measurements = tuple(MetricScores(row.metric, subject.name, ()) for row in made)
+    groups = [EvaluationCounts(row.metric.evaluation, "", 1, 1, 1, suite_group="x") for row in made[::2]]
+    tie = Selection(subject.name, 0.7, 0.4, 56, True, 130.0, 168, "order", (LONG,))
+    run = Run(
+        *("run", "suite", "2026", "", ""),
+        subjects=(*subjects, subject, *others),
+        measurements=measurements,
+        counts=tuple(groups) if draw(st.booleans()) else (),
+        selection=(tie,) if draw(st.booleans()) else (),
+    )
+    found = headline(run, made, [])
+    assert found is not None
+    check(found)
 
 
 def test_a_run_like_the_default(fakes: SimpleNamespace) -> None:

@@ -4,12 +4,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from reports.rendering.pictures.drawing.elements import Box, Element, Text, line
-from reports.rendering.pictures.drawing.lettering import ASCENT, DESCENT, SMALL
+from reports.rendering.pictures.drawing.lettering import ASCENT, DESCENT, SMALL, cut, text_width
 from reports.rendering.pictures.drawing.scales import Scale
 
 Ticks = Sequence[tuple[float, str]]
 """Number and text of each tick."""
-_GAP = 8.0
+_GAP, _TICK = 8.0, 8.0
+"""Distance between texts beside each other, and of texts from the axis above them, in pixels."""
+_BEYOND_LEFT, _BEYOND_RIGHT = 20.0, 10.0
+"""How far the text of a tick may reach beyond the plot."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,18 +37,26 @@ def frame_elements(frame: Frame, x_ticks: Ticks, y_ticks: Ticks) -> list[Element
         elements.append(line((box.left, y), (box.right, y), "line"))
         elements.append(Text(box.left - 6, y + 0.35 * SMALL, words, "soft", SMALL, "end"))
     elements.append(line((box.left, box.bottom), (box.right, box.bottom), "soft"))
-    below = box.bottom + 5 + ASCENT * SMALL
+    below = box.bottom + _TICK + ASCENT * SMALL
     right = -1e9
     for value, words in x_ticks:
         x = frame.x.place(value)
-        text = Text(x, below, words, "soft", SMALL, "middle")
         elements.append(line((x, box.bottom), (x, box.bottom + 4), "soft"))
+        text = _below(frame, x, below, words)
         if text.box.left > right + _GAP:
             elements.append(text)
             right = text.box.right
     return elements
 
 
+def _below(frame: Frame, x: float, y: float, words: str) -> Text:
+    """Return the text of a tick, cut to half the plot, and moved inwards where it would leave it by much."""
+    shown = cut(words, (frame.box.right - frame.box.left) / 2, size=SMALL)
+    half = text_width(shown, SMALL) / 2
+    middle = min(max(x, frame.box.left - _BEYOND_LEFT + half), frame.box.right + _BEYOND_RIGHT - half)
+    return Text(middle, y, shown, "soft", SMALL, "middle")
+
+
 def below_frame(frame: Frame) -> float:
     """Return how far down the texts of the horizontal axis reach."""
-    return frame.box.bottom + 5 + (ASCENT + DESCENT) * SMALL
+    return frame.box.bottom + _TICK + (ASCENT + DESCENT) * SMALL

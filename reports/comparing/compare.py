@@ -122,7 +122,8 @@ class Comparison:
     def is_informative(self) -> bool:
         """Whether one of the two values is no worse than a uniform guess (`Metric.uninformative`).
 
-        Beyond it on both sides a difference says nothing of what a model knows; a value that crosses it does.
+        Beyond it on both sides a gain is none: nothing was learned that a guess does not have. A loss is one, because
+        the answers became still less probable, and so is a value that crosses it.
         """
         ceiling, values = self.metric.uninformative, (self.baseline_value, self.candidate_value)
         return ceiling is None or any(value is None or value <= ceiling for value in values)
@@ -132,8 +133,6 @@ class Comparison:
         """What can be claimed, and nothing beyond it; outside of a family, what the interval by itself shows."""
         if self.difference is None:
             return "not measured"
-        if not self.is_informative:
-            return "cannot tell"
         if self.interval is None:
             return "no change seen" if self.is_identical else "cannot tell"
         if not self.is_clear or self.fails_correction:
@@ -141,7 +140,9 @@ class Comparison:
         rises = self.interval[0] > 0
         if self.metric.higher_is_better is None:
             return "higher" if rises else "lower"
-        return "better" if rises == self.metric.higher_is_better else "worse"
+        if rises != self.metric.higher_is_better:
+            return "worse"
+        return "better" if self.is_informative else "cannot tell"
 
 
 def compare(run: Run) -> list[Comparison]:

@@ -81,13 +81,14 @@ def test_elsewhere_is_told_from_the_other_rows(
 
 
 def test_a_claim_is_corrected_and_informative(rows: SimpleNamespace) -> None:
-    """An interval clear of zero by itself claims nothing, nor does a change between two values worse than a guess."""
+    """An interval clear of zero by itself claims nothing, nor does a gain between two values worse than a guess."""
     better = rows.row_of(rows.PERPLEXITY, "better")
     assert standing(better) == "better"
     assert standing(replace(better, p_adjusted=None)) == "cannot tell"
     assert standing(replace(better, p_adjusted=0.2)) == "no change seen"
     guessed = replace(better, metric=replace(rows.PERPLEXITY, uninformative=0.2))
     assert standing(guessed) == "cannot tell"
+    assert standing(replace(rows.row_of(rows.PERPLEXITY, "worse"), metric=guessed.metric)) == "worse"
     crossed = replace(guessed, candidate_value=0.1)
     assert standing(crossed) == "better"
 

@@ -16,7 +16,9 @@ Basis = Literal["recorded", "assumed", "unknown"]
 """How the reference or the beta of a reward is known: the record of the training or the model card says it; nothing
 says it, and the baseline or the configured beta is taken; or it is known to be another one that is not here."""
 
-SubjectKind = Literal["baseline", "candidate", "ruler"]
+SubjectKind = Literal["baseline", "candidate", "ruler", "base", "aside"]
+"""What is done with a subject: candidates are compared with the baseline and with rulers. In a report of two runs the
+baseline is the first run's candidate; then "base" is the base model of both, and "aside" are all other candidates."""
 
 SelectionRule = Literal["accuracy", "loss", "order"]
 """What decided a choice: the highest accuracy, of equal ones the lowest loss, of equal ones the first of the sweep."""
@@ -228,6 +230,16 @@ class EvaluationCounts:
 
 
 @dataclass(frozen=True, slots=True)
+class DifferingSetting:
+    """A setting that differs between the runs of one report."""
+
+    key: str
+    """Dotted, such as "training.beta"."""
+    values: tuple[str, ...]
+    """As text, one a run."""
+
+
+@dataclass(frozen=True, slots=True)
 class Run:
     """The result of a measurement: everything that a report needs without loading a model."""
 
@@ -260,6 +272,10 @@ class Run:
     older run folders."""
     config: dict[str, Any] = field(default_factory=dict)
     provenance: dict[str, Any] = field(default_factory=dict)
+    runs: tuple[str, ...] = ()
+    """Names of the runs that were put together, if it is several."""
+    differing: tuple[DifferingSetting, ...] = ()
+    """Settings that differ between these runs."""
 
     @property
     def baseline(self) -> Subject:
@@ -270,6 +286,11 @@ class Run:
     def candidates(self) -> tuple[Subject, ...]:
         """The subjects of the kind candidate, in the order of the report."""
         return tuple(subject for subject in self.subjects if subject.kind == "candidate")
+
+    @property
+    def base(self) -> Subject | None:
+        """The base model of both runs in a report of two, in which the baseline is the first run's candidate."""
+        return next((subject for subject in self.subjects if subject.kind == "base"), None)
 
     def subject(self, name: str) -> Subject:
         """Return the subject of a name, which must exist."""

@@ -12,7 +12,7 @@ from reports.comparing.metric_table import MetricTable, metric_table
 from reports.comparing.statistics import correlation, holm, linearised_ratio, pairing_factor
 from reports.records import Gate, Metric, MetricScores, Run, SubjectKind
 
-Against = Literal["baseline", "definition", "ruler", "candidate", "other run"]
+Against = Literal["baseline", "definition", "ruler", "candidate", "base"]
 Outcome = Literal["better", "worse", "higher", "lower", "no change seen", "cannot tell", "not measured"]
 """The one word for what a comparison shows, in every format: after correction where it is in a family."""
 Direction = Literal["above", "below"]
@@ -101,7 +101,7 @@ class Comparison:
     @property
     def primary(self) -> bool:
         """Whether claims can be made from it; everything else is exploratory."""
-        return self.metric.primary and self.against in ("baseline", "definition", "other run")
+        return self.metric.primary and self.against in ("baseline", "definition")
 
     @property
     def is_clear(self) -> bool:
@@ -150,7 +150,8 @@ def compare(run: Run) -> list[Comparison]:
 
     A candidate is compared with the baseline or, if the metric has a baseline value by definition (`Metric.chance`),
     with that; with every ruler that has the metric too; and with each other candidate that its subject names
-    (`Subject.compared_with`), if both have a number.
+    (`Subject.compared_with`), if both have a number. In a report of two runs it is compared with the first run's
+    candidate, and both and all others with the base model of both, from which nothing is claimed.
 
     Claims are made from primary metrics in families, within each of which any false one has a probability of 5 %: the
     candidate that was chosen on selection rows is a family of its own, because it was chosen on other rows than these;
@@ -194,27 +195,32 @@ def _by_metric(run: Run) -> list[list[MetricScores]]:
 
 def _pairs(run: Run, table: MetricTable) -> Iterator[tuple[str, Against, str]]:
     """Yield each candidate, the kind of what it is compared with, and the name of that."""
-    chance = table.metric.chance
-    of_kind: dict[SubjectKind, list[str]] = {"baseline": [], "candidate": [], "ruler": []}
+    chance, base = table.metric.chance, run.base
+    of_kind: dict[SubjectKind, list[str]] = {"baseline": [], "candidate": [], "ruler": [], "base": [], "aside": []}
     for name in table.values:
         of_kind[run.subject(name).kind].append(name)
+    definition = None if chance is None else f"{chance:g} by definition"
     for candidate in of_kind["candidate"]:
-        if chance is None:
-            yield candidate, "baseline", next(iter(of_kind["baseline"]), "baseline")
+        if definition is None or base:
+            yield candidate, "baseline", next(iter(of_kind["baseline"]), run.baseline.name)
         else:
-            yield candidate, "definition", f"{chance:g} by definition"
+            yield candidate, "definition", definition
         for ruler in of_kind["ruler"]:
             yield candidate, "ruler", ruler
         if table.values[candidate] is not None:
             for name in run.subject(candidate).compared_with:
                 if name in of_kind["candidate"] and table.values[name] is not None:
                     yield candidate, "candidate", name
+    if base:
+        for name in (*of_kind["baseline"], *of_kind["candidate"], *of_kind["aside"]):
+            yield name, "base", definition or base.name
 
 
 def _comparison(table: MetricTable, candidate: str, against: Against, other: str) -> Comparison:
     """Return a comparison with its inference, or with the reason why it has none."""
     value = table.values[candidate]
-    baseline_value = table.metric.chance if against == "definition" else table.values.get(other)
+    by_definition = against == "definition" or (against == "base" and table.metric.chance is not None)
+    baseline_value = table.metric.chance if by_definition else table.values.get(other)
     has_examples = candidate in table.totals or other in table.totals
     if candidate in table.totals:
         reason = f"{other}: {table.reasons.get(other, 'not measured')}"
@@ -230,7 +236,7 @@ def _comparison(table: MetricTable, candidate: str, against: Against, other: str
         difference=None if value is None or baseline_value is None else value - baseline_value,
         n=len(table.examples) if has_examples else 0,
         n_groups=len(table.groups) if has_examples else 0,
-        paired=table.paired(candidate, None if against == "definition" else other),
+        paired=table.paired(candidate, None if by_definition else other),
         why_no_interval=reason,
         is_finite=table.not_finite.isdisjoint({candidate, other}),
     )

@@ -43,7 +43,7 @@ def over_seeds(run: Run, comparisons: Sequence[Comparison]) -> list[OverSeeds]:
     recipe_of = {name: recipe for recipe, names in adapters.items() for name in names}
     by_recipe: dict[tuple[str, str, str, str], list[Comparison]] = {}
     for row in comparisons:
-        if row.metric.primary and row.candidate in recipe_of:
+        if row.metric.primary and row.candidate in recipe_of and row.against != "base":
             key = recipe_of[row.candidate], row.metric.evaluation, row.metric.name, row.baseline
             by_recipe.setdefault(key, []).append(row)
     found = [_over_seeds(recipe, adapters[recipe], rows) for (recipe, *_), rows in by_recipe.items()]

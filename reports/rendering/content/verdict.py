@@ -3,6 +3,8 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from reports.comparing.choice import headline_candidate as headline_candidate  # noqa: PLC0414
+from reports.comparing.choice import is_chosen as is_chosen  # noqa: PLC0414
 from reports.comparing.compare import ERROR_RATE, Comparison, Outcome, in_family
 from reports.comparing.seeds import ENOUGH_SEEDS, FEWEST_SEEDS, OverSeeds, critical_value
 from reports.records import Run, Selection, Subject
@@ -98,29 +100,8 @@ def not_finite_sentences(run: Run) -> list[str]:
 
 def candidates_of(run: Run, comparisons: Sequence[Comparison]) -> list[str]:
     """Return the names of the candidates that have comparisons, in the order of the run's subjects."""
-    measured = {row.candidate for row in comparisons}
+    measured = {row.candidate for row in comparisons if row.against != "base"}
     return [subject.name for subject in run.subjects if subject.name in measured]
-
-
-def headline_candidate(run: Run, candidates: Sequence[str]) -> str:
-    """Return the candidate that was chosen, or the first of the chosen recipe, or else the first that is no control.
-
-    A first stage, from which another candidate started, comes after what was made of it.
-    """
-    chosen = {selection.candidate for selection in run.selection if selection.is_winner}
-    subjects = [run.subject(name) for name in candidates]
-    stages = {each.reference for each in subjects}
-    ranks = {
-        each.name: (chosen.isdisjoint({each.name, each.recipe}), each.is_control, each.name in stages)
-        for each in subjects
-    }
-    return min(candidates, key=lambda name: ranks[name])
-
-
-def is_chosen(run: Run, candidate: str) -> bool:
-    """Whether a sweep chose the candidate, or its recipe, on selection rows."""
-    chosen = {selection.candidate for selection in run.selection if selection.is_winner}
-    return not chosen.isdisjoint({candidate, run.subject(candidate).recipe})
 
 
 def references_differ(run: Run, row: Comparison) -> bool:

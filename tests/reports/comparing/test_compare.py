@@ -209,7 +209,7 @@ def test_missing_numbers_are_none_with_their_reason(fakes):
     assert (of_candidate.candidate_value, of_candidate.why_no_interval) == (None, "no examples")
     assert (unmeasured.outcome, unmeasured.why_no_interval) == (
         "not measured",
-        "baseline: not measured",
+        "base: not measured",
     )
     assert uncounted.why_no_interval == "the counts of its examples sum to 0"
 

@@ -1,4 +1,4 @@
-"""Several runs in one report."""
+"""Several runs in one report: two against each other, more beside each other."""
 
 from dataclasses import replace
 
@@ -6,8 +6,9 @@ import pytest
 
 from reports.comparing.against import IncomparableRunsError
 from reports.comparing.compare import compare
+from reports.comparing.seeds import over_seeds
 from reports.comparing.together import put_together
-from reports.records import Subject
+from reports.records import DifferingSetting, Selection, Subject
 
 
 @pytest.fixture
@@ -28,48 +29,139 @@ def run_of(fakes):
     return make
 
 
-def test_candidates_of_two_runs_stand_beside_each_other_against_one_baseline(run_of):
-    """Equal baselines are one; each difference is what its own run's report says."""
+def by_candidate(run, against):
+    """Candidate -> difference, of the rows that are compared with that."""
+    return {row.candidate: round(row.difference, 6) for row in compare(run) if row.against == against}
+
+
+def kinds(run):
+    """Name and kind of each subject, in order."""
+    return [(subject.name, subject.kind) for subject in run.subjects]
+
+
+def test_the_second_run_is_held_to_the_first(run_of):
+    """B's candidate minus A's is what is claimed; both differences from the base stay, and claim nothing."""
     one, two = run_of("one", "first", -1.0), run_of("two", "second", 1.0)
     together = put_together([one, two])
 
-    assert [subject.name for subject in together.subjects] == ["base", "first", "second"]
-    alone = [row for run in (one, two) for row in compare(run)]
-    assert [(row.candidate, row.difference) for row in compare(together)] == [
-        (row.candidate, row.difference) for row in alone
+    assert kinds(together) == [("first", "baseline"), ("second", "candidate"), ("base", "base")]
+    assert by_candidate(together, "baseline") == {"second": 0.2}
+    alone = {row.candidate: round(row.difference, 6) for run in (one, two) for row in compare(run)}
+    assert by_candidate(together, "base") == alone
+    assert {row.against for row in compare(together) if row.primary} == {"baseline"}
+    assert {row.against for row in compare(together) if row.is_claim} <= {"baseline"}
+    assert together.runs == ("one", "two")
+
+
+def test_a_reward_is_held_to_the_other_runs_reward(fakes):
+    """Not to chance, which stays what each is held to beside it; each pair is won or lost by both."""
+    runs = [
+        fakes.small_run({(fakes.ACCURACY, name): fakes.scores(won), (fakes.PERPLEXITY, "base"): fakes.scores([1] * 20)})
+        for name, won in (("a", [1, 0] * 10), ("b", [1, 1, 1, 0] * 5))
     ]
+    found = {(row.candidate, row.against): row for row in compare(put_together(runs)) if row.metric == fakes.ACCURACY}
+    assert found["b", "baseline"].difference == 0.25
+    assert found["b", "baseline"].paired is not None
+    assert not found["b", "baseline"].paired.by_definition
+    assert [found[name, "base"].difference for name in "ab"] == [0.0, 0.25]
+    assert {found[name, "base"].baseline for name in "ab"} == {"0.5 by definition"}
 
 
-def test_names_that_are_taken_get_their_run_behind_them(run_of):
-    """Two adapters of one name are two candidates; what a subject refers to is renamed with it."""
-    one, two = run_of("one", "adapter", -1.0), run_of("two", "adapter", 1.0)
-    merged = Subject("merged", "candidate", "", reference="base", compared_with=("adapter",))
-    two = replace(two, subjects=(*two.subjects, merged))
+def configured(run, **settings):
+    """The run with such settings of its training."""
+    return replace(run, config={"training": {"beta": 0.1, "method": "dpo"} | settings, "description": run.name})
+
+
+def test_two_adapters_are_called_by_what_differs(run_of):
+    """Wherever their name stands; a description is no setting that differs."""
+    one, two = configured(run_of("one", "adapter", -1.0)), configured(run_of("two", "adapter", 1.0), beta=0.5)
+    row = {"kind": "train", "step": 1, "loss": 0.7}
+    together = put_together([replace(one, training=(row,)), replace(two, training=(row | {"candidate": "adapter"},))])
+
+    assert kinds(together) == [("beta=0.1", "baseline"), ("beta=0.5", "candidate"), ("base", "base")]
+    assert by_candidate(together, "baseline") == {"beta=0.5": 0.2}
+    assert [each["candidate"] for each in together.training] == ["beta=0.1", "beta=0.5"]
+    assert together.differing == (DifferingSetting("training.beta", ("0.1", "0.5")),)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"beta": 0.5, "epochs": 2, "learning_rate": 1e-5},
+        {"prompt": "x" * 40},
+    ],
+)
+def test_what_differs_too_much_or_not_at_all_is_called_by_its_run(run_of, settings):
+    """A name is short, or it is the run's."""
+    one, two = configured(run_of("one", "adapter", -1.0)), configured(run_of("two", "adapter", 1.0), **settings)
     together = put_together([one, two])
-
-    assert [subject.name for subject in together.subjects] == ["base", "adapter", "adapter (two)", "merged"]
-    assert together.subject("merged").compared_with == ("adapter (two)",)
-    assert {row.candidate: round(row.difference, 6) for row in compare(together)} == {
-        "adapter": -0.1,
-        "adapter (two)": 0.1,
-    }
+    assert [name for name, _ in kinds(together)] == ["adapter (one)", "adapter (two)", "base"]
 
 
-def test_another_base_becomes_a_candidate_and_all_on_it_are_marked(run_of):
-    """Adapters of another base are held against the first run's baseline, beside their own."""
+def test_a_run_beside_itself_is_two(run_of):
+    """The same folder given twice has two names still, and no difference."""
+    run = run_of("one", "adapter", -1.0)
+    together = put_together([run, run])
+    assert [name for name, _ in kinds(together)] == ["adapter (one, 1)", "adapter (one, 2)", "base"]
+    assert by_candidate(together, "baseline") == {"adapter (one, 2)": 0.0}
+
+
+def test_seeds_and_recipes_of_two_runs_are_not_mixed(run_of):
+    """Recipes of one name are two; what the report is about is one adapter of each, and the others stand aside."""
+    runs = []
+    for name, shift in (("one", -1.0), ("two", 1.0)):
+        run = configured(run_of(name, "adapter, seed 42", shift), beta=shift)
+        other = [replace(each, subject="adapter, seed 43") for each in run.measurements if each.subject != "base"]
+        subjects = (*run.subjects, replace(run.subjects[-1], name="adapter, seed 43"))
+        subjects = tuple(each if each.kind == "baseline" else replace(each, recipe="adapter") for each in subjects)
+        runs.append(replace(run, subjects=subjects, measurements=(*run.measurements, *other)))
+    together = put_together(runs)
+
+    assert kinds(together) == [
+        ("beta=-1, seed 42", "baseline"),
+        ("beta=1, seed 42", "candidate"),
+        ("base", "base"),
+        ("beta=-1, seed 43", "aside"),
+        ("beta=1, seed 43", "aside"),
+    ]
+    assert [subject.recipe for subject in together.subjects] == ["", "", "", "beta=-1", "beta=1"]
+    assert len(by_candidate(together, "base")) == 4
+    assert over_seeds(together, compare(together)) == []
+
+
+def test_what_a_subject_refers_to_is_renamed_with_it(run_of):
+    """References, and what is chosen of a sweep and what it tied with."""
+    one, two = run_of("one", "adapter", -1.0), run_of("two", "adapter", 1.0)
+    merged = Subject("merged", "candidate", "", reference="adapter")
+    chosen = Selection("adapter", 0.7, 0.4, 56, is_winner=True, tied_with=("adapter",))
+    together = put_together([replace(one, selection=(chosen,)), replace(two, subjects=(*two.subjects, merged))])
+    assert together.subject("merged").reference == "adapter (two)"
+    assert (together.selection[0].candidate, together.selection[0].tied_with) == ("adapter (one)", ("adapter (one)",))
+
+
+def test_three_runs_stand_beside_each_other_against_one_baseline(run_of):
+    """Equal baselines are one; each difference is what its own run's report says."""
+    runs = [
+        run_of(name, candidate, shift) for name, candidate, shift in (("x", "a", -1.0), ("y", "b", 0.5), ("z", "a", 1))
+    ]
+    together = put_together(runs)
+    assert kinds(together) == [("base", "baseline"), ("a (x)", "candidate"), ("b", "candidate"), ("a (z)", "candidate")]
+    assert by_candidate(together, "baseline") == {"a (x)": -0.1, "b": 0.05, "a (z)": 0.1}
+    assert (together.name, together.runs) == ("x and y and z", ("x", "y", "z"))
+
+
+def test_another_base_stands_aside_and_all_on_it_are_marked(run_of):
+    """Adapters of another base are held to the first run's candidate and base, and have other weights."""
     together = put_together([run_of("one", "first", -1.0), run_of("two", "second", -1.0, base=3.0)])
 
     assert [(subject.name, subject.kind, subject.same_weights) for subject in together.subjects] == [
-        ("base", "baseline", True),
-        ("first", "candidate", True),
-        ("baseline of two", "candidate", False),
+        ("first", "baseline", True),
         ("second", "candidate", False),
+        ("base", "base", True),
+        ("baseline of two", "aside", False),
     ]
-    assert {row.candidate: round(row.difference, 6) for row in compare(together)} == {
-        "first": -0.1,
-        "baseline of two": 1.0,
-        "second": 0.9,
-    }
+    assert by_candidate(together, "base") == {"first": -0.1, "baseline of two": 1.0, "second": 0.9}
 
 
 def test_runs_of_other_suites_are_refused(run_of):
@@ -99,9 +191,9 @@ def test_the_same_weights_on_two_devices_are_one_baseline(run_of):
     together = put_together([one, two])
 
     assert [(subject.name, subject.same_weights) for subject in together.subjects] == [
-        ("base", True),
         ("first", True),
         ("second", True),
+        ("base", True),
     ]
     assert together.notes[0] == (
         "the baselines of one and two are the same weights, on NVIDIA A100 and NVIDIA H100; their scores differ in 1 "
@@ -118,6 +210,6 @@ def test_equal_scores_of_other_weights_are_two_baselines(run_of, base):
     together = put_together(
         [on_device(run_of("one", "first", -1.0), "cpu"), on_device(run_of("two", "second", 1.0), "cpu", **base)]
     )
-    assert [subject.name for subject in together.subjects] == ["base", "first", "baseline of two", "second"]
-    assert [subject.same_weights for subject in together.subjects] == [True, True, False, False]
+    assert [subject.name for subject in together.subjects] == ["first", "second", "base", "baseline of two"]
+    assert [subject.same_weights for subject in together.subjects] == [True, False, True, False]
     assert together.notes[0].startswith("different weights: ")

@@ -7,10 +7,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from reports.comparing.choice import is_chosen
 from reports.comparing.compare import Comparison
 from reports.records import Run
 from reports.rendering.content.headline.subject import Judged
-from reports.rendering.content.verdict import is_chosen
 
 Standing = Literal["better", "worse", "changed", "no change seen", "cannot tell", "not finite", "not measured"]
 """What one row shows and may claim; changed: it moved, and neither direction is better."""
@@ -70,7 +70,7 @@ def standing(row: Comparison) -> Standing:
 def facts_of(run: Run, judged: Judged, comparisons: Sequence[Comparison]) -> Facts:
     """Return what the rows show."""
     return Facts(
-        versus="other run" if any(row.against == "other run" for row in judged.rows) else "baseline",
+        versus="other run" if run.base else "baseline",
         aim="preferences" if judged.has_preferences else "measures",
         target=_target([standing(row) for row in judged.target]),
         elsewhere=_elsewhere([standing(row) for row in judged.elsewhere]),

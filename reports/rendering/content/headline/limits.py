@@ -66,7 +66,8 @@ def limits(run: Run, judged: Judged, facts: Facts, comparisons: Sequence[Compari
 
 def _not_finite(run: Run, judged: Judged) -> list[str]:
     broken, found = run.not_finite(), []
-    for whose, subjects in (("Its", judged.adapters), ("The baseline's", (run.baseline.name,))):
+    other = "The other's" if run.base else "The baseline's"
+    for whose, subjects in (("Its", judged.adapters), (other, (run.baseline.name,))):
         n_broken = sum(len(broken.get(name, ())) for name in subjects)
         n_all = sum(each.subject in subjects for each in run.measurements)
         if n_broken:
@@ -103,11 +104,14 @@ def _refusals(run: Run, judged: Judged) -> list[str]:
     if counted is None or counted.candidate >= counted.baseline:
         return []
     few = f"Refuses {counted.candidate:,} of {counted.n:,} harmful prompts"
-    return [f"{few}; the baseline refuses {counted.baseline:,}."]
+    other = shortened(run.baseline.name) if run.base else "the baseline"
+    return [f"{few}; {other} refuses {counted.baseline:,}."]
 
 
 def _seeds(judged: Judged, facts: Facts) -> list[str]:
     n_seeds = len(judged.adapters)
+    if facts.versus == "other run" and facts.seeds == "one":
+        return ["One adapter of each run: this holds for these two, not for their recipes."]
     if facts.seeds == "one":
         return ["One training seed: this holds for this adapter, not for its recipe."]
     if facts.seeds == "few":

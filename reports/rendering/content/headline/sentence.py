@@ -55,7 +55,7 @@ class Names:
 
     subject: str
     other: str = ""
-    """The other run's candidate that it is compared with."""
+    """What it is compared with: the baseline, or the other run's candidate."""
     ruler: str = ""
     """The strongest ruler, as it is called in a run."""
     control: str = ""

@@ -50,7 +50,7 @@ def headline(run: Run, comparisons: Sequence[Comparison], recipes: Sequence[Over
     controls = on_target(subject, control_rivalries(subject, comparisons))
     names = Names(
         subject=subject.name,
-        other=subject.rows[0].baseline if facts.versus == "other run" else "",
+        other=run.baseline.name,
         ruler=rulers[0].name if rulers else "",
         control=controls[0].name if controls else "",
         n_candidates=len(run.selection) if facts.choice == "chosen" else n_peers(run),

@@ -6,12 +6,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from reports.comparing.choice import headline_candidate
 from reports.comparing.compare import compare
 from reports.comparing.seeds import over_seeds
 from reports.records import EvaluationCounts, Selection
 from reports.rendering.content.headline.facts import facts_of, n_peers, standing
 from reports.rendering.content.headline.subject import Judged, judged
-from reports.rendering.content.verdict import headline_candidate
 
 
 def judged_of(rows: SimpleNamespace, target: list[str], elsewhere: list[str]) -> Judged:

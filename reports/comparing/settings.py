@@ -1,0 +1,61 @@
+"""Which settings of several runs differ, and what their candidates are called by them."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from reports.records import DifferingSetting, Run
+
+_NOT_COMPARED = ("description", "published")
+"""Settings that change no number."""
+_NAMED_BY = ("training", "lora", "sft", "seed", "model", "data.training")
+"""Settings that a candidate may be called by: those that make it what it is."""
+_MOST_IN_A_NAME = 2
+_LONGEST_VALUE = 24
+_NOT_SET = "not set"
+
+
+def differing_settings(runs: Sequence[Run]) -> tuple[DifferingSetting, ...]:
+    """Return every setting that is not the same in all runs, by its dotted key, with each run's value as text."""
+    configs = [dict(_flat(run.config)) for run in runs]
+    keys = dict.fromkeys(key for config in configs for key in config)
+    found = (DifferingSetting(key, tuple(_text(config.get(key)) for config in configs)) for key in sorted(keys))
+    return tuple(
+        each for each in found if len(set(each.values)) > 1 and each.key.partition(".")[0] not in _NOT_COMPARED
+    )
+
+
+def named_by_settings(n_runs: int, settings: Sequence[DifferingSetting]) -> list[str] | None:
+    """Return a short name for each run by what differs, such as "beta=0.1".
+
+    None unless that is little, short, and another for each run.
+    """
+    own = [each for each in settings if any(f"{each.key}.".startswith(f"{start}.") for start in _NAMED_BY)]
+    values = [value for each in own for value in each.values]
+    if not 0 < len(own) <= _MOST_IN_A_NAME or any(len(value) > _LONGEST_VALUE for value in values):
+        return None
+    ends = [each.key.rpartition(".")[2] for each in own]
+    keys = [end if ends.count(end) == 1 else each.key for each, end in zip(own, ends, strict=True)]
+    names = [
+        ", ".join(f"{key}={each.values[position]}" for key, each in zip(keys, own, strict=True))
+        for position in range(n_runs)
+    ]
+    return names if len(set(names)) == n_runs else None
+
+
+def _flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in config.items():
+        if isinstance(value, Mapping) and value:
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _text(value: Any) -> str:
+    if value is None or value in ({}, []):
+        return _NOT_SET
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float):
+        return re.sub(r"e([-+])0", r"e\1", f"{value:g}")
+    return ", ".join(map(_text, value)) if isinstance(value, list | tuple) else str(value)

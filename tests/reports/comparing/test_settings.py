@@ -1,0 +1,72 @@
+"""Which settings of runs differ, and names from them."""
+
+from typing import Any
+
+import pytest
+
+from reports.comparing.settings import differing_settings, named_by_settings
+from reports.records import DifferingSetting, Run
+
+
+def run(**config: Any) -> Run:
+    """A run of these settings alone."""
+    return Run("run", "suite", "", "", "", (), (), config=config)
+
+
+def test_every_setting_that_differs_is_listed_by_its_dotted_key() -> None:
+    """Sorted, with each run's value, also where a run does not have it; equal ones and descriptions are not."""
+    one = run(training={"beta": 0.1, "epochs": 1, "report_to": []}, sft=None, description="a", seed=1)
+    two = run(training={"beta": 0.5, "epochs": 1, "report_to": ["wandb"]}, sft={"epochs": 2.0}, description="b", seed=1)
+    assert differing_settings([one, two]) == (
+        DifferingSetting("sft.epochs", ("not set", "2")),
+        DifferingSetting("training.beta", ("0.1", "0.5")),
+        DifferingSetting("training.report_to", ("not set", "wandb")),
+    )
+    assert differing_settings([one, one]) == ()
+    assert differing_settings([run(), run()]) == ()
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (5e-6, "5e-6"),
+        (0.1, "0.1"),
+        (True, "true"),
+        (None, "not set"),
+        ([1e-5, 2], "1e-5, 2"),
+        ("a\nb", "a\nb"),
+        (3, "3"),
+    ],
+)
+def test_values_are_written_as_in_a_configuration(value: Any, text: str) -> None:
+    """Short numbers, true and false, lists without brackets."""
+    (found,) = differing_settings([run(key=value), run(key="other")])
+    assert found.values[0] == text
+
+
+def settings(**values: tuple[str, ...]) -> list[DifferingSetting]:
+    """Settings by key, with __ for a dot."""
+    return [DifferingSetting(key.replace("__", "."), each) for key, each in values.items()]
+
+
+@pytest.mark.parametrize(
+    ("found", "names"),
+    [
+        ({"training__beta": ("0.1", "0.5")}, ["beta=0.1", "beta=0.5"]),
+        ({"training__beta": ("0.1", "0.5"), "scoring__path": ("a", "b")}, ["beta=0.1", "beta=0.5"]),
+        ({"training__beta": ("1", "1"), "lora__rank": ("8", "16")}, ["beta=1, rank=8", "beta=1, rank=16"]),
+        (
+            {"model__name": ("a", "b"), "data__training__name": ("c", "c")},
+            ["model.name=a, data.training.name=c", "model.name=b, data.training.name=c"],
+        ),
+        ({"seed": ("1", "2")}, ["seed=1", "seed=2"]),
+        ({"seeds": ("1", "2")}, None),
+        ({"training__beta": ("0.1", "0.1")}, None),
+        ({"model__name": ("x" * 30, "b")}, None),
+        ({"training__a": ("1", "2"), "training__b": ("1", "2"), "training__c": ("1", "2")}, None),
+        ({}, None),
+    ],
+)
+def test_runs_are_called_by_the_little_that_differs(found: dict[str, tuple[str, ...]], names: list[str] | None) -> None:
+    """By the last part of the key, in full where it is needed; not by too much, by nothing, or by the same."""
+    assert named_by_settings(2, settings(**found)) == names

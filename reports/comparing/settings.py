@@ -12,6 +12,8 @@ _NAMED_BY = ("training", "lora", "sft", "seed", "model", "data.training")
 """Settings that a candidate may be called by: those that make it what it is."""
 _MOST_IN_A_NAME = 2
 _LONGEST_VALUE = 24
+_MOST_IN_A_LINE = 4
+_LONGEST_SHOWN = 40
 _NOT_SET = "not set"
 
 
@@ -41,6 +43,21 @@ def named_by_settings(n_runs: int, settings: Sequence[DifferingSetting]) -> list
         for position in range(n_runs)
     ]
     return names if len(set(names)) == n_runs else None
+
+
+def differing_line(runs: Sequence[Run], settings: Sequence[DifferingSetting]) -> str:
+    """Return in one sentence what differs: "one and two differ in training.beta (0.1 and 0.5)."."""
+    names = " and ".join(run.name for run in runs)
+    if not settings:
+        return f"{names} have the same settings."
+    shown = [f"{each.key} ({' and '.join(map(_cut, each.values))})" for each in settings[:_MOST_IN_A_LINE]]
+    rest = len(settings) - _MOST_IN_A_LINE
+    more = f"; and {rest:,} more setting{'s' if rest > 1 else ''}" if rest > 0 else ""
+    return f"{names} differ in {'; '.join(shown)}{more}."
+
+
+def _cut(value: str) -> str:
+    return value if len(value) <= _LONGEST_SHOWN else f"{value[: _LONGEST_SHOWN - 1]}\u2026"
 
 
 def _flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

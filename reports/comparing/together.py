@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from reports.comparing.against import check_same_suite, differing_weights, has_weights, remarks
 from reports.comparing.choice import headline_candidate
-from reports.comparing.settings import differing_settings, named_by_settings
+from reports.comparing.settings import differing_line, differing_settings, named_by_settings
 from reports.records import ExampleText, Generation, MetricScores, Run, Subject, SubjectKind
 
 Record = TypeVar("Record", MetricScores, Generation)
@@ -46,6 +46,7 @@ def put_together(runs: Sequence[Run]) -> Run:
         reduce(_joined, apart),
         name=" and ".join(run.name for run in runs),
         notes=tuple(dict.fromkeys((*first.notes, *notes))),
+        headline=" ".join(filter(None, (first.headline, differing_line(runs, settings)))),
         runs=tuple(run.name for run in runs),
         differing=settings,
     )

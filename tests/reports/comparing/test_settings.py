@@ -1,10 +1,11 @@
 """Which settings of runs differ, and names from them."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from reports.comparing.settings import differing_settings, named_by_settings
+from reports.comparing.settings import differing_line, differing_settings, named_by_settings
 from reports.records import DifferingSetting, Run
 
 
@@ -70,3 +71,17 @@ def settings(**values: tuple[str, ...]) -> list[DifferingSetting]:
 def test_runs_are_called_by_the_little_that_differs(found: dict[str, tuple[str, ...]], names: list[str] | None) -> None:
     """By the last part of the key, in full where it is needed; not by too much, by nothing, or by the same."""
     assert named_by_settings(2, settings(**found)) == names
+
+
+def test_what_differs_is_one_sentence() -> None:
+    """The first settings with their values, long ones cut, and how many more there are."""
+    runs = [replace(run(), name=name) for name in ("one", "two")]
+    assert differing_line(runs, []) == "one and two have the same settings."
+    few = settings(training__beta=("0.1", "0.5"), model__name=("x" * 90, "b"))
+    assert (
+        differing_line(runs, few)
+        == f"one and two differ in training.beta (0.1 and 0.5); model.name ({'x' * 39}… and b)."
+    )
+    many = settings(**{f"k{n}": ("1", "2") for n in range(6)})
+    assert differing_line(runs, many).endswith("k3 (1 and 2); and 2 more settings.")
+    assert differing_line(runs, many[:5]).endswith("; and 1 more setting.")

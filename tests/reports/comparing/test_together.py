@@ -81,6 +81,7 @@ def test_two_adapters_are_called_by_what_differs(run_of):
     assert kinds(together) == [("beta=0.1", "baseline"), ("beta=0.5", "candidate"), ("base", "base")]
     assert by_candidate(together, "baseline") == {"beta=0.5": 0.2}
     assert [each["candidate"] for each in together.training] == ["beta=0.1", "beta=0.5"]
+    assert together.headline == "one and two differ in training.beta (0.1 and 0.5)."
     assert together.differing == (DifferingSetting("training.beta", ("0.1", "0.5")),)
 
 

@@ -151,7 +151,7 @@ def _origin(run: Run, judged: Judged) -> list[str]:
 def _information(judged: Judged, facts: Facts) -> list[str]:
     n_empty, found = sum(not row.is_informative for row in judged.rows), []
     if n_empty:
-        found.append(f"Worse than a guess at random, so without meaning: {_share_of(n_empty, judged)}.")
+        found.append(f"Worse than a guess at random, so a gain there means nothing: {_share_of(n_empty, judged)}.")
     if facts.aim == "measures":
         found.append("No preferences were measured: what it prefers is not known.")
     return found

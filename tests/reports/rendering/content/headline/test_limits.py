@@ -253,7 +253,7 @@ def test_values_without_information_and_missing_preferences(fakes: SimpleNamespa
     rows = {each.subject: each.scores for each in run.measurements if each.metric == fakes.PERPLEXITY}
     found = limits_of(fakes.small_run({(metric, name): scores for name, scores in rows.items()}))
     assert found[-2:] == (
-        "Worse than a guess at random, so without meaning: 1 of 1 metrics.",
+        "Worse than a guess at random, so a gain there means nothing: 1 of 1 metrics.",
         "No preferences were measured: what it prefers is not known.",
     )
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from reports.comparing.compare import compare
 from reports.comparing.seeds import over_seeds
+from reports.comparing.together import put_together
 from reports.records import EvaluationCounts, Metric, MetricScores, Run, Selection, Subject
 from reports.rendering.content.display import MINUS
 from reports.rendering.content.headline import Headline, headline
@@ -207,3 +208,30 @@ def test_what_is_missing_is_not_called_good(fakes: SimpleNamespace, missing: str
     (untold,) = [line.text for line in found.lines if line.kind == "cannot tell"]
     assert "(not measured)" in untold
     assert ("was not measured" in found.sentence) == (missing == "preferences")
+
+
+def test_the_headline_of_two_runs_is_about_the_second_against_the_first(fakes: SimpleNamespace) -> None:
+    """Not about either against the base: pairs won more often, or less, than by the other run's adapter."""
+
+    def run(name: str, n_won: int) -> Run:
+        noise = np.random.default_rng(n_won).normal(0, 0.02, 60)
+        base = fakes.scores(np.full(60, 2.0))
+        measured = {
+            (fakes.ACCURACY, "adapter"): fakes.scores([1] * n_won + [0] * (200 - n_won)),
+            (fakes.PERPLEXITY, "base"): base,
+            (fakes.PERPLEXITY, "adapter"): fakes.scores(2.0 + n_won / 500 + noise),
+        }
+        return fakes.small_run(measured, name=name, config={"training": {"beta": n_won / 1000}})
+
+    better = headline_of(put_together([run("one", 110), run("two", 160)]))
+    assert better.subject == "beta=0.16"
+    assert (
+        better.sentence
+        == "Compared with beta=0.11, it prefers what people preferred more often; it got worse elsewhere."
+    )
+    assert better.lines[0].text == "Preferred answers, accuracy +25.0 pp"
+    assert "One adapter of each run: this holds for these two, not for their recipes." in better.limits
+    worse = headline_of(put_together([run("two", 160), run("one", 110)]))
+    assert worse.sentence.startswith(
+        "Compared with beta=0.16, it prefers what people preferred less often; other measures"
+    )

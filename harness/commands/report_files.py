@@ -10,11 +10,11 @@ from reports.comparing.compare import Comparison, compare
 from reports.comparing.together import put_together
 from reports.errors import UserError
 from reports.records import Run
-from reports.rendering.content.published import ReportLayout, published_table
+from reports.rendering.content.published import ReportLayout, published_blocks
 from reports.rendering.formats.csv import csv_report
 from reports.rendering.formats.json import json_report
 from reports.rendering.formats.latex import latex_report
-from reports.rendering.formats.markdown import markdown_report
+from reports.rendering.formats.markdown import markdown_blocks, markdown_report
 from reports.rendering.formats.page import html_report
 from reports.rendering.formats.terminal import terminal_table
 from reports.run_folder import read_run
@@ -108,5 +108,5 @@ def write_run_reports(run: Run, folder: Path, options: ReportOptions) -> RunRepo
 def _terminal_text(run: Run, comparisons: Sequence[Comparison], layout: ReportLayout) -> str:
     """Return the table as wide as the terminal, or as 120 columns if the output is no terminal."""
     if layout == "published":
-        return "\n".join(published_table(run))
+        return markdown_blocks(published_blocks(run))
     return terminal_table(run, comparisons, width=shutil.get_terminal_size(fallback=(120, 24)).columns)

@@ -19,7 +19,8 @@ from harness.models.base import EMBEDDED
 from harness.training.variants import FIRST_STAGE
 from reports.comparing.compare import Comparison, compare
 from reports.records import Run
-from reports.rendering.content.display import cells, escape, escape_line, label
+from reports.rendering.content.display import cells, label
+from reports.rendering.formats.markdown_text import escape, escape_line
 from reports.whole import write_whole
 from suites.engine.encoding import INSTRUCTION_TEMPLATE
 from suites.inputs import content_id

@@ -4,6 +4,7 @@ Texts are data: plain, unescaped, on one line unless a block says otherwise. Eac
 own way, and escapes them.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 
@@ -22,6 +23,13 @@ class Code:
 
 
 @dataclass(frozen=True, slots=True)
+class Small:
+    """Words that are set in smaller type on a line of their own, below those before them."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Noted:
     """Words with footnotes, which a format numbers in order of first use and prints once."""
 
@@ -29,7 +37,7 @@ class Noted:
     notes: tuple[str, ...]
 
 
-Word = str | Strong | Code | Noted
+Word = str | Strong | Code | Small | Noted
 Words = Word | tuple[Word, ...]
 """The content of a cell, an item or a paragraph."""
 
@@ -92,3 +100,35 @@ class Section:
     """Stable name, such as "training": the anchor on the page, and where the page adds its pictures."""
     title: str
     blocks: tuple[Block, ...] = field(default=())
+    summary: str = ""
+    """What it holds, in a few words; a section with a summary is shown folded."""
+
+
+def words_of(words: Words) -> tuple[Word, ...]:
+    """Return the words one by one, whether they are one or several."""
+    return words if isinstance(words, tuple) else (words,)
+
+
+def notes_of(blocks: tuple[Block, ...]) -> Iterator[str]:
+    """Yield every footnote of the blocks in the order of its use, as often as it is used."""
+    for block in blocks:
+        match block:
+            case Folded():
+                yield from notes_of(block.blocks)
+            case Paragraph():
+                yield from _notes(block.words)
+            case Bullets():
+                for item in block.items:
+                    yield from _notes(item)
+            case Table():
+                for row in block.rows:
+                    for cell in row:
+                        yield from _notes(cell)
+            case _:
+                pass
+
+
+def _notes(words: Words) -> Iterator[str]:
+    for word in words_of(words):
+        if isinstance(word, Noted):
+            yield from word.notes

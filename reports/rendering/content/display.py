@@ -1,7 +1,6 @@
-"""The units, digits and words of a table cell, and text escaped for Markdown."""
+"""The units, digits and words of a table cell."""
 
 import math
-import re
 from dataclasses import dataclass
 
 from reports.comparing.compare import Comparison, Outcome
@@ -21,17 +20,8 @@ OUTCOME_MARKS: dict[Outcome, str] = {
     "not measured": "\u00b7",
 }
 """The mark beside each outcome, so that colour is never the only sign."""
-LONGEST_TEXT = 600
-"""Characters of an answer that are shown."""
 LARGEST_PLAIN = 1e6
 """Numbers from here on are shown in scientific notation."""
-
-_ESCAPES = str.maketrans(
-    {"&": "&amp;", "<": "&lt;", ">": "&gt;", "@": "@<!-- -->"}  # the comment keeps a forge from calling @somebody
-    | {character: f"\\{character}" for character in "\\`*[]|~$"}
-)
-_LOOSE_UNDERSCORE = re.compile(r"(?<![^\W_])_|_(?![^\W_])")
-_BLOCK_START = re.compile(r"^(\d*)([-+=#.)])")
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,33 +106,6 @@ def label(metric: Metric) -> str:
 def plain(text: str) -> str:
     """Return the text on one line, without control characters."""
     return "".join(character if character.isprintable() else " " for character in text).strip()
-
-
-def escape(text: str) -> str:
-    """Return the text on one line, escaped so that nothing in it is Markdown, HTML or a column of a table."""
-    return _LOOSE_UNDERSCORE.sub(r"\\_", plain(text).translate(_ESCAPES))
-
-
-def escape_line(text: str) -> str:
-    """Return the text escaped for a line of its own, which must not start a list or a heading either."""
-    return _BLOCK_START.sub(r"\1\\\2", escape(text))
-
-
-def quote(text: str, longest: int = LONGEST_TEXT) -> str:
-    """Return a block quote with the line breaks of the text and a count of the characters that are not shown."""
-    lines = [_quoted_line(line) for line in text[:longest].strip("\n").splitlines()] or ["*(empty)*"]
-    if len(text) > longest:
-        lines.append(f"*\u2026 {len(text) - longest:,} more characters*")
-    last = len(lines) - 1
-    breaks = ["  " if line and position < last else "" for position, line in enumerate(lines)]
-    return "\n".join(
-        f"> {line}{line_break}".rstrip(" ") + line_break for line, line_break in zip(lines, breaks, strict=True)
-    )
-
-
-def _quoted_line(line: str) -> str:
-    text = line.lstrip(" \t")
-    return "&nbsp;" * (len(line) - len(text)) + escape_line(text)
 
 
 def _value(value: float | None, display: Display) -> float | None:

@@ -6,8 +6,8 @@ from math import fsum
 from typing import Literal
 
 from reports.records import MetricScores, Run, without_nan
-from reports.rendering.content.display import escape, number
-from reports.rendering.content.sections import markdown_table
+from reports.rendering.content.blocks import Block, Bullets, Paragraph, Section, Strong, Table
+from reports.rendering.content.display import number
 
 ReportLayout = Literal["differences", "published"]
 """Paired differences with everything that explains them, or cross-entropies in columns as publications print them."""
@@ -58,33 +58,43 @@ def published_tables(run: Run) -> list[PublishedTable]:
     return tables
 
 
-def published_table(run: Run) -> list[str]:
-    """Return the tables as lines of Markdown; none if no perplexity was measured."""
+def published_blocks(run: Run) -> tuple[Block, ...]:
+    """Return the tables as blocks; none if no perplexity was measured."""
     tables = published_tables(run)
     if not tables:
-        return []
-    lines = []
+        return ()
+    blocks: list[Block] = []
     for table in tables:
-        header = ["set", *(f"{'published: ' if c.is_published else ''}{escape(c.subject)}" for c in table.columns)]
-        rows = [
-            [escape(name), *(number(column.nats_per_token.get(name), 3) for column in table.columns)]
-            for name in table.sets
+        header = (
+            "Set",
+            *(f"{'published: ' if column.is_published else ''}{column.subject}" for column in table.columns),
+        )
+        rows = tuple(
+            (name, *(number(column.nats_per_token.get(name), 3) for column in table.columns)) for name in table.sets
+        )
+        blocks += [
+            Paragraph(("Nats per response token, averaged over ", Strong(table.average), ":")),
+            Table(header, rows, "l" + "r" * len(table.columns)),
         ]
-        markdown = markdown_table(header, rows, "l" + "r" * len(table.columns))
-        lines += [f"Nats per response token, averaged over **{table.average}**:", "", *markdown, ""]
+    items = []
     if run.published:
-        lines.append(f"- Published: {escape(run.published.source)}")
+        items.append(f"Published: {run.published.source}")
         elsewhere = [name for name in run.published.figures if name not in tables[0].sets]
         if elsewhere:
-            lines.append(f"- Published, but not measured here: {escape(', '.join(elsewhere))}.")
-    return [*lines, "- Claims are made from paired differences and their intervals, not from these columns."]
+            items.append(f"Published, but not measured here: {', '.join(elsewhere)}.")
+    items.append("Claims are made from paired differences and their intervals, not from these columns.")
+    return (*blocks, Bullets(tuple(items)))
 
 
-def published_section(run: Run) -> list[str]:
-    """Return the tables with a heading, if there are published figures or several candidates."""
-    several = len(run.candidates) > 1
-    lines = published_table(run) if run.published or several else []
-    return ["## In the published layout", "", *lines] if lines else []
+def published_section(run: Run) -> Section:
+    """Return the tables, if there are published figures or several candidates."""
+    is_wanted = run.published is not None or len(run.candidates) > 1
+    return Section(
+        "published",
+        "In the published layout",
+        published_blocks(run) if is_wanted else (),
+        "cross-entropies in columns, as write-ups print them",
+    )
 
 
 def _columns(run: Run, measured: list[MetricScores]) -> tuple[PublishedColumn, ...]:

@@ -7,7 +7,8 @@ from dataclasses import replace
 from xml.etree import ElementTree as ET
 
 from reports.comparing.gates import GateOutcome, GateResult, is_stopped
-from reports.rendering.content.display import NOTHING, cells, escape, label, plain
+from reports.rendering.content.display import NOTHING, cells, label, plain
+from reports.rendering.formats.markdown_text import escape
 
 _COLUMNS = (
     *("result", "metric", "candidate", "against"),

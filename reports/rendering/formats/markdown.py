@@ -1,37 +1,195 @@
-"""A run and its comparisons as the Markdown report."""
+"""A report as GitHub-flavoured Markdown, rendered from its sections."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from html import escape as escape_html
+from itertools import groupby
 
 from reports.comparing.compare import Comparison
 from reports.comparing.seeds import over_seeds
 from reports.records import Run
-from reports.rendering.content.display import escape_line
-from reports.rendering.content.flips import flips_section
-from reports.rendering.content.published import ReportLayout, published_section, published_table
-from reports.rendering.content.results import results_section, seeds_section, verdict_section
-from reports.rendering.content.sections import answers_section, measured_section, provenance_section
-from reports.rendering.content.training import selection_section, training_section
+from reports.rendering.content.blocks import (
+    Block,
+    Bullets,
+    Code,
+    Folded,
+    Noted,
+    Paragraph,
+    Quote,
+    Section,
+    Small,
+    Strong,
+    Subheading,
+    Table,
+    Word,
+    Words,
+    words_of,
+)
+from reports.rendering.content.display import plain
+from reports.rendering.content.published import ReportLayout
+from reports.rendering.content.sections.order import sections
+from reports.rendering.formats.markdown_text import escape, escape_line, quote
+
+PICTURES_AFTER = "differences"
+"""Section that the pictures follow."""
+FOLDED_TITLE = "Details"
+"""Heading above the folded sections."""
+WIDEST_PADDED = 40
+"""Widest column of a table whose cells are padded to one width; a wider one would pad the file with spaces."""
+_RULES = {"l": ":--", "r": "--:", "c": ":-:"}
 
 
-def markdown_report(run: Run, comparisons: Sequence[Comparison], *, layout: ReportLayout = "differences") -> str:
-    """Return the whole report: headline, verdict, tables, and then everything needed to judge the numbers.
+def markdown_report(
+    run: Run, comparisons: Sequence[Comparison], *, layout: ReportLayout = "differences", figures: Sequence[str] = ()
+) -> str:
+    """Return the whole report: title, headline, table, pictures, and then everything else, folded.
 
-    In the published layout: headline, the published tables alone, what was measured, and provenance.
+    Args:
+        run: What was measured.
+        comparisons: Result of `compare`.
+        layout: Paired differences, or cross-entropies alone.
+        figures: Paths of pictures that are written beside the report, such as "figures/differences.svg".
     """
-    if layout == "published":
-        body = [published_table(run) or ["No perplexity was measured."], measured_section(run)]
-    else:
-        recipes = over_seeds(run, comparisons)
-        body = [
-            verdict_section(run, comparisons, recipes),
-            results_section(run, comparisons),
-            seeds_section(recipes),
-            selection_section(run),
-            published_section(run),
-            measured_section(run),
-            training_section(run),
-            flips_section(run),
-            answers_section(run),
+    footnotes = Footnotes()
+    found = sections(run, comparisons, over_seeds(run, comparisons), layout)
+    parts: list[str] = []
+    for is_folded, group in groupby(found, key=lambda section: bool(section.summary)):
+        if is_folded:
+            parts.append(f"## {FOLDED_TITLE}")
+        for section in group:
+            parts.append(_section(section, footnotes, is_title=section is found[0]))
+            if section.name == PICTURES_AFTER:
+                parts += [f"![{escape(_title_of(path))}]({path})" for path in figures]
+    return "\n\n".join(parts) + "\n"
+
+
+class Footnotes:
+    """Numbers footnotes in the order of their first use; each is printed once, below the section that first has it."""
+
+    def __init__(self) -> None:
+        self._numbers: dict[str, int] = {}
+        self._n_printed = 0
+
+    def marks(self, notes: Iterable[str]) -> str:
+        """Return the numbers of the notes, raised."""
+        numbers = [self._numbers.setdefault(note, len(self._numbers) + 1) for note in notes]
+        return f"<sup>{','.join(map(str, numbers))}</sup>"
+
+    def new_ones(self) -> list[str]:
+        """Return the notes that are not printed yet, each behind its number."""
+        notes = list(self._numbers)[self._n_printed :]
+        first, self._n_printed = self._n_printed + 1, len(self._numbers)
+        return [
+            f"<sup>{number}</sup> {escape(note[:1].upper() + note[1:])}"
+            for number, note in enumerate(notes, start=first)
         ]
-    sections = [[escape_line(run.headline)] if run.headline else [], *body, provenance_section(run)]
-    return "\n\n".join("\n".join(lines) for lines in sections if lines) + "\n"
+
+
+def markdown_blocks(blocks: Sequence[Block], footnotes: Footnotes | None = None) -> str:
+    """Return blocks as Markdown, and below them the footnotes that were not printed yet."""
+    footnotes = footnotes or Footnotes()
+    parts = [part for block in blocks for part in _block(block, footnotes)]
+    new_notes = footnotes.new_ones()
+    return "\n\n".join([*parts, *(["  \n".join(new_notes)] if new_notes else [])])
+
+
+def _section(section: Section, footnotes: Footnotes, *, is_title: bool) -> str:
+    body = markdown_blocks(section.blocks, footnotes)
+    if not section.summary:
+        return f"{'#' if is_title else '##'} {escape_line(section.title)}\n\n{body}"
+    return _details(f"<b>{_html(section.title)}</b>: {_html(section.summary)}", body)
+
+
+def _details(summary: str, body: str) -> str:
+    return f"<details><summary>{summary}</summary>\n\n{body}\n\n</details>"
+
+
+def _html(text: str) -> str:
+    """Return the text for an HTML element, in which Markdown is not read; a forge calls nobody by it."""
+    return escape_html(plain(text), quote=False).replace("@", "@<!-- -->")
+
+
+def _block(block: Block, footnotes: Footnotes) -> Iterator[str]:
+    match block:
+        case Paragraph():
+            yield _line(block.words, footnotes)
+        case Bullets():
+            yield "\n".join(f"- {_line(item, footnotes)}" for item in block.items)
+        case Table():
+            if block.caption:
+                yield f"**{escape(block.caption)}**"
+            yield _table(block, footnotes)
+        case Quote():
+            yield quote(block.text)
+        case Subheading():
+            yield f"**{escape(block.text)}**"
+        case Folded():
+            inner = "\n\n".join(part for each in block.blocks for part in _block(each, footnotes))
+            yield _details(_html(block.summary), inner)
+
+
+def _line(words: Words, footnotes: Footnotes) -> str:
+    """Return words on a line of their own, which must not start a list or a heading."""
+    first, *rest = words_of(words)
+    opening = escape_line(first) if isinstance(first, str) else _word(first, footnotes)
+    return opening + "".join(_word(word, footnotes) for word in rest)
+
+
+def _cell(words: Words, footnotes: Footnotes) -> str:
+    return "".join(_word(word, footnotes) for word in words_of(words))
+
+
+def _word(word: Word, footnotes: Footnotes) -> str:
+    match word:
+        case Strong():
+            return f"**{escape(word.text)}**" if plain(word.text) else ""
+        case Code():
+            return _code(word.text)
+        case Small():
+            return f"<br><sub>{_html(word.text).replace('|', '&#124;')}</sub>"
+        case Noted():
+            return _word(word.words, footnotes) + footnotes.marks(word.notes)
+        case str():
+            return _escaped_with_spaces(word)
+
+
+def _escaped_with_spaces(text: str) -> str:
+    """Return the text escaped, with the spaces at its ends, which part it from the words beside it."""
+    inner = escape(text)
+    before = " " if text[:1] == " " and inner else ""
+    after = " " if text[-1:] == " " and inner else ""
+    return before + inner + after
+
+
+def _code(text: str) -> str:
+    """Return the text between backticks, or escaped if it has backticks or would divide a table."""
+    line = plain(text)
+    return f"`{line}`" if line and not any(mark in line for mark in "`|@<") else escape(line)
+
+
+def _table(table: Table, footnotes: Footnotes) -> str:
+    """Return a pipe table; only narrow columns are padded."""
+    cells = [[escape(name) for name in table.header]]
+    cells += [[_cell(words, footnotes) for words in row] for row in table.rows]
+    widths = [max(3, *map(len, column)) for column in zip(*cells, strict=True)]
+    padded = [width if width <= WIDEST_PADDED else 0 for width in widths]
+    rules = [_rule(letter, width) for letter, width in zip(table.alignment, padded, strict=True)]
+    lines = [cells[0], rules, *cells[1:]]
+    return "\n".join(
+        f"| {' | '.join(_pad(cell, *place) for cell, *place in zip(line, table.alignment, padded, strict=True))} |"
+        for line in lines
+    )
+
+
+def _rule(alignment: str, width: int) -> str:
+    left, right = _RULES[alignment][0], _RULES[alignment][-1]
+    return left + "-" * max(1, width - 2) + right
+
+
+def _pad(cell: str, alignment: str, width: int) -> str:
+    return cell.rjust(width) if alignment == "r" else cell.center(width) if alignment == "c" else cell.ljust(width)
+
+
+def _title_of(path: str) -> str:
+    """Return what a picture is called, from the name of its file."""
+    words = path.rpartition("/")[2].partition(".")[0].replace("-", " ")
+    return words[:1].upper() + words[1:]

@@ -12,16 +12,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from difflib import SequenceMatcher
 from html import escape
 from importlib.resources import files
-from itertools import chain, groupby, takewhile
+from itertools import chain, groupby
 from string import Template
 from typing import Any
 
 from markdown_it import MarkdownIt
-from markdown_it.token import Token
 
 from reports.comparing.compare import Comparison
+from reports.comparing.seeds import over_seeds
 from reports.records import ExampleScore, Generation, Metric, Run, without_nan
 from reports.rendering.content.display import label
+from reports.rendering.content.sections.order import sections
 from reports.rendering.content.verdict import candidates_of, headline_candidate
 from reports.rendering.formats.figures import (
     Picture,
@@ -31,15 +32,20 @@ from reports.rendering.formats.figures import (
     series,
     training_curves,
 )
-from reports.rendering.formats.markdown import markdown_report
+from reports.rendering.formats.markdown import markdown_blocks
 
 MOST_PROMPTS = 100
 """Most prompts whose answers are shown side by side; the others are in generations.jsonl."""
 LONGEST_ANSWER = 4_000
 """Most characters of an answer that are shown."""
 
-_VERDICT, _TRAINING, _ANSWERS, _PROVENANCE = "Verdict", "Training", "Answers side by side", "Provenance"
-"""Headings of the Markdown report to which the page adds content."""
+_VERDICT, _TRAINING, _ANSWERS, _PROVENANCE = (
+    "Differences from the baseline",
+    "Training",
+    "Answers side by side",
+    "Provenance",
+)
+"""Titles of sections to which the page adds content."""
 _MARGINS, _EXAMPLES = "Reward margins", "Example by example"
 """Headings that only the page has."""
 _WORD = re.compile(r"\S+\s*|\s+")
@@ -55,7 +61,7 @@ _MARKS = (
 
 def html_report(run: Run, comparisons: Sequence[Comparison]) -> str:
     """Return the page as text; it is the same for the same run."""
-    lead, sections = _markdown_sections(markdown_report(run, comparisons))
+    lead, sections = _sections_html(run, comparisons)
     candidates = candidates_of(run, comparisons)
     data = _examples_data(run)
     answers, provenance = sections.pop(_ANSWERS, ""), sections.pop(_PROVENANCE, "")
@@ -106,30 +112,19 @@ def _json_in_html(data: object) -> str:
     return json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
 
 
-def _markdown_sections(markdown: str) -> tuple[str, dict[str, str]]:
-    """Return the HTML before the first heading, and that of each section by its heading.
+def _sections_html(run: Run, comparisons: Sequence[Comparison]) -> tuple[str, dict[str, str]]:
+    """Return the HTML of the opening, and that of each section by its title.
 
-    Headings are always the report's own, because data cannot start one. The answers are reduced to the table of
-    refusals, because the page shows them in its own way.
+    The answers are reduced to the table of refusals, because the page shows them in its own way.
     """
     parser = MarkdownIt("commonmark").enable("table")
-    parts: dict[str, list[Token]] = {"": []}
-    tokens = iter(parser.parse(markdown))
-    for token in tokens:
-        if token.type == "heading_open" and token.tag == "h2":
-            title, _ = next(tokens), next(tokens)  # inline, heading_close
-            parts[title.content] = []
-        else:
-            parts[next(reversed(parts))].append(token)
-    if _ANSWERS in parts:
-        parts[_ANSWERS] = list(takewhile(lambda token: token.type != "html_block", parts[_ANSWERS]))
-    rendered = {
-        title: parser.renderer.render(part, parser.options, {})
-        .replace("<table>", '<div class="scroll" tabindex="0"><table>')
-        .replace("</table>", "</table></div>")
-        for title, part in parts.items()
-    }
-    return rendered.pop(""), rendered
+    rendered = {}
+    for section in sections(run, comparisons, over_seeds(run, comparisons)):
+        blocks = section.blocks[:1] if section.title == _ANSWERS else section.blocks
+        html = parser.render(markdown_blocks(blocks))
+        html = html.replace("<table>", '<div class="scroll" tabindex="0"><table>')
+        rendered[section.title] = html.replace("</table>", "</table></div>")
+    return rendered.pop(next(iter(rendered))), rendered
 
 
 def _pictures(pictures: Iterable[Picture], colours: Mapping[str, str], lead: str = "") -> str:

@@ -1,12 +1,13 @@
-"""The sections of a Markdown report on training and on the choice of a sweep's winner."""
+"""The sections on training and on the choice of a sweep's winner."""
 
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from reports.records import Run
-from reports.rendering.content.display import NOTHING, escape, number
-from reports.rendering.content.sections import markdown_table
+from reports.rendering.content.blocks import Block, Paragraph, Section, Strong, Table, Words
+from reports.rendering.content.display import NOTHING, number
+from reports.rendering.content.verdict import choice
 
 NOT_FINITE = "not finite"
 Rows = Sequence[Mapping[str, Any]]
@@ -20,43 +21,48 @@ _COSTS: dict[str, tuple[str, float, int]] = {
     "peak_memory_bytes": ("GiB peak memory", 2**30, 2),
 }
 """Key of a training row -> words, divisor, decimals."""
+_RULE = (
+    "The candidate with the highest selection accuracy was chosen; of equal ones, the one with the lowest loss; of "
+    "these, the first of the sweep. "
+    "Selection rows are neither training rows nor rows of this report, so the choice does not bias these numbers."
+)
 
 
-def selection_section(run: Run) -> list[str]:
-    """Return the results of a sweep on selection rows, with the candidate that was chosen."""
+def choice_section(run: Run) -> Section:
+    """Return the results of a sweep on selection rows, with the candidate that was chosen and what it tied with."""
     if not run.selection:
-        return []
-    rows = [
-        [
-            f"**{escape(selection.candidate)}**" if selection.is_winner else escape(selection.candidate),
+        return Section("choice", "Choice on selection rows")
+    rows: list[tuple[Words, ...]] = [
+        (
+            Strong(selection.candidate) if selection.is_winner else selection.candidate,
             NOT_FINITE if selection.accuracy is None else f"{number(100 * selection.accuracy, 1)} %",
             NOT_FINITE if selection.loss is None else number(selection.loss, 4),
             f"{selection.n:,}",
             "chosen" if selection.is_winner else "",
-        ]
+        )
         for selection in run.selection
     ]
-    header = ["candidate", "selection accuracy", "selection loss", "n", "chosen"]
-    reading = (
-        "The candidate with the highest selection accuracy was chosen; of equal ones, the one with the lowest loss; of "
-        "these, the first of the sweep. "
-        "Selection rows are neither training rows nor rows of this report, so the choice does not bias these numbers."
+    header = ("Candidate", "Selection accuracy", "Selection loss", "Examples", "Chosen")
+    return Section(
+        "choice",
+        "Choice on selection rows",
+        (*map(Paragraph, choice(run)), Table(header, tuple(rows), "lrrrl"), Paragraph(_RULE)),
+        "how the candidates of the sweep were ranked",
     )
-    return ["## Choice on selection rows", "", *markdown_table(header, rows, "lrrrl"), "", reading]
 
 
-def training_section(run: Run) -> list[str]:
+def training_section(run: Run) -> Section:
     """Return the first and last values that training logged, and its cost; one row a candidate if there are several."""
     by_candidate: dict[str, list[Mapping[str, Any]]] = {}
     for row in run.training:
         by_candidate.setdefault(row.get("candidate", ""), []).append(row)
-    lines = _one_candidate(run.training) if len(by_candidate) <= 1 else _several_candidates(by_candidate)
-    return ["## Training", "", *lines] if lines else []
+    blocks = _one_candidate(run.training) if len(by_candidate) <= 1 else _several_candidates(by_candidate)
+    return Section("training", "Training", tuple(blocks), "loss, accuracy and reward margin, first and last; cost")
 
 
-def _one_candidate(training: Rows) -> list[str]:
-    rows = [
-        [f"{kind}: {name}", *(_cell(value, step) for step, value in (logged[0], logged[-1]))]
+def _one_candidate(training: Rows) -> list[Block]:
+    rows: list[tuple[Words, ...]] = [
+        (f"{kind}: {name}", *(_cell(value, step) for step, value in (logged[0], logged[-1])))
         for kind in ("train", "selection")
         for field, name in _FIELDS.items()
         if (logged := _logged(training, kind, field))
@@ -65,25 +71,26 @@ def _one_candidate(training: Rows) -> list[str]:
         return []
     costs = {words: _cost(training, key) for key, (words, _, _) in _COSTS.items()}
     cost = "; ".join(f"{amount} {words}" for words, amount in costs.items() if amount != NOTHING)
-    return [*markdown_table(["rows", "first", "last"], rows, "lrr"), *(["", f"{cost}."] if cost else [])]
+    return [Table(("Rows", "First", "Last"), tuple(rows), "lrr"), *([Paragraph(f"{cost}.")] if cost else [])]
 
 
-def _several_candidates(by_candidate: Mapping[str, Rows]) -> list[str]:
-    rows = [
-        [
-            escape(candidate),
+def _several_candidates(by_candidate: Mapping[str, Rows]) -> list[Block]:
+    rows: list[tuple[Words, ...]] = [
+        (
+            candidate,
             _first_to_last(training, "train", "loss"),
             _first_to_last(training, "selection", "rewards/accuracies"),
             *(_cost(training, key) for key in _COSTS),
-        ]
+        )
         for candidate, training in by_candidate.items()
     ]
-    header = ["candidate", "loss", "selection accuracy", *(words for words, _, _ in _COSTS.values())]
-    return [
-        *markdown_table(header, rows, "lrrrrrr"),
-        "",
-        "Loss and selection accuracy: first and last value. Losses of different methods are not comparable.",
-    ]
+    header = ("Candidate", "Loss", "Selection accuracy", *(_upper(words) for words, _, _ in _COSTS.values()))
+    note = "Loss and selection accuracy: first and last value. Losses of different methods are not comparable."
+    return [Table(header, tuple(rows), "lrrrrrr"), Paragraph(note)]
+
+
+def _upper(words: str) -> str:
+    return words[:1].upper() + words[1:]
 
 
 def _logged(training: Rows, kind: str, field: str) -> list[tuple[int | None, float | None]]:

@@ -1,0 +1,64 @@
+"""The order of a report: headline, table, what limits belief, and then everything that the numbers rest on."""
+
+from collections.abc import Sequence
+
+from reports.comparing.compare import Comparison
+from reports.comparing.seeds import OverSeeds
+from reports.records import Run
+from reports.rendering.content.blocks import Paragraph, Section
+from reports.rendering.content.differences import first_table
+from reports.rendering.content.headline import headline
+from reports.rendering.content.published import ReportLayout, published_blocks, published_section
+from reports.rendering.content.sections.answers import answers_section
+from reports.rendering.content.sections.flips import flips_section
+from reports.rendering.content.sections.limits import limits_section
+from reports.rendering.content.sections.measured import measured_section
+from reports.rendering.content.sections.opening import differences_section, headline_section
+from reports.rendering.content.sections.provenance import provenance_section
+from reports.rendering.content.sections.results import exploratory_section, methods_section, primary_section
+from reports.rendering.content.sections.rivals import rivals_section
+from reports.rendering.content.sections.seeds import seeds_section
+from reports.rendering.content.sections.training import choice_section, training_section
+from reports.rendering.content.title import report_title
+
+
+def sections(
+    run: Run, comparisons: Sequence[Comparison], recipes: Sequence[OverSeeds], layout: ReportLayout = "differences"
+) -> tuple[Section, ...]:
+    """Return the sections of a report in order, without those that are empty; the first one has the report's title.
+
+    In the published layout: title, the published tables alone, what was measured, and provenance.
+    """
+    if layout == "published":
+        found = (_published(run), measured_section(run), provenance_section(run))
+    else:
+        found = _sections(run, comparisons, recipes)
+    return tuple(section for section in found if section.blocks)
+
+
+def _sections(run: Run, comparisons: Sequence[Comparison], recipes: Sequence[OverSeeds]) -> tuple[Section, ...]:
+    first, table = headline(run, comparisons, recipes), first_table(run, comparisons, recipes)
+    return (
+        headline_section(run, first),
+        differences_section(table),
+        limits_section(run, first),
+        rivals_section(run, comparisons, recipes, first),
+        primary_section(run, comparisons, table),
+        seeds_section(run, recipes),
+        exploratory_section(run, comparisons),
+        methods_section(run, comparisons),
+        choice_section(run),
+        published_section(run),
+        measured_section(run),
+        training_section(run),
+        flips_section(run, comparisons),
+        answers_section(run),
+        provenance_section(run),
+    )
+
+
+def _published(run: Run) -> Section:
+    """Return the published tables as the opening of a report that has nothing else."""
+    opening = (Paragraph(run.headline),) if run.headline else ()
+    tables = published_blocks(run) or (Paragraph("No perplexity was measured."),)
+    return Section("published", report_title(run).text, (*opening, *tables))

@@ -1,0 +1,26 @@
+"""The section on where a run comes from: versions, device, seeds."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from reports.records import Run
+from reports.rendering.content.blocks import Code, Paragraph, Section, Table
+
+LONGEST_FACT = 200
+"""Most characters of a line of provenance."""
+
+
+def provenance_section(run: Run) -> Section:
+    """Return versions, device and seeds; the whole configuration is in run.json."""
+    facts = {"run": run.name, "suite": run.suite, "suite fingerprint": run.suite_fingerprint, "created": run.created}
+    rows = tuple((key, value[:LONGEST_FACT]) for key, value in (facts | dict(_flat(run.provenance))).items())
+    where = Paragraph(("The resolved configuration is in ", Code("run.json"), "."))
+    return Section("provenance", "Provenance", (Table(("What", "Value"), rows, "ll"), where), "versions, device, seeds")
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    for key, value in sorted(values.items()):
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)

@@ -1,0 +1,118 @@
+"""The section on surface rulers, controls and other candidates: whether a gain is one that they make too."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from reports.comparing.compare import Comparison, in_family
+from reports.comparing.seeds import FEWEST_SEEDS, OverSeeds
+from reports.records import Run
+from reports.rendering.content.blocks import Block, Bullets, Folded, Paragraph, Section, Subheading
+from reports.rendering.content.headline import Headline
+from reports.rendering.content.sections import rows as columns
+
+_TITLE = "Rulers and controls"
+_SUMMARY = "whether a gain is one that the length of answers, counting words or fluency gives too"
+_NO_CONTROL = (
+    "No control was measured (SFT on the chosen answers, shuffled pairs): a lower perplexity alone says nothing about "
+    "preferences."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Rivals:
+    """The primary metrics of a candidate, or of a recipe, against others than the baseline.
+
+    p-values are adjusted over all rulers and metrics of the candidate, and over all its controls and metrics.
+    """
+
+    name: str
+    adapter: str
+    """The candidate itself, or the first adapter of the recipe."""
+    rulers: tuple[Comparison, ...]
+    controls: tuple[Comparison, ...]
+    others: tuple[Comparison, ...]
+    """Against other candidates, such as the stage or the adapter it was made from."""
+
+
+def rivals_section(
+    run: Run, comparisons: Sequence[Comparison], recipes: Sequence[OverSeeds], headline: Headline | None
+) -> Section:
+    """Return the tests against rulers, controls and other candidates: of the headline's subject, then of the others."""
+    everyone = _everyone(run, comparisons, recipes)
+    first = [each for each in everyone if headline is not None and each.name == headline.subject]
+    blocks = [block for each in first for block in _blocks(run, each)]
+    if everyone and not any(subject.is_control for subject in run.subjects):
+        blocks.append(Paragraph(_NO_CONTROL))
+    for each in everyone:
+        found = [] if each in first else _blocks(run, each)
+        if found:
+            blocks.append(Folded(f"Of {each.name}", tuple(found)))
+    return Section("rivals", _TITLE, tuple(blocks), _SUMMARY)
+
+
+def _everyone(run: Run, comparisons: Sequence[Comparison], recipes: Sequence[OverSeeds]) -> list[Rivals]:
+    """Return each recipe with enough training seeds, and each candidate that is no seed of one of these."""
+    judged = [row for row in recipes if len(row.adapters) >= FEWEST_SEEDS]
+    recipe_of = {adapter: row.mean.candidate for row in judged for adapter in row.adapters}
+    first: dict[str, str] = {}
+    rows: dict[str, list[Comparison]] = {}
+    for subject in run.candidates:
+        name = recipe_of.get(subject.name, subject.name)
+        if name not in first:
+            first[name] = subject.name
+            means = [row.mean for row in judged if row.mean.candidate == name]
+            rows[name] = means or [row for row in comparisons if row.candidate == name]
+    return [_rivals(run, name, first[name], rows[name]) for name in first if rows[name]]
+
+
+def _rivals(run: Run, name: str, adapter: str, rows: Sequence[Comparison]) -> Rivals:
+    controls = {subject.name for subject in run.subjects if subject.is_control}
+    measured = [row for row in rows if row.metric.primary and row.outcome != "not measured"]
+    others = [row for row in measured if row.against == "candidate"]
+    return Rivals(
+        name=name,
+        adapter=adapter,
+        rulers=tuple(in_family([row for row in measured if row.against == "ruler"], ())),
+        controls=tuple(in_family([row for row in others if row.baseline in controls], ())),
+        others=tuple(row for row in others if row.baseline not in controls),
+    )
+
+
+def _blocks(run: Run, rivals: Rivals) -> list[Block]:
+    tables: dict[str, tuple[Comparison, ...]] = {
+        f"{rivals.name} against surface rulers: a gain that a ruler makes too is not shown to be alignment": (
+            rivals.rulers
+        ),
+        f"{rivals.name} against controls: a gain that a control makes too says nothing about preferences": (
+            rivals.controls
+        ),
+        f"{rivals.name} against other candidates, exploratory": rivals.others,
+    }
+    blocks: list[Block] = []
+    for title, rows in tables.items():
+        if rows:
+            blocks += [Subheading(title), columns.comparison_table(run, rows, _columns(rows))]
+    return [*blocks, *_remarks(run, rivals)]
+
+
+def _columns(rows: Sequence[Comparison]) -> list[columns.Column]:
+    corrected = [columns.CORRECTED_P] if any(row.p_adjusted is not None for row in rows) else []
+    return [
+        *(columns.METRIC, columns.OTHER, columns.OTHER_VALUE, columns.value_column(rows), columns.DIFFERENCE),
+        *(columns.INTERVAL, *corrected, columns.AGAINST),
+    ]
+
+
+def _remarks(run: Run, rivals: Rivals) -> list[Block]:
+    """Return what a candidate was made from, and which of those it is held against share no metric with it."""
+    subject = run.subject(rivals.adapter)
+    compared = {row.baseline for row in (*rivals.controls, *rivals.others)}
+    items = []
+    for name in subject.compared_with:
+        if name not in compared:
+            items.append(f"Against {name}: no primary metric in common.")
+        elif subject.reference == name:
+            items.append(f"{rivals.name} started from {name}.")
+        elif run.subject(name).same_weights and not subject.same_weights:
+            items.append(f"{rivals.name} against {name} is what merging it changed.")
+    return [Bullets(tuple(items))] if items else []

@@ -1,0 +1,155 @@
+"""Tables of comparisons: which columns they have, and the footnotes of their cells."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from reports.comparing.compare import Comparison, Outcome
+from reports.records import Metric, Run
+from reports.rendering.content.blocks import Code, Noted, Strong, Table, Words
+from reports.rendering.content.display import ARROWS, NOTHING, OUTCOME_MARKS, cells, number, spread
+from reports.rendering.content.names import metric_names
+from reports.rendering.content.results import ASSUMED_NOTE, OTHER_WEIGHTS_NOTE
+from reports.rendering.content.verdict import has_assumed_reward, p_text, references_differ
+
+FEW_GROUPS = 30
+"""With fewer groups than these the report names how often claims are wrong (docs/statistics.md, 12 groups)."""
+OWN_REFERENCE_NOTE = "Each reward is taken against its own reference, so the two are not on one scale."
+FEW_GROUPS_NOTE = (
+    f"Fewer than {FEW_GROUPS} groups: with 12 groups and a tail as long as a lognormal's, 14 % of simulated families "
+    "of eight had a false claim, not 5 %; more groups help."
+)
+AGAINST_WORDS: dict[Outcome, str] = {
+    "better": "ahead",
+    "worse": "behind",
+    "higher": "higher",
+    "lower": "lower",
+    "no change seen": "not told apart",
+    "cannot tell": "cannot tell",
+    "not measured": "not measured",
+}
+"""Outcome against a ruler, a control or another candidate -> its word."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A comparison with what its cells need beside it."""
+
+    comparison: Comparison
+    run: Run
+    names: Mapping[Metric, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of a table of comparisons."""
+
+    heading: str
+    alignment: str
+    cell: Callable[[Row], Words]
+
+
+def comparison_table(run: Run, rows: Sequence[Comparison], columns: Sequence[Column], caption: str = "") -> Table:
+    """Return a table with a line for each comparison."""
+    names = metric_names(run)
+    return Table(
+        header=tuple(column.heading for column in columns),
+        rows=tuple(tuple(column.cell(Row(row, run, names)) for column in columns) for row in rows),
+        alignment="".join(column.alignment for column in columns),
+        caption=caption,
+    )
+
+
+def value_column(rows: Sequence[Comparison]) -> Column:
+    """Return the column of the candidates' values, under the candidate's name if there is one."""
+    candidates = list(dict.fromkeys(row.candidate for row in rows))
+    return Column(candidates[0] if len(candidates) == 1 else "Value", "r", lambda row: cells(row.comparison).candidate)
+
+
+def candidate_columns(rows: Sequence[Comparison]) -> list[Column]:
+    """Return the column of the candidates' names, if there are several."""
+    return [CANDIDATE] if len({row.candidate for row in rows}) > 1 else []
+
+
+def _noted(words: str | Strong, *notes: str) -> Words:
+    """Return the words, with those of the notes that are not empty."""
+    used = tuple(note for note in notes if note)
+    return Noted(words, used) if used else words
+
+
+def subject_name(run: Run, name: str) -> Words:
+    """Return the name of a subject or a recipe, with a note if it has weights other than the baseline's."""
+    others = [subject for subject in run.subjects if name in (subject.name, subject.recipe)]
+    return _noted(name, "" if all(subject.same_weights for subject in others) else OTHER_WEIGHTS_NOTE)
+
+
+def _metric(row: Row) -> Words:
+    one, candidates = row.comparison, {subject.name for subject in row.run.subjects}
+    is_reward = one.metric.chance is not None and one.candidate in candidates
+    assumed = ASSUMED_NOTE if is_reward and has_assumed_reward(row.run, one.candidate) else ""
+    differ = OWN_REFERENCE_NOTE if one.candidate in candidates and references_differ(row.run, one) else ""
+    return _noted(row.names.get(one.metric, one.metric.name), assumed, differ)
+
+
+def _interval(row: Row) -> Words:
+    """Return the interval, or why there is none, and what its groups do not carry."""
+    one = row.comparison
+    side = {"above": "falls", "below": "rises", None: ""}[one.long_tail]
+    tail = (
+        f"Long tail {one.long_tail}, which the groups do not carry (n < 25 x skewness squared): claims of {side} take "
+        "more, because large values may be missing among these rows."
+    )
+    is_few = one.method == "t and skewness" and one.n_groups < FEW_GROUPS
+    reason = "" if one.why_no_interval is None else f"No interval: {one.why_no_interval}."
+    return _noted(cells(one).interval, reason, tail if side else "", FEW_GROUPS_NOTE if is_few else "")
+
+
+def _pairing(row: Row) -> Words:
+    factor, correlation = row.comparison.pairing_factor, row.comparison.correlation
+    if factor is None or correlation is None:
+        return NOTHING
+    return f"{number(factor, 1)} ({number(correlation, 2)})"
+
+
+def _verdict(row: Row) -> Words:
+    outcome = row.comparison.outcome
+    words = f"{OUTCOME_MARKS[outcome]} {outcome}"
+    return Strong(words) if row.comparison.is_claim and outcome in ("better", "worse") else words
+
+
+def _against(row: Row) -> Words:
+    outcome = row.comparison.outcome
+    return f"{OUTCOME_MARKS[outcome]} {AGAINST_WORDS[outcome]}"
+
+
+def _baseline(row: Row) -> Words:
+    by_definition = " by definition" if row.comparison.against == "definition" else ""
+    return cells(row.comparison).baseline + by_definition
+
+
+def _count(n: int) -> str:
+    return f"{n:,}" if n else NOTHING
+
+
+METRIC = Column("Metric", "l", _metric)
+MACHINE_NAME = Column(
+    "In files", "l", lambda row: Code(f"{row.comparison.metric.evaluation}/{row.comparison.metric.name}")
+)
+CANDIDATE = Column("Candidate", "l", lambda row: subject_name(row.run, row.comparison.candidate))
+OTHER = Column("Compared with", "l", lambda row: subject_name(row.run, row.comparison.baseline))
+OTHER_VALUE = Column("Its value", "r", _baseline)
+BASELINE = Column("Baseline", "r", _baseline)
+DIFFERENCE = Column("Difference", "r", lambda row: cells(row.comparison).difference)
+INTERVAL = Column("95 % interval", "r", _interval)
+CORRECTED_P = Column(
+    "Corrected p", "r", lambda row: NOTHING if row.comparison.p_adjusted is None else p_text(row.comparison.p_adjusted)
+)
+VERDICT = Column("Verdict", "l", _verdict)
+AGAINST = Column("Verdict", "l", _against)
+EXAMPLES = Column("Examples", "r", lambda row: _count(row.comparison.n))
+GROUPS = Column("Groups", "r", lambda row: _count(row.comparison.n_groups if row.comparison.n else 0))
+METHOD = Column("Interval by", "l", lambda row: row.comparison.method or NOTHING)
+PAIRING = Column("Narrowed by pairing", "r", _pairing)
+POWER = Column(
+    "Smallest change seen", "r", lambda row: spread(row.comparison.smallest_detectable, row.comparison.metric)
+)
+BETTER = Column("Better", "c", lambda row: ARROWS[row.comparison.metric.higher_is_better])

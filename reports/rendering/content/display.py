@@ -76,6 +76,11 @@ def cells(comparison: Comparison) -> Cells:
     )
 
 
+def low_to_high(shown: Cells) -> str:
+    """Return both ends of an interval in words, such as "+1.4 to +2.8"."""
+    return shown.interval.strip("[]").replace(", ", " to ")
+
+
 def spread(amount: float | None, metric: Metric) -> str:
     """Return a standard deviation or width, given in the metric's unit, with two digits; for logarithms its exp - 1."""
     shown_amount = _difference(amount, metric.display)

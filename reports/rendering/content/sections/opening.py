@@ -3,7 +3,7 @@
 from reports.records import Run
 from reports.rendering.content.blocks import Block, Bullets, Noted, Paragraph, Section, Small, Strong, Table, Words
 from reports.rendering.content.differences import DifferenceRow, DifferenceTable, Matrix, MatrixCell, MatrixRow
-from reports.rendering.content.display import OUTCOME_MARKS
+from reports.rendering.content.display import OUTCOME_MARKS, low_to_high
 from reports.rendering.content.headline import Headline, HeadlineKind
 from reports.rendering.content.results import NO_CANDIDATE
 from reports.rendering.content.title import report_title
@@ -79,7 +79,7 @@ def _row(row: DifferenceRow) -> tuple[Words, ...]:
         cells.baseline,
         cells.candidate,
         cells.difference,
-        cells.interval,
+        low_to_high(cells),
         Strong(verdict) if is_claim else verdict,
     )
 

@@ -45,7 +45,7 @@ def _sections(run: Run, comparisons: Sequence[Comparison], recipes: Sequence[Ove
         rivals_section(run, comparisons, recipes, first),
         primary_section(run, comparisons, table),
         seeds_section(run, recipes),
-        exploratory_section(run, comparisons),
+        exploratory_section(run, comparisons, first.subject if first else ""),
         methods_section(run, comparisons),
         choice_section(run),
         published_section(run),

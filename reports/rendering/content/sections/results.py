@@ -7,12 +7,16 @@ from reports.comparing.compare import Comparison
 from reports.comparing.inference import Method
 from reports.comparing.seeds import FEWEST_SEEDS
 from reports.records import Run
-from reports.rendering.content.blocks import Block, Bullets, Section, Subheading, Words
+from reports.rendering.content.blocks import Block, Bullets, Code, Paragraph, Section, Subheading, Words
 from reports.rendering.content.differences import DifferenceTable, Matrix
 from reports.rendering.content.display import MINUS
 from reports.rendering.content.sections import rows as columns
 from reports.rendering.content.verdict import is_chosen
 
+MOST_WIDE_ROWS = 40
+"""Most rows of primary metrics with everything that is known of them; more have their numbers alone."""
+MOST_ROWS = 100
+"""Most rows of exploratory metrics: a comment on a pull request holds 65,536 characters."""
 _METHODS: dict[Method, str] = {
     "t and skewness": f"leaving out one group at a time, t with effective groups {MINUS} 1 degrees of freedom, and "
     "Hall's t for skewed differences where that asks for more; for amounts",
@@ -27,38 +31,51 @@ _METHODS: dict[Method, str] = {
 def primary_section(run: Run, comparisons: Sequence[Comparison], table: DifferenceTable | Matrix | None) -> Section:
     """Return how each primary metric was judged, and the numbers that the first table does not show."""
     rows = [row for row in comparisons if row.primary]
-    title, summary = "Primary metrics in full", "corrected p, groups, method of the interval"
     if not rows:
-        return Section("primary", title)
-    corrected = [columns.CORRECTED_P] if any(row.p_adjusted is not None for row in rows) else []
-    power = [columns.POWER] if any(row.smallest_detectable is not None for row in rows) else []
-    pairing = [columns.PAIRING] if any(row.pairing_factor is not None for row in rows) else []
+        return Section("primary", "Primary metrics in full")
     is_shown = isinstance(table, DifferenceTable) and {row.candidate for row in rows} == {table.subject}
-    numbers = [
-        *(columns.BASELINE, columns.value_column(rows), columns.DIFFERENCE, columns.INTERVAL),
-    ]
-    chosen = [
-        *(columns.METRIC, columns.MACHINE_NAME, *columns.candidate_columns(rows), *([] if is_shown else numbers)),
-        *(*corrected, columns.VERDICT, columns.EXAMPLES, columns.GROUPS, columns.METHOD, *pairing, *power),
-    ]
-    return Section("primary", title, (columns.comparison_table(run, rows, chosen),), summary)
+    numbers = [columns.BASELINE, columns.value_column(rows), columns.DIFFERENCE, columns.INTERVAL]
+    chosen = [columns.METRIC, *columns.candidate_columns(rows), *([] if is_shown else numbers)]
+    if any(row.p_adjusted is not None for row in rows):
+        chosen.append(columns.CORRECTED_P)
+    chosen.append(columns.VERDICT)
+    if len(rows) <= MOST_WIDE_ROWS:
+        chosen += [columns.EXAMPLES, columns.GROUPS, columns.METHOD]
+        if any(row.pairing_factor is not None for row in rows):
+            chosen.append(columns.PAIRING)
+        if any(row.smallest_detectable is not None for row in rows):
+            chosen.append(columns.POWER)
+        chosen.append(columns.MACHINE_NAME)
+    return Section(
+        "primary",
+        "Primary metrics in full",
+        (columns.comparison_table(run, rows, chosen),),
+        "corrected p, groups, method of the interval, smallest change seen" if is_shown else "every interval",
+    )
 
 
-def exploratory_section(run: Run, comparisons: Sequence[Comparison]) -> Section:
-    """Return everything that is not claimed: further metrics, also against rulers, controls and other candidates."""
+def exploratory_section(run: Run, comparisons: Sequence[Comparison], foremost: str) -> Section:
+    """Return everything that is not claimed: further metrics, also against rulers, controls and other candidates.
+
+    Of more than `MOST_ROWS` rows, those of the foremost candidate, or of the adapters of the foremost recipe.
+    """
     further = [row for row in comparisons if not row.metric.primary]
+    adapters = {subject.name for subject in run.subjects if foremost in (subject.name, subject.recipe)}
+    shown = further if len(further) <= MOST_ROWS else [row for row in further if row.candidate in adapters]
     parts = {
-        "Against the baseline: hints, not claims": [
-            row for row in further if row.against in ("baseline", "definition")
-        ],
-        "Against surface rulers": [row for row in further if row.against == "ruler"],
-        "Against controls and other candidates": [row for row in further if row.against == "candidate"],
+        "Against the baseline: hints, not claims": [row for row in shown if row.against in ("baseline", "definition")],
+        "Against surface rulers": [row for row in shown if row.against == "ruler"],
+        "Against controls and other candidates": [row for row in shown if row.against == "candidate"],
     }
     blocks: list[Block] = []
     for title, rows in parts.items():
         if rows:
             blocks += [Subheading(title), columns.comparison_table(run, rows, _exploratory_columns(rows))]
-    return Section("exploratory", "Exploratory metrics", tuple(blocks), f"{len(further):,} rows: hints, not claims")
+    if len(shown) < len(further):
+        blocks.append(
+            Paragraph((f"{len(further) - len(shown):,} rows of other candidates are in ", Code("report.csv"), "."))
+        )
+    return Section("exploratory", "Exploratory metrics", tuple(blocks), f"{len(shown):,} rows: hints, not claims")
 
 
 def _exploratory_columns(rows: Sequence[Comparison]) -> list[columns.Column]:

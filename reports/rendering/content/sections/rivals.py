@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from reports.comparing.compare import Comparison, in_family
 from reports.comparing.seeds import FEWEST_SEEDS, OverSeeds
 from reports.records import Run
-from reports.rendering.content.blocks import Block, Bullets, Folded, Paragraph, Section, Subheading
+from reports.rendering.content.blocks import Block, Bullets, Code, Folded, Paragraph, Section, Subheading
 from reports.rendering.content.headline import Headline
 from reports.rendering.content.sections import rows as columns
 
+MOST_OTHERS = 6
+"""Most candidates with tables of their own beside the headline's subject."""
 _TITLE = "Rulers and controls"
 _SUMMARY = "whether a gain is one that the length of answers, counting words or fluency gives too"
 _NO_CONTROL = (
@@ -43,10 +45,12 @@ def rivals_section(
     blocks = [block for each in first for block in _blocks(run, each)]
     if everyone and not any(subject.is_control for subject in run.subjects):
         blocks.append(Paragraph(_NO_CONTROL))
-    for each in everyone:
-        found = [] if each in first else _blocks(run, each)
-        if found:
-            blocks.append(Folded(f"Of {each.name}", tuple(found)))
+    others = {each.name: found for each in everyone if each not in first and (found := _blocks(run, each))}
+    if len(others) > MOST_OTHERS:
+        names = ", ".join(others)
+        blocks.append(Paragraph((f"The same of {len(others)} others is in ", Code("report.csv"), f": {names}.")))
+    else:
+        blocks += [Folded(f"Of {name}", tuple(found)) for name, found in others.items()]
     return Section("rivals", _TITLE, tuple(blocks), _SUMMARY)
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from reports.comparing.compare import Comparison, Outcome
 from reports.records import Metric, Run
 from reports.rendering.content.blocks import Code, Noted, Strong, Table, Words
-from reports.rendering.content.display import ARROWS, NOTHING, OUTCOME_MARKS, cells, number, spread
+from reports.rendering.content.display import ARROWS, NOTHING, OUTCOME_MARKS, cells, low_to_high, number, spread
 from reports.rendering.content.names import metric_names
 from reports.rendering.content.results import ASSUMED_NOTE, OTHER_WEIGHTS_NOTE
 from reports.rendering.content.verdict import has_assumed_reward, p_text, references_differ
@@ -100,7 +100,7 @@ def _interval(row: Row) -> Words:
     )
     is_few = one.method == "t and skewness" and one.n_groups < FEW_GROUPS
     reason = "" if one.why_no_interval is None else f"No interval: {one.why_no_interval}."
-    return _noted(cells(one).interval, reason, tail if side else "", FEW_GROUPS_NOTE if is_few else "")
+    return _noted(low_to_high(cells(one)), reason, tail if side else "", FEW_GROUPS_NOTE if is_few else "")
 
 
 def _pairing(row: Row) -> Words:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from reports.comparing.seeds import FEWEST_SEEDS, OverSeeds
 from reports.records import Run
 from reports.rendering.content.blocks import Bullets, Noted, Section, Table, Words
-from reports.rendering.content.display import NOTHING, OUTCOME_MARKS, cells, spread
+from reports.rendering.content.display import NOTHING, OUTCOME_MARKS, cells, low_to_high, spread
 from reports.rendering.content.names import metric_names
 from reports.rendering.content.verdict import p_text
 
@@ -39,9 +39,9 @@ def seeds_section(run: Run, recipes: Sequence[OverSeeds]) -> Section:
 
 def _line(row: OverSeeds, name: str) -> tuple[Words, ...]:
     mean, is_judged = row.mean, len(row.adapters) >= FEWEST_SEEDS
-    interval: Words = cells(mean).interval if is_judged else "not judged"
+    interval: Words = low_to_high(cells(mean)) if is_judged else "not judged"
     if is_judged and mean.why_no_interval:
-        interval = Noted(cells(mean).interval, (f"No interval: {mean.why_no_interval}.",))
+        interval = Noted(low_to_high(cells(mean)), (f"No interval: {mean.why_no_interval}.",))
     return (
         name,
         mean.candidate,

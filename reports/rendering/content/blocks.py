@@ -4,7 +4,6 @@ Texts are data: plain, unescaped, on one line unless a block says otherwise. Eac
 own way, and escapes them.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 
@@ -31,7 +30,7 @@ class Small:
 
 @dataclass(frozen=True, slots=True)
 class Noted:
-    """Words with footnotes, which a format numbers in order of first use and prints once."""
+    """Words with footnotes, which a format numbers in order of first use and prints once below the section."""
 
     words: str | Strong
     notes: tuple[str, ...]
@@ -107,28 +106,3 @@ class Section:
 def words_of(words: Words) -> tuple[Word, ...]:
     """Return the words one by one, whether they are one or several."""
     return words if isinstance(words, tuple) else (words,)
-
-
-def notes_of(blocks: tuple[Block, ...]) -> Iterator[str]:
-    """Yield every footnote of the blocks in the order of its use, as often as it is used."""
-    for block in blocks:
-        match block:
-            case Folded():
-                yield from notes_of(block.blocks)
-            case Paragraph():
-                yield from _notes(block.words)
-            case Bullets():
-                for item in block.items:
-                    yield from _notes(item)
-            case Table():
-                for row in block.rows:
-                    for cell in row:
-                        yield from _notes(cell)
-            case _:
-                pass
-
-
-def _notes(words: Words) -> Iterator[str]:
-    for word in words_of(words):
-        if isinstance(word, Noted):
-            yield from word.notes

@@ -8,7 +8,6 @@ from reports.rendering.content.verdict import has_assumed_reward
 NO_CANDIDATE = "No candidate was measured, so nothing is compared."
 OTHER_WEIGHTS = " \u2020"
 """Mark after the name of a subject whose weights are not the baseline's."""
-OTHER_WEIGHTS_NOTE = "Weights other than the baseline's."
 ASSUMED = " \u2021"
 """Mark after a metric whose reference or beta is assumed."""
 ASSUMED_NOTE = "nothing says what the adapter's training started from, or its beta: both are assumed (see reference)."

@@ -37,7 +37,7 @@ def report_title(run: Run) -> Title:
 
 def _candidates(run: Run) -> str:
     """Return the name of the one candidate or recipe, the values of a sweep, or how many there are."""
-    judged = [subject for subject in run.candidates if not subject.is_control]
+    judged = [subject for subject in run.candidates if not (subject.is_control or subject.is_base)]
     recipes = list(dict.fromkeys(subject.recipe or subject.name for subject in judged))
     if len(recipes) <= 1:
         return next(iter(recipes or [subject.name for subject in run.candidates]), "")
@@ -52,9 +52,7 @@ def _candidates(run: Run) -> str:
 
 def _baseline(run: Run) -> str:
     base = _mapping(run.provenance.get("base"))
-    name = str(base.get("name") or "")
-    if len(PurePath(name).parts) > 2:  # noqa: PLR2004 - a hub id has two parts
-        name = PurePath(name).name
+    name = _without_folders(str(base.get("name") or ""))
     quantisation = str(base.get("quantization") or "none")
     weights = str(base.get("dtype") or "") if quantisation == "none" else quantisation.upper()
     known = ", ".join(part for part in (name, weights) if part)
@@ -73,7 +71,7 @@ def _training(run: Run) -> list[str]:
     betas = {subject.beta for subject in adapters}
     controls = [subject.name.removeprefix("control: ") for subject in run.candidates if subject.is_control]
     facts = [
-        str(data or ""),
+        _without_folders(str(data or "")),
         f"{max(steps):,} steps of {method}" if steps and method else method,
         f"beta {betas.pop():g}" if len(betas) == 1 and method != "SFT" else "",
         _seeds(adapters),
@@ -102,6 +100,12 @@ def _day(created: str) -> str:
     except ValueError:
         return created
     return f"{time.day} {time:%b %Y}"
+
+
+def _without_folders(name: str) -> str:
+    """Return a hub id as it is, and of a path of this machine its last part."""
+    is_hub_id = len(PurePath(name).parts) <= 2  # noqa: PLR2004 - owner and name
+    return name if is_hub_id else PurePath(name).name
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:

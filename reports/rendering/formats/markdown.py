@@ -49,51 +49,44 @@ def markdown_report(
         layout: Paired differences, or cross-entropies alone.
         figures: Paths of pictures that are written beside the report, such as "figures/differences.svg".
     """
-    footnotes = Footnotes()
     found = sections(run, comparisons, over_seeds(run, comparisons), layout)
     parts: list[str] = []
     for is_folded, group in groupby(found, key=lambda section: bool(section.summary)):
         if is_folded:
             parts.append(f"## {FOLDED_TITLE}")
         for section in group:
-            parts.append(_section(section, footnotes, is_title=section is found[0]))
+            parts.append(_section(section, is_title=section is found[0]))
             if section.name == PICTURES_AFTER:
                 parts += [f"![{escape(_title_of(path))}]({path})" for path in figures]
     return "\n\n".join(parts) + "\n"
 
 
 class Footnotes:
-    """Numbers footnotes in the order of their first use; each is printed once, below the section that first has it."""
+    """Numbers the footnotes of a section in the order of their first use."""
 
     def __init__(self) -> None:
         self._numbers: dict[str, int] = {}
-        self._n_printed = 0
 
     def marks(self, notes: Iterable[str]) -> str:
         """Return the numbers of the notes, raised."""
-        numbers = [self._numbers.setdefault(note, len(self._numbers) + 1) for note in notes]
-        return f"<sup>{','.join(map(str, numbers))}</sup>"
+        numbers = sorted(self._numbers.setdefault(note, len(self._numbers) + 1) for note in notes)
+        return f"<sup>{', '.join(map(str, numbers))}</sup>"
 
-    def new_ones(self) -> list[str]:
-        """Return the notes that are not printed yet, each behind its number."""
-        notes = list(self._numbers)[self._n_printed :]
-        first, self._n_printed = self._n_printed + 1, len(self._numbers)
-        return [
-            f"<sup>{number}</sup> {escape(note[:1].upper() + note[1:])}"
-            for number, note in enumerate(notes, start=first)
-        ]
+    def lines(self) -> str:
+        """Return the notes, each on a line behind its number."""
+        lines = (f"<sup>{number}</sup> {escape(note[:1].upper() + note[1:])}" for note, number in self._numbers.items())
+        return "  \n".join(lines)
 
 
-def markdown_blocks(blocks: Sequence[Block], footnotes: Footnotes | None = None) -> str:
-    """Return blocks as Markdown, and below them the footnotes that were not printed yet."""
-    footnotes = footnotes or Footnotes()
+def markdown_blocks(blocks: Sequence[Block]) -> str:
+    """Return blocks as Markdown, and below them the footnotes that they use, each once."""
+    footnotes = Footnotes()
     parts = [part for block in blocks for part in _block(block, footnotes)]
-    new_notes = footnotes.new_ones()
-    return "\n\n".join([*parts, *(["  \n".join(new_notes)] if new_notes else [])])
+    return "\n\n".join(part for part in (*parts, footnotes.lines()) if part)
 
 
-def _section(section: Section, footnotes: Footnotes, *, is_title: bool) -> str:
-    body = markdown_blocks(section.blocks, footnotes)
+def _section(section: Section, *, is_title: bool) -> str:
+    body = markdown_blocks(section.blocks)
     if not section.summary:
         return f"{'#' if is_title else '##'} {escape_line(section.title)}\n\n{body}"
     return _details(f"<b>{_html(section.title)}</b>: {_html(section.summary)}", body)

@@ -1,7 +1,18 @@
 """The first two sections of a report: the headline, and the table of differences."""
 
 from reports.records import Run
-from reports.rendering.content.blocks import Block, Bullets, Noted, Paragraph, Section, Small, Strong, Table, Words
+from reports.rendering.content.blocks import (
+    Block,
+    Bullets,
+    Noted,
+    Paragraph,
+    Section,
+    Small,
+    Strong,
+    Table,
+    Word,
+    Words,
+)
 from reports.rendering.content.differences import DifferenceRow, DifferenceTable, Matrix, MatrixCell, MatrixRow
 from reports.rendering.content.display import OUTCOME_MARKS, low_to_high
 from reports.rendering.content.headline import Headline, HeadlineKind
@@ -45,11 +56,15 @@ def differences_section(table: DifferenceTable | Matrix | None) -> Section:
 
 
 def differences_blocks(table: DifferenceTable | Matrix) -> tuple[Block, ...]:
-    """Return the blocks of a table of differences; its sentence on reading it stands below."""
+    """Return the blocks of a table of differences, and below it what was not measured and how to read it."""
     if isinstance(table, DifferenceTable):
-        return (_one_candidate(table), Paragraph(_READING))
-    matrix = _candidates_as_rows(table) if len(table.rows) > MOST_COLUMNS else _candidates_as_columns(table)
-    return (matrix, *map(Paragraph, table.notes), Paragraph(f"{_MATRIX_READING} {_READING}"))
+        notes = (*(f"{table.subject}: {note}" for note in table.subject_notes), *table.notes)
+        rows = _one_candidate(table) if table.parts else Paragraph("No primary metric was measured.")
+        return (rows, *map(Paragraph, notes), Paragraph(_READING))
+    is_turned = len(table.rows) > MOST_COLUMNS
+    matrix = _candidates_as_rows(table) if is_turned else _candidates_as_columns(table)
+    notes = [f"{row.subject}: {note}" for row in table.rows for note in row.notes if not is_turned]
+    return (matrix, *map(Paragraph, (*notes, *table.notes)), Paragraph(f"{_MATRIX_READING} {_READING}"))
 
 
 _READING = (
@@ -64,37 +79,42 @@ def _one_candidate(table: DifferenceTable) -> Table:
     for part in table.parts:
         if len(table.parts) > 1:
             rows.append((Strong(part.title), "", "", "", "", ""))
-        rows += [_row(row) for row in part.rows]
+        rows += map(_row, part.rows)
     header = ("Metric", table.baseline, table.subject, "Difference", "95 % interval", "Verdict")
     return Table(header, tuple(rows), "lrrrrl")
 
 
 def _row(row: DifferenceRow) -> tuple[Words, ...]:
-    name: Words = Noted(row.name, row.notes) if row.notes else row.name
     verdict = f"{OUTCOME_MARKS[row.outcome]} {row.outcome}"
     is_claim = row.comparison.is_claim and row.outcome in ("better", "worse")
-    cells = row.cells
     return (
-        (name, Small(row.detail)) if row.detail else name,
-        cells.baseline,
-        cells.candidate,
-        cells.difference,
-        low_to_high(cells),
+        _with_detail(_noted(row.name, row.notes), row.detail),
+        row.cells.baseline,
+        row.cells.candidate,
+        _with_detail(row.cells.difference, row.seeds),
+        low_to_high(row.cells),
         Strong(verdict) if is_claim else verdict,
     )
 
 
 def _candidates_as_rows(table: Matrix) -> Table:
-    rows: list[tuple[Words, ...]] = [(table.baseline, *table.baseline_values)]
-    rows += [(Strong(_heading(row)) if row.is_chosen else _heading(row), *map(_cell, row.cells)) for row in table.rows]
+    baseline = (_noted(value, notes) for value, notes in zip(table.baseline_values, table.metric_notes, strict=True))
+    rows: list[tuple[Words, ...]] = [(table.baseline, *baseline)]
+    for row in table.rows:
+        name = _heading(row)
+        rows.append((_noted(Strong(name) if row.is_chosen else name, row.notes), *map(_cell, row.cells)))
     return Table(("Candidate", *table.metrics), tuple(rows), "l" + "r" * len(table.metrics))
 
 
 def _candidates_as_columns(table: Matrix) -> Table:
     header = ("Metric", table.baseline, *map(_heading, table.rows))
     rows = tuple(
-        (name, value, *(_cell(row.cells[place]) for row in table.rows))
-        for place, (name, value) in enumerate(zip(table.metrics, table.baseline_values, strict=True))
+        (
+            _with_detail(_noted(name, table.metric_notes[place]), table.details[place]),
+            table.baseline_values[place],
+            *(_cell(row.cells[place]) for row in table.rows),
+        )
+        for place, name in enumerate(table.metrics)
     )
     return Table(header, rows, "l" + "r" * (1 + len(table.rows)))
 
@@ -106,11 +126,15 @@ def _heading(row: MatrixRow) -> str:
 
 def _cell(cell: MatrixCell) -> Words:
     is_claim = cell.comparison is not None and cell.comparison.is_claim
+    is_marked = cell.outcome not in ("no change seen", "not measured")
+    text = f"{cell.text} {OUTCOME_MARKS[cell.outcome]}" if is_marked else cell.text
     is_clear = is_claim and cell.outcome in ("better", "worse")
-    text = (
-        cell.text
-        if cell.outcome in ("no change seen", "not measured")
-        else f"{cell.text} {OUTCOME_MARKS[cell.outcome]}"
-    )
-    words = Strong(text) if is_clear else text
-    return Noted(words, cell.notes) if cell.notes else words
+    return _with_detail(_noted(Strong(text) if is_clear else text, cell.notes), cell.spread)
+
+
+def _noted(words: str | Strong, notes: tuple[str, ...]) -> Word:
+    return Noted(words, notes) if notes else words
+
+
+def _with_detail(word: Word, detail: str) -> Words:
+    return (word, Small(detail)) if detail else word

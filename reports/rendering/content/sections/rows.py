@@ -7,17 +7,11 @@ from reports.comparing.compare import Comparison, Outcome
 from reports.records import Metric, Run
 from reports.rendering.content.blocks import Code, Noted, Strong, Table, Words
 from reports.rendering.content.display import ARROWS, NOTHING, OUTCOME_MARKS, cells, low_to_high, number, spread
+from reports.rendering.content.footnotes import row_notes, subject_notes
 from reports.rendering.content.names import metric_names
-from reports.rendering.content.results import ASSUMED_NOTE, OTHER_WEIGHTS_NOTE
-from reports.rendering.content.verdict import has_assumed_reward, p_text, references_differ
+from reports.rendering.content.verdict import p_text, references_differ
 
-FEW_GROUPS = 30
-"""With fewer groups than these the report names how often claims are wrong (docs/statistics.md, 12 groups)."""
 OWN_REFERENCE_NOTE = "Each reward is taken against its own reference, so the two are not on one scale."
-FEW_GROUPS_NOTE = (
-    f"Fewer than {FEW_GROUPS} groups: with 12 groups and a tail as long as a lognormal's, 14 % of simulated families "
-    "of eight had a false claim, not 5 %; more groups help."
-)
 AGAINST_WORDS: dict[Outcome, str] = {
     "better": "ahead",
     "worse": "behind",
@@ -77,30 +71,21 @@ def _noted(words: str | Strong, *notes: str) -> Words:
 
 
 def subject_name(run: Run, name: str) -> Words:
-    """Return the name of a subject or a recipe, with a note if it has weights other than the baseline's."""
-    others = [subject for subject in run.subjects if name in (subject.name, subject.recipe)]
-    return _noted(name, "" if all(subject.same_weights for subject in others) else OTHER_WEIGHTS_NOTE)
+    """Return the name of a subject or a recipe with its footnotes."""
+    own = [subject for subject in run.subjects if name in (subject.name, subject.recipe)]
+    return _noted(name, *(subject_notes(own[0]) if own else ()))
 
 
 def _metric(row: Row) -> Words:
-    one, candidates = row.comparison, {subject.name for subject in row.run.subjects}
-    is_reward = one.metric.chance is not None and one.candidate in candidates
-    assumed = ASSUMED_NOTE if is_reward and has_assumed_reward(row.run, one.candidate) else ""
-    differ = OWN_REFERENCE_NOTE if one.candidate in candidates and references_differ(row.run, one) else ""
-    return _noted(row.names.get(one.metric, one.metric.name), assumed, differ)
+    one = row.comparison
+    is_subject = any(subject.name == one.candidate for subject in row.run.subjects)
+    differ = is_subject and references_differ(row.run, one)
+    return _noted(row.names.get(one.metric, one.metric.name), OWN_REFERENCE_NOTE if differ else "")
 
 
 def _interval(row: Row) -> Words:
-    """Return the interval, or why there is none, and what its groups do not carry."""
-    one = row.comparison
-    side = {"above": "falls", "below": "rises", None: ""}[one.long_tail]
-    tail = (
-        f"Long tail {one.long_tail}, which the groups do not carry (n < 25 x skewness squared): claims of {side} take "
-        "more, because large values may be missing among these rows."
-    )
-    is_few = one.method == "t and skewness" and one.n_groups < FEW_GROUPS
-    reason = "" if one.why_no_interval is None else f"No interval: {one.why_no_interval}."
-    return _noted(low_to_high(cells(one)), reason, tail if side else "", FEW_GROUPS_NOTE if is_few else "")
+    """Return the interval, or why there is none, and everything else that a reader has to know of the row."""
+    return _noted(low_to_high(cells(row.comparison)), *row_notes(row.run, row.comparison))
 
 
 def _pairing(row: Row) -> Words:
@@ -122,8 +107,7 @@ def _against(row: Row) -> Words:
 
 
 def _baseline(row: Row) -> Words:
-    by_definition = " by definition" if row.comparison.against == "definition" else ""
-    return cells(row.comparison).baseline + by_definition
+    return cells(row.comparison).baseline
 
 
 def _count(n: int) -> str:

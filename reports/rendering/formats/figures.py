@@ -19,7 +19,7 @@ from reports.comparing.compare import Comparison, Outcome
 from reports.comparing.statistics import Floats
 from reports.records import Metric, MetricScores, Run, without_nan
 from reports.rendering.content.display import cells, label
-from reports.rendering.content.training import Rows
+from reports.rendering.content.sections.training import Rows
 
 REWARD_MARGIN = "reward_margin"
 """The metric whose examples are shown as a histogram."""

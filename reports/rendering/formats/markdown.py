@@ -33,8 +33,8 @@ PICTURES_AFTER = "differences"
 """Section that the pictures follow."""
 FOLDED_TITLE = "Details"
 """Heading above the folded sections."""
-WIDEST_PADDED = 40
-"""Widest column of a table whose cells are padded to one width; a wider one would pad the file with spaces."""
+WIDEST_PADDED, MOST_PADDED = 40, 40
+"""Widest column and most rows of a table whose cells are padded to one width, for those who read the file itself."""
 _RULES = {"l": ":--", "r": "--:", "c": ":-:"}
 
 
@@ -123,7 +123,7 @@ def _block(block: Block, footnotes: Footnotes) -> Iterator[str]:
 def _line(words: Words, footnotes: Footnotes) -> str:
     """Return words on a line of their own, which must not start a list or a heading."""
     first, *rest = words_of(words)
-    opening = escape_line(first) if isinstance(first, str) else _word(first, footnotes)
+    opening = _spaced(first, escape_line(first)) if isinstance(first, str) else _word(first, footnotes)
     return opening + "".join(_word(word, footnotes) for word in rest)
 
 
@@ -142,15 +142,14 @@ def _word(word: Word, footnotes: Footnotes) -> str:
         case Noted():
             return _word(word.words, footnotes) + footnotes.marks(word.notes)
         case str():
-            return _escaped_with_spaces(word)
+            return _spaced(word, escape(word))
 
 
-def _escaped_with_spaces(text: str) -> str:
-    """Return the text escaped, with the spaces at its ends, which part it from the words beside it."""
-    inner = escape(text)
-    before = " " if text[:1] == " " and inner else ""
-    after = " " if text[-1:] == " " and inner else ""
-    return before + inner + after
+def _spaced(text: str, escaped: str) -> str:
+    """Return the escaped text with the spaces at the ends of the text, which part it from the words beside it."""
+    if not escaped:
+        return ""
+    return " " * text.startswith(" ") + escaped + " " * text.endswith(" ")
 
 
 def _code(text: str) -> str:
@@ -160,11 +159,12 @@ def _code(text: str) -> str:
 
 
 def _table(table: Table, footnotes: Footnotes) -> str:
-    """Return a pipe table; only narrow columns are padded."""
+    """Return a pipe table; only narrow columns of short tables are padded."""
     cells = [[escape(name) for name in table.header]]
     cells += [[_cell(words, footnotes) for words in row] for row in table.rows]
     widths = [max(3, *map(len, column)) for column in zip(*cells, strict=True)]
-    padded = [width if width <= WIDEST_PADDED else 0 for width in widths]
+    is_short = len(cells) <= MOST_PADDED
+    padded = [width if is_short and width <= WIDEST_PADDED else 0 for width in widths]
     rules = [_rule(letter, width) for letter, width in zip(table.alignment, padded, strict=True)]
     lines = [cells[0], rules, *cells[1:]]
     return "\n".join(

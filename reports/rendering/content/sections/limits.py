@@ -6,11 +6,13 @@ from reports.rendering.content.headline import Headline
 
 
 def limits_section(run: Run, headline: Headline | None) -> Section:
-    """Return what limits belief in the headline, and which other subjects have numbers that are not finite."""
-    title = "What limits belief"
+    """Return the limits that the headline only counts, and which other subjects have numbers that are not finite."""
+    title = "What else limits belief"
     if headline is None:
         return Section("limits", title)
-    items = (*headline.limits, *_not_finite(run, headline.subject))
+    said = " ".join(line.text for line in headline.lines if line.kind == "believe it?")
+    unsaid = [limit for limit in headline.limits if limit.rstrip(".") not in said]
+    items = (*unsaid, *_not_finite(run, headline.subject))
     return Section("limits", title, (Bullets(items),) if items else ())
 
 

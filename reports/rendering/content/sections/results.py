@@ -57,11 +57,11 @@ def primary_section(run: Run, comparisons: Sequence[Comparison], table: Differen
 def exploratory_section(run: Run, comparisons: Sequence[Comparison], foremost: str) -> Section:
     """Return everything that is not claimed: further metrics, also against rulers, controls and other candidates.
 
-    Of more than `MOST_ROWS` rows, those of the foremost candidate, or of the adapters of the foremost recipe.
+    Of more than `MOST_ROWS` rows, those of the foremost candidate, or of the first adapter of the foremost recipe.
     """
     further = [row for row in comparisons if not row.metric.primary]
-    adapters = {subject.name for subject in run.subjects if foremost in (subject.name, subject.recipe)}
-    shown = further if len(further) <= MOST_ROWS else [row for row in further if row.candidate in adapters]
+    adapters = [subject.name for subject in run.subjects if foremost in (subject.name, subject.recipe)]
+    shown = further if len(further) <= MOST_ROWS else [row for row in further if row.candidate in adapters[:1]]
     parts = {
         "Against the baseline: hints, not claims": [row for row in shown if row.against in ("baseline", "definition")],
         "Against surface rulers": [row for row in shown if row.against == "ruler"],
@@ -132,12 +132,12 @@ def _families(run: Run, comparisons: Sequence[Comparison]) -> list[str]:
             n_others += not is_chosen(run, row.candidate)
     families = [
         *([f"the {n_chosen} primary metrics of the chosen candidate"] if n_chosen else []),
-        *([f"the {n_others} primary metrics of {'the other ' if n_chosen else ''}candidates"] if n_others else []),
+        *([f"the {n_others} primary metrics of the {'other ' if n_chosen else ''}candidates"] if n_others else []),
         *(["those of each control"] if has_controls else []),
     ]
     if not families:
         return []
-    over = "; apart from them, over ".join(families)
+    over = ", and apart from these over ".join(families)
     return [
         (
             "Corrected p: two-sided, at most 0.05 before correction exactly where the interval excludes no change; "

@@ -10,14 +10,10 @@ from reports.rendering.content.blocks import Block, Bullets, Code, Folded, Parag
 from reports.rendering.content.headline import Headline
 from reports.rendering.content.sections import rows as columns
 
-MOST_OTHERS = 6
+MOST_OTHERS = 3
 """Most candidates with tables of their own beside the headline's subject."""
 _TITLE = "Rulers and controls"
 _SUMMARY = "whether a gain is one that the length of answers, counting words or fluency gives too"
-_NO_CONTROL = (
-    "No control was measured (SFT on the chosen answers, shuffled pairs): a lower perplexity alone says nothing about "
-    "preferences."
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +39,6 @@ def rivals_section(
     everyone = _everyone(run, comparisons, recipes)
     first = [each for each in everyone if headline is not None and each.name == headline.subject]
     blocks = [block for each in first for block in _blocks(run, each)]
-    if everyone and not any(subject.is_control for subject in run.subjects):
-        blocks.append(Paragraph(_NO_CONTROL))
     others = {each.name: found for each in everyone if each not in first and (found := _blocks(run, each))}
     if len(others) > MOST_OTHERS:
         names = ", ".join(others)

@@ -1,18 +1,13 @@
-"""Numbers and texts as a reader sees them."""
+"""Numbers as a reader sees them."""
 # ruff: noqa: RUF001 - real minus signs and dashes are what is tested
 
-import html as entities
 import math
-import re
 
 import pytest
-from markdown_it import MarkdownIt
 
 from reports.comparing.compare import Comparison
 from reports.records import Metric
-from reports.rendering.content.display import cells, escape, escape_line, label, number, plain, quote
-
-UGLY = "<script>alert(1)</script> | a*b* `code` [link](http://x) __bold__ ~~gone~~ $x$ & &lt; \\| snake_case @octocat"
+from reports.rendering.content.display import cells, label, low_to_high, number
 
 
 def _row(display, baseline, candidate, low, high, unit="nats"):
@@ -20,15 +15,6 @@ def _row(display, baseline, candidate, low, high, unit="nats"):
     difference = None if baseline is None or candidate is None else candidate - baseline
     interval = None if low is None else (low, high)
     return Comparison(metric, "dpo", "baseline", "base", baseline, candidate, difference, 20, 20, interval=interval)
-
-
-def _rendered(markdown: str) -> str:
-    return MarkdownIt("gfm-like", {"linkify": False}).render(markdown)
-
-
-def _visible(html: str) -> str:
-    """The text of a rendered inline, its tags taken away and its entities undone."""
-    return entities.unescape(re.sub(r"<[^>]*>", "", html)).strip()
 
 
 def test_percent_becomes_percentage_points():
@@ -65,6 +51,7 @@ def test_the_interval_decides_the_digits(low, high, difference, interval):
     """Two digits of the half width, for the difference and both values; four digits where there is none."""
     row = cells(_row("mean", 1.0, 0.5 if difference != "0" else 1.0, low, high))
     assert (row.difference, row.interval) == (difference, interval)
+    assert low_to_high(row) == interval.strip("[]").replace(", ", " to ")
 
 
 @pytest.mark.parametrize(
@@ -98,33 +85,3 @@ def test_the_unit_stands_in_the_label_where_numbers_do_not_show_it():
     assert label(Metric("preferences", "margin", "nats", higher_is_better=True)) == "preferences · margin (nats)"
     assert label(Metric("t", "bits per byte", "bits per byte", higher_is_better=False)) == "t · bits per byte"
     assert label(Metric("t", "perplexity", "nats per token", higher_is_better=False, display="exp")) == "t · perplexity"
-
-
-def test_escaped_text_renders_as_itself():
-    """Tags, pipes, emphasis, links, code and entities all stay text; a mention is broken up for a forge."""
-    html = _rendered(escape(UGLY))
-    assert "<script" not in html
-    assert not any(tag in html for tag in ("<em>", "<strong>", "<code>", "<a ", "<s>"))
-    assert _visible(html.replace("<!-- -->", "")) == UGLY
-    assert "@octocat" not in escape(UGLY)
-    assert "snake_case" in escape(UGLY)
-
-
-@pytest.mark.parametrize(
-    "text", ["- item", "+ item", "# title", "1. first", "12) twelfth", "> quoted", "=====", "---", "a\nb\x1b[0m"]
-)
-def test_a_line_cannot_start_a_block(text):
-    """Lists, headings, rules and quotes at the start of a line stay text on one line."""
-    assert _rendered(escape_line(text)).startswith("<p>")
-    assert _visible(_rendered(escape_line(text))) == plain(text)
-
-
-def test_a_quote_keeps_lines_and_says_what_is_cut():
-    """Line breaks and indentation are kept inside one block quote; long texts are capped with the rest counted."""
-    html = _rendered(quote("first\n  second\n\n- third"))
-    assert html.count("<blockquote>") == 1
-    assert "first<br />\n\xa0\xa0second</p>" in html
-    assert "<li>" not in html
-    assert "… 1,400 more characters" in quote("x" * 2_000)
-    assert quote("") == "> *(empty)*"
-    assert quote(" \n") != ""

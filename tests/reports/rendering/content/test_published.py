@@ -3,9 +3,11 @@
 from dataclasses import replace
 
 import pytest
+from block_texts import lines_of, tables_of
 
 from reports.records import EvaluationCounts, MetricScores, Published
-from reports.rendering.content.published import published_section, published_table, published_tables
+from reports.rendering.content.blocks import Section
+from reports.rendering.content.published import published_blocks, published_section, published_tables
 
 
 def test_both_averages_are_those_of_the_definition(fakes):
@@ -38,13 +40,14 @@ def test_columns_are_the_baseline_then_candidates_with_published_ones_behind_the
 def test_the_tables_read_as_write_ups_print_them(fakes):
     """Three decimals, the source, and what was published of sets that this run lacks."""
     run = replace(fakes.sweep_run(), published=Published("a | b", {"truthfulness": {"base": 2.375}, "safety": {}}))
-    lines = published_table(replace(run, subjects=(run.subjects[0], run.subjects[4])))
-    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("|")]
-    assert cells[0] == ["set", "base", "published: base", "learning_rate=5e-6"]
-    assert cells[2] == ["truthfulness", "2.000", "2.375", "1.967"]
-    assert cells[5] == ["truthfulness", "2.000", "2.375", "1.938"]
-    assert "- Published: a \\| b" in lines
-    assert "- Published, but not measured here: safety." in lines
+    section = Section("", "", published_blocks(replace(run, subjects=(run.subjects[0], run.subjects[4]))))
+    tokens, examples = tables_of(section)
+    assert tokens == [
+        ["Set", "base", "published: base", "learning_rate=5e-6"],
+        ["truthfulness", "2.000", "2.375", "1.967"],
+    ]
+    assert examples[1] == ["truthfulness", "2.000", "2.375", "1.938"]
+    assert {"Published: a | b", "Published, but not measured here: safety."} <= set(lines_of(section))
 
 
 def test_a_set_without_numbers_is_a_dash(fakes):
@@ -59,11 +62,11 @@ def test_a_set_without_numbers_is_a_dash(fakes):
 def test_the_section_is_for_published_figures_or_several_candidates(fakes):
     """One candidate without published figures needs no such table, and without perplexities there is none."""
     run = fakes.realistic_run()
-    assert published_section(run) == []
-    assert published_section(fakes.realistic_run(("a", "b")))[0] == "## In the published layout"
-    assert published_section(replace(run, published=Published("somewhere", {})))[0] == "## In the published layout"
+    assert not published_section(run).blocks
+    assert published_section(fakes.realistic_run(("a", "b"))).blocks
+    assert published_section(replace(run, published=Published("somewhere", {}))).blocks
     without = fakes.small_run({(fakes.ACCURACY, name): fakes.scores([1, 0]) for name in "ab"})
-    assert published_section(without) == []
+    assert not published_section(without).blocks
     assert published_tables(without) == []
 
 

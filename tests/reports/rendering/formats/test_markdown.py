@@ -1,4 +1,4 @@
-"""The Markdown report: golden files, what it claims, and what it has in common with the other formats."""
+"""The Markdown report: golden files, what it shows folded and unfolded, and that data stays text."""
 
 import csv
 import io
@@ -11,14 +11,29 @@ import pytest
 from markdown_it import MarkdownIt
 
 from reports.comparing.compare import compare
-from reports.records import Generation, Subject
+from reports.comparing.seeds import over_seeds
+from reports.records import Generation
+from reports.rendering.content.blocks import (
+    Bullets,
+    Code,
+    Folded,
+    Noted,
+    Paragraph,
+    Quote,
+    Small,
+    Strong,
+    Subheading,
+    Table,
+)
+from reports.rendering.content.sections.order import sections
 from reports.rendering.formats.csv import PUBLISHED_CSV_COLUMNS, csv_report
-from reports.rendering.formats.markdown import markdown_report
+from reports.rendering.formats.markdown import MOST_PADDED, markdown_blocks, markdown_report
 from reports.rendering.formats.terminal import terminal_table
 from reports.run_folder import read_run, write_run
 
 GOLDEN = Path(__file__).parent / "golden_report.md"
 GOLDEN_OF_MANY = Path(__file__).parent / "golden_report_of_many.md"
+EVIL = "<script>alert(1)</script> | **x** `y` @octocat\n# heading"
 
 
 def _golden_run(fakes):
@@ -44,6 +59,21 @@ def _golden_run(fakes):
     return replace(run, subjects=small.subjects, measurements=small.measurements)
 
 
+def _html(markdown):
+    return MarkdownIt("gfm-like", {"linkify": False}).render(markdown)
+
+
+def _unfolded(markdown):
+    """The report without what is within its details elements."""
+    depth, shown = 0, []
+    for line in markdown.splitlines():
+        depth += line.startswith("<details>")
+        if not depth:
+            shown.append(line)
+        depth -= line == "</details>"
+    return "\n".join(shown)
+
+
 def test_the_markdown_report_is_the_golden_one(fakes):
     """Every character of a small report; after a wanted change, write the new text into the golden file."""
     run = _golden_run(fakes)
@@ -56,35 +86,107 @@ def test_the_markdown_report_of_many_candidates_is_the_golden_one(fakes):
     assert markdown_report(run, compare(run)) == GOLDEN_OF_MANY.read_text(encoding="utf-8")
 
 
-def test_the_headline_is_the_first_line(fakes):
-    """What was not measured is said before anything else, in both outputs."""
+def test_title_and_what_was_not_measured_come_first(fakes):
+    """A title that names both sides, and the run's own first line below it."""
     run = fakes.realistic_run()
-    for report in (markdown_report, terminal_table):
-        assert report(run, compare(run)).splitlines()[0] == run.headline
+    title, _, first = markdown_report(run, compare(run)).splitlines()[:3]
+    assert title == "# dpo against base"
+    assert first == run.headline
 
 
-def test_the_verdict_says_what_intervals_support(fakes):
-    """Clear intervals are called so, others name what is compatible, and nothing is called unchanged."""
+def test_every_section_is_there_once(fakes):
+    """Open ones under a heading, folded ones in a details element with their title; each element is closed."""
+    for run in (fakes.realistic_run(), fakes.sweep_run()):
+        rows = compare(run)
+        markdown = markdown_report(run, rows)
+        for section in sections(run, rows, over_seeds(run, rows))[1:]:
+            heading = f"<details><summary><b>{section.title}</b>: " if section.summary else f"\n## {section.title}\n"
+            assert markdown.count(heading) == 1
+        html = _html(markdown)
+        assert html.count("<details>") == html.count("</details>") == markdown.count("<summary>")
+
+
+def test_only_the_first_screen_is_unfolded(fakes):
+    """Headline, table and what limits belief; the interval of a metric stands once in all of it."""
     run = fakes.realistic_run()
-    verdict = markdown_report(run, compare(run)).split("## Results", maxsplit=1)[0]
-    assert "Better, interval clear of zero: preferences · accuracy 50.0 % by definition" in verdict
-    assert "Worse, interval clear of zero: truthfulness · perplexity" in verdict
-    assert "No change seen: safety · perplexity" in verdict
-    assert "is compatible with these rows" in verdict
-    assert "Not measured: coreference · perplexity (the role coreference is empty)" in verdict
-    assert "Among the surface rulers on preferences · accuracy: ahead of longest" in verdict
+    shown = _unfolded(markdown_report(run, compare(run)))
+    assert re.findall("^#+ .*$", shown, re.MULTILINE) == [
+        "# dpo against base",
+        "## Differences from the baseline",
+        "## What else limits belief",
+        "## Details",
+    ]
+    assert markdown_report(run, compare(run)).count("+11.0 to +16.9") == 1
+    assert "prefers what people preferred more often than chance" in shown
 
 
-def test_the_note_says_what_pairing_was_worth(fakes):
-    """One figure a primary metric, a range where there are several candidates; none for what is known by definition."""
-    notes = {}
-    for names in (("dpo",), ("a", "b")):
-        run = fakes.realistic_run(names)
-        report = markdown_report(run, compare(run))
-        notes[names] = next(line for line in report.splitlines() if line.startswith("- Pairing by example narrowed"))
-    assert "truthfulness · perplexity 4.3 (0.95); safety · perplexity 6.7 (0.98)." in notes["dpo",]
-    assert re.search(r"truthfulness · perplexity \d\.\d to \d\.\d \(0\.\d\d to 0\.\d\d\)", notes["a", "b"])
-    assert "accuracy" not in notes["dpo",]
+def test_pictures_follow_the_table_if_they_are_written(fakes):
+    """By the path that is given, called by its name; a report alone has none."""
+    run = fakes.realistic_run()
+    rows = compare(run)
+    shown = _unfolded(markdown_report(run, rows, figures=["figures/differences.svg", "figures/gain-and-cost.svg"]))
+    _, table, limits = re.split("^## ", shown, flags=re.MULTILINE)[:3]
+    assert "![Differences](figures/differences.svg)\n\n![Gain and cost](figures/gain-and-cost.svg)" in table
+    assert limits.startswith("What else limits belief")
+    assert "![" not in markdown_report(run, rows)
+
+
+def test_each_block_has_its_markdown():
+    """Paragraphs, lists, tables, quotes, headings and folded parts; words bold, as code, small, with footnotes."""
+    table = Table(
+        ("A", "B", "C"),
+        (
+            (Strong("x"), ("1", Small("of 2")), Noted("y", ("first", "second"))),
+            ("", Code("m/n"), Noted("z", ("second",))),
+        ),
+        "lrc",
+        "caption",
+    )
+    blocks = (
+        Paragraph(("words ", Strong("bold"), " and ", Code("code"), ".")),
+        Bullets(("one", (Strong("two"), ": three"))),
+        table,
+        Folded("more & more", (Subheading("heading"), Quote("said\nso"))),
+    )
+    assert (
+        markdown_blocks(blocks)
+        == """words **bold** and `code`.
+
+- one
+- **two**: three
+
+**caption**
+
+| A     |                    B |        C         |
+| :---- | -------------------: | :--------------: |
+| **x** | 1<br><sub>of 2</sub> | y<sup>1, 2</sup> |
+|       |                `m/n` |  z<sup>2</sup>   |
+
+<details><summary>more &amp; more</summary>
+
+**heading**
+
+> said  
+> so
+
+</details>
+
+<sup>1</sup> First  
+<sup>2</sup> Second"""
+    )
+
+
+def test_bold_words_with_a_mark_stay_bold_before_a_footnote():
+    """A mark at the end of bold words would keep them open if a number followed at once."""
+    html = _html(markdown_blocks((Paragraph(Noted(Strong("+3.0 pp \u25b2"), ("why",))),)))
+    assert "<strong>+3.0 pp \u25b2</strong><sup>1</sup>" in html
+
+
+def test_long_tables_are_not_padded():
+    """Spaces would be most of the file; those who read the file itself read short ones."""
+    for n_rows, is_padded in ((MOST_PADDED - 1, True), (MOST_PADDED, False)):
+        table = Table(("A",), (("a long cell",), *[("x",)] * (n_rows - 1)), "l")
+        assert ("| x           |" in markdown_blocks((table,))) == is_padded
 
 
 def test_a_report_of_the_folder_equals_the_report_of_the_run(fakes, tmp_path):
@@ -96,29 +198,30 @@ def test_a_report_of_the_folder_equals_the_report_of_the_run(fakes, tmp_path):
             assert report(stored, compare(stored)) == report(run, compare(run))
 
 
-def test_several_candidates_get_a_row_each(fakes):
-    """With two adapters every metric has two rows, each with its own difference and interval."""
-    run = fakes.realistic_run(("lr 5e-6", "lr 1e-5"))
-    html = MarkdownIt("gfm-like", {"linkify": False}).render(markdown_report(run, compare(run)))
-    assert html.count("<strong>truthfulness · perplexity</strong>") == 2
-    assert '<th style="text-align:left">candidate</th>' in html
-
-
 def test_text_of_the_data_stays_text(fakes):
-    """Tags, pipes and headings in names, answers, notes and provenance do not become markup."""
-    evil = "<script>alert(1)</script> | **x**\n# heading"
-    run = fakes.realistic_run((evil,))
+    """Tags, pipes, code and headings in names, answers, notes, summaries and provenance do not become markup."""
+    run = fakes.realistic_run((EVIL,))
+    measurements = tuple(
+        replace(each, metric=replace(each.metric, evaluation=EVIL)) if each.metric == fakes.MC1 else each
+        for each in run.measurements
+    )
     run = replace(
         run,
-        headline=evil,
-        notes=(evil,),
-        generations=(Generation("answers", "e", evil, evil, evil, evil, refused=True),),
-        provenance={evil: evil},
+        name=EVIL,
+        headline=EVIL,
+        measurements=measurements,
+        notes=(EVIL,),
+        generations=(Generation("answers", "e", EVIL, EVIL, EVIL, EVIL, refused=True),),
+        provenance={EVIL: EVIL},
     )
-    html = MarkdownIt("gfm-like", {"linkify": False}).render(markdown_report(run, compare(run)))
+    markdown = markdown_report(run, compare(run))
+    html = _html(markdown)
     assert "<script" not in html
-    assert "<h1>" not in html
-    assert html.count("alert(1)") == html.count("alert(1)&lt;/script&gt; | **x**") > 10
+    assert html.count("<h1>") == 1
+    assert not re.search("<h[3-6]>", html)
+    assert "@octocat" not in markdown
+    literal = html.replace("<!-- -->", "").count("alert(1)&lt;/script&gt; | **x** `y` @octocat")
+    assert html.count("alert(1)") == literal > 20
 
 
 def test_a_diverged_training_shows(fakes, tmp_path):
@@ -138,21 +241,15 @@ def test_many_prompts_are_capped_and_the_rest_counted(fakes):
     assert "6 more prompts are in generations.jsonl." in report
 
 
-def test_a_primary_metric_without_an_interval_claims_nothing(fakes):
-    """With few groups the verdict gives the difference and why nothing follows from it."""
-    sides = {(fakes.MC1, "base"): fakes.scores([0, 1, 1]), (fakes.MC1, "dpo"): fakes.scores([1, 1, 1])}
-    run = fakes.small_run(sides)
-    expected = "Cannot tell, so nothing is claimed: lm_eval · truthfulqa_mc1 acc 66.7 % → 100.0 % (+33.3 pp; 3 groups;"
-    assert expected in markdown_report(run, compare(run))
-
-
-def test_other_weights_are_marked(fakes):
-    """A candidate that does not sit on the baseline's weights says so wherever it is judged."""
-    run = fakes.realistic_run()
-    subjects = tuple(replace(s, same_weights=s.name != "dpo", reference="base") for s in run.subjects)
-    run = replace(run, subjects=subjects)
-    assert "**dpo** (different weights) against base:" in markdown_report(run, compare(run))
-    assert "dpo (different weights):" in terminal_table(run, compare(run))
+@pytest.mark.parametrize("n_candidates", [8, 20])
+def test_a_report_of_many_candidates_fits_a_comment(fakes, n_candidates):
+    """A forge takes 65,536 characters; every candidate is in the table, and one of them in full."""
+    names = tuple(f"lr {position}" for position in range(n_candidates))
+    run = fakes.realistic_run(names)
+    markdown = markdown_report(run, compare(run))
+    assert len(markdown) < 65_536
+    table = _unfolded(markdown).split("## Differences")[1]
+    assert all(f"| {name} " in table for name in names)
 
 
 def test_the_published_layout_is_markdown_and_csv_of_cross_entropies_alone(fakes):
@@ -160,61 +257,18 @@ def test_the_published_layout_is_markdown_and_csv_of_cross_entropies_alone(fakes
     run = fakes.sweep_run()
     markdown = markdown_report(run, compare(run), layout="published")
     assert "averaged over **examples**" in markdown
-    assert "## Verdict" not in markdown
-    assert "## Provenance" in markdown
+    assert "## Differences" not in markdown
+    assert "<b>Provenance</b>" in markdown
     read = list(csv.DictReader(io.StringIO(csv_report(run, compare(run), layout="published"))))
     assert tuple(read[0]) == PUBLISHED_CSV_COLUMNS
     assert len(read) == 2 * (9 + 3)
     row = next(row for row in read if row["subject"] == f"{fakes.LR}, seed 42" and row["averaged_over"] == "tokens")
     assert (row["set"], row["is_published"]) == ("truthfulness", "False")
     assert float(row["nats_per_token"]) == pytest.approx(1.8)
-    empty = markdown_report(fakes.small_run({}), [], layout="published")
-    assert "No perplexity was measured." in empty
-
-
-def test_many_candidates_fold_all_but_claims_away(fakes):
-    """Of eight candidates the verdict on one, primary metrics and controls are open; each details element is closed."""
-    run = fakes.realistic_run(tuple(f"lr {position}" for position in range(8)))
-    markdown = markdown_report(run, compare(run))
-    html = MarkdownIt("gfm-like", {"linkify": False}).render(markdown)
-    assert "<summary>The other 7 candidates</summary>" in html
-    assert "<summary>Exploratory metrics: hints, not claims (32 rows)</summary>" in html
-    assert html.count("<details>") == html.count("</details>") == 5
-    opened = "".join(part.rpartition("</details>")[2] for part in markdown.split("<details>"))
-    assert opened.count("against base:") == 1
-    assert opened.count("| **truthfulness · perplexity**") == 8
-    assert "coreference · perplexity (all)" in opened
-    assert len(markdown) < 65_536
-
-
-def test_other_weights_and_references_are_marked_in_the_tables(fakes):
-    """A dagger behind each name that has other weights, explained, and a word on rewards against other references."""
-    run = fakes.sweep_run()
-    markdown = markdown_report(run, compare(run))
-    assert "| merged †" in markdown
-    assert "- †: different weights from the baseline's." in markdown
-    assert "Rewards of candidates with different references (see below) are not on one scale." in markdown
-    assert "| control: shuffled pairs † " not in markdown
-    assert "| control " in markdown.split("## What was measured")[1]
-
-
-def test_a_run_without_controls_says_what_a_lower_perplexity_is_worth(fakes):
-    """Only a control tells preferences from fluency; with controls the verdict says it instead."""
-    expected = "a lower perplexity alone says nothing about preferences"
-    for run, is_said in ((fakes.realistic_run(), True), (fakes.sweep_run(), False)):
-        assert (expected in markdown_report(run, compare(run))) == is_said
 
 
 def test_a_run_without_candidates_says_so(fakes):
     """A baseline alone is reported without tables of differences."""
     run = replace(fakes.small_run({(fakes.MC2, "base"): fakes.scores([0.5] * 12)}), headline="Only the base.")
     assert "No candidate was measured" in markdown_report(run, compare(run))
-    assert "No candidate was measured" in terminal_table(run, compare(run))
-
-
-def test_a_run_with_exploratory_metrics_only_claims_nothing(fakes):
-    """Without a primary metric there is no verdict, and no line in the terminal's table."""
-    sides = {(fakes.MC2, name): fakes.scores([0.5, 0.25 * place] * 6) for place, name in enumerate(("base", "dpo"))}
-    run = replace(fakes.small_run(sides), subjects=(Subject("base", "baseline", ""), Subject("dpo", "candidate", "")))
-    assert "- No primary metric was measured." in markdown_report(run, compare(run))
-    assert "Primary metrics**" not in markdown_report(run, compare(run))
+    assert "## Differences" not in markdown_report(run, compare(run))

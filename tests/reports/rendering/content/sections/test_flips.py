@@ -3,10 +3,12 @@
 from dataclasses import replace
 
 import pytest
+from block_texts import lines_of, tables_of
 
+from reports.comparing.compare import compare
 from reports.records import ExampleText, Metric
-from reports.rendering.content.display import MINUS
-from reports.rendering.content.flips import LONGEST_TEXT, MOST_FLIPS, MOST_ROWS, flips, flips_section
+from reports.rendering.content.display import MINUS, NOTHING
+from reports.rendering.content.sections.flips import LONGEST_TEXT, MOST_FLIPS, MOST_ROWS, flips, flips_section
 
 
 def ids(found):
@@ -49,7 +51,7 @@ def test_equal_subjects_have_no_flips(fakes):
     run = fakes.small_run({(fakes.MC1, "base"): same, (fakes.MC1, "dpo"): same})
 
     assert flips(run) == ()
-    assert flips_section(run) == []
+    assert flips_section(run, compare(run)).blocks == ()
 
 
 def test_what_only_says_which_way_is_ranked_by_what_says_by_how_much(fakes):
@@ -117,8 +119,44 @@ def test_texts_of_the_run_stand_beside_their_examples(fakes):
     assert found.fell[0].text is None
 
 
-def test_the_section_is_folded_and_tells_better_from_worse(fakes):
-    """Lower is better for a perplexity: what fell is better; texts are cut and stay text."""
+def test_of_a_group_and_of_a_template_only_the_farthest_is_shown(fakes):
+    """Three questions of one template, and two rows of one group, leave a row each; all of them are counted."""
+    prompts = (
+        *("What is the capital of France?", "What is the capital of Spain?", "What is the capital of Peru?"),
+        *("How do bees make honey?", "Is the moon made of cheese?", "Why is the sky blue?"),
+    )
+    groups = ["a", "b", "c", "d", "e", "e"]
+    run = fakes.small_run(
+        {
+            (fakes.PERPLEXITY, "base"): fakes.scores([1.0] * 6, groups=groups),
+            (fakes.PERPLEXITY, "dpo"): fakes.scores([7.0, 6.0, 5.0, 4.0, 3.0, 2.0], groups=groups),
+        },
+        examples=tuple(ExampleText(f"e{n:04d}", "truthfulness", text, {}) for n, text in enumerate(prompts)),
+    )
+
+    (found,) = flips(run)
+
+    assert [flip.text.prompt for flip in found.rose] == [prompts[0], prompts[3], prompts[4]]
+    assert (found.n_rose, found.n_fell) == (6, 0)
+
+
+@pytest.mark.parametrize(("n_examples", "is_tie"), [(MOST_FLIPS, False), (MOST_FLIPS + 1, True)])
+def test_a_tie_of_all_is_counted_and_shows_no_row(fakes, n_examples, is_tie):
+    """Where more moved than are shown, all by as much, none of them moved most."""
+    run = fakes.small_run(
+        {(fakes.MC1, "base"): fakes.scores([0.0] * n_examples), (fakes.MC1, "dpo"): fakes.scores([1.0] * n_examples)}
+    )
+
+    section = flips_section(run, compare(run))
+
+    assert flips(run)[0].is_tie == is_tie
+    assert bool(tables_of(section)) != is_tie
+    said = f"{n_examples} got better and 0 worse, each by 1.000, so none changed most."
+    assert (said in lines_of(section)) == is_tie
+
+
+def test_the_section_tells_better_from_worse(fakes):
+    """Lower is better for a perplexity: what fell is better; texts are cut, and a column each."""
     long = "x" * (LONGEST_TEXT + 1)
     run = fakes.small_run(
         {
@@ -128,22 +166,18 @@ def test_the_section_is_folded_and_tells_better_from_worse(fakes):
         examples=(ExampleText("e0000", "truthfulness", "a | <script>", {"right": long, "wrong": "no"}),),
     )
 
-    lines = flips_section(run)
+    section = flips_section(run, compare(run))
 
-    assert lines[0] == "## What changed most"
-    assert lines[4].startswith("<details><summary>The 10 examples of each primary metric")
-    assert lines[-1] == "</details>"
-    assert "**truthfulness · perplexity (nats per token)**" in lines
-    better, worse = (line for line in lines if line.startswith(("| better", "| worse")))
-    cells = [cell.strip() for cell in better.replace("\\|", "/").split("|")[1:-1]]
-    assert cells == [
-        "better", "2.000", "1.500", f"{MINUS}0.500", "a / &lt;script&gt;", f"right: {long[:-1]}…<br>wrong: no"
-    ]  # fmt: skip
-    assert "`e0001`" in worse
+    assert (section.name, section.title) == ("changes", "What changed most")
+    assert "Truthful answers, perplexity (nats per token)" in lines_of(section)
+    (header, better, worse) = tables_of(section)[0]
+    assert header == ["Change", "Baseline", "Candidate", "Difference", "Prompt", "Right", "Wrong"]
+    assert better == ["better", "2.000", "1.500", f"{MINUS}0.500", "a | <script>", f"{long[:-1]}\u2026", "no"]
+    assert worse[4:] == ["e0001", NOTHING, NOTHING]
 
 
 def test_the_section_shows_one_candidate_and_stays_short(fakes):
-    """The headline_candidate candidate alone; the more metrics there are, the fewer examples of each."""
+    """The candidate of the headline alone; the more metrics there are, the fewer examples of each."""
     metrics = [Metric(f"evaluation {n}", "x", "", higher_is_better=None, primary=True) for n in range(20)]
     values = [(-1) ** n * (n + 1) for n in range(30)]
     run = fakes.small_run(
@@ -151,9 +185,9 @@ def test_the_section_shows_one_candidate_and_stays_short(fakes):
         | {(metric, name): fakes.scores(values) for metric in metrics for name in ("first", "second")}
     )
 
-    lines = flips_section(run)
+    section = flips_section(run, compare(run))
 
-    rows = [line for line in lines if line.startswith(("| higher", "| lower"))]
+    rows = [row for table in tables_of(section) for row in table if row[0] in ("higher", "lower")]
     assert 40 == len(rows) <= MOST_ROWS
-    assert "first compared with" in lines[2]
-    assert not any("second" in line for line in lines)
+    assert lines_of(section)[0].startswith("first compared with")
+    assert not any("second" in line for line in lines_of(section))

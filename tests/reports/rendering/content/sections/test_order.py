@@ -1,0 +1,40 @@
+"""The order of a report and the names of its sections, which Markdown and the page share."""
+
+from reports.comparing.compare import compare
+from reports.comparing.seeds import over_seeds
+from reports.rendering.content.sections.order import sections
+from reports.rendering.content.title import report_title
+
+NAMES = (
+    *("headline", "differences", "limits", "rivals", "primary", "seeds", "exploratory", "methods", "choice"),
+    *("published", "measured", "training", "changes", "answers", "provenance"),
+)
+
+
+def _sections(run, layout="differences"):
+    rows = compare(run)
+    return sections(run, rows, over_seeds(run, rows), layout)
+
+
+def test_sections_stand_in_one_order_and_empty_ones_are_left_out(fakes):
+    """Names are anchors, so they are stable; everything after what limits belief is folded."""
+    for run in (fakes.realistic_run(), fakes.sweep_run()):
+        found = _sections(run)
+        names = [section.name for section in found]
+        assert names == [name for name in NAMES if name in names]
+        assert all(section.blocks for section in found)
+        is_folded = [bool(section.summary) for section in found]
+        assert is_folded == sorted(is_folded)
+        assert not any(is_folded[: names.index("limits") + 1])
+        assert found[0].title == report_title(run).text
+    together = {section.name for run in (fakes.realistic_run(), fakes.sweep_run()) for section in _sections(run)}
+    assert together == set(NAMES)
+
+
+def test_the_published_layout_claims_nothing(fakes):
+    """Cross-entropies under the title, what was measured, provenance."""
+    found = _sections(fakes.sweep_run(), "published")
+    assert [section.name for section in found] == ["published", "measured", "provenance"]
+    assert found[0].title == report_title(fakes.sweep_run()).text
+    empty = _sections(fakes.small_run({}), "published")
+    assert empty[0].blocks[-1].words == "No perplexity was measured."

@@ -14,8 +14,10 @@ from reports.comparing.against import check_same_suite, compare_with, remarks
 from reports.comparing.calibration import Proposal, propose_gates
 from reports.comparing.compare import Comparison, compare
 from reports.comparing.gates import GateResult, check_gates, is_stopped, may_require_values
+from reports.comparing.margins import metric_key
 from reports.errors import UserError
 from reports.records import Gate, Run
+from reports.rendering.content.names import metric_names
 from reports.rendering.content.verdict import has_assumed_reward
 from reports.rendering.formats.gate_reports import gate_lines, junit_report, summary
 from reports.run_folder import read_run
@@ -175,12 +177,13 @@ def _write_reports(
     run: Run, reference: Run | None, results: Sequence[GateResult], notes: Sequence[str], options: CheckOptions
 ) -> None:
     title = run.name if reference is None else f"{run.name} against {reference.name}"
+    names = {metric_key(metric): name for metric, name in metric_names(run).items()}
     if options.junit is not None:
         with _writing(options.junit):
             write_whole(options.junit, junit_report(title, results, notes, strict=options.strict))
     if options.summary is not None:
         with _writing(options.summary), options.summary.open("a", encoding="utf-8") as file:
-            file.write(summary(title, results, notes, strict=options.strict))
+            file.write(summary(title, results, names, notes, strict=options.strict))
 
 
 @contextmanager

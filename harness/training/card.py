@@ -19,7 +19,15 @@ from harness.models.base import EMBEDDED
 from harness.training.variants import FIRST_STAGE
 from reports.comparing.compare import Comparison, compare
 from reports.records import Run
-from reports.rendering.content.display import cells, label
+from reports.rendering.content.blocks import Paragraph
+from reports.rendering.content.differences import first_table
+from reports.rendering.content.display import cells
+from reports.rendering.content.headline import headline
+from reports.rendering.content.names import metric_names
+from reports.rendering.content.sections.opening import differences_blocks, headline_blocks
+from reports.rendering.content.sections.results import exploratory_section
+from reports.rendering.content.verdict import is_chosen
+from reports.rendering.formats.markdown import markdown_blocks, markdown_section
 from reports.rendering.formats.markdown_text import escape, escape_line
 from reports.whole import write_whole
 from suites.engine.encoding import INSTRUCTION_TEMPLATE
@@ -55,30 +63,21 @@ def write_card(
         record = json.loads((folder / FIXTURE_FILE).read_text(encoding="utf-8"))
     if run is not None and candidate is None:
         candidate = next((subject.name for subject in run.candidates), None)
-    rows = [] if run is None else _rows_of(run, candidate, comparisons)
+    rows = [] if run is None else list(compare(run) if comparisons is None else comparisons)
     title = "LoRA adapter" if run is None else f"{run.config.get('name', run.name)}: {candidate}"
     datasets = [] if run is None else _trained_on(run.config, candidate)
     is_control = run is not None and any(each.is_control for each in run.subjects if each.name == candidate)
+    results = [] if run is None else _results(run, [row for row in rows if row.candidate == candidate])
     sections = [
-        f"---\n{_front_matter(record, title, datasets, _results(run, rows) if run else [])}\n---",
+        f"---\n{_front_matter(record, title, datasets, results)}\n---",
         f"# {escape_line(title)}",
         _opening(record, datasets, is_control=is_control),
-        "## Recipe\n\n" + _recipe_table(record),
-        "## Evaluation\n\n" + _evaluation(record, run, rows),
+        "## Evaluation\n\n" + _evaluation(record, run, candidate, rows),
         "## How to load it\n\n" + _loading(record),
+        "## Recipe\n\n" + _recipe_table(record),
         "## Limits\n\n" + _limits(record),
     ]
     return write_whole(folder / CARD_FILE, "\n\n".join(sections) + "\n")
-
-
-def _rows_of(run: Run, candidate: str | None, comparisons: Sequence[Comparison] | None) -> list[Comparison]:
-    """Return the candidate's comparisons with the baseline or a definition, primary metrics first."""
-    if comparisons is None:
-        alone = [one for one in run.measurements if one.subject in (candidate, run.baseline.name)]
-        subjects = tuple(replace(subject, compared_with=()) for subject in run.subjects)
-        comparisons = compare(replace(run, measurements=tuple(alone), subjects=subjects))
-    rows = [row for row in comparisons if row.candidate == candidate and row.against in ("baseline", "definition")]
-    return sorted(rows, key=lambda row: not row.primary)
 
 
 def _trained_on(config: Mapping[str, Any], candidate: str | None) -> list[str]:
@@ -112,8 +111,10 @@ def _results(run: Run, rows: Sequence[Comparison]) -> list["EvalResult"]:
     """Return the candidate's values in the hub's form: fractions not percentages, and perplexities, not nats."""
     from huggingface_hub import EvalResult
 
-    results = []
-    for row in rows:
+    names, results = metric_names(run), []
+    for row in sorted(rows, key=lambda row: not row.primary):
+        if row.against not in ("baseline", "definition"):
+            continue
         value = cells(row).candidate_number if row.metric.display == "exp" else row.candidate_value
         if value is not None and math.isfinite(value):
             name, configuration, split = _dataset_of(run, row.metric.evaluation)
@@ -125,7 +126,7 @@ def _results(run: Run, rows: Sequence[Comparison]) -> list["EvalResult"]:
                     dataset_config=configuration,
                     dataset_split=split,
                     metric_type=row.metric.name.partition("[")[0],
-                    metric_name=label(row.metric),
+                    metric_name=names[row.metric],
                     metric_value=value,
                     verified=False,
                 )
@@ -175,26 +176,45 @@ def _facts(section: str, values: Mapping[str, Any]) -> Iterator[tuple[str, Any]]
         yield f"{section}.{key}", (", ".join(map(str, value)) or None) if listed else value
 
 
-def _evaluation(record: Mapping[str, Any], run: Run | None, rows: Sequence[Comparison]) -> str:
-    if run is None or not rows:
+def _evaluation(
+    record: Mapping[str, Any], run: Run | None, candidate: str | None, comparisons: Sequence[Comparison]
+) -> str:
+    """Return the headline and the first table that a report of this adapter alone has, and its exploratory metrics."""
+    rows = [row for row in comparisons if row.candidate == candidate]
+    if run is None or candidate is None or not rows:
         return "This adapter has not been measured yet."
-    header = ("metric", "baseline", "this adapter", "difference", "95 % interval", "n")
-    table = []
-    for row in rows:
-        text = cells(row)
-        name = f"**{escape(label(row.metric))}**" if row.primary else escape(label(row.metric))
-        by_definition = " by definition" if row.against == "definition" else ""
-        numbers = (text.baseline + by_definition, text.candidate, text.difference, text.interval, f"{row.n:,}")
-        table.append((name, *numbers))
-    headline = run.headline.replace(record["base"]["name"], _base_name(record))
-    shown_table = tabulate(table, header, tablefmt="pipe", disable_numparse=True, colalign=("left", *["right"] * 5))
-    reading = (
-        "The baseline is the same weights with the adapter off, measured on the same examples in the same process. "
-        "Primary metrics are bold; the others are exploratory. Intervals assume that groups of dependent rows are "
-        f"independent of each other, and are not adjusted for the number of metrics. Run {escape(run.name)}, "
-        f"suite {escape(run.suite)} ({escape(run.suite_fingerprint)}), {escape(run.created)}."
+    alone = _alone(run, candidate)
+    others = [row for row in comparisons if row.candidate in run.subject(candidate).compared_with]
+    table = first_table(alone, rows, [])
+    opening = [
+        Paragraph(run.headline.replace(record["base"]["name"], _base_name(record))),
+        *headline_blocks(headline(alone, [*rows, *others], [])),
+        *(differences_blocks(table) if table else ()),
+    ]
+    exploratory = exploratory_section(
+        alone, [row for row in rows if row.against in ("baseline", "definition")], candidate
     )
-    return "\n\n".join((escape_line(headline), shown_table, reading))
+    reading = (
+        "The baseline is the same weights with the adapter off, measured on the same examples in the same process. Run "
+        f"{escape(run.name)}, suite {escape(run.suite)} ({escape(run.suite_fingerprint)}), {escape(run.created)}."
+    )
+    folded = [markdown_section(exploratory)] if exploratory.blocks else []
+    return "\n\n".join((markdown_blocks(opening), reading, *folded))
+
+
+def _alone(run: Run, candidate: str) -> Run:
+    """Return the run with baseline and rulers, the candidate, and what this one is compared with."""
+    kept = {candidate, *run.subject(candidate).compared_with}
+    subjects = tuple(each for each in run.subjects if each.kind != "candidate" or each.name in kept)
+    names = {each.name for each in subjects}
+    return replace(
+        run,
+        subjects=subjects,
+        measurements=tuple(each for each in run.measurements if each.subject in names),
+        generations=tuple(each for each in run.generations if each.subject in names),
+        training=tuple(row for row in run.training if row.get("candidate", candidate) in names),
+        selection=run.selection if is_chosen(run, candidate) else (),
+    )
 
 
 def _loading(record: Mapping[str, Any]) -> str:

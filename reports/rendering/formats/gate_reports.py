@@ -2,13 +2,13 @@
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from xml.etree import ElementTree as ET
 
 from reports.comparing.gates import GateOutcome, GateResult, is_stopped
-from reports.rendering.content.display import NOTHING, cells, label, plain
-from reports.rendering.formats.markdown_text import escape
+from reports.rendering.content.display import NOTHING, cells, plain
+from reports.rendering.formats.markdown_text import code, escape
 
 _COLUMNS = (
     *("result", "metric", "candidate", "against"),
@@ -72,11 +72,26 @@ def junit_report(name: str, results: Sequence[GateResult], notes: Sequence[str] 
     return ET.tostring(root, encoding="unicode", xml_declaration=True) + "\n"
 
 
-def summary(title: str, results: Sequence[GateResult], notes: Sequence[str] = (), *, strict: bool = False) -> str:
-    """Return GitHub-flavoured Markdown: the result in one line, and a table of the gates, failures first."""
+def summary(
+    title: str,
+    results: Sequence[GateResult],
+    names: Mapping[str, str],
+    notes: Sequence[str] = (),
+    *,
+    strict: bool = False,
+) -> str:
+    """Return GitHub-flavoured Markdown: the result in one line, and a table of the gates, failures first.
+
+    Args:
+        title: What was checked.
+        results: Results of `check_gates`.
+        names: Metric as a gate names it -> what people call it.
+        notes: Lines below the table.
+        strict: Whether what cannot be told stops too.
+    """
     order = list(_MARKS)
     rows = [
-        f"| {_MARKS[result.outcome]} {result.outcome} | {escape(label(result.comparison.metric))} "
+        f"| {_MARKS[result.outcome]} {result.outcome} | {_names(result, names)} "
         f"| {escape(result.comparison.candidate)} | {escape(result.comparison.baseline)} "
         f"| {' | '.join(map(escape, _numbers(result)))} |"
         for result in sorted(results, key=lambda each: order.index(each.outcome))
@@ -93,7 +108,7 @@ def summary(title: str, results: Sequence[GateResult], notes: Sequence[str] = ()
             "",
             "At worst: one-sided 95 % bound. At best: the other bound, adjusted for the number of results.",
             *(
-                f"- {escape(result.gate.metric)}, {escape(result.comparison.candidate)}: {escape(result.reason)}"
+                f"- {_names(result, names)}, {escape(result.comparison.candidate)}: {escape(result.reason)}"
                 for result in results
                 if result.reason
             ),
@@ -101,6 +116,13 @@ def summary(title: str, results: Sequence[GateResult], notes: Sequence[str] = ()
             "",
         ]
     )
+
+
+def _names(result: GateResult, names: Mapping[str, str]) -> str:
+    """Return what people call a gate's metric, and its name in gate files."""
+    machine = result.gate.metric
+    name = names.get(machine, machine)
+    return escape(name) if name == machine else f"{escape(name)} ({code(machine)})"
 
 
 def _element(result: GateResult, *, strict: bool) -> str | None:

@@ -27,7 +27,7 @@ from reports.rendering.content.blocks import (
 from reports.rendering.content.display import plain
 from reports.rendering.content.published import ReportLayout
 from reports.rendering.content.sections.order import sections
-from reports.rendering.formats.markdown_text import escape, escape_line, quote
+from reports.rendering.formats.markdown_text import code, escape, escape_line, quote
 
 PICTURES_AFTER = "differences"
 """Section that the pictures follow."""
@@ -55,7 +55,7 @@ def markdown_report(
         if is_folded:
             parts.append(f"## {FOLDED_TITLE}")
         for section in group:
-            parts.append(_section(section, is_title=section is found[0]))
+            parts.append(markdown_section(section, is_title=section is found[0]))
             if section.name == PICTURES_AFTER:
                 parts += [f"![{escape(_title_of(path))}]({path})" for path in figures]
     return "\n\n".join(parts) + "\n"
@@ -85,7 +85,8 @@ def markdown_blocks(blocks: Sequence[Block]) -> str:
     return "\n\n".join(part for part in (*parts, footnotes.lines()) if part)
 
 
-def _section(section: Section, *, is_title: bool) -> str:
+def markdown_section(section: Section, *, is_title: bool = False) -> str:
+    """Return a section under its heading, or folded if it has a summary."""
     body = markdown_blocks(section.blocks)
     if not section.summary:
         return f"{'#' if is_title else '##'} {escape_line(section.title)}\n\n{body}"
@@ -136,7 +137,7 @@ def _word(word: Word, footnotes: Footnotes) -> str:
         case Strong():
             return f"**{escape(word.text)}**" if plain(word.text) else ""
         case Code():
-            return _code(word.text)
+            return code(word.text)
         case Small():
             return f"<br><sub>{_html(word.text).replace('|', '&#124;')}</sub>"
         case Noted():
@@ -150,12 +151,6 @@ def _spaced(text: str, escaped: str) -> str:
     if not escaped:
         return ""
     return " " * text.startswith(" ") + escaped + " " * text.endswith(" ")
-
-
-def _code(text: str) -> str:
-    """Return the text between backticks, or escaped if it has backticks or would divide a table."""
-    line = plain(text)
-    return f"`{line}`" if line and not any(mark in line for mark in "`|@<") else escape(line)
 
 
 def _table(table: Table, footnotes: Footnotes) -> str:

@@ -25,6 +25,12 @@ def escape_line(text: str) -> str:
     return _BLOCK_START.sub(r"\1\\\2", escape(text))
 
 
+def code(text: str) -> str:
+    """Return the text between backticks, or escaped if it has backticks or would divide a table."""
+    line = plain(text)
+    return f"`{line}`" if line and not any(mark in line for mark in "`|@<") else escape(line)
+
+
 def quote(text: str, longest: int = LONGEST_TEXT) -> str:
     """Return a block quote with the line breaks of the text and a count of the characters that are not shown."""
     lines = [_quoted_line(line) for line in text[:longest].strip("\n").splitlines()] or ["*(empty)*"]

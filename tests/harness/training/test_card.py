@@ -21,7 +21,7 @@ from harness.training.card import write_card
 from harness.training.fixture import fixture_inputs
 from harness.training.recipe import Recipe
 from reports.comparing.compare import compare
-from reports.records import EvaluationCounts, ExampleScore, Metric, MetricScores, Run, Subject
+from reports.records import EvaluationCounts, ExampleScore, Metric, MetricScores, Run, Selection, Subject
 
 ACCURACY = Metric(
     "preferences",
@@ -110,34 +110,65 @@ def test_the_hub_reads_the_results(folder: Path) -> None:
     assert data.language is data.license is None
     results = {result.metric_name: result for result in data.eval_results}
     assert {name: result.metric_value for name, result in results.items()} == {
-        "truthfulness · perplexity": pytest.approx(math.exp(1.8)),
-        "truthfulness · bits_per_byte (bits per byte)": pytest.approx(1.1),
-        "preferences · reward_accuracy": 31 / 40,
+        "TruthfulQA, perplexity": pytest.approx(math.exp(1.8)),
+        "TruthfulQA, bits per byte": pytest.approx(1.1),
+        "Preferred answers, reward accuracy": 31 / 40,
     }
-    truthfulness = results["truthfulness · perplexity"]
+    truthfulness = results["TruthfulQA, perplexity"]
     assert (truthfulness.dataset_type, truthfulness.dataset_config, truthfulness.dataset_split) == (
         "truthfulqa/truthful_qa", "generation", "validation",
     )  # fmt: skip
     assert truthfulness.dataset_name == "truthfulqa/truthful_qa:generation"
     assert (truthfulness.metric_type, truthfulness.task_type) == ("perplexity", "text-generation")
-    assert results["preferences · reward_accuracy"].dataset_type == "preferences"  # its rows are not counted here
+    assert results["Preferred answers, reward accuracy"].dataset_type == "preferences"  # its rows are not counted here
     assert {result.verified for result in data.eval_results} == {False}
     assert ModelCard(str(card)).data.to_dict() == data.to_dict()
 
 
-def test_the_table_is_that_of_the_run(folder: Path) -> None:
-    """Baseline, adapter, difference, interval and n of the one candidate, primary metrics first."""
-    text = write_card(folder, run=make_run(), candidate="lr=1e-5").read_text()
+def test_the_card_opens_as_a_report_of_the_adapter_alone(folder: Path) -> None:
+    """Its headline, its primary metrics with intervals and verdicts, the others folded, and no other adapter."""
+    run = make_run()
+    shifted = tuple(replace(one, total=one.total - n % 3) for n, one in enumerate(scores(2.0)))
+    measured = tuple(
+        replace(each, scores=shifted) if each.metric == PERPLEXITY and each.subject == "lr=1e-5" else each
+        for each in run.measurements
+    )
+    text = write_card(folder, run=replace(run, measurements=measured), candidate="lr=1e-5").read_text()
 
-    rows = [line for line in text.splitlines() if line.startswith("| ") and "\u00b7" in line]
-    cells = [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
-    assert cells[0][0] == "**truthfulness · perplexity**"
-    assert cells[0][1:3] == ["7.389", "6.686"]
-    assert cells[0][3].startswith("\u22129.5")
-    assert cells[0][-1] == "40"
-    assert cells[1][:3] == ["**preferences · reward_accuracy**", "50.0 % by definition", "75.0 %"]
-    assert [row[0] for row in cells[2:]] == ["truthfulness · bits_per_byte (bits per byte)"]
+    evaluation = text.split("## Evaluation")[1].split("\n## ")[0]
+    assert "**It prefers what people preferred more often than chance; other measures got better" in evaluation
+    assert "- **\u25b2 Gained**: Preferred answers +25.0 pp; TruthfulQA, perplexity \u22129." in evaluation
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in evaluation.splitlines() if "|" in line]
+    assert rows[0] == ["Metric", "baseline", "lr=1e-5", "Difference", "95 % interval", "Verdict"]
+    cells = {row[0].partition("<")[0]: row[1:] for row in rows}
+    assert cells["Preferred answers, reward accuracy"][:3] == ["50.0 %", "75.0 %", "+25.0 pp"]
+    assert cells["TruthfulQA, perplexity"][:2] == ["7.389", "6.703"]
+    assert cells["TruthfulQA, perplexity"][-1] == "**\u25b2 better**"
+    folded = evaluation.split("<details>")[1]
+    assert "TruthfulQA, bits per byte" in folded
     assert "lr=2e-5" not in text
+    assert text.index("## Evaluation") < text.index("## How to load it") < text.index("## Recipe")
+
+
+def test_a_chosen_adapter_is_called_so_and_held_to_its_controls(folder: Path) -> None:
+    """The card says that a sweep chose it, and that a control gains as much; the card of another one does not."""
+    run = make_run()
+    names = {"lr=2e-5": "control: sft on chosen"}
+    subjects = tuple(
+        replace(each, name=names.get(each.name, each.name), is_control=each.name in names)
+        if each.name != "lr=1e-5"
+        else replace(each, compared_with=("control: sft on chosen",))
+        for each in run.subjects
+    )
+    measurements = tuple(replace(each, subject=names.get(each.subject, each.subject)) for each in run.measurements)
+    choice = (Selection("lr=1e-5", 0.7, 0.6, 40, is_winner=True), Selection("lr=3e-5", 0.6, 0.6, 40, is_winner=False))
+    run = replace(run, subjects=subjects, measurements=measurements, selection=choice)
+
+    chosen, control = (write_card(folder, run=run, candidate=each.name).read_text() for each in subjects[1:])
+
+    assert "**Of 2 candidates, lr=1e-5 was chosen: it prefers what people preferred" in chosen
+    assert "but so does SFT on the chosen answers" in chosen
+    assert "was chosen" not in control
 
 
 def test_comparisons_that_are_there_already_are_taken(folder: Path) -> None:
@@ -160,7 +191,7 @@ def test_what_cannot_be_had_is_left_out(folder: Path) -> None:
     path = write_card(folder, run=replace(run, measurements=tuple(measurements)), candidate="lr=1e-5")
 
     results = ModelCard.load(path).data.eval_results
-    assert [result.metric_name for result in results] == ["preferences · reward_accuracy"]
+    assert [result.metric_name for result in results] == ["Preferred answers, reward accuracy"]
     assert "| 0 " not in path.read_text()
 
 
@@ -202,7 +233,8 @@ def test_texts_from_a_configuration_are_literal(nasty: str, folder: Path) -> Non
     body = text[len(front_matter) + 8 :]
     assert "<script" not in body
     assert len(re.findall(r"^# ", body, flags=re.MULTILINE)) == 1
-    table = [line for line in body.splitlines() if "\u00b7" in line and line.startswith("|")]
+    evaluation = body.split("## Evaluation")[1].split("## How")[0]
+    table = [line for line in evaluation.splitlines() if line.startswith("|") and "perplexity" in line]
     assert [len(re.findall(r"(?<!\\)\|", line)) for line in table] == [7]
 
 

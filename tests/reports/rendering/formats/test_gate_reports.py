@@ -112,7 +112,8 @@ def test_names_that_xml_cannot_hold_are_made_plain(results: tuple[GateResult, ..
 
 def test_the_summary_begins_with_what_stopped_it(results: tuple[GateResult, ...]) -> None:
     """The Markdown says in its first line whether it was stopped, and lists fails before passes, all of it literal."""
-    lines = summary("run", results).split("\n")
+    names = {"preferences/accuracy": "Preferred | answers"}
+    lines = summary("run", results, names).split("\n")
     rows = [line for line in lines if line.startswith("| ")]
 
     assert lines[0] == "### Stopped: run"
@@ -120,6 +121,8 @@ def test_the_summary_begins_with_what_stopped_it(results: tuple[GateResult, ...]
     assert [row.split("|")[1].split()[-1] for row in rows[2:]] == ["fail", "tell", "pass", "pass"]
     assert all(row.replace("\\|", "").count("|") == 11 for row in rows)
     assert "<c>" not in "\n".join(lines)
+    assert "| Preferred \\| answers (`preferences/accuracy`) |" in rows[4]
+    assert "| truthfulness/perplexity |" in rows[2]
 
 
 def test_the_summary_says_why_there_are_no_numbers(fakes: SimpleNamespace) -> None:
@@ -128,8 +131,10 @@ def test_the_summary_says_why_there_are_no_numbers(fakes: SimpleNamespace) -> No
     run = fakes.small_run({(fakes.PERPLEXITY, name): scores for name in ("base", "same")})
     results = check_gates([Gate("truthfulness/perplexity", 0.1)], compare(run))
 
-    assert summary("run", results).startswith("### Not stopped: run")
-    assert "- truthfulness/perplexity, same: identical scores" in summary("run", results)
+    assert summary("run", results, {}).startswith("### Not stopped: run")
+    assert "- truthfulness/perplexity, same: identical scores" in summary("run", results, {})
+    named = summary("run", results, {"truthfulness/perplexity": "TruthfulQA, perplexity"})
+    assert "- TruthfulQA, perplexity (`truthfulness/perplexity`), same: identical scores" in named
     assert gate_lines(results)[0].endswith(": identical scores")
 
 

@@ -148,32 +148,31 @@ def test_each_block_has_its_markdown():
         table,
         Folded("more & more", (Subheading("heading"), Quote("said\nso"))),
     )
-    assert (
-        markdown_blocks(blocks)
-        == """words **bold** and `code`.
-
-- one
-- **two**: three
-
-**caption**
-
-| A     |                    B |        C         |
-| :---- | -------------------: | :--------------: |
-| **x** | 1<br><sub>of 2</sub> | y<sup>1, 2</sup> |
-|       |                `m/n` |  z<sup>2</sup>   |
-
-<details><summary>more &amp; more</summary>
-
-**heading**
-
-> said  
-> so
-
-</details>
-
-<sup>1</sup> First  
-<sup>2</sup> Second"""
-    )
+    assert markdown_blocks(blocks).splitlines() == [
+        "words **bold** and `code`.",
+        "",
+        "- one",
+        "- **two**: three",
+        "",
+        "**caption**",
+        "",
+        "| A     |                    B |        C         |",
+        "| :---- | -------------------: | :--------------: |",
+        "| **x** | 1<br><sub>of 2</sub> | y<sup>1, 2</sup> |",
+        "|       |                `m/n` |  z<sup>2</sup>   |",
+        "",
+        "<details><summary>more &amp; more</summary>",
+        "",
+        "**heading**",
+        "",
+        "> said  ",
+        "> so",
+        "",
+        "</details>",
+        "",
+        "<sup>1</sup> First  ",
+        "<sup>2</sup> Second",
+    ]
 
 
 def test_bold_words_with_a_mark_stay_bold_before_a_footnote():

@@ -162,10 +162,12 @@ def _table(table: Table, footnotes: Footnotes) -> str:
     padded = [width if is_short and width <= WIDEST_PADDED else 0 for width in widths]
     rules = [_rule(letter, width) for letter, width in zip(table.alignment, padded, strict=True)]
     lines = [cells[0], rules, *cells[1:]]
-    return "\n".join(
-        f"| {' | '.join(_pad(cell, *place) for cell, *place in zip(line, table.alignment, padded, strict=True))} |"
-        for line in lines
-    )
+    return "\n".join(_table_line(line, table.alignment, padded) for line in lines)
+
+
+def _table_line(cells: Sequence[str], alignment: str, widths: Sequence[int]) -> str:
+    padded = (_pad(cell, letter, width) for cell, letter, width in zip(cells, alignment, widths, strict=True))
+    return f"| {' | '.join(padded)} |"
 
 
 def _rule(alignment: str, width: int) -> str:

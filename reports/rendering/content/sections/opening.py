@@ -63,8 +63,8 @@ def differences_blocks(table: DifferenceTable | Matrix) -> tuple[Block, ...]:
         return (rows, *map(Paragraph, notes), Paragraph(_READING))
     is_turned = len(table.rows) > MOST_COLUMNS
     matrix = _candidates_as_rows(table) if is_turned else _candidates_as_columns(table)
-    notes = [f"{row.subject}: {note}" for row in table.rows for note in row.notes if not is_turned]
-    return (matrix, *map(Paragraph, (*notes, *table.notes)), Paragraph(f"{_MATRIX_READING} {_READING}"))
+    names = [f"{row.subject}: {note}" for row in table.rows for note in row.notes if not is_turned]
+    return (matrix, *map(Paragraph, (*names, *table.notes)), Paragraph(f"{_MATRIX_READING} {_READING}"))
 
 
 _READING = (

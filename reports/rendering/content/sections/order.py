@@ -29,14 +29,14 @@ def sections(
 
     In the published layout: title, the published tables alone, what was measured, and provenance.
     """
-    if layout == "published":
-        found = (_published(run), measured_section(run), provenance_section(run))
-    else:
-        found = _sections(run, comparisons, recipes)
+    is_published = layout == "published"
+    found = _published_layout(run) if is_published else _differences_layout(run, comparisons, recipes)
     return tuple(section for section in found if section.blocks)
 
 
-def _sections(run: Run, comparisons: Sequence[Comparison], recipes: Sequence[OverSeeds]) -> tuple[Section, ...]:
+def _differences_layout(
+    run: Run, comparisons: Sequence[Comparison], recipes: Sequence[OverSeeds]
+) -> tuple[Section, ...]:
     first, table = headline(run, comparisons, recipes), first_table(run, comparisons, recipes)
     return (
         headline_section(run, first),
@@ -57,8 +57,9 @@ def _sections(run: Run, comparisons: Sequence[Comparison], recipes: Sequence[Ove
     )
 
 
-def _published(run: Run) -> Section:
-    """Return the published tables as the opening of a report that has nothing else."""
+def _published_layout(run: Run) -> tuple[Section, ...]:
+    """Return the published tables as the opening of a report that claims nothing."""
     opening = (Paragraph(run.headline),) if run.headline else ()
     tables = published_blocks(run) or (Paragraph("No perplexity was measured."),)
-    return Section("published", report_title(run).text, (*opening, *tables))
+    opened = Section("published", report_title(run).text, (*opening, *tables))
+    return opened, measured_section(run), provenance_section(run)

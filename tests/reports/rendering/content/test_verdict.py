@@ -9,8 +9,7 @@ from reports.comparing.compare import compare
 from reports.comparing.seeds import over_seeds
 from reports.records import EvaluationCounts, Gate, Selection, Subject
 from reports.rendering.content.display import MINUS
-from reports.rendering.content.results import ASSUMED, ASSUMED_NOTE, reward_mark, verdict_section
-from reports.rendering.content.sections import reference_text
+from reports.rendering.content.results import ASSUMED, reward_mark
 from reports.rendering.content.verdict import (
     candidates_of,
     choice,
@@ -21,7 +20,6 @@ from reports.rendering.content.verdict import (
     verdict,
 )
 from reports.rendering.formats.latex import latex_report
-from reports.rendering.formats.markdown import markdown_report
 from reports.rendering.formats.terminal import terminal_table
 
 NOT_AHEAD = "a gain there, such as a lower perplexity, says nothing about preferences."
@@ -240,8 +238,8 @@ def test_a_subject_that_is_not_finite_is_one_line(fakes):
         "The log-probabilities of dpo are not finite (NaN or infinite), so it has no number in truthfulness, "
         "preferences; a gate on what is missing fails."
     )
-    for text in (terminal_table(run, compare(run)), "\n".join(verdict_section(run, compare(run), []))):
-        assert " ".join(text.split()).count("are not finite (NaN or infinite)") == 1
+    text = terminal_table(run, compare(run))
+    assert " ".join(text.split()).count("are not finite (NaN or infinite)") == 1
     assert not_finite_sentences(fakes.sweep_run()) == []
 
 
@@ -303,16 +301,5 @@ def test_a_reward_on_assumptions_says_which(fakes, bases, said):
     marked_rows = {row.metric.name for row in rows if reward_mark(run, row)}
     is_assumed = run.subject("dpo").reference is not None
     assert marked_rows == ({"accuracy", "margin"} if is_assumed else set())
-    assert (ASSUMED_NOTE in markdown_report(run, rows)) == is_assumed
     assert (ASSUMED.strip() in terminal_table(run, rows)) == is_assumed
     assert (r"\ensuremath{\ddagger}" in latex_report(run, rows)) == is_assumed
-
-
-def test_the_table_of_subjects_has_reference_and_beta():
-    """Recorded, assumed, or not here."""
-    subject = Subject("dpo", "candidate", "", reference="sft", beta=0.25)
-    assert reference_text(subject) == "sft, beta 0.25"
-    assert reference_text(replace(subject, beta=None)) == "sft"
-    assumed = replace(subject, reference="base", reference_basis="assumed", beta_basis="assumed")
-    assert reference_text(assumed) == "base (assumed), beta 0.25 (assumed)"
-    assert reference_text(replace(subject, reference=None, reference_basis="unknown")) == "not here"

@@ -258,7 +258,7 @@ def marks_of_first_row(run_folder: Path) -> Marks:
     score = next(each for each in scores if each.example_id == text.example_id)
     comparison = next(each for each in compare(run) if each.against == "definition" and each.primary)
     shown = re.search(
-        r"\|.*reward_accuracy.* by definition .*\|", (run_folder / "report.md").read_text(encoding="utf-8")
+        r"\| Preferred answers, reward accuracy.*\|", (run_folder / "report.md").read_text(encoding="utf-8")
     )
     assert shown is not None
     cells = {cell.strip() for cell in shown[0].split("|") if re.search(r"\d[.,]\d", cell)}

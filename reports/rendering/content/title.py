@@ -36,8 +36,13 @@ def report_title(run: Run) -> Title:
 
 
 def _candidates(run: Run) -> str:
-    """Return the name of the one candidate or recipe, the values of a sweep, or how many there are."""
-    judged = [subject for subject in run.candidates if not (subject.is_control or subject.is_base)]
+    """Return the name of the one candidate or recipe, the values of a sweep, or how many there are.
+
+    Controls, first stages and models of other weights are none of them, as in the headline.
+    """
+    stages = {subject.reference for subject in run.candidates}
+    own = [each for each in run.candidates if not each.is_control and each.same_weights and each.name not in stages]
+    judged = own or [each for each in run.candidates if not each.is_control]
     recipes = list(dict.fromkeys(subject.recipe or subject.name for subject in judged))
     if len(recipes) <= 1:
         return next(iter(recipes or [subject.name for subject in run.candidates]), "")

@@ -21,6 +21,8 @@ ALIKE = 0.6
 """Share of their words from which two prompts are one template: "the capital of France" and "of Spain"."""
 MOST_READ = 500
 """Most examples of each direction that are looked at for those that are shown."""
+MOST_TIED = 3
+"""Most examples that are shown where all that changed did so by as much."""
 _WORD = re.compile(r"\w+")
 
 
@@ -56,7 +58,7 @@ class Flips:
     """All that rose, also those that are not shown."""
     n_fell: int
     is_tie: bool
-    """Whether more moved than are shown, all of them by as much, so that none moved most."""
+    """Whether more than a few moved, all of them by as much, so that none moved most."""
 
 
 def flips(run: Run, most: int = MOST_FLIPS) -> tuple[Flips, ...]:
@@ -145,7 +147,7 @@ def _flips(metric: Metric, own: MetricScores, moved: Sequence[Flip], most: int) 
         fell=_distinct(fell, most),
         n_rose=len(rose),
         n_fell=len(fell),
-        is_tie=max(len(rose), len(fell)) > most and sizes[0] - sizes[1] <= 1e-9 * sizes[0],
+        is_tie=len(ranked) > MOST_TIED and sizes[0] - sizes[1] <= 1e-9 * sizes[0],
     )
 
 

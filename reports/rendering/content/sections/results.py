@@ -71,11 +71,12 @@ def exploratory_section(run: Run, comparisons: Sequence[Comparison], foremost: s
     for title, rows in parts.items():
         if rows:
             blocks += [Subheading(title), columns.comparison_table(run, rows, _exploratory_columns(rows))]
+    n_rows = "1 row" if len(shown) == 1 else f"{len(shown):,} rows"
     if len(shown) < len(further):
         blocks.append(
             Paragraph((f"{len(further) - len(shown):,} rows of other candidates are in ", Code("report.csv"), "."))
         )
-    return Section("exploratory", "Exploratory metrics", tuple(blocks), f"{len(shown):,} rows: hints, not claims")
+    return Section("exploratory", "Exploratory metrics", tuple(blocks), f"{n_rows}: hints, not claims")
 
 
 def _exploratory_columns(rows: Sequence[Comparison]) -> list[columns.Column]:
@@ -104,7 +105,7 @@ def methods_section(run: Run, comparisons: Sequence[Comparison]) -> Section:
             f"Perplexity: difference and interval are candidate / baseline {MINUS} 1 in percent, computed exactly from "
             "the stored difference in nats per token."
         )
-    if any(row.pairing_factor is not None for row in comparisons):
+    if any(row.primary and row.pairing_factor is not None for row in comparisons):
         items.append(
             "Narrowed by pairing: how many times wider the interval would be without pairing by example, and the "
             "correlation across groups."

@@ -34,10 +34,9 @@ def test_one_adapter_is_called_by_its_name(fakes):
     ],
 )
 def test_candidates_of_a_sweep_are_its_values(fakes, swept, expected):
-    """Counted by recipe, so that training seeds, controls and base models are no candidates."""
+    """Counted by recipe, so that training seeds, controls and models of other weights are no candidates."""
     run = fakes.sweep_run()
-    trained = tuple(replace(each, beta=0.1) for each in run.subjects if each.name != "merged")
-    subjects = tuple(replace(each, beta=None) if each.name in ("base", "unquantised") else each for each in trained)
+    subjects = tuple(replace(each, beta=0.1 if each.same_weights and each.reference else None) for each in run.subjects)
 
     title = report_title(replace(run, subjects=subjects, config={"sweep": swept}))
 

@@ -7,7 +7,7 @@ import pytest
 
 from reports.comparing.compare import compare
 from reports.comparing.seeds import over_seeds
-from reports.records import EvaluationCounts, Gate, Selection, Subject
+from reports.records import EvaluationCounts, Gate, Selection
 from reports.rendering.content.display import MINUS
 from reports.rendering.content.results import ASSUMED, reward_mark
 from reports.rendering.content.verdict import (

@@ -8,7 +8,14 @@ from block_texts import lines_of, tables_of
 from reports.comparing.compare import compare
 from reports.records import ExampleText, Metric
 from reports.rendering.content.display import MINUS, NOTHING
-from reports.rendering.content.sections.flips import LONGEST_TEXT, MOST_FLIPS, MOST_ROWS, flips, flips_section
+from reports.rendering.content.sections.flips import (
+    LONGEST_TEXT,
+    MOST_FLIPS,
+    MOST_ROWS,
+    MOST_TIED,
+    flips,
+    flips_section,
+)
 
 
 def ids(found):
@@ -140,9 +147,9 @@ def test_of_a_group_and_of_a_template_only_the_farthest_is_shown(fakes):
     assert (found.n_rose, found.n_fell) == (6, 0)
 
 
-@pytest.mark.parametrize(("n_examples", "is_tie"), [(MOST_FLIPS, False), (MOST_FLIPS + 1, True)])
+@pytest.mark.parametrize(("n_examples", "is_tie"), [(MOST_TIED, False), (MOST_TIED + 1, True)])
 def test_a_tie_of_all_is_counted_and_shows_no_row(fakes, n_examples, is_tie):
-    """Where more moved than are shown, all by as much, none of them moved most."""
+    """Where more than a few moved, all by as much, none of them moved most."""
     run = fakes.small_run(
         {(fakes.MC1, "base"): fakes.scores([0.0] * n_examples), (fakes.MC1, "dpo"): fakes.scores([1.0] * n_examples)}
     )

@@ -29,6 +29,11 @@ import click
     type=click.Path(path_type=Path),
     help="Judgements of the answers, by a model or by people: JSONL or CSV.",
 )
+@click.option(
+    "--figures",
+    type=click.Choice(["svg", "pdf"]),
+    help="Write each picture and its data: figures/NAME.svg or .pdf, and figures/NAME.csv.",
+)
 @click.option("--out", type=click.Path(path_type=Path), help="Folder to write to (default: the run's own).")
 def report(runs: tuple[Path, ...], formats: str, **options: Any) -> None:
     """Writes the reports of a run again, or one report of several runs of a suite, and prints its table."""

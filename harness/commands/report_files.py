@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness.commands.figure_files import FigureFormat, write_figures
 from harness.commands.judgements import with_judgements, write_answers
 from reports.comparing.compare import Comparison, compare
 from reports.comparing.together import put_together
@@ -20,15 +21,15 @@ from reports.rendering.formats.terminal import terminal_table
 from reports.run_folder import read_run
 from reports.whole import write_whole
 
-Render = Callable[[Run, Sequence[Comparison], ReportLayout], str]
+Render = Callable[[Run, Sequence[Comparison], ReportLayout, Sequence[str]], str]
 REPORTS: dict[str, tuple[str, Render]] = {
-    "md": ("report.md", lambda run, rows, layout: markdown_report(run, rows, layout=layout)),
-    "csv": ("report.csv", lambda run, rows, layout: csv_report(run, rows, layout=layout)),
-    "json": ("report.json", lambda run, rows, _: json_report(run, rows)),
-    "latex": ("report.tex", lambda run, rows, layout: latex_report(run, rows, layout=layout)),
-    "html": ("report.html", lambda run, rows, _: html_report(run, rows)),
+    "md": ("report.md", lambda run, rows, layout, figures: markdown_report(run, rows, layout=layout, figures=figures)),
+    "csv": ("report.csv", lambda run, rows, layout, _: csv_report(run, rows, layout=layout)),
+    "json": ("report.json", lambda run, rows, *_: json_report(run, rows)),
+    "latex": ("report.tex", lambda run, rows, layout, _: latex_report(run, rows, layout=layout)),
+    "html": ("report.html", lambda run, rows, *_: html_report(run, rows)),
 }
-"""Format -> name of its file, and the function that renders it."""
+"""Format -> name of its file, and the function that renders it; Markdown shows pictures by their paths."""
 ANSWERS = "answers"
 """Format of the answers alone, one file for each subject, for a judge elsewhere."""
 FORMATS = (*REPORTS, ANSWERS)
@@ -60,6 +61,8 @@ class ReportOptions:
     layout: ReportLayout = "differences"
     judgements: Path | None = None
     """File of judgements of the answers, by a model or by people."""
+    figures: FigureFormat | None = None
+    """What pictures are written as, with their data as CSV; None is SVG alone, beside Markdown, which shows it."""
     out: Path | None = None
     """Folder for the reports; None is the run's own, if there is one run."""
 
@@ -89,17 +92,19 @@ def write_run_reports(run: Run, folder: Path, options: ReportOptions) -> RunRepo
 
     Raises:
         ReportError: A report cannot be written.
+        NoPdfError: Pictures were asked for as PDF, and what makes it is missing.
     """
     comparisons = compare(run)
     files: list[Path] = []
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        figures = _write_figures(run, comparisons, folder, options)
         for name in dict.fromkeys(options.formats):
             if name == ANSWERS:
                 files += write_answers(run, folder)
                 continue
             file, render = REPORTS[name]
-            files.append(write_whole(folder / file, render(run, comparisons, options.layout)))
+            files.append(write_whole(folder / file, render(run, comparisons, options.layout, figures)))
     except OSError as error:
         raise ReportError(f"cannot write to {folder}: {error.strerror}") from error
     return RunReports(folder, tuple(files), _terminal_text(run, comparisons, options.layout), tuple(comparisons))
@@ -110,3 +115,15 @@ def _terminal_text(run: Run, comparisons: Sequence[Comparison], layout: ReportLa
     if layout == "published":
         return markdown_blocks(published_blocks(run))
     return terminal_table(run, comparisons, width=shutil.get_terminal_size(fallback=(120, 24)).columns)
+
+
+def _write_figures(
+    run: Run, comparisons: Sequence[Comparison], folder: Path, options: ReportOptions
+) -> tuple[str, ...]:
+    """Write the pictures, and return the paths of those that Markdown shows, from the report."""
+    in_markdown = "md" in options.formats and options.layout == "differences"
+    formats: list[FigureFormat] = [options.figures] if options.figures else []
+    if in_markdown and "svg" not in formats:
+        formats.append("svg")
+    written = write_figures(run, comparisons, folder, formats=formats, with_data=options.figures is not None)
+    return tuple(each.relative_to(folder).as_posix() for each in written if in_markdown and each.suffix == ".svg")

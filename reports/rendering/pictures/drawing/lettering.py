@@ -34,7 +34,7 @@ _KNOWN = {chr(32 + place): int(width) / 1000 for place, width in enumerate(_WIDT
 }
 """Width in font sizes of each printable ASCII character, and of signs that numbers and names have."""
 _WIDE, _LETTER, _ELSE, _PICTOGRAPH = 1.02, 0.8, 1.0, 1.4
-_BOLD = 1.13
+_BOLD = 1.15
 _BOLD_WEIGHT = 600
 """Font weight from which fonts have wider letters."""
 _FIRST_PICTOGRAPH = 0x1F000

@@ -213,7 +213,7 @@ def _end_labels(plot: _Plot, frame: Frame, names: Mapping[str, str]) -> list[Ele
     values = [curve.points[-1][1] for curve in ends]
     places = [frame.y.place(value) for value in values]
     apart = spread_apart(places, LINE_HEIGHT * SMALL, frame.box.top + 4, frame.box.bottom - 2)
-    decimals = min(6, max(2, 2 - math.floor(math.log10(frame.y.high - frame.y.low))))
+    decimals = min(6, max(2, 1 - math.floor(math.log10(frame.y.high - frame.y.low))))
     elements: list[Element] = []
     for curve, value, y, moved in zip(ends, values, places, apart, strict=True):
         shown = f": {number(value, 0)} %" if plot.unit == "%" else f": {number(value, decimals)}"

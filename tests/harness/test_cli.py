@@ -65,7 +65,9 @@ def test_whole_job_writes_a_run_folder(finished: Path) -> None:
     names = {path.name for path in run.iterdir()}
     assert {"run.json", "scores.parquet", "generations.jsonl", "training.jsonl", "report.md", "report.csv"} <= names
     assert not list(finished.rglob("*.partial"))
-    assert (run / "report.md").read_text().startswith("TruthfulQA, Winogrande and PKU were not measured")
+    title, _, opening = (run / "report.md").read_text().split("\n", 2)
+    assert title == "# adapter against baseline (embedded, NF4)"
+    assert opening.startswith("TruthfulQA, Winogrande and PKU were not measured")
 
 
 def test_the_counts_of_an_evaluation_name_its_dataset_and_split(finished: Path) -> None:
@@ -133,8 +135,8 @@ def test_eval_reads_the_base_from_the_adapter(finished: Path, harness: Harness, 
 
     assert outcome.exit_code == 0, outcome.err
     report = (tmp_path / "run" / "report.md").read_text()
-    assert "**a** against baseline" in report
-    assert "**b** against baseline" in report
+    assert report.startswith("# 2 candidates against baseline")
+    assert {"| a ", "| b "} <= {line[:4] for line in report.splitlines()}
 
 
 def test_an_adapter_from_elsewhere_is_not_said_to_have_been_kept_from_these_rows(
@@ -155,8 +157,8 @@ def test_an_adapter_from_elsewhere_is_not_said_to_have_been_kept_from_these_rows
     assert (one.subject("foreign").reference_basis, one.subject("foreign").knows_rows) == ("assumed", False)
     assert not any("divided" in note for note in one.notes)
     report = (tmp_path / "one" / "report.md").read_text()
-    assert "Not trained by this project: whether it saw these rows is not known." in report
-    assert "\u2021: nothing says what the adapter's training started from" in report
+    assert "Not trained here: whether it saw these rows in training is not known." in report
+    assert "Its reference and beta are assumed: nothing records them." in report
     assert told.exit_code == 2
     assert "--trained-on embedded/preferences: every row of preferences overlaps it" in told.err
 

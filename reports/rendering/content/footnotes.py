@@ -99,7 +99,7 @@ def _above_vocabulary(row: Comparison) -> str:
     if ceiling is None or not values or max(values) <= ceiling:
         return ""
     tokens = cells(replace(row, baseline_value=ceiling, interval=None)).baseline.partition(".")[0]
-    return f"Above the {tokens} tokens of the vocabulary, worse than a guess at random: without information."
+    return f"Above the {tokens} tokens of the vocabulary, worse than a guess at random: a gain there means nothing."
 
 
 def _few_groups(row: Comparison) -> str:

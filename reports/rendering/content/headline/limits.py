@@ -142,7 +142,8 @@ def _origin(run: Run, judged: Judged) -> list[str]:
         bases = {"reference": subject.reference_basis, "beta": subject.beta_basis}
         assumed = [name for name, basis in bases.items() if basis == "assumed"]
         if assumed:
-            found.append(f"Its {' and '.join(assumed)} {'is' if len(assumed) == 1 else 'are'} assumed: nothing says.")
+            verb, them = ("is", "it") if len(assumed) == 1 else ("are", "them")
+            found.append(f"Its {' and '.join(assumed)} {verb} assumed: nothing records {them}.")
     if not subject.same_weights:
         found.append("Its weights are not the baseline's: more than tuning differs.")
     return found

@@ -132,10 +132,10 @@ def test_training_far_above_held_out_is_said(fakes: SimpleNamespace, shares: lis
     [
         ({"knows_rows": False}, "Not trained here: whether it saw these rows in training is not known."),
         ({"reference_basis": "unknown"}, "What its training started from is not here, so it has no implicit reward."),
-        ({"reference": "base", "beta": 0.1, "beta_basis": "assumed"}, "Its beta is assumed: nothing says."),
+        ({"reference": "base", "beta": 0.1, "beta_basis": "assumed"}, "Its beta is assumed: nothing records it."),
         (
             {"reference": "base", "beta": 0.1, "beta_basis": "assumed", "reference_basis": "assumed"},
-            "Its reference and beta are assumed: nothing says.",
+            "Its reference and beta are assumed: nothing records them.",
         ),
         ({"same_weights": False}, "Its weights are not the baseline's: more than tuning differs."),
         ({"reference": "base", "beta": 0.1}, None),

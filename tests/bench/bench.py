@@ -8,9 +8,10 @@ from collections.abc import Sequence
 
 import click
 from engine import engine
+from page import page
 from quickstart import quickstart
 
-BLOCKS = (quickstart, engine)
+BLOCKS = (quickstart, engine, page)
 
 
 @click.group(help=__doc__, chain=True, invoke_without_command=True)

@@ -250,13 +250,15 @@ def full_model(name: str, path: str, config: ExperimentConfig) -> Candidate:
 
 def without_reference(candidate: Candidate, start: str) -> Candidate:
     """The candidate without an implicit reward, because the weights that its training started from are not here."""
+    if candidate.model is not None:
+        remedy = "merge that adapter too (`harness merge`), and give it as another --candidate."
+    elif "/" in start:  # a folder or a hub id; a fixture is named by its fingerprint alone
+        remedy = f"add --adapter {start}; it is fetched only if you name it."
+    else:
+        remedy = f"put its folder {start} next to this one's, or add --adapter with that folder."
     note = (
         f"{candidate.name} was trained from the adapter {start}, which is not here, so its implicit reward and its "
         f"drift are not measured: against the base, what that adapter taught would count as preferences. Measure both: "
-        + (
-            f"--adapter {start} beside it, or put the folder {start} next to its own."
-            if candidate.model is None
-            else "merge that adapter too (`harness merge`), and give it as another --candidate."
-        )
+        f"{remedy}"
     )
     return replace(candidate, reference=None, reference_basis="unknown", notes=(*candidate.notes, note))

@@ -1,4 +1,4 @@
-"""The benchmark of the page: what its table says of the visits, and that a real browser is measured where there is one."""
+"""The benchmark of the page: what its table says, and that a real browser is measured where there is one."""
 
 import importlib
 import shutil

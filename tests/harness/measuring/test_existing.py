@@ -117,6 +117,7 @@ def test_without_its_start_an_adapter_has_no_reward(
 
     assert (mine.reference, mine.reference_basis) == (None, "unknown")
     assert "trained from the adapter bbbb, which is not here" in mine.notes[0]
+    assert mine.notes[0].endswith("put its folder bbbb next to this one's, or add --adapter with that folder.")
 
 
 def test_a_card_may_name_beta_and_start(config: ExperimentConfig, make: MakeAdapter, tmp_path: Path) -> None:
@@ -125,7 +126,7 @@ def test_a_card_may_name_beta_and_start(config: ExperimentConfig, make: MakeAdap
     dpo = make("dpo", card=card)
     (alone,) = candidates(config, tmp_path, mine=dpo)
     assert (alone.reference_basis, alone.beta, alone.beta_basis) == ("unknown", 0.05, "recorded")
-    assert "--adapter org/sft" in alone.notes[0]
+    assert alone.notes[0].endswith("add --adapter org/sft; it is fetched only if you name it.")
 
     found = find_adapters({"mine": str(dpo), "warm": str(make("warm", card=""))}, tmp_path)
     found = (found[0], replace(found[1], path="org/sft"))

@@ -86,4 +86,4 @@ def test_a_real_browser_paints_and_sorts(page: Any) -> None:
     assert visit.first_paint_ms > 0
     assert visit.sorting_ms > 0
     assert (visit.count.startswith("300 of 300 "), visit.problems) == (True, 0)
-    assert 0 < visit.n_rows < 200
+    assert 0 < visit.n_rows <= 200

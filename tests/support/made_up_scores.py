@@ -129,6 +129,7 @@ def perplexity_scores(
     tokens = rng.integers(8, 60, rows.n).astype(float)
     nats = rng.normal(base_nats, 0.15 * base_nats, rows.n)
     wrong = nats + rng.normal(0.1, 0.4, rows.n)
+    baseline = next(iter(effects))
     primary = "perplexity_without_eos" if rows.evaluation == "coreference" else "perplexity"
 
     def metric(name: str, unit: str) -> Metric:
@@ -145,8 +146,9 @@ def perplexity_scores(
 
     for subject, effect in effects.items():
         moved = effect.perplexity.get(rows.evaluation, 0.0)
-        # The noise has no mean, so that the whole set moves as much as the effect says.
-        noise = rng.normal(0, 0.01 + 0.3 * abs(moved), rows.n) if moved else np.zeros(rows.n)
+        # The noise has no mean: the set moves as much as the effect says or, where it says nothing, by chance.
+        moved = moved or 0.001 * float(rng.normal()) * (subject != baseline)
+        noise = rng.normal(0, 0.01 + 0.3 * abs(moved), rows.n) * (subject != baseline)
         mine = nats + moved + noise - np.average(noise, weights=tokens)
         n_bytes = 4.2 * tokens
         scored: list[tuple[str, str, Amounts, Amounts | None]] = [
@@ -169,7 +171,7 @@ def task_scores(rng: np.random.Generator, rows: Rows, effects: Effects, base: fl
     is_probability = rows.evaluation.endswith("mc2")
     probability = np.clip(base + 0.25 * rng.normal(size=rows.n), 0.01, 0.99)
     for position, (subject, effect) in enumerate(effects.items()):
-        moved = effect.accuracy.get(rows.evaluation, 0.0)
+        moved = effect.accuracy.get(rows.evaluation, 0.0) or int(rng.integers(-2, 3)) / rows.n
         if is_probability:
             values = np.clip(probability + moved + (0.01 * rng.normal(size=rows.n) if position else 0), 0, 1)
         else:

@@ -75,6 +75,7 @@ def take_pictures(browser: Chromium, name: str, run: Run, folder: Path) -> Itera
     with tempfile.TemporaryDirectory() as scratch:
         page, taken = Path(scratch) / "report.html", Path(scratch) / "taken.png"
         page.write_text(html_report(run, compare(run)), encoding="utf-8")
+        browser.call("Emulation.setScrollbarsHidden", hidden=True)
         for width, height in WINDOWS.items():
             for scheme in SCHEMES:
                 browser.open(page, width, scheme, height)

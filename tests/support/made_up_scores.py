@@ -171,7 +171,8 @@ def task_scores(rng: np.random.Generator, rows: Rows, effects: Effects, base: fl
     is_probability = rows.evaluation.endswith("mc2")
     probability = np.clip(base + 0.25 * rng.normal(size=rows.n), 0.01, 0.99)
     for position, (subject, effect) in enumerate(effects.items()):
-        moved = effect.accuracy.get(rows.evaluation, 0.0) or int(rng.integers(-2, 3)) / rows.n
+        by_chance = 0.0 if is_probability else int(rng.integers(-2, 3)) / rows.n
+        moved = effect.accuracy.get(rows.evaluation, 0.0) or by_chance
         if is_probability:
             values = np.clip(probability + moved + (0.01 * rng.normal(size=rows.n) if position else 0), 0, 1)
         else:

@@ -16,7 +16,7 @@ class SuiteError(UserError):
     """A mistake in the input of a suite; subclasses are defined beside the code that raises them."""
 
 
-Speaker = Literal["system", "user", "assistant"]
+Speaker = Literal["system", "user", "assistant", "tool"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,10 +25,14 @@ class Turn:
 
     speaker: Speaker
     text: str
+    details: str = ""
+    """Further keys of the message for the chat template, such as tool_calls: a JSON object, or empty."""
+    tools: str = ""
+    """On the first turn of a conversation: the functions that it may call, as a JSON list; empty without any."""
 
 
 Prompt = tuple[Turn, ...]
-"""A conversation up to where the answer begins; its last turn is the user's."""
+"""A conversation up to where the answer begins; its last turn is the user's, or the result of a tool."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,5 +127,6 @@ def content_id(*parts: object) -> str:
 
 def _plain(value: object) -> object:
     if isinstance(value, Turn):
-        return [value.speaker, value.text]
+        more = [value.details, value.tools] if value.details or value.tools else []
+        return [value.speaker, value.text, *more]
     raise TypeError(f"content_id takes texts, numbers, lists and turns, not {type(value).__name__}")

@@ -4,8 +4,9 @@ import logging
 from collections.abc import Sequence
 from typing import Any
 
+from suites.engine.chat_template import adds_bos
 from suites.engine.decoding import padding_token_id
-from suites.engine.encoding import EmptyResponseError, adds_bos, common_prefix_length, responses_by_prompt
+from suites.engine.encoding import EmptyResponseError, common_prefix_length, responses_by_prompt
 from suites.engine.plan import ScoringState, plan_for
 from suites.engine.scoring import ModelScorer
 from suites.inputs import Request, SuiteError

@@ -52,7 +52,14 @@ def evaluate(
     own = own_origins(found, models)
     groups = frozenset(group for origin in own for group in origin.groups)
     experiment = prepare(
-        Options(**options, model=model, trains=bool(own), trained_groups=groups, trained_on=trained_on)
+        Options(
+            **options,
+            model=model,
+            trains=bool(own),
+            trained_groups=groups,
+            trained_on=trained_on,
+            adapters=tuple((each.name, each.folder) for each in found),
+        )
     )
     candidates = existing_candidates(experiment.config, found, models, trained_on)
     with experiment.reserve_run() as folder:

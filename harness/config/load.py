@@ -5,17 +5,20 @@ An override wins over the file, the file over the defaults in `schema.py`.
 
 import dataclasses
 import importlib.resources
+import keyword
 import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import date
 from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from harness.config.schema import ExperimentConfig, RowKind, SuiteConfig
+from harness.config.schema import ExperimentConfig, ModelConfig, RowKind, SuiteConfig
 from harness.config.strict import InvalidValuesError, Problem, build, to_plain
 from harness.config.strict_yaml import as_mapping, dump_yaml, parse_yaml, read_yaml_mapping
 from harness.config.wording import did_you_mean, shown
 from reports.errors import UserError
+from suites.engine.chat_template import GIVEN_NAMES
 
 DEFAULT_PRESET = "tiny"
 TASK_ROLES = ("lm_eval_tasks", "capability_tasks")
@@ -221,6 +224,7 @@ def _experiment_contradictions(config: ExperimentConfig) -> Iterable[Problem]:
         yield Problem(
             ("data", "max_prompt_tokens"), f"data.max_prompt_tokens {allowed_values}, got {data.max_prompt_tokens}"
         )
+    yield from _template_contradictions(config.model)
     if config.sft is not None and config.sft.training.method != "sft":
         yield Problem(
             ("sft", "training", "method"), f"sft.training.method must be sft, got {config.sft.training.method!r}"
@@ -236,6 +240,28 @@ def _experiment_contradictions(config: ExperimentConfig) -> Iterable[Problem]:
         allowed_values = f"must hold one number for each training.loss_type ({len(training.loss_type)})"
         yield Problem(
             ("training", "loss_weights"), f"training.loss_weights {allowed_values}, got {len(training.loss_weights)}"
+        )
+
+
+def _template_contradictions(model: ModelConfig) -> Iterable[Problem]:
+    for name in model.chat_template_kwargs:
+        if not name.isidentifier() or keyword.iskeyword(name) or name in GIVEN_NAMES:
+            key = f"model.chat_template_kwargs.{name}"
+            yield Problem(
+                ("model", "chat_template_kwargs", name),
+                f"{key} must be a name that a template can read, other than {', '.join(GIVEN_NAMES)}",
+            )
+    try:
+        date.fromisoformat(model.chat_template_date)
+    except ValueError:
+        yield Problem(
+            ("model", "chat_template_date"),
+            f"model.chat_template_date must be a date such as 2024-07-26, got {shown(model.chat_template_date)}",
+        )
+    if model.template == "instruction" and model.chat_template is not None:
+        yield Problem(
+            ("model", "chat_template"),
+            "model.chat_template has no effect where model.template is instruction: set one of the two",
         )
 
 

@@ -40,6 +40,13 @@ class ModelConfig:
     device: Name = "auto"
     template: Literal["auto", "model", "instruction"] = "auto"
     """auto is the model's own chat template, or the instruction template where it has none."""
+    chat_template: Name | None = None
+    """A file with a chat template in Jinja, or a folder whose tokenizer has one, in place of the model's own; or the
+    name of one of the model's own, where it has several."""
+    chat_template_kwargs: dict[Name, Scalar] = field(default_factory=dict)
+    """What the template reads beside the messages, such as enable_thinking: false."""
+    chat_template_date: Name = "2024-07-26"
+    """The date that a template is told where it asks for today's, so that prompts are the same on any day."""
     system_prompt: str | None = None
     """System turn for prompts that have none of their own."""
     allow_pickled_weights: bool = False
@@ -58,8 +65,12 @@ class ColumnsConfig:
     prompt: Name | None = None
     """Column of the prompt. None takes the turns that all answers of a row share, for answers that are whole
     conversations."""
+    input: Name | None = None
+    """Column of a text that follows the prompt after a blank line, as Alpaca's input follows its instruction."""
     system: Name | None = None
     """Column of the system turn before the prompt."""
+    tools: Name | None = None
+    """Column of the functions that the model may call: a list of JSON schemas, or that list as text."""
     chosen: Name | None = None
     rejected: Name | None = None
     answer: Name | None = None

@@ -8,7 +8,8 @@ from harness.config.schema import DatasetConfig, ExperimentConfig
 from harness.data.load import TrainableDataset, load_trainable
 from harness.data.make import Trainable, answers_of
 from harness.models.base import load_tokenizer, locate_weights
-from suites.engine.encoding import EncodedResponse, Encoder, Lengths, ensure_template
+from harness.models.templates import apply_template
+from suites.engine.encoding import EncodedResponse, Encoder, Lengths
 from suites.inputs import Pair, RatedAnswer
 
 BOUNDARY = "‖"
@@ -27,7 +28,7 @@ def inspect_dataset(
     """
     model_name, folder = locate_weights(config.model)
     tokenizer = load_tokenizer(folder, model_name)
-    ensure_template(tokenizer, config.model.template)
+    apply_template(tokenizer, config.model)
     encoder = Encoder(
         tokenizer,
         max_prompt_tokens=config.data.max_prompt_tokens,

@@ -15,8 +15,9 @@ from harness.data.load import load_trainable
 from harness.data.row import DataError
 from harness.measuring.experiment import Experiment, smaller_limit
 from harness.measuring.kinds import KINDS, roles_of, row_kinds
-from harness.models.base import EMBEDDED, load_model
+from harness.models.base import EMBEDDED, load_model, locate_weights
 from harness.models.processes import check_one_process
+from harness.models.templates import notes_on_trained_template, template_of_folder, with_adapters_template
 from harness.models.threads import apply_threads, choose_threads
 from harness.terminal import Terminal
 from harness.training.variants import variants_of, with_sweeps
@@ -67,6 +68,8 @@ class Options:
     """Groups that adapters were trained on by this project, perhaps for another experiment than this."""
     trained_on: tuple[str, ...] = ()
     """Datasets or files that measured adapters were trained on elsewhere."""
+    adapters: tuple[tuple[str, Path], ...] = ()
+    """Name and folder of each adapter that exists already, whose chat template may not be the base model's."""
 
 
 def prepare(options: Options) -> Experiment:
@@ -90,6 +93,7 @@ def prepare(options: Options) -> Experiment:
         terminal.say(warning)
     with terminal.waiting("reading rows and loading the base model"):
         data, tasks = _load_rows(suite, config, options)
+        config, template_notes = _with_adapters_template(config, options)
         loaded = load_model(config.model)
         check_context(loaded.max_positions, config.data.max_tokens)
         encoder = Encoder(
@@ -99,7 +103,9 @@ def prepare(options: Options) -> Experiment:
             system_prompt=config.model.system_prompt,
         )
         data, filtered = _filtered(data, config, encoder)
-    for note in (*data.notes, *loaded.notes):
+    template_notes += notes_on_trained_template(loaded.tokenizer.chat_template, dict(options.adapters))
+    notes = (*data.notes, *template_notes, *loaded.notes)
+    for note in notes:
         terminal.say(note)
     return Experiment(
         config=config,
@@ -114,7 +120,7 @@ def prepare(options: Options) -> Experiment:
         limit=options.limit,
         use_cache=options.use_cache,
         filtered=filtered,
-        notes=(threads.sentence, *filter(None, (warning,)), *data.notes, *loaded.notes),
+        notes=(threads.sentence, *filter(None, (warning,)), *notes),
     )
 
 
@@ -142,6 +148,15 @@ def _load_rows(
     data, rows = leave_out_seen(data, config.data, seen, queries)
     by_task = {task.removeprefix("lm_eval/"): found for task, found in rows.items()}
     return data, {evaluation: without_rows(loaded, by_task) for evaluation, loaded in tasks.items()}
+
+
+def _with_adapters_template(config: ExperimentConfig, options: Options) -> tuple[ExperimentConfig, list[str]]:
+    """The configuration with the chat template that existing adapters were saved with, and messages for the user."""
+    if not options.adapters:
+        return config, []
+    own = template_of_folder(locate_weights(config.model)[1])
+    model, notes = with_adapters_template(config.model, own, dict(options.adapters))
+    return replace(config, model=model), notes
 
 
 def toy_rows_warning(config: ExperimentConfig, options: Options) -> str:

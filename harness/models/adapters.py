@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.models.base import BASELINE, LoadedModel, files_fingerprint
 from harness.models.hub import fetch, is_path
+from harness.models.templates import TEMPLATE_FILES
 from reports.errors import UserError
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ GROUPS_FILE = "trained_groups.txt"
 """Groups of the rows that an adapter of this project was trained on, one a line."""
 CARD_FILE = "README.md"
 """Model card of an adapter."""
-_HUB_FILES = (CONFIG_FILE, WEIGHTS_FILE, FIXTURE_FILE, GROUPS_FILE, CARD_FILE)
+_HUB_FILES = (CONFIG_FILE, WEIGHTS_FILE, FIXTURE_FILE, GROUPS_FILE, CARD_FILE, *TEMPLATE_FILES)
 _PROBE_TEXT = "What do you think of this? It is hard to say, and it depends on what you want."
 
 

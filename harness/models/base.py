@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any, Literal
 from harness.config.schema import ModelConfig
 from harness.models.hub import fetch, is_path
 from harness.models.precision import advice_on, choose_compute_dtype, choose_dtype, why_compute_dtype
+from harness.models.templates import apply_template
 from reports.errors import UserError
 from suites.engine.causal_model import max_positions
-from suites.engine.encoding import ensure_template
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -54,7 +54,7 @@ class LoadedModel:
     """Type that products with the base's weights are computed in; differs from `dtype` only in 4-bit layers."""
     quantization: str
     template: str
-    """Template that renders conversations: "model" or "instruction"."""
+    """Template that renders conversations: "model", "given" (by the configuration or an adapter) or "instruction"."""
     fingerprint: str
     """Hash of the weights and their configuration."""
     max_positions: int | None
@@ -121,7 +121,8 @@ def load_model(config: ModelConfig) -> LoadedModel:
     compute_dtype = dtype if config.quantization == "none" else choose_compute_dtype(config.compute_dtype, device)
     name, folder = locate_weights(config)
     tokenizer = load_tokenizer(folder, name)
-    notes = [*ensure_pad_token(tokenizer), *_precision_notes(config, device)]
+    template, template_notes = apply_template(tokenizer, config)
+    notes = [*ensure_pad_token(tokenizer), *template_notes, *_precision_notes(config, device)]
     base = _load_weights(config, folder, device, dtype, compute_dtype)
     if len(tokenizer) > base.get_input_embeddings().num_embeddings:
         raise ModelError(
@@ -138,7 +139,7 @@ def load_model(config: ModelConfig) -> LoadedModel:
         dtype=dtype,
         compute_dtype=compute_dtype,
         quantization=config.quantization,
-        template=ensure_template(tokenizer, config.template),
+        template=template,
         fingerprint=weights_fingerprint(folder),
         max_positions=max_positions(base.config),
         notes=notes,

@@ -25,7 +25,7 @@ from harness.models.origin import MERGE_FILE, as_record, origin_of_adapter
 from harness.models.provenance import package_versions
 from reports.errors import UserError
 from reports.whole import whole_folder
-from suites.engine.encoding import ensure_template
+from suites.engine.chat_template import ensure_template, without_settings
 from suites.inputs import content_id
 
 _PACKAGES = ("dpo-harness", "torch", "transformers", "peft", "safetensors")
@@ -184,6 +184,7 @@ def _write_model(loaded: LoadedModel, base_folder: Path, folder: Path, dtype: st
     config = AutoConfig.from_pretrained(base_folder, trust_remote_code=False)  # with the dropout that loading took out
     config.dtype, config.architectures = dtype, loaded.base.config.architectures
     config.save_pretrained(folder)
+    loaded.tokenizer.chat_template = without_settings(loaded.tokenizer.chat_template)  # with today's date again
     loaded.tokenizer.save_pretrained(folder)
 
 

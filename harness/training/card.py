@@ -30,7 +30,7 @@ from reports.rendering.content.verdict import is_chosen
 from reports.rendering.formats.markdown import markdown_blocks, markdown_section
 from reports.rendering.formats.markdown_text import escape, escape_line
 from reports.whole import write_whole
-from suites.engine.encoding import INSTRUCTION_TEMPLATE
+from suites.engine.chat_template import INSTRUCTION_TEMPLATE
 from suites.inputs import content_id
 
 if TYPE_CHECKING:

@@ -1,38 +1,26 @@
-"""Turns conversations into token ids: chat template, boundary between prompt and response, truncation.
+"""Turns conversations into token ids: boundary between prompt and response, truncation, and counts of what changed.
 
 One encoder serves training, perplexity and reward, so that an answer has the same tokens everywhere.
 """
 
+import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal, TypeVar
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
+from suites.engine.chat_template import ChatTemplate, TemplateError
 from suites.inputs import Pair, Prompt, Request, SuiteError, Turn
 
 PromptKey = TypeVar("PromptKey", Prompt, str)
-
-INSTRUCTION_TEMPLATE = (
-    "{% if messages[0]['role'] == 'system' %}{{ messages[0]['content'] }}"
-    "{% else %}Below is an instruction that describes a task. "
-    "Write a response that appropriately completes the request.{% endif %}"
-    "{% for message in messages %}"
-    "{% if message['role'] == 'user' %}"
-    "{{ '\n\n### Instruction:\n' + message['content'] + '\n\n### Response:\n' }}"
-    "{% elif message['role'] == 'assistant' %}{{ message['content'] }}{{ eos_token }}{% endif %}"
-    "{% endfor %}"
-)
-"""Chat template for models that have none, in Alpaca's words; a system turn replaces its first two sentences.
-
-Every user turn ends with the generation prompt. `ensure_template` adds BOS in front where the tokenizer adds one.
-"""
-
-
-class TemplateError(SuiteError):
-    """A model has no chat template, or its template cannot render a conversation."""
+_QUOTED_CHARACTERS = 60
 
 
 class EmptyResponseError(SuiteError):
     """A response is empty or only white space."""
+
+
+class UnwrittenAnswerError(TemplateError):
+    """A chat template does not write the answers that it is given."""
 
 
 class TokenLimitError(SuiteError):
@@ -54,6 +42,10 @@ class EncodedResponse:
     """Whether the last tokens of the prompt merge with a response and therefore count as the response's."""
     system_folded: bool = False
     """Whether the system prompt was put into the first user turn, because the template has no system turn."""
+    prompt_cut: bool = False
+    """Whether the template leaves out something of the prompt, such as reasoning of earlier answers, or tools."""
+    has_control_tokens: bool = False
+    """Whether a text of prompt or response spells a control token, such as <|im_end|>, and so becomes one."""
 
     @property
     def n_content_tokens(self) -> int:
@@ -93,35 +85,23 @@ class EncodedPair:
         return self.rejected.request.response_ids
 
 
-def ensure_template(tokenizer: Any, choice: Literal["auto", "model", "instruction"]) -> str:
-    """Sets the chosen chat template on the tokenizer and returns which it is: "model" or "instruction".
-
-    Raises:
-        TemplateError: The choice is "model" and the tokenizer has no template.
-    """
-    if choice == "model" and not tokenizer.chat_template:
-        raise TemplateError(
-            "model.template is 'model', but the tokenizer has no chat template: set it to 'auto' or 'instruction'"
-        )
-    if choice != "instruction" and tokenizer.chat_template:
-        return "model"
-    tokenizer.chat_template = ("{{ bos_token }}" if adds_bos(tokenizer) else "") + INSTRUCTION_TEMPLATE
-    return "instruction"
-
-
-def adds_bos(tokenizer: Any) -> bool:
-    """Whether the tokenizer puts BOS in front of a plain text."""
-    return bool(tokenizer("a").input_ids[0] == tokenizer.bos_token_id)
+_RULES = {
+    "prompt truncated": "prompt_truncated",
+    "response truncated": "response_truncated",
+    "boundary moved": "boundary_moved",
+    "system prompt folded": "system_folded",
+    "part of the prompt not written by the template": "prompt_cut",
+    "control tokens in a text": "has_control_tokens",
+}
+"""Rule, as reports count it -> the field of `EncodedResponse` that says whether it applied."""
 
 
 def count_touched(rows: Iterable[Sequence[EncodedResponse]]) -> dict[str, int]:
     """Returns rule -> number of rows in which it changed a response; rules that changed none are absent."""
-    counts = dict.fromkeys(("prompt truncated", "response truncated", "boundary moved", "system prompt folded"), 0)
+    counts = dict.fromkeys(_RULES, 0)
     for row in rows:
-        counts["prompt truncated"] += any(response.prompt_truncated for response in row)
-        counts["response truncated"] += any(response.response_truncated for response in row)
-        counts["boundary moved"] += any(response.boundary_moved for response in row)
-        counts["system prompt folded"] += any(response.system_folded for response in row)
+        for rule, applied in _RULES.items():
+            counts[rule] += any(getattr(response, applied) for response in row)
     return {rule: n_rows for rule, n_rows in counts.items() if n_rows}
 
 
@@ -150,14 +130,17 @@ class Encoder:
         if not tokenizer.is_fast:
             raise TemplateError("the tokenizer must be a fast one, which knows the place of each token in the text")
         self.tokenizer = tokenizer
+        self._template = ChatTemplate(tokenizer)
         self._max_prompt_tokens = max_prompt_tokens
         self._max_tokens = max_tokens
         self.system_prompt = system_prompt
         question = Turn("user", "A question?")
-        answered = [self._render([question, Turn("assistant", answer)]) for answer in ("yes", "no!")]
+        answered = [self._template.render([question, Turn("assistant", answer)]) for answer in ("yes", "no!")]
         self.terminator = _common_suffix(*answered)
         """Text that the template writes after every answer, such as EOS and a line break."""
         self._folds_system = not self._has_place_for_system(question)
+        control_tokens = [each.content for each in tokenizer.added_tokens_decoder.values() if each.special]
+        self._control_tokens = re.compile("|".join(map(re.escape, control_tokens))) if control_tokens else None
 
     def encode(self, prompt: Prompt, responses: Sequence[str]) -> list[EncodedResponse]:
         """Encodes all responses of one prompt; see `encode_all`."""
@@ -171,11 +154,22 @@ class Encoder:
 
         Raises:
             EmptyResponseError: A response is empty or white space.
+            UnwrittenAnswerError: The template does not write some of the responses.
             TemplateError: The template cannot render a conversation.
         """
+        unwritten: list[str] = []
         encoded = {
-            prompt: self._encode_prompt(prompt, responses) for prompt, responses in responses_by_prompt(items).items()
+            prompt: self._encode_prompt(prompt, responses, unwritten)
+            for prompt, responses in responses_by_prompt(items).items()
         }
+        if unwritten:
+            n_responses = sum(len(responses) for responses in encoded.values()) + len(unwritten)
+            raise UnwrittenAnswerError(
+                f"the chat template leaves out part or all of {len(unwritten)} of {n_responses} answers, such as "
+                f"{unwritten[0][:_QUOTED_CHARACTERS]!r} (templates of reasoning models cut what stands before "
+                f"</think>): name a template that writes them as model.chat_template, set what it reads as "
+                f"model.chat_template_kwargs, or set model.template to 'instruction'"
+            )
         return [[encoded[prompt][response] for response in responses] for prompt, responses in items]
 
     def lengths(self, items: Sequence[tuple[Prompt, Sequence[str]]]) -> list[Lengths]:
@@ -186,7 +180,7 @@ class Encoder:
         """
         measured: dict[Prompt, tuple[int, dict[str, int]]] = {}
         for prompt, responses in responses_by_prompt(items).items():
-            asked_ids, answered = self._tokenize_prompt(prompt, responses)
+            _, asked_ids, answered = self._tokenize_prompt(prompt, responses)
             boundary = _boundary(asked_ids, answered)
             n_response_tokens = (len(tokens.input_ids) - boundary for _, tokens in answered)
             measured[prompt] = boundary, dict(zip(responses, n_response_tokens, strict=True))
@@ -205,22 +199,29 @@ class Encoder:
         ids = self._tokenize(self._render_prompt(self._turns(prompt))).input_ids
         return tuple(self._truncate_prompt(prompt, ids))
 
-    def _encode_prompt(self, prompt: Prompt, responses: Sequence[str]) -> dict[str, EncodedResponse]:
-        """Encodes all responses to one prompt."""
-        asked_ids, answered = self._tokenize_prompt(prompt, responses)
+    def _encode_prompt(
+        self, prompt: Prompt, responses: Sequence[str], unwritten: list[str]
+    ) -> dict[str, EncodedResponse]:
+        """Encodes all responses to one prompt; those that the template does not write are added to `unwritten`."""
+        asked, asked_ids, answered = self._tokenize_prompt(prompt, responses)
         boundary = _boundary(asked_ids, answered)
+        turns = self._turns(prompt)
+        without_answer = self._template.render(turns)
+        prompt_cut, prompt_has_control_tokens = self._cuts(turns, asked), self._spells_control_tokens(prompt)
         prompt_ids = self._truncate_prompt(prompt, asked_ids[:boundary])
         room = self._max_tokens - len(prompt_ids)
         encoded = {}
         for response, (text, tokens) in zip(responses, answered, strict=True):
+            if not response.strip():
+                quoted = prompt[-1].text[:_QUOTED_CHARACTERS]
+                raise EmptyResponseError(f"a response to {quoted!r} is empty or white space: leave the row out")
             # A token with both the end of the content and the beginning of the terminator is content.
             content_end = len(text) - len(_common_suffix(text, self.terminator))
             spans = tokens.offset_mapping[boundary:]
             n_content = sum(start < content_end for start, _ in spans)
-            if n_content == 0 or not response.strip():
-                raise EmptyResponseError(
-                    f"a response to {prompt[-1].text[:60]!r} is empty or white space: leave the row out"
-                )
+            if n_content == 0 or not _writes(response, text[_shared(without_answer, text) :]):
+                unwritten.append(response)
+                continue
             truncated = len(spans) > room
             if truncated:
                 n_content = _whole_characters(spans, min(n_content, room))
@@ -233,14 +234,19 @@ class Encoder:
                 response_truncated=truncated,
                 boundary_moved=boundary < len(asked_ids),
                 system_folded=self._folds_system and self._with_system(prompt)[0].speaker == "system",
+                prompt_cut=prompt_cut,
+                has_control_tokens=prompt_has_control_tokens or self._spells_control_tokens([Turn("user", response)]),
             )
         return encoded
 
-    def _tokenize_prompt(self, prompt: Prompt, responses: Sequence[str]) -> tuple[list[int], list[tuple[str, Any]]]:
-        """Token ids of the prompt with the generation prompt; text and tokens of the prompt with each response."""
+    def _tokenize_prompt(
+        self, prompt: Prompt, responses: Sequence[str]
+    ) -> tuple[str, list[int], list[tuple[str, Any]]]:
+        """Text and token ids of the prompt with the generation prompt; text and tokens of it with each response."""
         turns = self._turns(prompt)
-        texts = [self._render([*turns, Turn("assistant", response)]) for response in responses]
-        return self._tokenize(self._render_prompt(turns)).input_ids, [(text, self._tokenize(text)) for text in texts]
+        asked = self._render_prompt(turns)
+        texts = [self._template.render([*turns, Turn("assistant", response)]) for response in responses]
+        return asked, self._tokenize(asked).input_ids, [(text, self._tokenize(text)) for text in texts]
 
     def _truncate_prompt(self, prompt: Prompt, ids: list[int]) -> list[int]:
         """Cuts a prompt on the left, but keeps what precedes the first user's text: BOS, system turn, turn header.
@@ -266,34 +272,42 @@ class Encoder:
     def _turns(self, prompt: Prompt) -> Prompt:
         """The turns to render: with the system prompt, put into the first user turn where the template has no place."""
         turns = self._with_system(prompt)
-        if self._folds_system and turns[0].speaker == "system":
-            system, user, *later = turns
-            return (Turn("user", f"{system.text}\n\n{user.text}"), *later)
-        return turns
+        if not self._folds_system or turns[0].speaker != "system":
+            return turns
+        system, *later = turns
+        first = next(index for index, turn in enumerate(later) if turn.speaker == "user")
+        user = replace(later[first], text=f"{system.text}\n\n{later[first].text}")
+        later[first] = user
+        return (replace(later[0], tools=system.tools or later[0].tools), *later[1:])
+
+    def _cuts(self, turns: Prompt, asked: str) -> bool:
+        """Whether the template leaves out the text of a turn, its details, or the tools of the conversation.
+
+        Args:
+            turns: The turns of a prompt.
+            asked: What the template writes of them.
+        """
+        bare = [replace(turn, details="") for turn in turns]
+        variants = [(*turns[:at], bare[at], *turns[at + 1 :]) for at, turn in enumerate(turns) if turn.details]
+        if any(turn.tools for turn in turns):
+            variants.append(tuple(replace(turn, tools="") for turn in turns))
+        is_whole = all(_writes(turn.text, asked) for turn in turns)
+        return not is_whole or any(self._render_prompt(each) == asked for each in variants)
+
+    def _spells_control_tokens(self, turns: Iterable[Turn]) -> bool:
+        """Whether a text of the turns spells a control token of the tokenizer."""
+        return self._control_tokens is not None and any(self._control_tokens.search(turn.text) for turn in turns)
 
     def _has_place_for_system(self, question: Turn) -> bool:
         """Whether the template accepts a system turn and writes its text."""
         system = Turn("system", "A system prompt.")
         try:
-            return system.text in self._render([system, question])
+            return system.text in self._template.render([system, question])
         except TemplateError:
             return False
 
     def _render_prompt(self, turns: Sequence[Turn]) -> str:
-        return self._render(turns, add_generation_prompt=True)
-
-    def _render(self, turns: Sequence[Turn], *, add_generation_prompt: bool = False) -> str:
-        from jinja2 import TemplateError as JinjaError
-
-        messages = [{"role": turn.speaker, "content": turn.text} for turn in turns]
-        try:
-            text: str = self.tokenizer.apply_chat_template(
-                messages, tokenize=False, add_generation_prompt=add_generation_prompt
-            )
-        except JinjaError as error:
-            roles = ", ".join(turn.speaker for turn in turns)
-            raise TemplateError(f"the chat template cannot render the turns {roles}: {error}") from error
-        return text
+        return self._template.render(turns, add_generation_prompt=True)
 
     def _tokenize(self, text: str) -> Any:
         """Tokenises templated text, which has its special tokens already, BOS included: none are added."""
@@ -323,6 +337,16 @@ def common_prefix_length(ids: Sequence[int] | str, others: Sequence[int] | str) 
     """Length of the longest common prefix."""
     shorter = min(len(ids), len(others))
     return next((index for index in range(shorter) if ids[index] != others[index]), shorter)
+
+
+def _shared(text: str, other: str) -> int:
+    """`common_prefix_length`, at once where one text begins with the other."""
+    return len(text) if other.startswith(text) else common_prefix_length(text, other)
+
+
+def _writes(text: str, rendered: str) -> bool:
+    """Whether a rendering holds a text, whatever the template does to white space."""
+    return text in rendered or "".join(text.split()) in "".join(rendered.split())
 
 
 def _common_suffix(text: str, other: str) -> str:

@@ -13,7 +13,8 @@ from harness.config.schema import DatasetConfig
 from harness.data.read import load_rows
 from harness.data.row import LeftOut, Row
 from harness.data.sources import hh_rlhf, ultrafeedback
-from suites.engine.encoding import Encoder, ensure_template
+from suites.engine.chat_template import ensure_template
+from suites.engine.encoding import Encoder
 from suites.evaluations.plan import EvaluationPlan
 from suites.evaluations.reward import plan
 from suites.inputs import Pair

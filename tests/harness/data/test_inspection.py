@@ -6,7 +6,8 @@ from transformers import AutoTokenizer
 from harness.config.schema import ColumnsConfig, DataConfig, DatasetConfig, ExperimentConfig, ModelConfig
 from harness.data.inspection import BOUNDARY, inspect, inspect_dataset
 from harness.data.row import DataError
-from suites.engine.encoding import Encoder, ensure_template
+from suites.engine.chat_template import ensure_template
+from suites.engine.encoding import Encoder
 from suites.inputs import Turn
 
 

@@ -15,7 +15,8 @@ from harness.models.adapters import CONFIG_FILE, FIXTURE_FILE, GROUPS_FILE, Adap
 from harness.models.base import LoadedModel, load_model, weights_fingerprint
 from harness.models.merge import MergeError, merge_adapter, merge_weights
 from harness.models.origin import MERGE_FILE, origin_of_adapter, origin_of_model
-from suites.engine.encoding import Encoder, ensure_template
+from suites.engine.chat_template import ensure_template
+from suites.engine.encoding import Encoder
 from suites.inputs import Pair, content_id
 
 Load = Callable[..., LoadedModel]

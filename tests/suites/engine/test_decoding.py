@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from suites.engine.chat_template import ensure_template
 from suites.engine.decoding import (
     Decoding,
     DecodingError,
@@ -22,7 +23,7 @@ from suites.engine.decoding import (
     stop_token_ids,
     uniform_draws,
 )
-from suites.engine.encoding import Encoder, ensure_template
+from suites.engine.encoding import Encoder
 from suites.inputs import Turn
 
 TEXTS = (

@@ -8,14 +8,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from suites.engine.chat_template import TemplateError, ensure_template
 from suites.engine.encoding import (
     EmptyResponseError,
     EncodedResponse,
     Encoder,
-    TemplateError,
     TokenLimitError,
     count_touched,
-    ensure_template,
 )
 from suites.inputs import Pair, Prompt, Turn
 

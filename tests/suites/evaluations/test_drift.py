@@ -15,8 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
+from suites.engine.chat_template import ensure_template
 from suites.engine.decoding import AnswerTokens, Decoding, answer_questions
-from suites.engine.encoding import Encoder, ensure_template
+from suites.engine.encoding import Encoder
 from suites.evaluations import drift, reward
 from suites.evaluations.drift import divergence, measure_divergence, measure_log_ratios, sample_divergence
 from suites.inputs import Pair, Question, ResponseScore, Turn

@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 
 from reports.records import Generation
+from suites.engine.chat_template import ensure_template
 from suites.engine.decoding import BATCH_SIZE, Decoding, generate, stop_token_ids
-from suites.engine.encoding import Encoder, ensure_template
+from suites.engine.encoding import Encoder
 from suites.evaluations.generations import (
     Answer,
     answer,

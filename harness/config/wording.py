@@ -27,8 +27,11 @@ def did_you_mean(given: str, known: Iterable[str]) -> str:
 
 
 def shown(value: object) -> str:
-    """A value as JSON, cut at 80 characters."""
-    text = json.dumps(value, ensure_ascii=False, default=repr)
+    """A value as JSON, cut at 80 characters; its kind alone where it is nested too deep, or has too many digits."""
+    try:
+        text = json.dumps(value, ensure_ascii=False, default=repr)
+    except (ValueError, RecursionError):
+        return f"a {type(value).__name__}"
     return text if len(text) <= _SHOWN_CHARACTERS else text[:_SHOWN_CHARACTERS] + "..."
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from harness.config.schema import DatasetConfig, ExperimentConfig
 from harness.data.load import TrainableDataset, load_trainable
+from harness.data.read import is_file
 from harness.data.make import Trainable, answers_of
 from harness.models.base import load_tokenizer, locate_weights
 from harness.models.templates import apply_template
@@ -21,7 +22,8 @@ def inspect_dataset(
 ) -> str:
     """Shows rows of a dataset as an experiment would train on them.
 
-    A dataset that the experiment configures is read with the columns configured there.
+    A dataset that the experiment configures is read with the columns configured there; a file that it does not name,
+    with those of its training data.
 
     Raises:
         UserError: Rows or tokenizer cannot be loaded, or the dataset has nothing to train on.
@@ -36,7 +38,9 @@ def inspect_dataset(
         system_prompt=config.model.system_prompt,
     )
     configured = [config.data.training, *([config.sft.data] if config.sft else []), *config.data.roles.values()]
-    known = next((dataset for dataset in configured if dataset.name == name), DatasetConfig(name))
+    # Columns of the training data are those of a file that no dataset of the experiment names.
+    columns = config.data.training.columns if is_file(name) else None
+    known = next((dataset for dataset in configured if dataset.name == name), DatasetConfig(name, columns=columns))
     dataset = replace(known, split=split or known.split)
     return inspect(dataset, encoder, n_rows=n_rows, data_root=data_root)
 

@@ -2,14 +2,15 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from harness.config.schema import DatasetConfig
+from harness.config.schema import ColumnsConfig, DatasetConfig
 from harness.config.wording import did_you_mean
 from harness.data.catalogue import CATALOGUE, find_entry
-from harness.data.columns import MEASURING_SPLITS, TRAINING_SPLITS, check_columns, standard_columns, unlisted_entry
+from harness.data.columns.adapters import MEASURING_SPLITS, TRAINING_SPLITS, check_columns, unlisted_entry
+from harness.data.columns.names import standard_columns, unused_note
 from harness.data.make import (
     OverlapQuery,
     Trainable,
@@ -20,12 +21,16 @@ from harness.data.make import (
     question_of,
     rated_of_pair,
 )
-from harness.data.read import Dataset, is_file, load_rows, name_of_rows
-from harness.data.row import DataError, LeftOut, Row
+from harness.data.message import is_missing, unused_keys
+from harness.data.read import EMBEDDED_PREFIX, Dataset, is_file, load_rows, name_of_rows
+from harness.data.row import DataError, LeftOut, Row, UnusableRowError
 from harness.data.sources.entry import Adapter, DatasetEntry
 from harness.data.splits import Item
 from reports.errors import UserError
 from suites.inputs import Example, Pair, Question, RatedAnswer
+
+_IF_THERE = " (if there)"
+"""What the catalogue writes behind a column that not every row has."""
 
 Purpose: TypeAlias = Literal["training", "measuring"]
 TrainableDataset: TypeAlias = Dataset[Pair] | Dataset[RatedAnswer] | Dataset[Example]
@@ -124,14 +129,46 @@ def _read(dataset: DatasetConfig, data_root: Path | None, purpose: Purpose) -> t
         if entry is not None or is_file(dataset.name):
             raise
         raise type(error)(f"{error}{did_you_mean(dataset.name, CATALOGUE)}") from None
-    if dataset.columns is not None:
-        entry = unlisted_entry(dataset.name, dataset.columns)
+    raw = raw if dataset.split is not None else replace(raw, notes=(*raw.notes, _split_note(raw, purpose)))
+    return _understood(raw, entry, dataset.columns)
+
+
+def _understood(
+    raw: Dataset[Row], entry: DatasetEntry | None, columns: ColumnsConfig | None
+) -> tuple[Dataset[Row], DatasetEntry]:
+    """The rows with notes on their columns, and what these hold."""
+    there = Counter(column for row in raw.rows for column, value in row.columns.items() if not is_missing(value))
+    notes, keys = [], set[str]()
+    media: tuple[str, ...] = ()
+    if columns is not None:
+        _check_columns_are_there(raw, columns)
+        entry = unlisted_entry(raw.name, columns)
     elif entry is None:
-        columns = raw.rows[0].columns if raw.rows else ()
-        entry = unlisted_entry(dataset.name, standard_columns(dataset.name, tuple(columns)))
-    if dataset.split is None:
-        raw = replace(raw, notes=(_split_note(raw, purpose),))
-    return raw, entry
+        standard = standard_columns(raw.name, there)
+        notes.append(standard.note)
+        media, entry = standard.media, unlisted_entry(raw.name, standard.columns, standard.media)
+    used = {column.removesuffix(_IF_THERE) for column in (*entry.columns, *media)}
+    if columns is not None or not entry.is_listed:
+        keys = unused_keys(row.columns.get(column) for row in raw.rows for column in used)
+    if not raw.name.startswith(EMBEDDED_PREFIX):
+        notes.append(unused_note(raw.name, used, there, keys))
+    return replace(raw, notes=(*raw.notes, *filter(None, notes))), entry
+
+
+def _check_columns_are_there(raw: Dataset[Row], columns: ColumnsConfig) -> None:
+    """Checks that some row has each column that the configuration names.
+
+    Raises:
+        DataError: None has; the message lists the columns that there are.
+    """
+    there = dict.fromkeys(column for row in raw.rows for column in row.columns)
+    for key, column in asdict(columns).items():
+        # Texts and scores of a list of answers may be keys within its column.
+        if column is not None and key not in ("pairs", "answer_text", "scores") and raw.rows and column not in there:
+            raise DataError(
+                f"dataset {raw.name}: columns.{key} is {column!r}, which no row has{did_you_mean(column, there)}; "
+                f"its columns are: {', '.join(map(str, there))}"
+            )
 
 
 def _listed(dataset: DatasetConfig) -> DatasetEntry | None:
@@ -159,7 +196,15 @@ def _trainable(raw: Dataset[Row], entry: DatasetEntry) -> TrainableDataset:
 def _pairs(raw: Dataset[Row], entry: DatasetEntry) -> Dataset[Pair]:
     if entry.pair is None:
         raise _not_offered(entry, "pairs")
-    return _adapted(raw, entry.pair)
+    pairs = _adapted(raw, entry.pair)
+    sides = {(pair.prompt, pair.chosen, pair.rejected) for pair in pairs.rows}
+    n_contradicted = sum((pair.prompt, pair.rejected, pair.chosen) in sides for pair in pairs.rows)
+    if not n_contradicted:
+        return pairs
+    note = (
+        f"{raw.name}: {n_contradicted} pairs contradict another one, which prefers the same two answers the other way"
+    )
+    return replace(pairs, notes=(*pairs.notes, note))
 
 
 def _rated(raw: Dataset[Row], entry: DatasetEntry) -> Dataset[RatedAnswer]:
@@ -188,7 +233,9 @@ def _adapted(raw: Dataset[Row], adapter: Adapter[Item]) -> Dataset[Item]:
     rows, left_out = _unique(raw.rows, adapter)
     if not rows:
         reasons = ", ".join(f"{count} {reason}" for reason, count in left_out.items()) or "no rows"
-        raise DataError(f"{raw.origin}: no usable row ({reasons})")
+        there = ", ".join(dict.fromkeys(str(column) for row in raw.rows for column in row.columns))
+        columns = f"; its columns are: {there}" if there else ""
+        raise DataError(f"{raw.origin}: no usable row ({reasons}){columns}")
     return _with_rows(raw, rows, left_out)
 
 
@@ -197,7 +244,10 @@ def _unique(rows: Iterable[Row], adapter: Adapter[Item]) -> tuple[tuple[Item, ..
     unique: dict[str, Item] = {}
     left_out: Counter[str] = Counter()
     for row in rows:
-        made = adapter(row)
+        try:
+            made = adapter(row)
+        except UnusableRowError as error:
+            made = LeftOut(error.reason)
         for item in made if isinstance(made, tuple) else (made,):
             if isinstance(item, LeftOut):
                 left_out[item.reason] += 1

@@ -8,7 +8,7 @@ from typing import Any
 
 from harness.config.strict_yaml import read_yaml_mapping
 from harness.config.wording import did_you_mean, shown
-from harness.data.files import format_of
+from harness.data.files import format_of, stem_of
 from harness.data.row import DataError
 
 INDEX = "datasets.yaml"
@@ -158,7 +158,7 @@ def splits_of_folder(folder: Path, configuration: str = "") -> dict[str, tuple[P
     for path in sorted(folder.rglob("*")):
         suffix = format_of(path)
         way = [part.casefold() for part in path.relative_to(folder).parts[:-1]]
-        stem = path.name.removesuffix(suffix or "")
+        stem = stem_of(path)
         if configuration and stem.casefold() == configuration.casefold():
             way, stem = [configuration.casefold()], "train"
         match = _FILE_NAME.fullmatch(path.parent.name if stem.isdecimal() and way else stem) if suffix else None

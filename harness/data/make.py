@@ -51,11 +51,12 @@ def group_of(text: str) -> str:
 
 
 def merged_turns(turns: Iterable[Turn]) -> Prompt:
-    """The turns with successive turns of one speaker joined, as chat templates need them."""
+    """The turns with successive turns of one speaker joined, as chat templates need them; not those of tools."""
     merged: list[Turn] = []
     for turn in turns:
-        if merged and merged[-1].speaker == turn.speaker:
-            merged[-1] = replace(turn, text=f"{merged[-1].text}\n\n{turn.text}")
+        last = merged[-1] if merged else None
+        if last and last.speaker == turn.speaker != "tool" and not (last.details or turn.details):
+            merged[-1] = replace(last, text=f"{last.text}\n\n{turn.text}")
         else:
             merged.append(turn)
     return tuple(merged)
@@ -251,8 +252,10 @@ def one_example_an_answer(examples: Iterable[Example]) -> tuple[Example, ...]:
 
 def _problem(turns: Prompt) -> LeftOut | None:
     """Why a prompt cannot be used; None where it can."""
-    if not turns or turns[-1].speaker != "user":
+    if not turns or turns[-1].speaker not in ("user", "tool"):
         return LeftOut("prompt does not end with a user turn")
-    if not all(turn.text for turn in turns):
+    if not any(turn.speaker == "user" for turn in turns):
+        return LeftOut("prompt without a user turn")
+    if not all(turn.text or turn.details for turn in turns):
         return LeftOut("empty turn in the prompt")
     return None

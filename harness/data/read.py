@@ -1,13 +1,14 @@
 """Raw rows of one split of a dataset: from files, from the package, from a data root, or from the hub."""
 
 import importlib.resources
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from harness.config.schema import DatasetConfig
-from harness.data.files import format_of, read_file
+from harness.data.files import format_of, read_file, stem_of
 from harness.data.locate import RowSource, locate, locate_folder, splits_of_folder
 from harness.data.row import DataError, Row
 from harness.models.hub import is_offline, is_path, require_hub
@@ -18,6 +19,7 @@ EMBEDDED_PREFIX = "embedded/"
 """What the names of the datasets in the package begin with."""
 FILE_SPLIT = "train"
 """The split of a file that is a dataset by itself."""
+_HALVES = re.compile("[\ud800-\udfff]")
 _HUB_PARQUET = "refs/convert/parquet"
 """The revision at which the hub keeps its own conversion of a dataset that is a script."""
 
@@ -44,7 +46,7 @@ class Dataset(Generic[Item]):
 
 def is_file(name: str) -> bool:
     """Whether a dataset's name is that of a file or folder on this disk."""
-    return is_path(name) or format_of(Path(name)) is not None
+    return is_path(name) or format_of(Path(name)) is not None or Path(name).is_file()
 
 
 def name_of_rows(name: str) -> str:
@@ -79,14 +81,20 @@ def load_rows(
     name, _, configuration = name_of_rows(dataset.name).partition(":")
     if is_file(dataset.name):
         path = Path(dataset.name).expanduser()
-        source, part = _local(path), path.name.removesuffix(format_of(path) or "")
+        source, part = _local(path), stem_of(path)
     else:
         source = _named(dataset, name, configuration, data_root, folder_configurations=folder_configurations)
         part = configuration or name.rpartition("/")[2]
     split = _pick(dataset, preferred_splits, source)
-    rows = tuple(Row(where=where, columns=columns, source=part) for where, columns in _read(source, split, dataset))
+    rows, repaired = [], list[str]()
+    for where, columns in _read(source, split, dataset):
+        sound = _sound(columns, where)
+        if sound is not columns:
+            repaired.append(where)
+        rows.append(Row(where=where, columns=sound, source=part))
     origin = f"{dataset.name}, split {split}, {_provenance(source, split, dataset.revision)}"
-    return Dataset(rows, origin, len(rows), name=dataset.name, split=split, splits=source.splits)
+    notes = (_repair_note(dataset.name, repaired),) if repaired else ()
+    return Dataset(tuple(rows), origin, len(rows), notes=notes, name=dataset.name, split=split, splits=source.splits)
 
 
 def embedded_folder() -> Path:
@@ -169,6 +177,42 @@ def _read(source: RowSource, split: str, dataset: DatasetConfig) -> Iterator[tup
         return ((f"{file}, {where}", columns) for file in source.files[split] for where, columns in read_file(file))
     rows = enumerate(source.tables[split], start=1)
     return ((f"{dataset.name}, split {split}, row {number}", columns) for number, columns in rows)
+
+
+def _sound(columns: Mapping[str, Any], where: str) -> Mapping[str, Any]:
+    """The columns themselves, or a copy with U+FFFD for each half of a surrogate pair, which is no character.
+
+    JSON can spell such halves, as programs do that cut texts in the middle of an emoji; nothing can write them.
+
+    Raises:
+        DataError: The values are nested too deep to be looked at.
+    """
+    try:
+        return columns if _is_sound(columns) else _made_sound(columns)
+    except RecursionError:
+        raise DataError(f"{where}: its values are nested too deep") from None
+
+
+def _is_sound(value: Any) -> bool:
+    if isinstance(value, str):
+        return value.isascii() or not _HALVES.search(value)
+    if isinstance(value, Mapping):
+        return all(map(_is_sound, value)) and all(map(_is_sound, value.values()))
+    return not isinstance(value, list) or all(map(_is_sound, value))
+
+
+def _made_sound(value: Any) -> Any:
+    if isinstance(value, str):
+        # Two halves that belong together become their character; JSON spells it that way, and Python joins them.
+        return value.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    if isinstance(value, Mapping):
+        return {_made_sound(key): _made_sound(item) for key, item in value.items()}
+    return [_made_sound(item) for item in value] if isinstance(value, list) else value
+
+
+def _repair_note(name: str, repaired: Sequence[str]) -> str:
+    rows = "1 row holds" if len(repaired) == 1 else f"{len(repaired)} rows hold"
+    return f"{name}: {rows} half of a surrogate pair, which is no character and becomes U+FFFD, first in {repaired[0]}"
 
 
 def _provenance(source: RowSource, split: str, revision_wanted: str | None) -> str:

@@ -39,6 +39,8 @@ class DatasetEntry:
     """Splits to train on where none is named, best first."""
     measuring_splits: tuple[str, ...] = ("test", "validation")
     """Splits to measure on where none is named, best first."""
+    is_listed: bool = True
+    """Whether it stands in the catalogue, rather than being made from the columns of a dataset."""
 
     @property
     def offers(self) -> tuple[str, ...]:

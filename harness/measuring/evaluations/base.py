@@ -75,7 +75,7 @@ def count_rows(
 
 
 def request_conditions(requests: Iterable[Request]) -> dict[str, str]:
-    """The hash of prompts and answers in tokens, which has template, truncation and today's date in it."""
+    """The hash of prompts and answers in tokens, which has template, date and truncation in it."""
     return {"prompts and answers": content_id([(each.prompt_ids, each.response_ids) for each in requests])}
 
 

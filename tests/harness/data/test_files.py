@@ -25,11 +25,11 @@ def write(path, rows):
         parquet.write_table(pa.Table.from_pylist(rows), path, row_group_size=2)
         return path
     with (gzip.open if suffix.endswith(".gz") else open)(path, "wt", encoding="utf-8", newline="") as stream:
-        if ".csv" in suffix:
-            writer = csv.DictWriter(stream, list(rows[0]))
+        if ".csv" in suffix or ".tsv" in suffix:
+            writer = csv.DictWriter(stream, list(rows[0]), delimiter="\t" if ".tsv" in suffix else ",")
             writer.writeheader()
             writer.writerows(rows)
-        elif ".jsonl" in suffix:
+        elif ".jsonl" in suffix or ".ndjson" in suffix:
             stream.writelines(json.dumps(row, ensure_ascii=False) + "\n\n" for row in rows)
         else:
             json.dump(rows, stream, indent=1)
@@ -72,7 +72,13 @@ def test_json_lines_under_the_name_json(tmp_path):
         ("x.jsonl.gz", b'{"a": 1}\n', "x.jsonl.gz: not a whole gzip file"),
         ("x.jsonl.gz", gzip.compress(b'{"a": 1}\n' * 99, mtime=0)[:-9], "x.jsonl.gz: not a whole gzip file"),
         ("x.parquet", b"PAR1", "x.parquet: not a valid Parquet file"),
-        ("x.txt", b"a", "must end in one of .jsonl, .json"),
+        ("x.txt", b"a", "must end in one of .jsonl, .jsonlines, .ndjson, .json"),
+        ("x.csv", b"a,b,a\n1,2,3\n", "x.csv, its first line: 'a' occurs twice"),
+        ("x.tsv", b"a\ta\n1\t2\n", "x.tsv, its first line: 'a' occurs twice"),
+        ("x.csv", b'"a\n', "x.csv, "),
+        ("x.jsonl", b'{"a": 1, "b": 2, "a": 3}\n', "x.jsonl, line 1: 'a' occurs twice"),
+        ("x.json", b'[{"a": {"c": 1, "c": 2}}]', "x.json: 'c' occurs twice"),
+        ("x.jsonl", b'{"a": ' + b"9" * 5000 + b"}\n", "x.jsonl, line 1: a number with too many digits"),
     ],
 )
 def test_a_broken_file_is_one_line_with_its_place(tmp_path, name, content, words):

@@ -41,13 +41,15 @@ def test_repeated_rows_are_merged_and_counted(write_rows):
     assert {row.source for row in loaded.rows} == {"helpful-base"}
 
 
-def test_a_row_without_a_needed_column_is_an_error_with_its_place(write_rows):
-    """The error names file, line, column, and the columns of the row."""
-    rows = [*transcripts(TOPICS[:1]), {"chosen": "x", "rejcted": "y"}]
-    path = write_rows("Anthropic/hh-rlhf/helpful-base/test.jsonl", rows)
-    with pytest.raises(DataError) as caught:
-        load(HH, path.parents[3])
-    assert str(caught.value) == f"{path}, line 3: the column 'rejected' is missing; the row has: chosen, rejcted"
+def test_a_row_without_a_needed_value_is_counted(write_rows):
+    """Null, and a column that the row lacks, are one reason; where no row has it, the line lists the columns."""
+    whole, lacking = transcripts(TOPICS[:1]), [{"chosen": "x", "rejcted": "y"}, {"chosen": "x", "rejected": None}]
+    root = write_rows("Anthropic/hh-rlhf/helpful-base/test.jsonl", [*whole, *lacking]).parents[3]
+    assert load(HH, root).left_out == {"no value in column 'rejected'": 2}
+    write_rows("Anthropic/hh-rlhf/helpful-base/test.jsonl", lacking)
+    words = r"no usable row \(2 no value in column 'rejected'\); its columns are: chosen, rejcted, rejected"
+    with pytest.raises(DataError, match=words):
+        load(HH, root)
 
 
 def test_a_dataset_without_a_usable_row_is_an_error(write_rows):

@@ -50,8 +50,8 @@ def test_messages_of_sharegpt(row):
     messages = [{"from": "system", "value": "S"}, {"from": "human", "value": "Q"}, {"from": "gpt", "value": " A "}]
     assert row(p=messages).messages("p") == (Turn("system", "S"), Turn("user", "Q"), Turn("assistant", "A"))
     assert row(a=messages[2]).answer("a") == "A"
-    assert row(p=messages).is_conversation("p")
-    assert not row(p=messages[:1]).is_conversation("p")
+    assert row(p=messages).answered("p") == ((Turn("system", "S"), Turn("user", "Q")), "A")
+    assert row(p=messages[2:]).answered("p") == ((), "A")
 
 
 @pytest.mark.parametrize("value", [" Hello\n", MESSAGES[2], [MESSAGES[2]]])
@@ -64,17 +64,20 @@ def test_an_answer_in_every_shape(row, value):
     ("reader", "value", "words"),
     [
         (lambda row: row.text("a"), ["x"], "column 'a' must be text, got [\"x\"]"),
-        (lambda row: row.text("a"), None, "must be text, got null"),
+        (lambda row: row.text("a"), None, "column 'a' has no value; the row has: a"),
+        (lambda row: row.text("a"), True, "must be text, got true"),
+        (lambda row: row.number("a"), 10**400, "must be a number"),
+        (lambda row: row.text("a"), float("inf"), "must be text"),
         (lambda row: row.texts("a"), "x", 'must be a list of texts, got "x"'),
-        (lambda row: row.texts("a"), ["x", 1], "must be a list of texts"),
+        (lambda row: row.texts("a"), ["x", None], "must be a list of texts"),
         (lambda row: row.labels("a"), [0, 2], "must be a list of 0 and 1"),
         (lambda row: row.labels("a"), [True], "must be a list of 0 and 1"),
         (lambda row: row.part("a"), "x", "must be a mapping"),
         (lambda row: row.one_of("a", 0, 1), True, "must be one of 0, 1, got true"),
-        (lambda row: row.one_of("a", "1", "2"), 1, 'must be one of "1", "2", got 1'),
+        (lambda row: row.one_of("a", "1", "2"), 3, 'must be one of "1", "2", got 3'),
         (lambda row: row.number("a"), True, "must be a number, got true"),
         (lambda row: row.number("a"), "three", 'must be a number, got "three"'),
-        (lambda row: row.number("a"), float("nan"), "must be a number"),
+        (lambda row: row.number("a"), float("nan"), "has no value"),
         (lambda row: row.numbers("a"), [1, None], "must be a number, got null"),
         (lambda row: row.numbers("a"), 1, "must be a list of numbers, got 1"),
         (lambda row: row.flag("a"), "good", "must be true or false, 1 or 0, got"),
@@ -83,7 +86,7 @@ def test_an_answer_in_every_shape(row, value):
         (lambda row: row.parts("a"), [1], "must be a list of mappings"),
         (lambda row: row.lists("a"), "x", "must be a list of mappings"),
         (lambda row: row.messages("a"), "x", "must be a list of messages"),
-        (lambda row: row.turns("a"), 3, "must be text or a list of messages"),
+        (lambda row: row.turns("a"), True, "must be text or a list of messages"),
         (lambda row: row.turns("a"), ["x"], "must be text or a list of messages"),
         (
             lambda row: row.turns("a"),

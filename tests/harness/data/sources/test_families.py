@@ -72,10 +72,11 @@ def test_winogrande_cues_the_blank_and_takes_the_right_option(row):
     assert winogrande.example(row(**{**CLOZE, "answer": ""})) == LeftOut("no answer given")
 
 
-def test_winogrande_refuses_an_answer_that_is_a_number(row):
-    """A number where the datasets have text is an error with its place, not a guess."""
+def test_winogrande_takes_an_answer_that_is_a_number(row):
+    """The number 2 stands for the text 2; anything else is an error with its place."""
+    assert winogrande.example(row(**{**CLOZE, "answer": 2})) == winogrande.example(row(**{**CLOZE, "answer": "2"}))
     with pytest.raises(DataError, match="line 1: column 'answer' must be one of"):
-        winogrande.example(row(**{**CLOZE, "answer": 2}))
+        winogrande.example(row(**{**CLOZE, "answer": 3}))
 
 
 def test_winogrande_twins_are_one_group(row):

@@ -1,9 +1,6 @@
-"""Adapters for datasets that the catalogue does not list, made from the columns that a configuration names.
+"""Adapters for datasets that the catalogue does not list, made from what their columns hold."""
 
-Without a configuration the usual names are understood: prompt, chosen, rejected, completion, label, messages.
-"""
-
-from collections.abc import Collection
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from functools import partial
 
@@ -16,11 +13,12 @@ from harness.data.make import (
     make_question,
     make_ranked_pairs,
     make_rated_answer,
-    split_conversations,
     with_system,
 )
-from harness.data.row import DataError, LeftOut, Row
-from harness.data.sources.entry import DatasetEntry
+from harness.data.message import first_turn_with, is_empty
+from harness.data.row import NO_ANSWER, DataError, LeftOut, Row, UnusableRowError
+from harness.data.sources.entry import Adapter, DatasetEntry, Made
+from harness.data.sources.hh_rlhf import turns_of
 from harness.data.sources.preferences import group_of_row, source_of
 from suites.inputs import Example, Pair, Prompt, Question, RatedAnswer
 
@@ -35,6 +33,7 @@ _NEEDS = (
     ("answer", "label"),
     ("label", "answer"),
     ("answers", "prompt"),
+    ("input", "prompt"),
     ("answer_text", "answers"),
     ("scores", "answers"),
     ("pairs: all", "answers"),
@@ -44,8 +43,13 @@ _ANSWERS = ("chosen", "answer", "answers")
 """Keys of which at most one can be set, because each makes rows of another kind."""
 
 
-def unlisted_entry(name: str, columns: ColumnsConfig) -> DatasetEntry:
+def unlisted_entry(name: str, columns: ColumnsConfig, media: Sequence[str] = ()) -> DatasetEntry:
     """The entry that a dataset with these columns would have in the catalogue.
+
+    Args:
+        name: The dataset.
+        columns: What its columns hold.
+        media: Columns of what a text model cannot read; a row that has any is left out.
 
     Raises:
         DataError: Keys do not go together; the message names them.
@@ -59,16 +63,18 @@ def unlisted_entry(name: str, columns: ColumnsConfig) -> DatasetEntry:
         group="first user turn" if columns.group is None else columns.group,
         training_splits=TRAINING_SPLITS,
         measuring_splits=MEASURING_SPLITS,
+        is_listed=False,
     )
     if columns.answers is not None:
-        return replace(entry, pair=partial(_ranked_pairs, columns, columns.answers))
+        return replace(entry, pair=_without_media(media, partial(_ranked_pairs, columns, columns.answers)))
     if columns.chosen is not None and columns.rejected is not None:
-        return replace(entry, pair=partial(_pair, columns, (columns.chosen, columns.rejected)))
+        return replace(entry, pair=_without_media(media, partial(_pair, columns, (columns.chosen, columns.rejected))))
     if columns.chosen is not None:
-        return replace(entry, example=partial(_example, columns, columns.chosen))
+        return replace(entry, example=_without_media(media, partial(_example, columns, columns.chosen)))
     if columns.answer is not None and columns.label is not None:
-        return replace(entry, rated=partial(_rated_answer, columns, columns.answer, columns.label))
-    return replace(entry, question=partial(_question, columns))
+        rated = partial(_rated_answer, columns, columns.answer, columns.label)
+        return replace(entry, rated=_without_media(media, rated))
+    return replace(entry, question=_without_media(media, partial(_question, columns)))
 
 
 def check_columns(name: str, columns: ColumnsConfig) -> None:
@@ -90,36 +96,14 @@ def check_columns(name: str, columns: ColumnsConfig) -> None:
         raise DataError(f"dataset {name}: columns must name a prompt, or a column of whole conversations as chosen")
 
 
-def standard_columns(name: str, there: Collection[str]) -> ColumnsConfig:
-    """What columns of these names hold, by the names that TRL and other training libraries use.
+def _without_media(media: Sequence[str], adapter: Adapter[Made]) -> Adapter[Made]:
+    """The adapter for rows without images, sounds or videos; one that has any is left out."""
 
-    Raises:
-        DataError: None of the names is known; the message lists them and shows how to map them.
-    """
+    def adapted(row: Row) -> Made | LeftOut | tuple[Made | LeftOut, ...]:
+        column = next((each for each in media if not is_empty(row.columns.get(each))), None)
+        return adapter(row) if column is None else LeftOut(f"column {column}, which a text model does not read")
 
-    def known(column: str) -> str | None:
-        return column if column in there else None
-
-    columns = ColumnsConfig(prompt=known("prompt"), group=known("group"), source=known("source"))
-    if "chosen" in there and "rejected" in there:
-        columns = replace(columns, chosen="chosen", rejected="rejected")
-        if "score_chosen" in there and "score_rejected" in there:
-            columns = replace(columns, score_chosen="score_chosen", score_rejected="score_rejected")
-    elif "prompt" in there and "completion" in there:
-        columns = _answered(columns, "completion", known("label"))
-    elif "messages" in there:
-        columns = _answered(replace(columns, prompt=None), "messages", known("label"))
-    elif "prompt" not in there:
-        raise DataError(
-            f"dataset {name}: what its columns hold is not known ({', '.join(there) or 'there are none'}); name them "
-            f"beside the dataset, such as `columns: {{prompt: COLUMN, chosen: COLUMN, rejected: COLUMN}}`"
-        )
-    return columns
-
-
-def _answered(columns: ColumnsConfig, answer: str, label: str | None) -> ColumnsConfig:
-    """The columns with one answer: a rated answer with a label, else a good one."""
-    return replace(columns, chosen=answer) if label is None else replace(columns, answer=answer, label=label)
+    return adapted
 
 
 def _pair(columns: ColumnsConfig, sides: tuple[str, str], row: Row) -> Pair | LeftOut:
@@ -185,27 +169,73 @@ def _conversation(
 ) -> tuple[Prompt, tuple[str, ...]] | LeftOut:
     """The prompt and the answers of a row, from separate columns or from whole conversations.
 
-    Answers of several messages are whole conversations even where the row has a prompt as well: UltraFeedback's column
-    `prompt` repeats the beginning of its conversations.
+    Turns before an answer are the prompt where the row has no other; they go on from the prompt's column where they
+    begin with an answer; and where they repeat it, as UltraFeedback's do, they count once.
     """
-    if columns.prompt is not None and not any(row.is_conversation(column) for column in answers):
-        return _prompt(columns, row), tuple(row.answer(column) for column in answers)
-    conversation = split_conversations(*(row.messages(column) for column in answers))
-    if isinstance(conversation, LeftOut):
-        return conversation
-    prompt, responses = conversation
-    return _behind_system(columns, prompt, row), responses
+    stated = () if columns.prompt is None else _stated_prompt(columns, row)
+    prompts, responses = [], []
+    for column in answers:
+        before, response = row.answered(column) if columns.prompt is not None else _answered_alone(row, column)
+        prompts.append(_whole_prompt(stated, before))
+        responses.append(response)
+    prompt = prompts[0]
+    if prompt is None:
+        return LeftOut("the prompt's column is no part of the conversations")
+    if any(other != prompt for other in prompts):
+        return LeftOut("the two sides do not share their prompt")
+    return _with_surroundings(columns, prompt, row), tuple(responses)
+
+
+def _answered_alone(row: Row, column: str) -> tuple[Prompt, str]:
+    """The turns before an answer and the answer, of a column that holds both: messages, or a transcript of hh-rlhf."""
+    if not row.is_text(column):
+        return row.answered(column)
+    turns = turns_of(row.text(column))
+    if not turns:
+        raise DataError(
+            f"{row.where}: column {column!r} is a text, and no column is known to hold its prompt: name that one, as "
+            f"-o 'data.training.columns={{prompt: COLUMN, ...}}'; the row has: {', '.join(map(str, row.columns))}"
+        )
+    if turns[-1].speaker != "assistant":
+        raise UnusableRowError(row.where, NO_ANSWER)
+    return turns[:-1], turns[-1].text
+
+
+def _whole_prompt(stated: Prompt, before: Prompt) -> Prompt | None:
+    """The prompt of a row with a prompt of its own and turns before its answer; None where the two contradict."""
+    if not stated or not before:
+        return stated or before
+    if any(before[start : start + len(stated)] == stated for start in range(len(before))):
+        return before
+    if stated[0].speaker == "system" and stated[1:] == before[: len(stated) - 1]:
+        return (stated[0], *before)
+    return (*stated, *before) if before[0].speaker in ("assistant", "tool") else None
 
 
 def _prompt(columns: ColumnsConfig, row: Row) -> Prompt:
+    return _with_surroundings(columns, _stated_prompt(columns, row), row)
+
+
+def _stated_prompt(columns: ColumnsConfig, row: Row) -> Prompt:
+    """The prompt of its own column, with the input that follows it."""
     assert columns.prompt is not None, "check_columns makes sure of it"
-    return _behind_system(columns, row.turns(columns.prompt), row)
+    turns = row.turns(columns.prompt)
+    more = row.text(columns.input).strip() if columns.input is not None and row.has(columns.input) else ""
+    if not more or not turns:
+        return turns
+    last = turns[-1]
+    return (*turns[:-1], replace(last, text=f"{last.text}\n\n{more}".strip()))
 
 
-def _behind_system(columns: ColumnsConfig, prompt: Prompt, row: Row) -> Prompt:
-    if columns.system is None or not row.has(columns.system):
+def _with_surroundings(columns: ColumnsConfig, prompt: Prompt, row: Row) -> Prompt:
+    """The prompt behind the system turn of the row, with the functions that it may call."""
+    if columns.system is not None and row.has(columns.system):
+        system = row.text(columns.system)
+        said_already = bool(prompt) and prompt[0].speaker == "system" and prompt[0].text == system.strip()
+        prompt = prompt if said_already else with_system(system, prompt)
+    if columns.tools is None or not prompt or is_empty(row.columns.get(columns.tools)):
         return prompt
-    return with_system(row.text(columns.system), prompt)
+    return first_turn_with(prompt, row.tools(columns.tools))
 
 
 def _source(columns: ColumnsConfig, row: Row) -> str:

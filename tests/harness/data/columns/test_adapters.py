@@ -80,13 +80,15 @@ def test_whole_conversations_that_are_no_pair_are_counted(load):
     rows = [
         {"a": whole("x"), "b": whole("y")},
         {"a": whole("x"), "b": [turn("user", "R"), turn("assistant", "y")]},
+        {"a": whole("x"), "b": [turn("user", "Q"), turn("user", "R")]},
         {"a": whole("x"), "b": [turn("user", "Q")]},
     ]
     assert load(load_pairs, rows, chosen="a", rejected="b").left_out == {
         "the two sides do not share their prompt": 1,
         "no conversation that ends with an assistant turn": 1,
+        "answer that is not the assistant's": 1,
     }
-    with pytest.raises(DataError, match="line 1: column 'a' must be a list of messages"):
+    with pytest.raises(DataError, match="line 1: column 'a' is a text, and no column is known to hold its prompt"):
         load(load_pairs, [{"a": "x", "b": "y"}], chosen="a", rejected="b")
 
 
@@ -217,7 +219,7 @@ def test_columns_that_say_nothing_are_listed(load):
         load(load_pairs, [{"question": "Q", "good": "x"}])
     message = str(caught.value)
     assert "what its columns hold is not known (question, good)" in message
-    assert "`columns: {prompt: COLUMN, chosen: COLUMN, rejected: COLUMN}`" in message
+    assert "-o 'data.training.columns={prompt: question, chosen: COLUMN, rejected: COLUMN}'" in message
     assert len(message.splitlines()) == 1
     with pytest.raises(DataError, match="there are none"):
         load(load_pairs, [])

@@ -1,0 +1,1 @@
+"""Columns of datasets that the catalogue does not list: what they hold by their names, and how their rows are read."""

@@ -92,8 +92,8 @@ def turn_of(message: Mapping[str, Any]) -> Turn:
     """A message as a turn; its text is stripped.
 
     Its speaker is its `role` or `from`, in any case of letters. Its text is its `content`, `text` or `value`: a text,
-    or a list of parts that are texts, which are joined as chat templates join them. Calls of tools, and reasoning beside
-    the text, are kept for the chat template.
+    or a list of parts that are texts, which are joined as chat templates join them. Calls of tools, and reasoning
+    beside the text, are kept for the chat template.
 
     Raises:
         MessageError: It has no known role, or no text and nothing in its place.

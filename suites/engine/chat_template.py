@@ -132,7 +132,7 @@ class ChatTemplate:
         """
         from jinja2 import TemplateError as JinjaError
 
-        messages = [self._message(turn) for turn in turns]
+        messages = self._messages(turns)
         tools = next((json.loads(turn.tools) for turn in turns if turn.tools), None)
         try:
             text: str = self._tokenizer.apply_chat_template(
@@ -145,9 +145,13 @@ class ChatTemplate:
             raise TemplateError(f"the chat template cannot render the turns {roles}: {_reason(error)}") from error
         return text
 
-    def _message(self, turn: Turn) -> dict[str, Any]:
-        content = [{"type": "text", "text": turn.text}] if self._takes_parts else turn.text
-        return {"role": turn.speaker, "content": content, **(json.loads(turn.details) if turn.details else {})}
+    def _messages(self, turns: Sequence[Turn]) -> list[dict[str, Any]]:
+        texts = [[{"type": "text", "text": turn.text}] if self._takes_parts else turn.text for turn in turns]
+        details = [json.loads(turn.details) if turn.details else {} for turn in turns]
+        return [
+            {"role": turn.speaker, "content": text, **more}
+            for turn, text, more in zip(turns, texts, details, strict=True)
+        ]
 
 
 def _own_template(own: Any, name: str | None) -> str | None:

@@ -22,6 +22,7 @@ from harness.models.adapters import (
     probe_logits,
 )
 from harness.models.base import BASELINE, LoadedModel
+from harness.models.templates import TEMPLATE_FILES
 from harness.training.recipe import EncodedRows, Recipe
 
 Load = Callable[..., LoadedModel]
@@ -253,7 +254,7 @@ def test_what_is_no_adapter_folder_is_one_line(adapter: Path) -> None:
 
 
 def test_an_adapter_may_come_from_the_hub(llama_folder: Path, adapter: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its two files are fetched, with the record and the card that say what it was trained from, and no more."""
+    """Its two files are fetched, with the record, the card and the template that it was trained with, and no more."""
     asked = {}
 
     def fetched(_what: str, repository: str, **options: object) -> Path:
@@ -263,7 +264,7 @@ def test_an_adapter_may_come_from_the_hub(llama_folder: Path, adapter: Path, mon
     monkeypatch.setattr("harness.models.adapters.fetch", fetched)
 
     assert base_of_adapter("some/adapter") == str(llama_folder)
-    files = (CONFIG_FILE, WEIGHTS_FILE, FIXTURE_FILE, GROUPS_FILE, CARD_FILE)
+    files = (CONFIG_FILE, WEIGHTS_FILE, FIXTURE_FILE, GROUPS_FILE, CARD_FILE, *TEMPLATE_FILES)
     assert asked == {"repository": "some/adapter", "revision": None, "patterns": files}
 
 

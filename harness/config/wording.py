@@ -35,6 +35,11 @@ def shown(value: object) -> str:
     return text if len(text) <= _SHOWN_CHARACTERS else text[:_SHOWN_CHARACTERS] + "..."
 
 
+def listed(names: Iterable[object]) -> str:
+    """Names from outside with commas between them, on one line: what cannot be printed is escaped."""
+    return ", ".join("".join(each if each.isprintable() else ascii(each)[1:-1] for each in str(name)) for name in names)
+
+
 def duration(seconds: float) -> str:
     """Seconds as text in a readable unit."""
     minutes = round(seconds / 60)

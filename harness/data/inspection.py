@@ -126,5 +126,7 @@ def _prompt_changes(response: EncodedResponse) -> str:
     changes = (
         (response.boundary_moved, "its last tokens merge with the response and count as part of it"),
         (response.system_folded, "system turn folded into the first user turn"),
+        (response.prompt_cut, "a part of it is not written by the template"),
+        (response.has_control_tokens, "a text of the row spells a control token"),
     )
     return "".join(f", {text}" for applies, text in changes if applies)

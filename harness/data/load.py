@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 from harness.config.schema import ColumnsConfig, DatasetConfig
-from harness.config.wording import did_you_mean
+from harness.config.wording import did_you_mean, listed
 from harness.data.catalogue import CATALOGUE, find_entry
 from harness.data.columns.adapters import MEASURING_SPLITS, TRAINING_SPLITS, check_columns, unlisted_entry
 from harness.data.columns.names import standard_columns, unused_note
@@ -167,7 +167,7 @@ def _check_columns_are_there(raw: Dataset[Row], columns: ColumnsConfig) -> None:
         if column is not None and key not in ("pairs", "answer_text", "scores") and raw.rows and column not in there:
             raise DataError(
                 f"dataset {raw.name}: columns.{key} is {column!r}, which no row has{did_you_mean(column, there)}; "
-                f"its columns are: {', '.join(map(str, there))}"
+                f"its columns are: {listed(there)}"
             )
 
 
@@ -233,7 +233,7 @@ def _adapted(raw: Dataset[Row], adapter: Adapter[Item]) -> Dataset[Item]:
     rows, left_out = _unique(raw.rows, adapter)
     if not rows:
         reasons = ", ".join(f"{count} {reason}" for reason, count in left_out.items()) or "no rows"
-        there = ", ".join(dict.fromkeys(str(column) for row in raw.rows for column in row.columns))
+        there = listed(dict.fromkeys(column for row in raw.rows for column in row.columns))
         columns = f"; its columns are: {there}" if there else ""
         raise DataError(f"{raw.origin}: no usable row ({reasons}){columns}")
     return _with_rows(raw, rows, left_out)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from harness.config.wording import shown
+from harness.config.wording import listed, shown
 from suites.inputs import Prompt, Speaker, Turn
 
 SPEAKERS: dict[str, Speaker] = {
@@ -137,7 +137,7 @@ def tools_of(value: object) -> str:
 def _speaker(message: Mapping[str, Any]) -> Speaker:
     key = next((key for key in _ROLE_KEYS if not is_missing(message.get(key))), None)
     if key is None:
-        raise MessageError(f"a message needs a role; it has: {', '.join(map(str, message)) or 'nothing'}")
+        raise MessageError(f"a message needs a role; it has: {listed(message) or 'nothing'}")
     role = message[key]
     speaker = SPEAKERS.get(role.strip().casefold()) if isinstance(role, str) else None
     if speaker is None:
@@ -151,7 +151,7 @@ def _text(message: Mapping[str, Any], *, may_be_empty: bool) -> str:
     if not found:
         if may_be_empty or any(key in message for key in _TEXT_KEYS):
             return ""
-        raise MessageError(f"the column 'content' is missing; the row has: {', '.join(map(str, message))}")
+        raise MessageError(f"the column 'content' is missing; the row has: {listed(message)}")
     texts = {key: _joined(key, value) for key, value in found.items()}
     filled = {text for text in texts.values() if text}
     if len(filled) > 1:

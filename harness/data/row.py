@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
-from harness.config.wording import shown
+from harness.config.wording import listed, shown
 from harness.data.message import (
     MessageError,
     UnusableError,
@@ -92,9 +92,10 @@ class Row:
             DataError: The column is missing or holds something else.
         """
         value = self._value(column)
-        if not isinstance(value, str | int):
+        whole = int(value) if isinstance(value, float) and value.is_integer() else value
+        if not isinstance(whole, str | int):
             raise self._wrong(column, "text or a whole number", value)
-        return str(value)
+        return str(whole)
 
     def number(self, column: str) -> float:
         """The number in a column; a text of a number, as in a CSV file, counts.
@@ -306,7 +307,7 @@ class Row:
             problem = (
                 f"column {column!r} has no value" if column in self.columns else f"the column {column!r} is missing"
             )
-            there = ", ".join(map(str, self.columns)) or "none"
+            there = listed(self.columns) or "none"
             raise UnusableRowError(self.where, f"no value in column {column!r}", f"{problem}; the row has: {there}")
         return value
 

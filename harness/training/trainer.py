@@ -116,8 +116,10 @@ def _check(loaded: LoadedModel, rows: EncodedRows, recipe: Recipe, start: Path |
     assert_unpacked(loaded.base)
     run = recipe.training
     if not rows.training:
+        equal = f" ({rows.n_equal} have equal sides once they are cut to data.max_tokens)" if rows.n_equal else ""
         raise TrainingError(
-            f"data.training: no {KINDS[run.method]} are left to train on; loosen data's filters, limits or overlap"
+            f"data.training: no {KINDS[run.method]} are left to train on{equal}; "
+            f"loosen data's filters, limits or overlap"
         )
     given = sorted({kind_of(row) for row in rows.training} - {KINDS[run.method]})
     if given:

@@ -5,6 +5,7 @@ from dataclasses import asdict, replace
 from functools import partial
 
 from harness.config.schema import ColumnsConfig
+from harness.config.wording import listed
 from harness.data.make import (
     RankedAnswer,
     group_of,
@@ -194,7 +195,7 @@ def _answered_alone(row: Row, column: str) -> tuple[Prompt, str]:
     if not turns:
         raise DataError(
             f"{row.where}: column {column!r} is a text, and no column is known to hold its prompt: name that one, as "
-            f"-o 'data.training.columns={{prompt: COLUMN, ...}}'; the row has: {', '.join(map(str, row.columns))}"
+            f"-o 'data.training.columns={{prompt: COLUMN, ...}}'; the row has: {listed(row.columns)}"
         )
     if turns[-1].speaker != "assistant":
         raise UnusableRowError(row.where, NO_ANSWER)

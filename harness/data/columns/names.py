@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 
 from harness.config.schema import ColumnsConfig
+from harness.config.wording import listed
 from harness.data.message import MEDIA
 from harness.data.row import DataError
 
@@ -81,9 +82,9 @@ def unused_note(name: str, used: Iterable[str], there: Mapping[str, int], unused
         unused_keys: Keys of messages that are not read.
     """
     columns = [column for column in there if column not in set(used)]
-    parts = [f"columns that are not used: {', '.join(columns)}"] if columns else []
+    parts = [f"columns that are not used: {listed(columns)}"] if columns else []
     keys = sorted(unused_keys)
-    parts += [f"keys of messages that are not used: {', '.join(keys)}"] if keys else []
+    parts += [f"keys of messages that are not used: {listed(keys)}"] if keys else []
     return f"{name}: {'; '.join(parts)}" if parts else ""
 
 
@@ -99,9 +100,9 @@ def _note(name: str, columns: ColumnsConfig) -> str:
 
 
 def _unknown(name: str, there: Collection[str], question: str | None, answer: str | None) -> DataError:
-    listed = ", ".join(map(str, there)) or "there are none"
     mapped = f"prompt: {question or 'COLUMN'}, chosen: {answer or 'COLUMN'}, rejected: COLUMN"
+    known = listed(there) or "there are none"
     return DataError(
-        f"dataset {name}: what its columns hold is not known ({listed}); say it beside the dataset's name, in a file "
-        f"as `columns: {{{mapped}}}`, on the command line as -o 'data.training.columns={{{mapped}}}'"
+        f"dataset {name}: what its columns hold is not known ({known}); say it beside the dataset's name, in a file as "
+        f"`columns: {{{mapped}}}`, on the command line as -o 'data.training.columns={{{mapped}}}'"
     )

@@ -337,3 +337,23 @@ def test_keys_that_contradict_each_other_are_refused(overrides, words):
     with pytest.raises(ConfigError) as error:
         load_experiment(overrides=overrides)
     assert all(word in str(error.value) for word in words)
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("model.chat_template_date=tomorrow", "model.chat_template_date must be a date such as 2024-07-26"),
+        (
+            "model.chat_template_kwargs={messages: 1}",
+            "model.chat_template_kwargs.messages must be a name that a template",
+        ),
+        ("model.chat_template_kwargs={a b: 1}", "model.chat_template_kwargs.a b must be a name"),
+        ("model.chat_template_kwargs={a: [1]}", "model.chat_template_kwargs.a must be"),
+        ("model={template: instruction, chat_template: x.jinja}", "model.chat_template has no effect where"),
+    ],
+)
+def test_settings_of_chat_templates_are_checked(override: str, words: str) -> None:
+    """Before anything is loaded, with the key and what is allowed."""
+    with pytest.raises(ConfigError) as caught:
+        load_experiment("tiny", overrides=(override,))
+    assert words in str(caught.value)

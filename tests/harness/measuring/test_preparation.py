@@ -69,3 +69,30 @@ def test_the_warning_comes_before_anything_is_loaded(
     monkeypatch.setenv("LOCAL_RANK", "1")
     with pytest.raises(LaunchedError):
         prepare(Options(suite="alignment", workspace=tmp_path))
+
+
+def test_all_subjects_are_asked_in_the_template_that_an_adapter_was_saved_with(tmp_path: Path) -> None:
+    """The base too, and in a line; the date that a template asks for is in it, and in the configuration."""
+    suite = tmp_path / "mine.yaml"
+    suite.write_text("name: mine\nevaluations: [{name: pairs, kind: reward, role: preferences, limit: 4}]\n")
+    adapter = tmp_path / "adapter"
+    adapter.mkdir()
+    template = (
+        "{{ strftime_now('%d %b %Y') }}{% for m in messages %}"
+        "<|{{ m.role }}|>{{ m.content }}{{ eos_token }}{% endfor %}"
+        "{% if add_generation_prompt %}<|assistant|>{% endif %}"
+    )
+    (adapter / "chat_template.jinja").write_text(template, encoding="utf-8")
+    options = Options(
+        str(suite), tmp_path / "workspace", overrides=("model.quantization=none",), adapters=(("mine", adapter),)
+    )
+
+    experiment = prepare(options)
+
+    (pair, *_) = experiment.data.pairs["preferences"].rows
+    prompt = experiment.encoder.tokenizer.decode(experiment.encoder.prompt_ids(pair.prompt))
+    assert prompt.startswith("26 Jul 2024<|user|>")
+    assert experiment.config.model.chat_template == str(adapter)
+    assert experiment.loaded.template == "given"
+    assert any("All subjects, the base too" in note and "saved with mine" in note for note in experiment.notes)
+    assert any("always told 2024-07-26" in note for note in experiment.notes)

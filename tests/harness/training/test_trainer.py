@@ -271,6 +271,8 @@ def test_no_pairs_and_attached_adapters_are_refused(
     loaded = load(llama_folder)
     with pytest.raises(TrainingError, match="no pairs are left"):
         train(loaded, EncodedRows([]), recipe)
+    with pytest.raises(TrainingError, match=r"are left to train on \(3 have equal sides once they are cut"):
+        train(loaded, EncodedRows([], n_equal=3), recipe)
     train(loaded, encode(loaded), recipe)
     attach_adapter(loaded, "tuned", str(tmp_path / "adapter"))
     with pytest.raises(ValueError, match="before adapters are attached"):

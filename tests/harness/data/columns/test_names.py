@@ -267,3 +267,18 @@ def test_values_nested_deep_are_one_line(tmp_path):
         path.write_text(f'{{"prompt": "Q", "chosen": {"[" * depth}{"]" * depth}, "rejected": "y"}}\n', encoding="utf-8")
         with pytest.raises(DataError, match="line 1"):
             load_pairs(DatasetConfig(str(path)), data_root=None)
+
+
+def test_names_of_columns_are_shown_on_one_line(load):
+    """Line breaks and escape sequences of a column's name do not reach the terminal."""
+    with pytest.raises(DataError) as caught:
+        load(load_pairs, [{"x\n\x1b[31my": 1}])
+    assert r"(x\n\x1b[31my)" in str(caught.value)
+
+
+def test_groups_that_pandas_wrote_as_numbers_with_a_point(load):
+    """A column of whole numbers with a missing one has them as 3.0."""
+    rows = [{"prompt": text, "chosen": "x", "rejected": "y", "group": group} for text, group in
+            (("Q", 3.0), ("R", 3), ("S", None))]  # fmt: skip
+    first, second, third = load(load_pairs, rows).rows
+    assert first.group == second.group != third.group

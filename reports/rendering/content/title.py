@@ -65,8 +65,8 @@ def _baseline(run: Run) -> str:
 
 
 def _training(run: Run) -> list[str]:
-    """Return what all candidates have in common that were trained in the run."""
-    if not run.training:
+    """Return what all candidates have in common that were trained in the run; nothing of several runs."""
+    if not run.training or run.runs:
         return []
     adapters = [subject for subject in run.candidates if not subject.is_control and subject.beta is not None]
     training = _mapping(run.config.get("training"))

@@ -5,7 +5,8 @@ The order is how much of the sentence a limit can undo:
 1. numbers that are not finite;
 2. the strongest ruler and controls that are not behind on what was gained, for then it is no gain of preferences;
 3. fewer refusals of harmful prompts, which no metric counts as a loss;
-4. if no gain was seen, what could not be told at all, and the smallest change that could have been seen;
+4. if no gain was seen, the smallest change that could have been seen, and what could not be told at all; this first if
+   it is the target;
 5. how many training seeds there are;
 6. training rows won far more often than held-out ones, and further rulers that are not behind;
 7. what is assumed or not known of the candidate's origin;
@@ -42,7 +43,9 @@ _NOT_BEHIND = ("ahead", "as well", "not told apart")
 
 def limits(run: Run, judged: Judged, facts: Facts, comparisons: Sequence[Comparison]) -> tuple[str, ...]:
     """Return everything that limits belief, a short sentence each, weightiest first."""
-    unseen, names = [*_too_few_groups(judged), *_coarse(judged.rows)], metric_names(run)
+    names, unseen = metric_names(run), [*_too_few_groups(judged), *_coarse(judged.rows)]
+    if facts.target != "cannot tell":
+        unseen.reverse()
     is_gain, rulers = facts.target in ("gain", "both"), _rulers(judged)
     return (
         *_not_finite(run, judged),

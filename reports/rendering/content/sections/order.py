@@ -17,6 +17,7 @@ from reports.rendering.content.sections.opening import differences_section, head
 from reports.rendering.content.sections.provenance import provenance_section
 from reports.rendering.content.sections.results import exploratory_section, methods_section, primary_section
 from reports.rendering.content.sections.rivals import rivals_section
+from reports.rendering.content.sections.runs import base_section, settings_section
 from reports.rendering.content.sections.seeds import seeds_section
 from reports.rendering.content.sections.training import choice_section, training_section
 from reports.rendering.content.title import report_title
@@ -42,8 +43,10 @@ def _differences_layout(
         headline_section(run, first),
         differences_section(table),
         limits_section(run, first),
+        settings_section(run),
         rivals_section(run, comparisons, recipes, first),
         primary_section(run, comparisons, table),
+        base_section(run, comparisons),
         seeds_section(run, recipes),
         exploratory_section(run, comparisons, first.subject if first else ""),
         methods_section(run, comparisons),

@@ -59,7 +59,7 @@ def exploratory_section(run: Run, comparisons: Sequence[Comparison], foremost: s
 
     Of more than `MOST_ROWS` rows, those of the foremost candidate, or of the first adapter of the foremost recipe.
     """
-    further = [row for row in comparisons if not row.metric.primary]
+    further = [row for row in comparisons if not row.metric.primary and row.against != "base"]
     adapters = [subject.name for subject in run.subjects if foremost in (subject.name, subject.recipe)]
     shown = further if len(further) <= MOST_ROWS else [row for row in further if row.candidate in adapters[:1]]
     parts = {

@@ -1,12 +1,16 @@
 """The order of a report and the names of its sections, which Markdown and the page share."""
 
+from dataclasses import replace
+
 from reports.comparing.compare import compare
 from reports.comparing.seeds import over_seeds
+from reports.comparing.together import put_together
 from reports.rendering.content.sections.order import sections
 from reports.rendering.content.title import report_title
 
 NAMES = (
-    *("headline", "differences", "limits", "rivals", "primary", "seeds", "exploratory", "methods", "choice"),
+    *("headline", "differences", "limits", "settings", "rivals", "primary", "base", "seeds", "exploratory", "methods"),
+    "choice",
     *("published", "measured", "training", "changes", "answers", "provenance"),
 )
 
@@ -18,7 +22,9 @@ def _sections(run, layout="differences"):
 
 def test_sections_stand_in_one_order_and_empty_ones_are_left_out(fakes):
     """Names are anchors, so they are stable; everything after what limits belief is folded."""
-    for run in (fakes.realistic_run(), fakes.sweep_run()):
+    one, two = (replace(fakes.realistic_run(), name=name, config={"seed": name}) for name in ("one", "two"))
+    runs = (fakes.realistic_run(), fakes.sweep_run(), put_together([one, two]))
+    for run in runs:
         found = _sections(run)
         names = [section.name for section in found]
         assert names == [name for name in NAMES if name in names]
@@ -27,7 +33,7 @@ def test_sections_stand_in_one_order_and_empty_ones_are_left_out(fakes):
         assert is_folded == sorted(is_folded)
         assert not any(is_folded[: names.index("limits") + 1])
         assert found[0].title == report_title(run).text
-    together = {section.name for run in (fakes.realistic_run(), fakes.sweep_run()) for section in _sections(run)}
+    together = {section.name for run in runs for section in _sections(run)}
     assert together == set(NAMES)
 
 

@@ -200,11 +200,13 @@ def test_the_number_of_comparisons_is_that_of_the_family(fakes: SimpleNamespace)
 
 
 def test_few_groups_are_told_from_too_few(fakes: SimpleNamespace) -> None:
-    """Under thirty claims err more often, under ten there are none."""
+    """Under thirty claims err more often, under ten there are none, which comes first if it is the target."""
     few = limits_of(nats_run(fakes, 0.5, n=20))
     assert "Under 30 independent rows, where claims err more often: 1 of 2 metrics." in few
     too_few = limits_of(nats_run(fakes, 0.5, n=8))
-    assert too_few[0] == "Too few independent rows to tell anything: 1 of 2 metrics."
+    assert too_few[1] == "Too few independent rows to tell anything: 1 of 2 metrics."
+    untold = fakes.small_run({(fakes.ACCURACY, "dpo"): fakes.scores([1, 0] * 4)})
+    assert limits_of(untold)[0] == "Too few independent rows to tell anything: 1 of 1 metrics."
     assert not any("independent" in limit for limit in limits_of(nats_run(fakes, 0.5)))
 
 

@@ -59,8 +59,9 @@ def differences_blocks(table: DifferenceTable | Matrix) -> tuple[Block, ...]:
     """Return the blocks of a table of differences, and below it what was not measured and how to read it."""
     if isinstance(table, DifferenceTable):
         notes = (*(f"{table.subject}: {note}" for note in table.subject_notes), *table.notes)
-        rows = _one_candidate(table) if table.parts else Paragraph("No primary metric was measured.")
-        return (rows, *map(Paragraph, notes), Paragraph(_READING))
+        if not table.parts:
+            return tuple(map(Paragraph, ("No primary metric has a difference.", *notes)))
+        return (_one_candidate(table), *map(Paragraph, notes), Paragraph(_READING))
     is_turned = len(table.rows) > MOST_COLUMNS
     matrix = _candidates_as_rows(table) if is_turned else _candidates_as_columns(table)
     names = [f"{row.subject}: {note}" for row in table.rows for note in row.notes if not is_turned]

@@ -10,6 +10,7 @@ from harness.commands.options import (
     model_option,
     place_options,
     subject_options,
+    verbose_option,
 )
 
 
@@ -32,8 +33,14 @@ from harness.commands.options import (
 @experiment_options
 @measuring_options
 @place_options
+@verbose_option
 def evaluate(
-    model: str | None, adapters: tuple[str, ...], models: tuple[str, ...], trained_on: tuple[str, ...], **options: Any
+    model: str | None,
+    adapters: tuple[str, ...],
+    models: tuple[str, ...],
+    trained_on: tuple[str, ...],
+    verbose: bool,
+    **options: Any,
 ) -> None:
     """Measures existing adapters and full models beside their base."""
     from harness.commands.output import show, write_results
@@ -64,4 +71,4 @@ def evaluate(
     candidates = existing_candidates(experiment.config, found, models, trained_on)
     with experiment.reserve_run() as folder:
         run = measure(experiment, candidates, name=folder.name)
-        show(write_results(run, folder, (), experiment.terminal))
+        show(write_results(run, folder, (), experiment.terminal), verbose=verbose)

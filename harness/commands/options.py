@@ -65,6 +65,9 @@ place_options = _options(
     ),
     workspace_option,
 )
+verbose_option = click.option(
+    "-v", "--verbose", is_flag=True, help="Prints the rest too: exploratory rows, and all that limits belief."
+)
 suite_option = click.option(
     "--suite", default="alignment", show_default=True, metavar="NAME|FILE.yaml", help="Evaluations to measure."
 )

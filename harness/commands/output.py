@@ -1,10 +1,14 @@
 """What commands leave behind: run folders with their reports, and the model cards of adapters."""
 
 import os
+import shutil
+import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import get_args
 
 import click
+from rich.console import Console
 
 from harness.commands.report_files import ReportOptions, RunReports, write_run_reports
 from harness.measuring.lineup import TrainedAdapter
@@ -12,7 +16,17 @@ from harness.models.adapters import CARD_FILE
 from harness.terminal import Terminal
 from harness.training.card import write_card
 from reports.records import Run
+from reports.rendering.content.published import published_blocks
+from reports.rendering.formats.markdown import markdown_blocks
+from reports.rendering.formats.terminal import Colours, Screen, page_line, terminal_report
 from reports.run_folder import write_run
+
+_WIDTH_OF_A_FILE = 120
+"""Columns where standard output is no terminal."""
+_LINKS = frozenset({"VTE_VERSION", "KITTY_WINDOW_ID", "WT_SESSION", "WEZTERM_PANE", "KONSOLE_VERSION", "TERM_PROGRAM"})
+"""Variables of terminals that show hyperlinks; TERM_PROGRAM also of Apple's, which leaves their marks out unseen."""
+_TERMINALS_WITH_LINKS = frozenset({"xterm-kitty", "xterm-ghostty", "alacritty", "foot"})
+"""Values of TERM of further terminals that show hyperlinks."""
 
 
 def write_results(run: Run, folder: Path, trained: Sequence[TrainedAdapter], terminal: Terminal) -> RunReports:
@@ -42,7 +56,26 @@ def write_missing_cards(trained: Sequence[TrainedAdapter]) -> None:
             write_card(each.fixture.folder)
 
 
-def show(reports: RunReports) -> None:
-    """Prints the table of a run, and where its reports are."""
-    click.echo(reports.table)
-    click.echo(f"report: {', '.join(os.path.relpath(file) for file in reports.files)}")
+def show(reports: RunReports, *, verbose: bool = False) -> None:
+    """Prints headline and table of a run, and in the last line where its page is, or else its other reports."""
+    screen = reader_screen()
+    if reports.layout == "published":
+        text = markdown_blocks(published_blocks(reports.run))
+    else:
+        text = terminal_report(reports.run, reports.comparisons, screen, verbose=verbose)
+    others = ", ".join(os.path.relpath(file) for file in reports.files if file != reports.page)
+    lines = [text, *([f"written: {others}"] if others else [])]
+    lines += [page_line(reports.page, screen)] if reports.page else []
+    click.echo("\n".join(lines), color=True if screen.colours else None)
+
+
+def reader_screen() -> Screen:
+    """Returns what the terminal of standard output shows: colours unless NO_COLOR is set or TERM is dumb."""
+    console, terminal = Console(), os.environ.get("TERM", "")
+    colours = next((each for each in get_args(Colours) if each == console.color_system), None)
+    knows_links = terminal in _TERMINALS_WITH_LINKS or not _LINKS.isdisjoint(os.environ)
+    return Screen(
+        width=shutil.get_terminal_size(fallback=(_WIDTH_OF_A_FILE, 24)).columns,
+        colours=None if console.no_color else colours,
+        links=sys.stdout.isatty() and terminal != "dumb" and knows_links,
+    )

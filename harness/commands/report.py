@@ -5,13 +5,15 @@ from typing import Any
 
 import click
 
+from harness.commands.options import verbose_option
+
 
 @click.command("report", short_help="Writes reports again, or one report of several runs.")
 @click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option(
     "--format",
     "formats",
-    default="md,csv",
+    default="md,csv,html",
     show_default=True,
     metavar="A,B",
     help="Of md, csv, json, latex, html, answers.",
@@ -35,10 +37,11 @@ import click
     help="Write each picture and its data: figures/NAME.svg or .pdf, and figures/NAME.csv.",
 )
 @click.option("--out", type=click.Path(path_type=Path), help="Folder to write to (default: the run's own).")
-def report(runs: tuple[Path, ...], formats: str, **options: Any) -> None:
+@verbose_option
+def report(runs: tuple[Path, ...], formats: str, verbose: bool, **options: Any) -> None:
     """Writes the reports of a run again, or one report of several runs of a suite, and prints its table."""
     from harness.commands.output import show
     from harness.commands.report_files import ReportOptions, write_reports
 
     names = tuple(name.strip() for name in formats.split(",") if name.strip())
-    show(write_reports(runs, ReportOptions(formats=names, **options)))
+    show(write_reports(runs, ReportOptions(formats=names, **options)), verbose=verbose)

@@ -1,6 +1,5 @@
 """Reports of runs, rendered from their records without loading a model."""
 
-import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,13 +10,12 @@ from reports.comparing.compare import Comparison, compare
 from reports.comparing.together import put_together
 from reports.errors import UserError
 from reports.records import Run
-from reports.rendering.content.published import ReportLayout, published_blocks
+from reports.rendering.content.published import ReportLayout
 from reports.rendering.formats.csv import csv_report
 from reports.rendering.formats.json import json_report
 from reports.rendering.formats.latex import latex_report
-from reports.rendering.formats.markdown import markdown_blocks, markdown_report
+from reports.rendering.formats.markdown import markdown_report
 from reports.rendering.formats.page import html_report
-from reports.rendering.formats.terminal import terminal_table
 from reports.run_folder import read_run
 from reports.whole import write_whole
 
@@ -33,7 +31,8 @@ REPORTS: dict[str, tuple[str, Render]] = {
 ANSWERS = "answers"
 """Format of the answers alone, one file for each subject, for a judge elsewhere."""
 FORMATS = (*REPORTS, ANSWERS)
-WRITTEN_WITH_A_RUN = ("md", "csv")
+WRITTEN_WITH_A_RUN = ("md", "csv", "html")
+"""Formats that every run has beside its records."""
 
 
 class ReportError(UserError):
@@ -47,10 +46,15 @@ class RunReports:
     folder: Path
     files: tuple[Path, ...]
     """The files that were written, the one to look at first."""
-    table: str
-    """The run's table for the terminal."""
+    run: Run
     comparisons: tuple[Comparison, ...]
     """The comparisons that the reports show."""
+    layout: ReportLayout = "differences"
+
+    @property
+    def page(self) -> Path | None:
+        """The page, if it was written."""
+        return next((file for file in self.files if file.name == REPORTS["html"][0]), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,14 +111,7 @@ def write_run_reports(run: Run, folder: Path, options: ReportOptions) -> RunRepo
             files.append(write_whole(folder / file, render(run, comparisons, options.layout, figures)))
     except OSError as error:
         raise ReportError(f"cannot write to {folder}: {error.strerror}") from error
-    return RunReports(folder, tuple(files), _terminal_text(run, comparisons, options.layout), tuple(comparisons))
-
-
-def _terminal_text(run: Run, comparisons: Sequence[Comparison], layout: ReportLayout) -> str:
-    """Return the table as wide as the terminal, or as 120 columns if the output is no terminal."""
-    if layout == "published":
-        return markdown_blocks(published_blocks(run))
-    return terminal_table(run, comparisons, width=shutil.get_terminal_size(fallback=(120, 24)).columns)
+    return RunReports(folder, tuple(files), run, tuple(comparisons), options.layout)
 
 
 def _write_figures(

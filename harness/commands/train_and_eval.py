@@ -10,6 +10,7 @@ from harness.commands.options import (
     measuring_options,
     place_options,
     subject_options,
+    verbose_option,
 )
 
 
@@ -19,7 +20,8 @@ from harness.commands.options import (
 @subject_options
 @measuring_options
 @place_options
-def train_and_eval(models: tuple[str, ...], **options: Any) -> None:
+@verbose_option
+def train_and_eval(models: tuple[str, ...], verbose: bool, **options: Any) -> None:
     """Trains the adapter (or reuses it), measures it beside its base, writes the report."""
     from harness.commands.job import train_and_measure
     from harness.commands.output import show
@@ -28,4 +30,4 @@ def train_and_eval(models: tuple[str, ...], **options: Any) -> None:
 
     experiment = prepare(Options(**options))
     _, finished = train_and_measure(experiment, named_models(models, experiment.config))
-    show(finished)
+    show(finished, verbose=verbose)

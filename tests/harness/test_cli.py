@@ -63,7 +63,15 @@ def test_whole_job_writes_a_run_folder(finished: Path) -> None:
     run = only_run(finished)
 
     names = {path.name for path in run.iterdir()}
-    assert {"run.json", "scores.parquet", "generations.jsonl", "training.jsonl", "report.md", "report.csv"} <= names
+    assert {
+        "run.json",
+        "scores.parquet",
+        "generations.jsonl",
+        "training.jsonl",
+        "report.md",
+        "report.csv",
+        "report.html",
+    } <= names
     assert not list(finished.rglob("*.partial"))
     title, _, opening = (run / "report.md").read_text().split("\n", 2)
     assert title == "# adapter against baseline (embedded, NF4)"

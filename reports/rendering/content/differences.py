@@ -10,6 +10,8 @@ from reports.rendering.content.display import NOTHING, Cells, cells, number
 from reports.rendering.content.footnotes import not_measured, reason_not_measured, row_notes, subject_notes
 from reports.rendering.content.names import metric_names, row_nouns
 
+NO_CANDIDATE = "No candidate was measured, so nothing is compared."
+"""What a report says in place of the table of a run without a candidate."""
 Key = tuple[str, str]
 """Evaluation and name of a metric."""
 
@@ -117,6 +119,11 @@ class _Entry:
     spreads: Mapping[Key, str]
     """Of a recipe, the differences of its adapters."""
 
+    @property
+    def is_base(self) -> bool:
+        """Whether it is a base model: it has no reference, and so no reward either."""
+        return self.first.is_base and all(row.metric.chance is None for row in self.rows.values())
+
 
 def first_table(
     run: Run, comparisons: Sequence[Comparison], recipes: Sequence[OverSeeds]
@@ -127,7 +134,7 @@ def first_table(
     unquantised one, makes no matrix; without any candidate there is no table.
     """
     entries = sorted(_entries(run, comparisons, recipes), key=_rank)
-    shown = [each for each in entries if not each.first.is_base] or entries
+    shown = [each for each in entries if not each.is_base] or entries
     if not shown:
         return None
     return _table(run, shown[0], entries[1:]) if len(shown) == 1 else _matrix(run, entries)
@@ -175,7 +182,7 @@ def _spread(mean: Comparison, rows: Iterable[Comparison]) -> str:
 
 
 def _rank(entry: _Entry) -> tuple[bool, bool, bool]:
-    return entry.first.is_base, entry.first.is_control, not entry.is_chosen
+    return entry.is_base, entry.first.is_control, not entry.is_chosen
 
 
 def _key(metric: Metric) -> Key:
@@ -251,7 +258,7 @@ def _matrix_row(run: Run, entry: _Entry, shared: Mapping[Key, tuple[str, ...]]) 
         is_chosen=entry.is_chosen,
         is_control=entry.first.is_control,
         cells=tuple(_matrix_cell(run, entry, key, notes) for key, notes in shared.items()),
-        is_base=entry.first.is_base,
+        is_base=entry.is_base,
         notes=subject_notes(entry.first),
     )
 

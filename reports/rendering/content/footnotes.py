@@ -3,12 +3,25 @@
 from collections.abc import Iterable
 from dataclasses import replace
 
-from reports.comparing.compare import ERROR_RATE, Comparison
+from reports.comparing.compare import ERROR_RATE, FEW_GROUPS, Comparison
 from reports.records import Run, Subject
 from reports.rendering.content.display import cells, spread
 
-FEW_GROUPS = 30
-"""With fewer groups than these a note says that claims are wrong more often (docs/statistics.md, 12 groups)."""
+
+class Footnotes:
+    """The footnotes of one table, numbered in the order of their first use."""
+
+    def __init__(self) -> None:
+        self._numbers: dict[str, int] = {}
+
+    def numbers(self, notes: Iterable[str]) -> tuple[int, ...]:
+        """Return the numbers of notes, new ones for those that were not used before."""
+        return tuple(self._numbers.setdefault(note, len(self._numbers) + 1) for note in notes)
+
+    @property
+    def used(self) -> tuple[tuple[int, str], ...]:
+        """The notes that were used, with their numbers."""
+        return tuple((number, note) for note, number in self._numbers.items())
 
 
 def row_notes(run: Run, row: Comparison) -> tuple[str, ...]:
@@ -30,7 +43,7 @@ def subject_notes(subject: Subject) -> tuple[str, ...]:
     """Return the footnotes of a subject's name."""
     if subject.same_weights:
         return ()
-    return ("Other weights than the baseline's, so a difference is not of the training alone.",)
+    return ("Other weights than the baseline's: the difference is not of the training alone.",)
 
 
 def not_measured(run: Run, rows: Iterable[tuple[str, Comparison]]) -> tuple[str, ...]:
@@ -53,15 +66,17 @@ def _by_definition(row: Comparison) -> str:
     if row.against != "definition":
         return ""
     if row.metric.name.startswith("reward_"):
-        return "By definition: a model's reward against itself is 0 and prefers neither answer."
+        return "By definition: a model's reward against itself is 0."
     return "By definition, not measured."
 
 
 def _assumed(run: Run, row: Comparison) -> str:
     """Return that its reward is taken against a reference, or scaled by a beta, that nothing says."""
     adapters = [each for each in run.candidates if row.candidate in (each.name, each.recipe)]
-    is_assumed = any("assumed" in (each.reference_basis, each.beta_basis) for each in adapters)
-    if row.metric.chance is None or not is_assumed:
+    with_reward = [each for each in adapters if each.reference is not None and each.beta is not None]
+    if row.metric.chance is None or not any(
+        "assumed" in (each.reference_basis, each.beta_basis) for each in with_reward
+    ):
         return ""
     return "Nothing says what the adapter's training started from, or its beta: they are assumed."
 
@@ -69,7 +84,7 @@ def _assumed(run: Run, row: Comparison) -> str:
 def _not_after_correction(row: Comparison) -> str:
     if not row.fails_correction:
         return ""
-    return "Clear of zero by itself, but not after the correction for the number of comparisons."
+    return "Clear of zero by itself, but not after correction for the number of comparisons."
 
 
 def _within_margin(row: Comparison) -> str:
@@ -78,10 +93,11 @@ def _within_margin(row: Comparison) -> str:
         return ""
     margin = spread(row.margin, row.metric)
     if not row.is_contradicted:
-        return f"Unchanged within {margin}, the margin of its gate, by an equivalence test at 5 %."
+        opening = "Unchanged within" if row.outcome == "no change seen" else "Changed by less than"
+        return f"{opening} {margin}, the margin of its gate."
     twin = cells(replace(row, difference=row.twin_difference)).difference
     return (
-        f"Within the margin of its gate, {margin}, but not called unchanged: {row.metric.twin} changed by {twin}, so "
+        f"Within {margin}, the margin of its gate, but not called unchanged: {row.metric.twin} changed by {twin}, so "
         "words and the end of turn moved apart."
     )
 
@@ -99,18 +115,18 @@ def _above_vocabulary(row: Comparison) -> str:
     if ceiling is None or not values or max(values) <= ceiling:
         return ""
     tokens = cells(replace(row, baseline_value=ceiling, interval=None)).baseline.partition(".")[0]
-    return f"Above the {tokens} tokens of the vocabulary, worse than a guess at random: a gain there means nothing."
+    return f"Above the {tokens} tokens of the vocabulary, worse than a guess: a gain there means nothing."
 
 
 def _few_groups(row: Comparison) -> str:
     is_by_amounts = row.method in ("t and skewness", "seeds and groups")
     if not is_by_amounts or row.n_groups >= FEW_GROUPS:
         return ""
-    return f"Fewer than {FEW_GROUPS} groups: if a few of them differ much, claims are wrong more often than 5 %."
+    return f"Fewer than {FEW_GROUPS} groups, where claims may be wrong more often than 5 %."
 
 
 def _long_tail(row: Comparison) -> str:
     if row.long_tail is None:
         return ""
     other = "fall" if row.long_tail == "above" else "rise"
-    return f"Long tail {row.long_tail} that so few groups do not carry: a claim of a {other} takes more."
+    return f"Long tail {row.long_tail} that these groups do not carry: a claim of a {other} takes more."

@@ -123,6 +123,13 @@ def metric_name(metric: Metric, counts: EvaluationCounts | None = None) -> str:
     return f"{_evaluation_name(metric, counts)}, {_words(metric, name, subset)}{_unit(metric, name)}"
 
 
+def evaluation_names(run: Run) -> Mapping[str, str]:
+    """Map each evaluation of a run to its name: that of its dataset, or what it measures."""
+    counts = {each.evaluation: each for each in run.counts}
+    metrics = {measurement.metric.evaluation: measurement.metric for measurement in run.measurements}
+    return {name: _evaluation_name(metric, counts.get(name)) for name, metric in metrics.items()}
+
+
 def row_nouns(metric: Metric, counts: EvaluationCounts | None = None) -> tuple[str, str]:
     """Return what a metric's rows and groups are, in the plural: ("pairs", "prompts"), or else "examples", "groups"."""
     task = metric.evaluation.rpartition("/")[2]

@@ -1,11 +1,16 @@
-"""A run's comparisons as CSV: tidy rows in full precision, under names that stay."""
+"""A run's comparisons as CSV: tidy rows in full precision, under names that stay.
+
+First a row for each comparison of a candidate; then, where seeds were trained, a row for each recipe on each primary
+metric, which has a number of seeds (`n_seeds`) where the others have none.
+"""
 
 import csv
 import io
 from collections.abc import Callable, Sequence
 
 from reports.comparing.compare import Comparison
-from reports.records import Run
+from reports.comparing.seeds import OverSeeds, over_seeds
+from reports.records import Run, Subject
 from reports.rendering.content.display import cells
 from reports.rendering.content.published import ReportLayout, published_tables
 
@@ -37,18 +42,18 @@ CSV_COLUMNS: dict[str, Callable[[Run, Comparison], object]] = {
     "shown_low": lambda _, row: cells(row).low,
     "shown_high": lambda _, row: cells(row).high,
     "shown_unit": lambda _, row: cells(row).unit,
-    "recipe": lambda run, row: run.subject(row.candidate).recipe,
-    "is_control": lambda run, row: run.subject(row.candidate).is_control,
+    "recipe": lambda run, row: _candidate(run, row).recipe,
+    "is_control": lambda run, row: _candidate(run, row).is_control,
     "p_value": lambda _, row: row.p_value,
     "p_adjusted": lambda _, row: row.p_adjusted,
     "smallest_detectable": lambda _, row: row.smallest_detectable,
     "correlation": lambda _, row: row.correlation,
     "pairing_factor": lambda _, row: row.pairing_factor,
-    "reference": lambda run, row: run.subject(row.candidate).reference,
-    "reference_basis": lambda run, row: run.subject(row.candidate).reference_basis,
-    "beta": lambda run, row: run.subject(row.candidate).beta,
-    "beta_basis": lambda run, row: run.subject(row.candidate).beta_basis,
-    "knows_rows": lambda run, row: run.subject(row.candidate).knows_rows,
+    "reference": lambda run, row: _candidate(run, row).reference,
+    "reference_basis": lambda run, row: _candidate(run, row).reference_basis,
+    "beta": lambda run, row: _candidate(run, row).beta,
+    "beta_basis": lambda run, row: _candidate(run, row).beta_basis,
+    "knows_rows": lambda run, row: _candidate(run, row).knows_rows,
     "long_tail": lambda _, row: row.long_tail,
     "margin": lambda _, row: row.margin,
     "p_unchanged": lambda _, row: row.p_unchanged,
@@ -68,13 +73,29 @@ that of the equivalence test within `margin` (in `unit`), the metric's gate, aft
 those of the candidate's implicit reward; their `_basis` is recorded, assumed (nothing says it) or unknown (another one,
 which is not here).
 `knows_rows` is false if the candidate was trained elsewhere, so that it may have seen the rows that are measured.
+`outcome` is what may be claimed, the same word as in every report: better, worse, higher, lower, no change seen, cannot
+tell or not measured; after correction where there is `p_adjusted`, and otherwise by the interval alone.
+"""
+RECIPE_COLUMNS: dict[str, Callable[[OverSeeds], object]] = {
+    "n_seeds": lambda row: len(row.adapters),
+    "standard_deviation": lambda row: row.standard_deviation,
+    "mean_width": lambda row: row.mean_width,
+    "adapters": lambda row: "; ".join(row.adapters),
+}
+"""Stable columns of report.csv that only rows of recipes have, behind `CSV_COLUMNS`.
+
+Such a row has the recipe as its `candidate` and `recipe`; its values and difference are means over the adapters, whose
+number is `n_seeds` and whose names are in `adapters`, with "; " between them. `standard_deviation` is that of the
+adapters' differences, `mean_width` the mean width of their own intervals (both in `unit`). low, high, the p-values and
+`outcome` have the variance of the seeds and of the groups; with fewer than three seeds they are empty, and the outcome
+is "cannot tell".
 """
 PUBLISHED_CSV_COLUMNS = ("run", "set", "averaged_over", "subject", "is_published", "nats_per_token")
 """Stable columns of report.csv in the published layout: one row for each set, average and column of its tables."""
 
 
 def csv_report(run: Run, comparisons: Sequence[Comparison], *, layout: ReportLayout = "differences") -> str:
-    """Return one tidy row for each comparison, in full precision; missing values are empty.
+    """Return one tidy row for each comparison, then for each recipe, in full precision; missing values are empty.
 
     In the published layout the columns are `PUBLISHED_CSV_COLUMNS`.
     """
@@ -89,6 +110,20 @@ def csv_report(run: Run, comparisons: Sequence[Comparison], *, layout: ReportLay
             for column in table.columns
         )
         return text.getvalue()
-    writer.writerow(CSV_COLUMNS)
-    writer.writerows([column(run, row) for column in CSV_COLUMNS.values()] for row in comparisons)
+    writer.writerow([*CSV_COLUMNS, *RECIPE_COLUMNS])
+    nothing = [None] * len(RECIPE_COLUMNS)
+    writer.writerows([*(column(run, row) for column in CSV_COLUMNS.values()), *nothing] for row in comparisons)
+    writer.writerows(recipe_row(run, row).values() for row in over_seeds(run, comparisons))
     return text.getvalue()
+
+
+def recipe_row(run: Run, row: OverSeeds) -> dict[str, object]:
+    """Return what a row of a recipe holds, under the names of all columns."""
+    own = {name: column(run, row.mean) for name, column in CSV_COLUMNS.items()}
+    return own | {name: column(row) for name, column in RECIPE_COLUMNS.items()}
+
+
+def _candidate(run: Run, row: Comparison) -> Subject:
+    """Return the row's candidate; of a recipe, its first adapter."""
+    named = (each for each in run.candidates if each.name == row.candidate)
+    return next(named, None) or next(each for each in run.candidates if each.recipe == row.candidate)

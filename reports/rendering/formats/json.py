@@ -3,7 +3,9 @@
 {
   "run", "suite", "suite_fingerprint", "created", "headline": facts of the run,
   "measurements": one row a metric and subject, baseline and rulers included, under the names of `MEASUREMENT_FIELDS`,
-  "comparisons": one row a difference, under the names and in the units of `CSV_COLUMNS` of csv.py
+  "comparisons": one row a difference, under the names and in the units of `CSV_COLUMNS` of csv.py,
+  "recipes": one row a recipe, primary metric and what it is compared with: means over its training seeds, under the
+      same names and those of `RECIPE_COLUMNS`; "adapters" is a list. Empty where no recipe was trained with seeds
 }
 
 Values are in the metric's unit: fractions as fractions, perplexities as nats per token. Missing values are null.
@@ -11,13 +13,14 @@ Values are in the metric's unit: fractions as fractions, perplexities as nats pe
 
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import fsum
 from typing import TypeVar
 
 from reports.comparing.compare import Comparison
+from reports.comparing.seeds import OverSeeds, over_seeds
 from reports.records import MetricScores, Run, without_nan
-from reports.rendering.formats.csv import CSV_COLUMNS
+from reports.rendering.formats.csv import CSV_COLUMNS, recipe_row
 
 Record = TypeVar("Record", MetricScores, Comparison)
 
@@ -59,12 +62,20 @@ def json_report(run: Run, comparisons: Sequence[Comparison]) -> str:
         "headline": run.headline,
         "measurements": [_row(MEASUREMENT_FIELDS, run, measurement) for measurement in measurements],
         "comparisons": [_row(CSV_COLUMNS, run, comparison) for comparison in comparisons],
+        "recipes": [_recipe(run, row) for row in over_seeds(run, comparisons)],
     }
     return json.dumps(document, ensure_ascii=False, indent=2, allow_nan=False) + "\n"
 
 
 def _row(fields: dict[str, Callable[[Run, Record], object]], run: Run, record: Record) -> dict[str, object]:
-    values = {name: field(run, record) for name, field in fields.items()}
+    return _without_infinity({name: field(run, record) for name, field in fields.items()})
+
+
+def _recipe(run: Run, row: OverSeeds) -> dict[str, object]:
+    return _without_infinity(recipe_row(run, row) | {"adapters": list(row.adapters)})
+
+
+def _without_infinity(values: Mapping[str, object]) -> dict[str, object]:
     return {name: None if _is_not_finite(value) else value for name, value in values.items()}
 
 

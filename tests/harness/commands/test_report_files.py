@@ -39,7 +39,8 @@ def test_a_saved_run_has_its_reports_beside_its_records(run: Run, tmp_path: Path
     """The files are those that are named, and nothing else is left in the parent folder."""
     saved = write_results(run, tmp_path / "runs" / "first", (), Terminal())
 
-    assert saved.files == (saved.folder / "report.md", saved.folder / "report.csv")
+    assert saved.files == tuple(saved.folder / f"report.{ending}" for ending in ("md", "csv", "html"))
+    assert saved.page == saved.folder / "report.html"
     assert saved.files[0].read_text(encoding="utf-8").splitlines()[2].startswith("Größe")
     assert {file.name for file in saved.files} < {file.name for file in saved.folder.iterdir()}
     assert [path.name for path in (tmp_path / "runs").iterdir()] == ["first"]

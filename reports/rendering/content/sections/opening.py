@@ -13,10 +13,16 @@ from reports.rendering.content.blocks import (
     Word,
     Words,
 )
-from reports.rendering.content.differences import DifferenceRow, DifferenceTable, Matrix, MatrixCell, MatrixRow
+from reports.rendering.content.differences import (
+    NO_CANDIDATE,
+    DifferenceRow,
+    DifferenceTable,
+    Matrix,
+    MatrixCell,
+    MatrixRow,
+)
 from reports.rendering.content.display import OUTCOME_MARKS, low_to_high
 from reports.rendering.content.headline import Headline, HeadlineKind
-from reports.rendering.content.results import NO_CANDIDATE
 from reports.rendering.content.title import report_title
 
 MOST_COLUMNS = 4

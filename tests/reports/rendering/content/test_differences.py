@@ -207,8 +207,9 @@ def test_what_fails_correction_and_what_is_assumed_is_noted(fakes):
     rows = compare(run)
     assert "correction" not in notes_of(first_table(run, rows, []))
     failing = [replace(row, p_adjusted=0.2) if row.is_clear and row.is_claim else row for row in rows]
-    assert "not after the correction" in notes_of(first_table(run, failing, []))
-    assumed = tuple(replace(s, beta_basis="assumed") if s.name == "dpo" else s for s in run.subjects)
+    assert "not after correction" in notes_of(first_table(run, failing, []))
+    basis = {"reference": "base", "beta": 0.1, "beta_basis": "assumed"}
+    assumed = tuple(replace(s, **basis) if s.name == "dpo" else s for s in run.subjects)
     found = rows_by_metric(first_table(replace(run, subjects=assumed), rows, []))
     assert "they are assumed" in " ".join(found["preferences", "accuracy"].notes)
     assert "assumed" not in " ".join(found["truthfulness", "perplexity"].notes)

@@ -24,7 +24,7 @@ def test_names_are_stable(fakes):
     """Scripts that read the report find these names; new ones come at the end."""
     document = _parsed(fakes.realistic_run())
     assert list(document) == [
-        *("run", "suite", "suite_fingerprint", "created", "headline", "measurements", "comparisons")
+        *("run", "suite", "suite_fingerprint", "created", "headline", "measurements", "comparisons", "recipes")
     ]
     assert list(MEASUREMENT_FIELDS)[:19] == [
         *("evaluation", "metric", "unit", "display", "higher_is_better", "primary", "chance", "subject", "kind"),
@@ -52,7 +52,21 @@ def test_comparisons_are_the_rows_of_the_csv(fakes):
     run = fakes.realistic_run(("a", "b"))
     rows = list(csv.DictReader(io.StringIO(csv_report(run, compare(run)))))
     comparisons = _parsed(run)["comparisons"]
-    assert [{key: "" if value is None else str(value) for key, value in row.items()} for row in comparisons] == rows
+    assert [_as_text(row) for row in comparisons] == [{name: row[name] for name in CSV_COLUMNS} for row in rows]
+
+
+def test_recipes_are_the_last_rows_of_the_csv(fakes):
+    """Under the same names and those of recipes alone; the names of the adapters are a list."""
+    run = fakes.sweep_run()
+    rows = [row for row in csv.DictReader(io.StringIO(csv_report(run, compare(run)))) if row["n_seeds"]]
+    recipes = _parsed(run)["recipes"]
+    assert [_as_text(row | {"adapters": "; ".join(row["adapters"])}) for row in recipes] == rows
+    assert recipes[0]["adapters"] == [f"{fakes.LR}, {seed}" for seed in fakes.SHIFTS]
+    assert _parsed(fakes.realistic_run())["recipes"] == []
+
+
+def _as_text(row):
+    return {key: "" if value is None else str(value) for key, value in row.items()}
 
 
 def test_what_is_missing_is_null_with_its_reason(fakes):

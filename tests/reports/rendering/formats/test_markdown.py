@@ -28,7 +28,7 @@ from reports.rendering.content.blocks import (
 from reports.rendering.content.sections.order import sections
 from reports.rendering.formats.csv import PUBLISHED_CSV_COLUMNS, csv_report
 from reports.rendering.formats.markdown import MOST_PADDED, markdown_blocks, markdown_report
-from reports.rendering.formats.terminal import terminal_table
+from reports.rendering.formats.terminal import Screen, terminal_report
 from reports.run_folder import read_run, write_run
 
 GOLDEN = Path(__file__).parent / "golden_report.md"
@@ -193,8 +193,9 @@ def test_a_report_of_the_folder_equals_the_report_of_the_run(fakes, tmp_path):
     for run in (fakes.realistic_run(("a", "b")), replace(fakes.sweep_run(), name="sweep")):
         write_run(run, tmp_path / run.name)
         stored = read_run(tmp_path / run.name)
-        for report in (markdown_report, csv_report, terminal_table):
+        for report in (markdown_report, csv_report):
             assert report(stored, compare(stored)) == report(run, compare(run))
+        assert terminal_report(stored, compare(stored), Screen()) == terminal_report(run, compare(run), Screen())
 
 
 def test_text_of_the_data_stays_text(fakes):

@@ -9,9 +9,8 @@ from reports.comparing.compare import compare
 from reports.comparing.seeds import over_seeds
 from reports.records import Subject
 from reports.rendering.content.blocks import Noted, Small, Strong, Table, words_of
-from reports.rendering.content.differences import first_table
+from reports.rendering.content.differences import NO_CANDIDATE, first_table
 from reports.rendering.content.headline import headline
-from reports.rendering.content.results import NO_CANDIDATE
 from reports.rendering.content.sections.opening import (
     CHOSEN,
     LINE_NAMES,

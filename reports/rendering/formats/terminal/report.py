@@ -1,0 +1,94 @@
+"""The text of a run for the terminal: what the first screen holds, and before it everything else if it is asked for."""
+
+from collections.abc import Sequence
+
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from reports.comparing.compare import Comparison
+from reports.comparing.seeds import over_seeds
+from reports.records import Run
+from reports.rendering.content.differences import NO_CANDIDATE, DifferenceRow, DifferenceTable, Matrix, first_table
+from reports.rendering.content.display import OUTCOME_MARKS, plain
+from reports.rendering.content.footnotes import Footnotes
+from reports.rendering.content.headline import Headline, HeadlineKind, headline
+from reports.rendering.formats.terminal.everything import everything_else
+from reports.rendering.formats.terminal.matrix import matrix_blocks
+from reports.rendering.formats.terminal.rows import Line, Part, rows_table, shows_words
+from reports.rendering.formats.terminal.screen import (
+    Screen,
+    footnote_lines,
+    legend,
+    noted,
+    rendered,
+)
+
+_MARKS: dict[HeadlineKind, str] = {
+    "gained": OUTCOME_MARKS["better"],
+    "lost": OUTCOME_MARKS["worse"],
+    "no change seen": OUTCOME_MARKS["no change seen"],
+    "cannot tell": OUTCOME_MARKS["cannot tell"],
+    "believe it?": " ",
+}
+_BELOW = " more below"
+"""End of the headline's last line, which says where the other limits are: on the terminal, not below."""
+
+
+def terminal_report(run: Run, comparisons: Sequence[Comparison], screen: Screen, *, verbose: bool = False) -> str:
+    """Return headline and first table, wrapped to the screen; if verbose, before them all other rows and limits.
+
+    Args:
+        run: What was measured.
+        comparisons: Result of `compare`.
+        screen: What the reader's terminal can show.
+        verbose: Whether to print everything.
+    """
+    recipes = over_seeds(run, comparisons)
+    table, found = first_table(run, comparisons, recipes), headline(run, comparisons, recipes)
+    blocks: list[RenderableType] = []
+    if verbose and found is not None:
+        blocks += everything_else(run, comparisons, found, screen, has_matrix=isinstance(table, Matrix))
+    blocks += [Text(plain(run.headline)), Text("")] if run.headline else []
+    if found is not None:
+        blocks += [*_headline(found, verbose=verbose), Text("")]
+    if table is None:
+        return rendered([*blocks, Text(NO_CANDIDATE)], screen)
+    blocks += _table(table, screen) if isinstance(table, DifferenceTable) else _matrix(table, screen)
+    return rendered(blocks, screen)
+
+
+def _headline(found: Headline, *, verbose: bool) -> list[RenderableType]:
+    grid = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, show_header=False)
+    for line in found.lines:
+        text = plain(line.text)
+        if text.endswith(_BELOW) and not verbose:
+            text = f"{text.removesuffix(' below')} with -v"
+        grid.add_row(Text(f"{_MARKS[line.kind]} {line.kind}", "bold", no_wrap=True), Text(text))
+    return [Text(plain(found.sentence), "bold"), grid]
+
+
+def _table(table: DifferenceTable, screen: Screen) -> list[RenderableType]:
+    footnotes = Footnotes()
+    title = noted(table.subject, table.subject_notes, footnotes) + Text(f" against {plain(table.baseline)}")
+    parts = [Part(part.title, tuple(_line(row, footnotes) for row in part.rows)) for part in table.parts]
+    outcomes = [row.outcome for part in table.parts for row in part.rows]
+    blocks: list[RenderableType] = [title, *(rows_table(parts, screen) if parts else [])]
+    if outcomes and not shows_words(screen):
+        blocks.append(legend(outcomes))
+    return [*blocks, *footnote_lines(footnotes, table.notes)]
+
+
+def _line(row: DifferenceRow, footnotes: Footnotes) -> Line:
+    name = noted(row.name, row.notes, footnotes)
+    detail = "; ".join(filter(None, (row.detail, row.seeds)))
+    return Line(name, row.comparison, row.cells, detail, row.seeds)
+
+
+def _matrix(matrix: Matrix, screen: Screen) -> list[RenderableType]:
+    footnotes = Footnotes()
+    grid = matrix_blocks(matrix, footnotes, screen)
+    outcomes = [cell.outcome for row in matrix.rows for cell in row.cells]
+    marks = legend(outcomes, has_chosen=any(row.is_chosen for row in matrix.rows))
+    title = Text(f"Differences from {plain(matrix.baseline)}")
+    return [title, *grid, marks, *footnote_lines(footnotes, matrix.notes)]

@@ -125,5 +125,5 @@ def recipe_row(run: Run, row: OverSeeds) -> dict[str, object]:
 
 def _candidate(run: Run, row: Comparison) -> Subject:
     """Return the row's candidate; of a recipe, its first adapter."""
-    named = (each for each in run.candidates if each.name == row.candidate)
-    return next(named, None) or next(each for each in run.candidates if each.recipe == row.candidate)
+    named = (each for each in run.subjects if each.name == row.candidate)
+    return next(named, None) or next(each for each in run.subjects if each.recipe == row.candidate)

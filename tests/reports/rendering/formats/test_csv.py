@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from reports.comparing.compare import compare
 from reports.comparing.seeds import over_seeds
+from reports.comparing.together import put_together
 from reports.rendering.formats.csv import CSV_COLUMNS, RECIPE_COLUMNS, csv_report
 
 
@@ -76,3 +77,13 @@ def test_the_outcome_is_the_corrected_word(fakes):
     assert failing
     assert [text["outcome"] for text in read] == [row.outcome for row in rows]
     assert {row.outcome for row in failing} == {"no change seen"}
+
+
+def test_the_second_of_two_runs_is_compared_with_the_first(fakes):
+    """The first run's candidate is no candidate any more, and its rows against the base are there all the same."""
+    one = fakes.realistic_run()
+    run = put_together([one, replace(one, name="another")])
+    comparisons = compare(run)
+    read = list(csv.DictReader(io.StringIO(csv_report(run, comparisons))))
+    assert {row.candidate for row in comparisons} - {subject.name for subject in run.candidates}
+    assert [row["candidate"] for row in read] == [row.candidate for row in comparisons]

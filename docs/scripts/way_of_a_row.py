@@ -47,6 +47,15 @@ BRANCHES = {
     "Suspects": "to the check of the path that scores it",
 }
 """Types that carry the row elsewhere than to the table, and where to."""
+BRANCH_ROOMS = {
+    "reports.rendering.content.differences": "to the rows of the first table, with the cell in it",
+    "reports.rendering.content.headline": "to the headline",
+    "reports.rendering.content.blocks": "to the sections below the table",
+    "reports.rendering.content.sections": "to the sections below the table",
+    "reports.rendering.pictures": "to the pictures",
+    "reports.rendering.formats": "from the table into a format",
+}
+"""Modules of which all types carry it elsewhere, and where to."""
 WORKERS = {
     "RewardEvaluation": "a line of the suite, with the scores of all subjects so far",
     "ScoringState": "the plan of a run, with the latest packs",
@@ -159,7 +168,7 @@ class Watch:
         self._looks[kind] = self._looks.get(kind, 0) + 1
         if any(self.marks.are_in(each) for each in of or (value,) if type(each) is kind):
             self.steps[kind] = Step(kind, place_of(frame))
-            if kind.__name__ not in {*BRANCHES, *WORKERS}:
+            if kind.__name__ not in WORKERS and branch_of(kind) is None:
                 self.owners |= {part: kind for part in types_in_fields(kind) if part not in self.owners}
 
     def _pair_up(self, frame: FrameType, result: Any) -> None:
@@ -231,6 +240,12 @@ def place_of(frame: FrameType) -> str:
     return f"{file.relative_to(ROOT) if file.is_relative_to(ROOT) else file}:{name}"
 
 
+def branch_of(kind: type) -> str | None:
+    """Where a type carries the row, if that is not the table."""
+    rooms = (words for room, words in BRANCH_ROOMS.items() if kind.__module__.startswith(room))
+    return BRANCHES.get(kind.__name__) or next(rooms, None)
+
+
 def measure(folder: Path, name: str) -> Path:
     """Runs `harness eval` on the pairs, everything scored anew; returns the run folder."""
     from harness.cli import cli
@@ -288,7 +303,7 @@ def way() -> Watch:
 def as_markdown(watch: Watch) -> str:
     """Returns the stops as a table, and below it the parts, the workers and the types off the way."""
     steps = watch.steps.values()
-    branches = [step for step in steps if step.type_name in BRANCHES]
+    branches = [step for step in steps if branch_of(step.kind) is not None]
     workers = [step for step in steps if step.type_name in WORKERS]
     others = [step for step in steps if step not in (*branches, *workers)]
     parts = [step for step in others if step.kind in watch.owners and step.kind not in watch.taken]
@@ -300,7 +315,7 @@ def as_markdown(watch: Watch) -> str:
     lines += ["", f"{len(workers)} workers, which keep the row while they work:", ""]
     lines += [f"- `{step.type_name}`, {WORKERS[step.type_name]}" for step in workers]
     lines += ["", "Off the way:", ""]
-    lines += [f"- `{step.type_name}`, {BRANCHES[step.type_name]}" for step in branches]
+    lines += [f"- `{step.type_name}`, {branch_of(step.kind)}" for step in branches]
     return "\n".join(lines)
 
 

@@ -66,7 +66,9 @@ def show(reports: RunReports, *, verbose: bool = False) -> None:
     others = ", ".join(os.path.relpath(file) for file in reports.files if file != reports.page)
     lines = [text, *([f"written: {others}"] if others else [])]
     lines += [page_line(reports.page, screen)] if reports.page else []
-    click.echo("\n".join(lines), color=True if screen.colours else None)
+    encoding = sys.stdout.encoding or "utf-8"
+    shown = "\n".join(lines).encode(encoding, "replace").decode(encoding)  # a pipe may know no minus sign
+    click.echo(shown, color=True if screen.colours else None)
 
 
 def reader_screen() -> Screen:

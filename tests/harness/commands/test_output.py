@@ -74,6 +74,14 @@ def test_the_published_layout_prints_its_own_table(folder: Path, tmp_path: Path)
     assert "against baseline" not in output
 
 
+def test_an_output_without_the_marks_gets_question_marks(folder: Path, tmp_path: Path) -> None:
+    """A pipe on Windows is no reason to fail after everything was written."""
+    options = ["report", str(folder), "--format", "csv", "--out", str(tmp_path)]
+    done = CliRunner(charset="cp1252").invoke(cli, options, catch_exceptions=False)
+    assert done.exit_code == 0
+    assert "adapter against baseline" in done.output
+
+
 @pytest.mark.parametrize("command", ["report", "eval", "train-and-eval"])
 def test_every_command_that_prints_a_table_has_verbose(command: str) -> None:
     """Short and long."""

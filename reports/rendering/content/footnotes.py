@@ -129,4 +129,5 @@ def _long_tail(row: Comparison) -> str:
     if row.long_tail is None:
         return ""
     other = "fall" if row.long_tail == "above" else "rise"
-    return f"Long tail {row.long_tail} that these groups do not carry: a claim of a {other} takes more."
+    tail = f"A few groups lie far {row.long_tail} the rest, and more such may be missing"
+    return f"{tail}: a claim of a {other} takes more."

@@ -26,7 +26,7 @@ _LINES: dict[Standing, HeadlineKind] = {
 """What a row shows -> its line. One that changed without a better direction is named by it beside what was lost."""
 _ALWAYS: tuple[HeadlineKind, ...] = ("gained", "lost")
 """Lines that are there without content too."""
-NOTHING_SEEN = "nothing that these rows can show"
+NOTHING_SEEN = "nothing seen in these rows"
 
 LONGEST_HEADLINE = 600
 """Characters of sentence and lines together, with the words that say what each line is about."""

@@ -87,7 +87,7 @@ def _folded(rows: Sequence[MatrixRow]) -> tuple[Sequence[MatrixRow], Sequence[Ma
 def _row(row: MatrixRow, columns: Sequence[_Column], footnotes: Footnotes) -> str:
     facts = [
         "\u2605 chosen" if row.is_chosen else "",
-        f"{row.n_seeds} seeds" if row.n_seeds > 1 else "",
+        f"mean and range of {row.n_seeds} seeds" if row.n_seeds > 1 else "",
         "control" if row.is_control and "control" not in row.subject else "",
     ]
     said = " \u00b7 ".join(fact for fact in facts if fact)

@@ -198,7 +198,7 @@ def test_a_long_tail_is_noted(fakes):
         (fakes.PERPLEXITY, "base"): fakes.scores(base),
         (fakes.PERPLEXITY, "dpo"): fakes.scores(base + np.array(rises)),
     }
-    assert "Long tail above" in notes_of(table(fakes.small_run(sides)))
+    assert "A few groups lie far above the rest" in notes_of(table(fakes.small_run(sides)))
 
 
 def test_what_fails_correction_and_what_is_assumed_is_noted(fakes):

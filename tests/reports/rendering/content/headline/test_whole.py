@@ -185,7 +185,7 @@ def test_everything_worse(fakes: SimpleNamespace) -> None:
     found = headline_of(fakes.small_run(scores))
     assert found.sentence == "Everything that was measured got worse."
     assert [line.kind for line in found.lines] == ["gained", "lost", "believe it?"]
-    assert found.lines[0].text == "nothing that these rows can show"
+    assert found.lines[0].text == "nothing seen in these rows"
     assert re.search(rf"accuracy {MINUS}25.0 pp; perplexity of .* and .* \+4\d\.\d", found.lines[1].text)
 
 

@@ -27,17 +27,22 @@ def did_you_mean(given: str, known: Iterable[str]) -> str:
 
 
 def shown(value: object) -> str:
-    """A value as JSON, cut at 80 characters; its kind alone where it is nested too deep, or has too many digits."""
+    """A value as JSON on one line, cut at 80 characters; its kind alone where it is too deep or has too many digits."""
     try:
         text = json.dumps(value, ensure_ascii=False, default=repr)
     except (ValueError, RecursionError):
         return f"a {type(value).__name__}"
-    return text if len(text) <= _SHOWN_CHARACTERS else text[:_SHOWN_CHARACTERS] + "..."
+    return _escaped(text if len(text) <= _SHOWN_CHARACTERS else text[:_SHOWN_CHARACTERS] + "...")
 
 
 def listed(names: Iterable[object]) -> str:
     """Names from outside with commas between them, on one line: what cannot be printed is escaped."""
-    return ", ".join("".join(each if each.isprintable() else ascii(each)[1:-1] for each in str(name)) for name in names)
+    return ", ".join(_escaped(str(name)) for name in names)
+
+
+def _escaped(text: str) -> str:
+    """The text with what cannot be printed, line breaks among it, as escapes."""
+    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
 
 
 def duration(seconds: float) -> str:

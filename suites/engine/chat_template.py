@@ -139,7 +139,8 @@ class ChatTemplate:
                 messages, tools=tools, tokenize=False, add_generation_prompt=add_generation_prompt
             )
         except (
-            JinjaError, ArithmeticError, AttributeError, LookupError, MemoryError, RuntimeError, TypeError, ValueError
+            JinjaError, ArithmeticError, AttributeError, LookupError, MemoryError,
+            RuntimeError, SyntaxError, TypeError, ValueError
         ) as error:  # fmt: skip
             roles = ", ".join(turn.speaker for turn in turns)
             raise TemplateError(f"the chat template cannot render the turns {roles}: {_reason(error)}") from error

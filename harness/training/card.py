@@ -17,6 +17,7 @@ from harness.data.files import format_of
 from harness.models.adapters import CARD_FILE, FIXTURE_FILE
 from harness.models.base import EMBEDDED
 from harness.training.variants import FIRST_STAGE
+from reports.comparing.choice import is_chosen
 from reports.comparing.compare import Comparison, compare
 from reports.records import Run
 from reports.rendering.content.blocks import Paragraph
@@ -26,7 +27,6 @@ from reports.rendering.content.headline import headline
 from reports.rendering.content.names import metric_names
 from reports.rendering.content.sections.opening import differences_blocks, headline_blocks
 from reports.rendering.content.sections.results import exploratory_section
-from reports.rendering.content.verdict import is_chosen
 from reports.rendering.formats.markdown import markdown_blocks, markdown_section
 from reports.rendering.formats.markdown_text import escape, escape_line
 from reports.whole import write_whole

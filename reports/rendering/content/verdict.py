@@ -3,8 +3,6 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from reports.comparing.choice import headline_candidate as headline_candidate  # noqa: PLC0414
-from reports.comparing.choice import is_chosen as is_chosen  # noqa: PLC0414
 from reports.comparing.compare import ERROR_RATE, Comparison, Outcome, in_family
 from reports.comparing.seeds import ENOUGH_SEEDS, FEWEST_SEEDS, OverSeeds, critical_value
 from reports.records import Run, Selection, Subject

@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 
+from reports.comparing.choice import headline_candidate
 from reports.records import Run
 from reports.rendering.content.display import plain
-from reports.rendering.content.verdict import headline_candidate
 from reports.rendering.pictures.drawing.palette import N_SERIES
 
 OTHER = "none"

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 
+from reports.comparing.choice import is_chosen
 from reports.comparing.compare import Comparison
 from reports.comparing.inference import Method
 from reports.comparing.seeds import FEWEST_SEEDS
@@ -11,7 +12,6 @@ from reports.rendering.content.blocks import Block, Bullets, Code, Paragraph, Se
 from reports.rendering.content.differences import DifferenceTable, Matrix
 from reports.rendering.content.display import MINUS
 from reports.rendering.content.sections import rows as columns
-from reports.rendering.content.verdict import is_chosen
 
 MOST_WIDE_ROWS = 40
 """Most rows of primary metrics with everything that is known of them; more have their numbers alone."""

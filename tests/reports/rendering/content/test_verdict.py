@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from reports.comparing.choice import headline_candidate
 from reports.comparing.compare import compare
 from reports.comparing.seeds import over_seeds
 from reports.records import EvaluationCounts, Gate, Selection
@@ -12,7 +13,6 @@ from reports.rendering.content.display import MINUS
 from reports.rendering.content.verdict import (
     candidates_of,
     choice,
-    headline_candidate,
     not_finite_sentences,
     p_text,
     recipe_verdicts,

@@ -9,7 +9,7 @@ from reports.rendering.content.display import cells, spread
 
 
 class Footnotes:
-    """The footnotes of one table, numbered in the order of their first use."""
+    """The footnotes of one table or section, numbered in the order of their first use."""
 
     def __init__(self) -> None:
         self._numbers: dict[str, int] = {}

@@ -25,6 +25,7 @@ from reports.rendering.content.blocks import (
     words_of,
 )
 from reports.rendering.content.display import plain
+from reports.rendering.content.footnotes import Footnotes as NumberedFootnotes
 from reports.rendering.content.published import ReportLayout
 from reports.rendering.content.sections.order import sections
 from reports.rendering.formats.markdown_text import code, escape, escape_line, quote
@@ -61,20 +62,16 @@ def markdown_report(
     return "\n\n".join(parts) + "\n"
 
 
-class Footnotes:
-    """Numbers the footnotes of a section in the order of their first use."""
-
-    def __init__(self) -> None:
-        self._numbers: dict[str, int] = {}
+class Footnotes(NumberedFootnotes):
+    """The footnotes of a section as Markdown."""
 
     def marks(self, notes: Iterable[str]) -> str:
         """Return the numbers of the notes, raised."""
-        numbers = sorted(self._numbers.setdefault(note, len(self._numbers) + 1) for note in notes)
-        return f"<sup>{', '.join(map(str, numbers))}</sup>"
+        return f"<sup>{', '.join(map(str, sorted(self.numbers(notes))))}</sup>"
 
     def lines(self) -> str:
         """Return the notes, each on a line behind its number."""
-        lines = (f"<sup>{number}</sup> {escape(note[:1].upper() + note[1:])}" for note, number in self._numbers.items())
+        lines = (f"<sup>{number}</sup> {escape(note[:1].upper() + note[1:])}" for number, note in self.used)
         return "  \n".join(lines)
 
 

@@ -1,10 +1,9 @@
 """Pictures of the page, each with buttons that save it and its data."""
 
-import csv
-import io
 from collections.abc import Sequence
 from html import escape
 
+from reports.rendering.formats.figure_files import picture_csv
 from reports.rendering.pictures.picture import Picture
 
 
@@ -34,11 +33,4 @@ def pictures_part(pictures: Sequence[Picture]) -> str:
 
 def picture_data(pictures: Sequence[Picture]) -> dict[str, str]:
     """Map each picture that has data to these as CSV."""
-    return {picture.name: _csv(picture) for picture in pictures if picture.rows}
-
-
-def _csv(picture: Picture) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerows((picture.header, *picture.rows))
-    return text.getvalue()
+    return {picture.name: picture_csv(picture) for picture in pictures if picture.rows}

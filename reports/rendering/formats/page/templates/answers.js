@@ -77,12 +77,9 @@ function startAnswers(data) {
     select();
   }
 
-  pages.addEventListener("click", (event) => {
-    const button = event.target.closest("button");
-    if (!button) return;
-    state.page += Number(button.value);
+  onTurn(pages, list, (n) => {
+    state.page += n;
     show();
-    list.scrollIntoView({ block: "start" });
   });
   form.addEventListener("submit", (event) => event.preventDefault());
   form.addEventListener("input", choose);

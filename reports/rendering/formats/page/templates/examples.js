@@ -9,6 +9,16 @@ const counted = (amount) => amount.toLocaleString("en");
 // What is stored under a name, which may be any name.
 const own = (object, name) => (Object.hasOwn(object, name) ? object[name] : null);
 
+// Calls `turn` with how many pages a button goes on or back, and shows the top of what it turned.
+function onTurn(buttons, top, turn) {
+  buttons.addEventListener("click", (event) => {
+    const button = event.target.closest("button");
+    if (!button) return;
+    turn(Number(button.value));
+    top.scrollIntoView({ block: "start" });
+  });
+}
+
 function fill(select, names) {
   const before = select.value;
   select.replaceChildren(...names.map(([value, text]) => new Option(text, value)));
@@ -191,12 +201,9 @@ function startExamples(data) {
     select();
   }
 
-  pages.addEventListener("click", (event) => {
-    const button = event.target.closest("button");
-    if (!button) return;
-    state.page += Number(button.value);
+  onTurn(pages, table, (n) => {
+    state.page += n;
     show();
-    table.scrollIntoView({ block: "start" });
   });
   form.addEventListener("submit", (event) => event.preventDefault());
   form.addEventListener("input", choose);

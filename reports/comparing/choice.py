@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from reports.records import Run
+from reports.records import Run, Subject
 
 
 def headline_candidate(run: Run, candidates: Sequence[str]) -> str:
@@ -18,6 +18,15 @@ def headline_candidate(run: Run, candidates: Sequence[str]) -> str:
         for each in subjects
     }
     return min(candidates, key=lambda name: ranks[name])
+
+
+def peers(run: Run) -> list[Subject]:
+    """Return the candidates that there are to choose from, each seed of a recipe by itself.
+
+    Neither controls and first stages, nor models of other weights, which are bases or the same adapter merged.
+    """
+    stages = {subject.reference for subject in run.candidates}
+    return [each for each in run.candidates if each.same_weights and not each.is_control and each.name not in stages]
 
 
 def is_chosen(run: Run, candidate: str) -> bool:

@@ -6,6 +6,7 @@ from typing import Literal
 
 import numpy as np
 
+from reports.comparing.choice import is_chosen
 from reports.comparing.inference import Method, PairedDifference
 from reports.comparing.margins import allowed_loss, metric_key
 from reports.comparing.metric_table import MetricTable, metric_table
@@ -284,11 +285,9 @@ def _adjusted(run: Run, rows: list[Comparison]) -> list[Comparison]:
 
 def family(run: Run, candidate: str) -> str:
     """Return the name of a candidate's family: its own name for a control, "chosen", or "" for all others."""
-    subject = run.subject(candidate)
-    if subject.is_control:
+    if run.subject(candidate).is_control:
         return f"control {candidate}"
-    chosen = {selection.candidate for selection in run.selection if selection.is_winner}
-    return "" if chosen.isdisjoint({subject.name, subject.recipe}) else "chosen"
+    return "chosen" if is_chosen(run, candidate) else ""
 
 
 def in_family(rows: Sequence[Comparison], gates: Sequence[Gate]) -> list[Comparison]:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from reports.comparing.choice import is_chosen
 from reports.comparing.compare import Comparison, Outcome
 from reports.comparing.seeds import FEWEST_SEEDS, OverSeeds
 from reports.records import EvaluationCounts, Metric, Run, Subject
@@ -142,7 +143,6 @@ def first_table(
 
 def _entries(run: Run, comparisons: Sequence[Comparison], recipes: Sequence[OverSeeds]) -> list[_Entry]:
     """Return the candidates in the order of the run, each judged recipe in the place of its first adapter."""
-    chosen = {selection.candidate for selection in run.selection if selection.is_winner}
     own: dict[str, dict[Key, Comparison]] = {}
     for row in comparisons:
         own.setdefault(row.candidate, {})
@@ -158,11 +158,12 @@ def _entries(run: Run, comparisons: Sequence[Comparison], recipes: Sequence[Over
             of_recipe = judged[subject.recipe]
             rows = {_key(each.mean.metric): each.mean for each in of_recipe}
             spreads = {_key(each.mean.metric): _spread(each.mean, _adapter_rows(own, each)) for each in of_recipe}
-            is_chosen = not chosen.isdisjoint({subject.recipe, *of_recipe[0].adapters})
-            entries[subject.recipe] = _Entry(subject.recipe, of_recipe[0].adapters, subject, is_chosen, rows, spreads)
+            adapters = of_recipe[0].adapters
+            of_winner = any(is_chosen(run, name) for name in adapters)
+            entries[subject.recipe] = _Entry(subject.recipe, adapters, subject, of_winner, rows, spreads)
         elif subject.recipe not in judged and subject.name in own:
-            is_chosen = not chosen.isdisjoint({subject.name, subject.recipe})
-            entries[subject.name] = _Entry(subject.name, (subject.name,), subject, is_chosen, own[subject.name], {})
+            of_winner = is_chosen(run, subject.name)
+            entries[subject.name] = _Entry(subject.name, (subject.name,), subject, of_winner, own[subject.name], {})
     return list(entries.values())
 
 

@@ -6,6 +6,7 @@ from datetime import datetime
 from pathlib import PurePath
 from typing import Any
 
+from reports.comparing.choice import peers
 from reports.records import Run, Subject
 
 _METHODS = {"dpo": "DPO", "kto": "KTO", "sft": "SFT"}
@@ -40,9 +41,7 @@ def _candidates(run: Run) -> str:
 
     Controls, first stages and models of other weights are none of them, as in the headline.
     """
-    stages = {subject.reference for subject in run.candidates}
-    own = [each for each in run.candidates if not each.is_control and each.same_weights and each.name not in stages]
-    judged = own or [each for each in run.candidates if not each.is_control]
+    judged = peers(run) or [each for each in run.candidates if not each.is_control]
     recipes = list(dict.fromkeys(subject.recipe or subject.name for subject in judged))
     if len(recipes) <= 1:
         return next(iter(recipes or [subject.name for subject in run.candidates]), "")

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from reports.comparing.choice import is_chosen
+from reports.comparing.choice import is_chosen, peers
 from reports.comparing.compare import Comparison
 from reports.records import Run
 from reports.rendering.content.headline.subject import Judged
@@ -175,15 +175,5 @@ def _choice(run: Run, judged: Judged) -> Choice:
 
 
 def n_peers(run: Run) -> int:
-    """Return how many candidates there are to choose from, of which seeds of a recipe are one.
-
-    Neither controls and first stages, nor models of other weights, which are bases or the same adapter merged.
-    """
-    stages = {subject.reference for subject in run.candidates}
-    return len(
-        {
-            subject.recipe or subject.name
-            for subject in run.candidates
-            if subject.same_weights and not subject.is_control and subject.name not in stages
-        }
-    )
+    """Return how many candidates there are to choose from, of which seeds of a recipe are one."""
+    return len({subject.recipe or subject.name for subject in peers(run)})

@@ -6,6 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
+
+# No clock: one example that waits for a busy machine says nothing of the code, and would fail the whole run.
+settings.register_profile("shared machines", deadline=None)
+settings.load_profile("shared machines")
 
 CORPUS = (
     "What happens if you eat watermelon seeds? The watermelon seeds pass through your digestive system.",

@@ -1,5 +1,6 @@
 """The command line: `harness --help`. Commands import what they need when they run, so that help answers at once."""
 
+import os
 import sys
 
 import click
@@ -13,6 +14,7 @@ from harness.commands.eval import evaluate
 from harness.commands.list import list_choices
 from harness.commands.lm_eval import lm_eval
 from harness.commands.merge import merge
+from harness.commands.prune import prune
 from harness.commands.report import report
 from harness.commands.show_config import show_config
 from harness.commands.train import train
@@ -22,7 +24,7 @@ from reports.errors import UserError
 EXIT_CODES = """\b
 Exit codes: 0 fine; 1 unexpected failure; 2 usage, configuration or data; 3 stopped by a gate; 130 interrupted."""
 COMMANDS = (
-    train_and_eval, train, evaluate, report, check, calibrate, merge, data, list_choices, doctor, cache, lm_eval,
+    train_and_eval, train, evaluate, report, check, calibrate, merge, data, list_choices, doctor, prune, cache, lm_eval,
     show_config,
 )  # fmt: skip
 
@@ -39,18 +41,29 @@ def cli() -> None:
 
 def main() -> None:
     """Runs a command; a mistake that the user can mend is one line and exit code 2."""
+    from harness.offline import forbid_requests
+    from harness.signals import signals_interrupt
+    from harness.streams import plain_streams
     from harness.terminal import quiet_libraries
 
     quiet_libraries()
-    try:
-        cli.main(standalone_mode=False)
-    except (click.exceptions.Abort, KeyboardInterrupt) as error:
-        _leave(f"interrupted; {' '.join(_notes(error)) or 'no run folder was written'}", 130)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(2)
-    except UserError as error:
-        _leave("\n".join([f"error: {error}", *_notes(error)]), 2)
+    forbid_requests(os.environ)
+    with plain_streams(), signals_interrupt():
+        try:
+            cli.main(standalone_mode=False)
+        except (click.exceptions.Abort, KeyboardInterrupt) as error:
+            _leave(f"{_interrupted(error)}; {' '.join(_notes(error)) or 'no run folder was written'}", 130)
+        except click.ClickException as error:
+            error.show()
+            sys.exit(2)
+        except UserError as error:
+            _leave("\n".join([f"error: {error}", *_notes(error)]), 2)
+
+
+def _interrupted(error: BaseException) -> str:
+    """What interrupted a command: Ctrl-C, or the signal that it names."""
+    signals = [str(each) for each in (error, error.__context__) if isinstance(each, KeyboardInterrupt) and each.args]
+    return f"interrupted by {signals[0]}" if signals else "interrupted"
 
 
 def _notes(error: BaseException) -> list[str]:

@@ -22,6 +22,7 @@ from rich.progress import (
 )
 
 from harness.config.wording import duration
+from reports.plain_text import visible
 
 SECONDS_BETWEEN_LINES = 30.0
 """Shortest time between two lines of a stage where standard error is no terminal."""
@@ -63,10 +64,10 @@ class Terminal:
         A log that cannot be written any more (a full disk, a reader that left) costs its lines, never the job.
         """
         if self.shows_bars:
-            self.console.print(line, markup=False, emoji=False)
+            self.console.print(visible(line), markup=False, emoji=False)
             return
         with suppress(OSError):
-            print(line, file=self.console.file, flush=True)
+            print(visible(line), file=self.console.file, flush=True)
 
     @property
     def shows_bars(self) -> bool:
@@ -77,7 +78,7 @@ class Terminal:
     def waiting(self, description: str) -> Iterator[None]:
         """Shows that work without countable steps is going on."""
         if self.shows_bars:
-            with self.console.status(escape(description)):
+            with self.console.status(_shown(description)):
                 yield
         else:
             self.say(description)
@@ -91,7 +92,7 @@ class Terminal:
             yield lambda n_done, total=None: stage.show(n_done, total)
             return
         with Progress(*_columns(), console=self.console, transient=True) as bar:
-            task = bar.add_task(escape(description), total=total)
+            task = bar.add_task(_shown(description), total=total)
             yield lambda n_done, total=None: bar.update(task, completed=n_done, total=total)
 
     @contextmanager
@@ -104,7 +105,7 @@ class Terminal:
             return
         columns = (*_columns(), TextColumn("{task.fields[numbers]}"))
         with Progress(*columns, console=self.console, transient=True) as bar:
-            task = bar.add_task(escape(description), total=None, numbers="")
+            task = bar.add_task(_shown(description), total=None, numbers="")
 
             def show(n_done: int, n_steps: int, row: dict[str, Any]) -> None:
                 bar.update(task, completed=n_done, total=n_steps, numbers=_numbers(row))
@@ -138,6 +139,11 @@ class _Stage:
         if total is not None and n_before < n_done < total:
             parts.append(f"about {duration((now - started) / (n_done - n_before) * (total - n_done))} left")
         self._terminal.say(f"{self._description}: {', '.join([*parts, *filter(None, [numbers])])}")
+
+
+def _shown(description: str) -> str:
+    """A description without markup of rich and without what would steer the terminal."""
+    return escape(visible(description))
 
 
 def _numbers(row: dict[str, Any]) -> str:

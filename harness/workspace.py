@@ -2,16 +2,18 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
 from reports.errors import UserError
+from reports.locks import hold
 from reports.run_folder import check_run_folder
+from reports.whole import leftovers_in, remove
 
 
 class WorkspaceError(UserError):
@@ -50,7 +52,10 @@ class Workspace:
         return self.folder / "scores.sqlite"
 
     def prepare(self) -> None:
-        """Makes the folders of adapters and runs, and proves that they can be written.
+        """Makes the folders of adapters and runs, proves that they can be written, and clears what was half-written.
+
+        What killed processes left of runs and merged models has a name that no later one repeats, so that nothing else
+        would remove it.
 
         Raises:
             WorkspaceError: they cannot.
@@ -65,6 +70,9 @@ class Workspace:
                 raise WorkspaceError(
                     f"--workspace: {self.folder} cannot be written ({error.strerror}); name another folder"
                 ) from error
+        for folder in (self.runs, self.merged):
+            for leftover in leftovers_in(folder):
+                remove(leftover)
 
     @contextmanager
     def reserve_run(self, name: str, out: Path | None = None) -> Iterator[Path]:
@@ -81,23 +89,20 @@ class Workspace:
             WorkspaceError: another process has reserved `out`, or nothing can be written there.
             RunFolderError: `out` exists already.
         """
-        folder, lock = self._free_run(f"{name}-{datetime.now(UTC):%Y%m%d-%H%M%S}", out)
-        try:
+        with ExitStack() as stack:
+            folder = self._free_run(f"{name}-{datetime.now(UTC):%Y%m%d-%H%M%S}", out, stack)
             if out is not None:
                 check_run_folder(out)  # under the lock: the process that held it before may have written it
             yield folder
-        finally:
-            Path(lock.lock_file).unlink(missing_ok=True)
-            lock.release()
 
-    def _free_run(self, stem: str, out: Path | None) -> tuple[Path, FileLock]:
-        """A run folder that nobody writes, and the lock that keeps it so."""
+    def _free_run(self, stem: str, out: Path | None, stack: ExitStack) -> Path:
+        """A run folder that nobody writes; the lock that keeps it so is put on the stack."""
         for number in count(1):
             folder = out or self.runs / (stem if number == 1 else f"{stem}-{number}")
-            lock = FileLock(folder.with_name(f".{folder.name}.lock"))
             try:
                 folder.parent.mkdir(parents=True, exist_ok=True)
-                lock.acquire(timeout=0)
+                lock = ExitStack()
+                lock.enter_context(hold(folder.with_name(f".{folder.name}.lock")))
             except Timeout:
                 if out is not None:
                     raise WorkspaceError(f"--out: another process writes {out} now; name another folder") from None
@@ -105,7 +110,7 @@ class Workspace:
             except OSError as error:
                 raise WorkspaceError(f"{folder.parent} cannot be written ({error.strerror})") from error
             if out is not None or not folder.exists():
-                return folder, lock
-            Path(lock.lock_file).unlink(missing_ok=True)
-            lock.release()
+                stack.push(lock.pop_all())
+                return folder
+            lock.close()
         raise AssertionError  # count() has no end

@@ -9,6 +9,10 @@ report.md ...       reports, rendered from the files above
 
 A field of a record that has a default may be missing in run.json, so that older folders can be read. `SCHEMA_VERSION`
 is raised when older folders can no longer be read that way.
+
+`checksums` in run.json holds the SHA-256 of the five files (of run.json, what it says without them), so that a changed
+bit is an error and never another number. A folder of before has none and is read as it is; so is one whose run.json was
+changed by hand and `checksums` taken out.
 """
 
 import json
@@ -20,11 +24,16 @@ from numbers import Integral, Real
 from pathlib import Path, PurePath
 from typing import Any
 
+from reports.checksums import checksum, file_checksum
 from reports.errors import UserError
+from reports.free_records import odd_part
+from reports.json_text import JsonError, parse_json
 from reports.records import ExampleScore, ExampleText, Generation, MetricScores, Run, without_nan
 from reports.whole import temporary_sibling, whole_folder
 
 SCHEMA_VERSION = 1
+_OTHER_CHECKSUM = "it is not as it was written; bring it back, or measure again (scores in the cache are kept)"
+_ROW_FILES = ("scores.parquet", "generations.jsonl", "examples.jsonl", "training.jsonl")
 SCORE_COLUMNS = ("evaluation", "metric", "subject", "example_id", "group", "total", "count")
 
 
@@ -115,14 +124,18 @@ def read_run(folder: Path) -> Run:
     document = _read_document(folder)
     sizes = [measurement.pop("n_scores") for measurement in document["measurements"]]
     run: Run = _validated(Run, document, folder / "run.json")
-    examples = folder / "examples.jsonl"
-    return replace(
+    names = [name for name in _ROW_FILES if name != "examples.jsonl" or document["has_examples"]]
+    contents = {name: _read_checked(folder / name, document["checksums"].get(name)) for name in names}
+    run = replace(
         run,
-        measurements=_read_scores(folder / "scores.parquet", run.measurements, sizes),
-        generations=_read_records(tuple[Generation, ...], folder / "generations.jsonl"),
-        examples=_read_records(tuple[ExampleText, ...], examples) if document["has_examples"] else (),
-        training=tuple(_read_rows(folder / "training.jsonl")),
+        measurements=_read_scores(contents["scores.parquet"], folder / "scores.parquet", run.measurements, sizes),
+        generations=_read_records(tuple[Generation, ...], contents, folder / "generations.jsonl"),
+        examples=_read_records(tuple[ExampleText, ...], contents, folder / "examples.jsonl"),
+        training=tuple(_read_rows(contents["training.jsonl"], folder / "training.jsonl")),
     )
+    if odd := odd_part(run):
+        raise RunFileError(f"{folder} is damaged: {odd}")
+    return run
 
 
 def list_runs(folder: Path) -> list[RunSummary]:
@@ -152,11 +165,13 @@ def _write_records(run: Run, folder: Path) -> None:
         del row["scores"]
         row["n_scores"] = len(measurement.scores)
     document["schema_version"] = SCHEMA_VERSION
-    _write_text(folder / "run.json", _json(document, indent=2) + "\n")
     _write_scores(folder / "scores.parquet", measurements)
     _write_rows(folder / "generations.jsonl", map(asdict, run.generations))
     _write_rows(folder / "examples.jsonl", map(asdict, run.examples))
     _write_rows(folder / "training.jsonl", run.training)
+    checksums = {name: file_checksum(folder / name) for name in _ROW_FILES}
+    document["checksums"] = checksums | {"run.json": _document_checksum(document)}
+    _write_text(folder / "run.json", _json(document, indent=2) + "\n")
 
 
 def _write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
@@ -164,8 +179,18 @@ def _write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
 
 
 def _write_text(path: Path, text: str) -> None:
-    # A lone surrogate, which UTF-8 cannot hold, becomes \udXXX: in JSON that reads back as the same character.
-    path.write_bytes(text.encode("utf-8", errors="backslashreplace"))
+    path.write_bytes(_encoded(text))
+
+
+def _encoded(text: str) -> bytes:
+    r"""Return JSON text as bytes; a lone surrogate becomes \udXXX, which reads back as the same character."""
+    return text.encode("utf-8", errors="backslashreplace")
+
+
+def _document_checksum(document: Mapping[str, Any]) -> str:
+    """Return the checksum of what run.json says, however its lines are broken, and without its checksums."""
+    content = {key: value for key, value in document.items() if key != "checksums"}
+    return checksum(_encoded(json.dumps(_plain(content), ensure_ascii=False, sort_keys=True, allow_nan=False)))
 
 
 def _json(value: Any, indent: int | None = None) -> str:
@@ -213,17 +238,17 @@ def _write_scores(path: Path, measurements: Iterable[MetricScores]) -> None:
     pq.write_table(pa.Table.from_arrays(arrays, schema=schema), path)
 
 
-def _read_scores(path: Path, measurements: Iterable[MetricScores], sizes: list[int]) -> tuple[MetricScores, ...]:
+def _read_scores(
+    content: bytes, path: Path, measurements: Iterable[MetricScores], sizes: list[int]
+) -> tuple[MetricScores, ...]:
     """Return the measurements with their scores; the file has `sizes` rows of each measurement, in their order."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
-        table = pq.read_table(path)
+        table = pq.read_table(pa.BufferReader(content))
         columns = [table.column(name).to_pylist() for name in SCORE_COLUMNS]
-    except FileNotFoundError as error:
-        raise RunFileError(f"{path} is missing") from error
-    except (pa.ArrowException, OSError, KeyError) as error:
+    except (pa.ArrowException, OSError, KeyError, ValueError) as error:
         raise RunFileError(f"{path} is damaged: {_first_line(error)}") from error
     if sum(sizes) != table.num_rows:
         raise RunFileError(f"{path} has {table.num_rows} rows; run.json counts {sum(sizes)}")
@@ -238,6 +263,10 @@ def _scores_of(measurement: MetricScores, rows: Iterable[tuple[Any, ...]], path:
     for *names, example_id, group, total, count in rows:
         if tuple(names) != expected:
             raise RunFileError(f"{path} is damaged: rows of {names} where run.json has {list(expected)}")
+        if not (isinstance(example_id, str) and isinstance(group, str)):
+            raise RunFileError(f"{path} is damaged: a row without the id or the group of its example")
+        if not (isinstance(total, float) and isinstance(count, float)):
+            raise RunFileError(f"{path} is damaged: example {example_id} has no total or no count")
         yield ExampleScore(example_id, group, total, count)
 
 
@@ -246,13 +275,18 @@ def _read_document(folder: Path) -> dict[str, Any]:
     if not folder.is_dir():
         raise RunNotFoundError(f"there is no run folder {folder}")
     path = folder / "run.json"
-    document = _parsed(_read_text(path), path)
+    document = _parsed(_read(path), path)
     version = document.pop("schema_version", None)
     if version != SCHEMA_VERSION:
         raise SchemaVersionError(
             f"{path} has schema version {version}, this release reads {SCHEMA_VERSION}; "
             "report it with the release that wrote it"
         )
+    checksums = document.setdefault("checksums", {})
+    if not isinstance(checksums, dict):
+        raise RunFileError(f"{path} is damaged: checksums is no mapping")
+    if checksums and checksums.get("run.json") != _document_checksum(document | {"schema_version": version}):
+        raise RunFileError(f"{path} is damaged: {_OTHER_CHECKSUM}")
     measurements = document.get("measurements")
     if not isinstance(measurements, list) or not all(
         isinstance(m, dict) and isinstance(m.get("n_scores"), int) for m in measurements
@@ -261,30 +295,38 @@ def _read_document(folder: Path) -> dict[str, Any]:
     return {"has_examples": False, **document, "measurements": [{**m, "scores": ()} for m in measurements]}
 
 
-def _read_records(kind: Any, path: Path) -> Any:
-    """Read the lines of a file as a tuple of records."""
-    return _validated(kind, list(_read_rows(path)), path)
+def _read_records(kind: Any, contents: Mapping[str, bytes], path: Path) -> Any:
+    """Read the lines of a file as a tuple of records; none where an older run has no such file."""
+    return _validated(kind, list(_read_rows(contents.get(path.name, b""), path)), path)
 
 
-def _read_rows(path: Path) -> Iterator[dict[str, Any]]:
-    for number, line in enumerate(_read_text(path).split("\n"), start=1):
+def _read_rows(content: bytes, path: Path) -> Iterator[dict[str, Any]]:
+    for number, line in enumerate(content.split(b"\n"), start=1):
         if line:
             yield _parsed(line, path, f", line {number}")
 
 
-def _read_text(path: Path) -> str:
+def _read_checked(path: Path, expected: str | None) -> bytes:
+    """Read a file that must have this checksum; None where the run is older than checksums."""
+    content = _read(path)
+    if expected is not None and checksum(content) != expected:
+        raise RunFileError(f"{path} is damaged: {_OTHER_CHECKSUM}")
+    return content
+
+
+def _read(path: Path) -> bytes:
     try:
-        return path.read_bytes().decode("utf-8")
+        return path.read_bytes()
     except FileNotFoundError as error:
         raise RunFileError(f"{path} is missing") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise RunFileError(f"{path} is damaged: {_first_line(error)}") from error
+    except OSError as error:
+        raise RunFileError(f"{path} cannot be read: {_first_line(error)}") from error
 
 
-def _parsed(text: str, path: Path, where: str = "") -> dict[str, Any]:
+def _parsed(content: bytes, path: Path, where: str = "") -> dict[str, Any]:
     try:
-        value = json.loads(text)
-    except json.JSONDecodeError as error:
+        value = parse_json(content)
+    except JsonError as error:
         raise RunFileError(f"{path}{where} is damaged: {error}") from error
     if not isinstance(value, dict):
         raise RunFileError(f"{path}{where} is damaged: expected an object, got {type(value).__name__}")

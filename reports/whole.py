@@ -1,11 +1,24 @@
-"""Atomic writes: a file or a folder appears complete under its name, or not at all."""
+"""Atomic writes: a file or a folder appears complete under its name, or not at all.
+
+What is written has a hidden name beside its final one until it is complete, and the process that writes it holds a lock
+on it. What a killed process left there has nobody's lock: the next write of the same name removes it, and
+`leftovers_in` finds it.
+"""
 
 import os
+import re
 import shutil
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from errno import EISDIR
+from importlib import import_module
 from pathlib import Path
+from typing import Any
+
+fcntl: Any = import_module("fcntl") if os.name == "posix" else None
+"""What locks a file; without it nothing is ever taken for a leftover."""
+_TEMPORARY = re.compile(r"\.(?P<name>.+)\.[0-9a-f]{8}\.partial")
 
 
 def write_whole(path: Path, content: str | bytes, *, sync: bool = False) -> Path:
@@ -19,9 +32,10 @@ def write_whole(path: Path, content: str | bytes, *, sync: bool = False) -> Path
     Raises:
         OSError: It cannot be written; the file that was there before is unchanged.
     """
+    remove_leftovers(path)
     temporary = temporary_sibling(path)
     try:
-        with temporary.open("wb") as stream:
+        with _made_and_held(temporary, Path.touch), temporary.open("wb") as stream:
             stream.write(content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content)
             if sync:
                 stream.flush()
@@ -43,18 +57,103 @@ def whole_folder(folder: Path, temporary: Path | None = None) -> Iterator[Path]:
     Raises:
         OSError: A folder cannot be made or renamed.
     """
+    remove_leftovers(folder)
     temporary = temporary or temporary_sibling(folder)
     try:
         shutil.rmtree(temporary, ignore_errors=True)
-        temporary.mkdir(parents=True)
-        yield temporary
-        if folder.exists():
-            folder.rmdir()
-        temporary.rename(folder)
+        temporary.parent.mkdir(parents=True, exist_ok=True)
+        with _made_and_held(temporary, Path.mkdir):
+            yield temporary
+            if folder.exists():
+                folder.rmdir()
+            temporary.rename(folder)
     finally:  # Also on Ctrl-C; nothing is left to remove after the rename.
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def check_writable(path: Path) -> None:
+    """Check that a file can be written, without changing it, before time is spent on its content.
+
+    Raises:
+        OSError: It cannot.
+    """
+    if path.is_dir():
+        raise IsADirectoryError(EISDIR, "it is a folder", str(path))
+    probe = temporary_sibling(path)
+    probe.touch()
+    probe.unlink()
 
 
 def temporary_sibling(path: Path) -> Path:
     """Return a hidden name beside a path, so that a rename stays within one file system."""
     return path.parent / f".{path.name}.{uuid.uuid4().hex[:8]}.partial"
+
+
+def leftovers_in(folder: Path, name: str | None = None) -> list[Path]:
+    """Return what killed processes left half-written in a folder, sorted.
+
+    Args:
+        folder: The folder, which need not exist.
+        name: The final name of what they wrote; None is any.
+    """
+    try:
+        entries = sorted(folder.iterdir())
+    except OSError:
+        return []
+    found = [(path, _TEMPORARY.fullmatch(path.name)) for path in entries]
+    return [path for path, match in found if match and name in (None, match["name"]) and _with_lock(path)]
+
+
+def remove_leftovers(path: Path) -> None:
+    """Remove what killed processes left of earlier writes of the same path; what cannot be removed stays."""
+    for leftover in leftovers_in(path.parent, path.name):
+        _with_lock(leftover, remove)
+
+
+def remove(path: Path) -> None:
+    """Remove a file, or a folder with all that is in it; what cannot be removed stays."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with suppress(OSError):
+            path.unlink(missing_ok=True)
+
+
+@contextmanager
+def _made_and_held(path: Path, make: Callable[[Path], object]) -> Iterator[None]:
+    """Make a file or folder and hold a lock on it within the block; the lock ends with the process, however it ends."""
+    make(path)
+    if fcntl is None:
+        yield
+        return
+    while True:
+        descriptor = os.open(path, os.O_RDONLY)
+        with suppress(OSError):  # a file system without locks
+            fcntl.flock(descriptor, fcntl.LOCK_SH)
+        if path.exists() and os.path.samestat(path.stat(), os.fstat(descriptor)):
+            break
+        os.close(descriptor)  # another process took it for a leftover before it had a lock
+        make(path)
+    try:
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _with_lock(path: Path, use: Callable[[Path], object] = Path.exists) -> bool:
+    """Call a function with the path while nobody else can hold it; return whether nobody did."""
+    if fcntl is None:
+        return False
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except OSError:
+        return False  # it is gone, or not ours to open
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    else:
+        use(path)
+        return True
+    finally:
+        os.close(descriptor)

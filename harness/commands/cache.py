@@ -15,7 +15,11 @@ def cache(what: str, workspace: Path) -> None:
     from harness.workspace import Workspace
     from suites.engine.score_cache import ScoreCache
 
-    with ScoreCache.open(Workspace(workspace).scores, lambda line: click.echo(line, err=True)) as scores:
+    file = Workspace(workspace).scores
+    if not file.exists():
+        click.echo(f"there is no score cache in {workspace}")
+        return
+    with ScoreCache.open(file, lambda line: click.echo(line, err=True)) as scores:
         info = scores.info() if what == "info" else scores.clear()
     done = "holds" if what == "info" else "was emptied of"
     click.echo(f"{info.path} {done} {info.n_scores} scores of {info.n_contexts} contexts, {info.n_bytes:,} bytes")

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from harness.commands.options import experiment_options, place_options, suite_option
+from harness.commands.options import PATH, experiment_options, place_options, suite_option
 
 
 @click.command("calibrate", short_help="Proposes gates from the spread over training seeds.")
@@ -17,21 +17,23 @@ from harness.commands.options import experiment_options, place_options, suite_op
     metavar="N",
     help="Trains the experiment with N seeds, counted up from its own.",
 )
-@click.option("--gates", type=click.Path(path_type=Path), metavar="FILE", help="File to write (default: print it).")
+@click.option("--gates", type=PATH, metavar="FILE", help="File to write (default: print it).")
 @experiment_options
 @suite_option
 @place_options
 def calibrate(seeds: int, gates: Path | None, **options: Any) -> None:
     """Proposes gates for `harness check --against` from the spread over training seeds."""
-    text = proposed_gates(seeds, options)
-    if gates is None:
-        click.echo(text, nl=False)
-        return
     from harness.commands.gate_check import CheckError
-    from reports.whole import write_whole
+    from reports.whole import check_writable, write_whole
 
     try:
-        click.echo(write_whole(gates, text))
+        if gates is not None:
+            check_writable(gates)  # before hours of training
+        text = proposed_gates(seeds, options)
+        if gates is None:
+            click.echo(text, nl=False)
+        else:
+            click.echo(write_whole(gates, text))
     except OSError as error:
         raise CheckError(f"--gates: cannot write {gates} ({error.strerror})") from error
 

@@ -6,22 +6,22 @@ from typing import Any
 
 import click
 
-from harness.commands.options import experiment_options, hidden, place_options, suite_option
+from harness.commands.options import PATH, experiment_options, hidden, place_options, suite_option
 
 _OF_CALIBRATE = ("preset", "config_file", "overrides", "suite", "workspace", "data_root")
 """Options of `harness calibrate` that the old `--calibrate` takes too."""
 
 
 @click.command("check", short_help="Judges candidates by gates; exit code 3 where one fails.")
-@click.argument("run", required=False, type=click.Path(path_type=Path))
-@click.option("--against", type=click.Path(path_type=Path), metavar="RUN", help="Compares with this run's candidates.")
-@click.option("--gates", "gates_file", type=click.Path(path_type=Path), help="File of gates, in place of the suite's.")
+@click.argument("run", required=False, type=PATH)
+@click.option("--against", type=PATH, metavar="RUN", help="Compares with this run's candidates.")
+@click.option("--gates", "gates_file", type=PATH, help="File of gates, in place of the suite's.")
 @click.option(
     "--candidate", "candidates", multiple=True, metavar="NAME", help="Judges this one alone; may be repeated."
 )
 @click.option("--strict", is_flag=True, help="Also stops at a gate that cannot tell.")
-@click.option("--junit", type=click.Path(path_type=Path), help="JUnit XML file to write.")
-@click.option("--summary", type=click.Path(path_type=Path), help="Markdown file to append to ($GITHUB_STEP_SUMMARY).")
+@click.option("--junit", type=PATH, help="JUnit XML file to write.")
+@click.option("--summary", type=PATH, help="Markdown file to append to ($GITHUB_STEP_SUMMARY).")
 @click.option("--calibrate", type=click.IntRange(min=3), metavar="N", hidden=True)
 @hidden(experiment_options, suite_option, place_options)
 def check(run: Path | None, calibrate: int | None, **options: Any) -> None:

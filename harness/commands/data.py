@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from harness.commands.options import experiment_options, place_options
+from harness.commands.options import PATH, experiment_options, place_options
 
 
 @click.group("data")
@@ -29,8 +29,8 @@ def inspect(name: str, rows: int, split: str | None, data_root: Path | None, **o
 
 
 @data.command("build-pairs", short_help="Makes preference pairs with a model.")
-@click.argument("specification", type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="JSONL file to write.")
+@click.argument("specification", type=PATH)
+@click.option("--out", type=PATH, required=True, help="JSONL file to write.")
 @click.option("--unpaired", is_flag=True, help="Rows of prompt, completion and label instead of pairs.")
 @click.option("--temperature", type=click.FloatRange(min=0), default=0.8, show_default=True)
 @click.option("--top-p", type=click.FloatRange(min=0, max=1, min_open=True), default=0.95, show_default=True)

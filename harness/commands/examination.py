@@ -6,13 +6,10 @@ import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, metadata
 from pathlib import Path
 from typing import Literal
-
-from filelock import FileLock, Timeout
 
 from harness.config.strict_yaml import read_yaml_mapping
 from harness.data.catalogue import CATALOGUE
@@ -24,8 +21,10 @@ from harness.models.precision import NOTABLY_SLOWER, choose_compute_dtype, slowd
 from harness.models.provenance import package_versions, processor_name
 from harness.models.quantization import keep_unpacked
 from harness.models.threads import ThreadsError, choose_threads
+from harness.prunable import left_behind, n_bytes
 from harness.workspace import Workspace
 from reports.errors import UserError
+from reports.plain_text import one_line
 
 Status = Literal["ok", "warning", "problem"]
 
@@ -320,35 +319,14 @@ def check_disk(workspace: Path) -> Check:
 
 
 def check_leftovers(workspace: Path) -> Check:
-    """Lists what killed processes left behind and no process holds a lock on."""
-    place = Workspace(workspace)
-    left = [
-        path
-        for parent in (place.fixtures, place.merged, place.runs)
-        for path in _entries(parent)
-        if path.suffix in (".partial", ".damaged") and not _is_held(path.with_name(f".{path.stem}.lock"))
-    ]
-    left += [
-        lock
-        for parent in (place.fixtures, place.runs)
-        for lock in _entries(parent)
-        if lock.suffix == ".lock" and not any(lock.parent.glob(f"{lock.stem[1:]}*")) and not _is_held(lock)
-    ]
+    """Lists what killed processes left behind and no process uses."""
+    left = [*left_behind(Workspace(workspace))]
     if not left:
         return Check("leftovers", "ok", "none")
-    advice = "run the same command again, which goes on from a partial adapter and clears it away, or remove them"
-    names = [str(path.relative_to(workspace)) for path in left]
-    return Check("leftovers", "warning", f"{_listed(names)} ({gib(sum(map(n_bytes, left)))})", advice)
-
-
-def n_bytes(path: Path) -> int:
-    """Bytes of a file, or of all files in a folder; links are not followed, and a file that vanishes counts 0."""
-    files = [path, *(Path(folder, name) for folder, _, names in os.walk(path) for name in names)]
-    total = 0
-    for file in files:
-        with suppress(OSError):
-            total += 0 if file.is_dir() else file.lstat().st_size
-    return total
+    place = f" --workspace {workspace}" if workspace != Path("workspace") else ""
+    advice = f"`harness prune{place}` removes them; a training that was not finished goes on with the same command"
+    names = [one_line(str(each.path.relative_to(workspace))) for each in left]
+    return Check("leftovers", "warning", f"{_listed(names)} ({gib(sum(each.n_bytes for each in left))})", advice)
 
 
 def gib(size: int) -> str:
@@ -364,17 +342,6 @@ def _nearest_folder(path: Path) -> Path:
 
 def _entries(folder: Path) -> list[Path]:
     return sorted(folder.iterdir()) if folder.is_dir() else []
-
-
-def _is_held(lock: Path) -> bool:
-    """Whether a process holds the lock."""
-    if not lock.exists():
-        return False
-    try:
-        with FileLock(lock, timeout=0):
-            return False
-    except Timeout:
-        return True
 
 
 def _listed(texts: Sequence[str]) -> str:

@@ -8,6 +8,7 @@ from harness.config.load import load_experiment, load_suite, preset_names, suite
 from harness.data.catalogue import CATALOGUE
 from harness.measuring.kinds import row_kinds
 from harness.workspace import Workspace
+from reports.plain_text import one_line
 from reports.run_folder import list_runs
 
 
@@ -52,5 +53,8 @@ def runs(workspace: Path) -> str:
     found = list_runs(folder)
     if not found:
         return f"no runs in {folder}"
-    rows = [(run.name, run.suite, run.created, ", ".join(run.subjects), run.problem or "") for run in found]
-    return tabulate(rows, ("run", "suite", "created", "subjects", "problem"))
+    rows = [
+        [one_line(text) for text in (run.name, run.suite, run.created, ", ".join(run.subjects), run.problem or "")]
+        for run in found
+    ]
+    return tabulate(rows, ("run", "suite", "created", "subjects", "problem"), disable_numparse=True)

@@ -11,6 +11,8 @@ import click
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def lm_eval(arguments: tuple[str, ...]) -> None:
     """Runs lm-eval's own command line on this project's scoring engine (`--model harness`, the default)."""
+    from harness.streams import steering_streams
     from suites.lm_eval.model import run_command_line
 
-    run_command_line(arguments or ("--help",))
+    with steering_streams():  # lm-eval draws its own bars
+        run_command_line(arguments or ("--help",))

@@ -5,13 +5,13 @@ from typing import Any
 
 import click
 
-from harness.commands.options import model_option
+from harness.commands.options import PATH, model_option
 
 
 @click.command("merge", short_help="Merges an adapter into its unquantised base.")
 @click.argument("adapter")
 @click.option("--dtype", type=click.Choice(["float16", "bfloat16"]), required=True, help="Type of the merged weights.")
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder to write.")
+@click.option("--out", type=PATH, required=True, help="Folder to write.")
 @model_option
 @click.option("--revision", help="Revision of a base model on the hub.")
 def merge(adapter: str, dtype: Any, out: Path, model: str | None, revision: str | None) -> None:

@@ -6,7 +6,24 @@ from typing import Any
 
 import click
 
+from reports.paths import expanded
+
 Command = Callable[..., Any]
+
+
+class ExpandedPath(click.ParamType[Path]):
+    """A path as a user types it, also behind `--out=` and in a variable, where no shell replaces `~`."""
+
+    name = "path"
+
+    def convert(self, value: Any, _parameter: click.Parameter | None, _context: click.Context | None) -> Path:
+        """The path, with `~` at its start as the home folder."""
+        if "\0" in str(value):
+            self.fail(f"{str(value)!r} holds a NUL character, which no path can.", _parameter, _context)
+        return expanded(value)
+
+
+PATH = ExpandedPath()
 
 
 def _options(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
@@ -35,7 +52,7 @@ def hidden(*options: Callable[[Command], Command]) -> Callable[[Command], Comman
 
 experiment_options = _options(
     click.option("--preset", metavar="NAME", help="An experiment that ships with the project (default: tiny)."),
-    click.option("--config", "config_file", type=click.Path(path_type=Path), help="An experiment file of your own."),
+    click.option("--config", "config_file", type=PATH, help="An experiment file of your own."),
     click.option(
         "-o",
         "--override",
@@ -50,7 +67,7 @@ model_option = click.option(
 )
 workspace_option = click.option(
     "--workspace",
-    type=click.Path(path_type=Path),
+    type=PATH,
     envvar="HARNESS_WORKSPACE",
     default=Path("workspace"),
     show_default=True,
@@ -59,7 +76,7 @@ workspace_option = click.option(
 place_options = _options(
     click.option(
         "--data-root",
-        type=click.Path(path_type=Path),
+        type=PATH,
         envvar="HARNESS_DATA_ROOT",
         help="Folder with local copies of datasets, instead of the hub. [env: HARNESS_DATA_ROOT]",
     ),
@@ -68,8 +85,13 @@ place_options = _options(
 verbose_option = click.option(
     "-v", "--verbose", is_flag=True, help="Prints the rest too: exploratory rows, and all that limits belief."
 )
-suite_option = click.option(
-    "--suite", default="alignment", show_default=True, metavar="NAME|FILE.yaml", help="Evaluations to measure."
+suite_option = _options(
+    click.option(
+        "--suite", default="alignment", show_default=True, metavar="NAME|FILE.yaml", help="Evaluations to measure."
+    ),
+    click.option(
+        "--allow-task-code", is_flag=True, help="Runs the code that lm-eval task files of your own name; read it first."
+    ),
 )
 measuring_options = _options(
     suite_option,
@@ -77,7 +99,7 @@ measuring_options = _options(
     click.option(
         "--limit", type=click.IntRange(min=1), help="Rows of each evaluation at most: a seeded sample of groups."
     ),
-    click.option("--out", type=click.Path(path_type=Path), help="Run folder to write (default: in the workspace)."),
+    click.option("--out", type=PATH, help="Run folder to write (default: in the workspace)."),
     click.option(
         "--no-cache", "use_cache", flag_value=False, default=True, help="Neither reads nor writes the score cache."
     ),

@@ -5,11 +5,11 @@ from typing import Any
 
 import click
 
-from harness.commands.options import verbose_option
+from harness.commands.options import PATH, verbose_option
 
 
 @click.command("report", short_help="Writes reports again, or one report of several runs.")
-@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("runs", nargs=-1, required=True, type=PATH)
 @click.option(
     "--format",
     "formats",
@@ -28,7 +28,7 @@ from harness.commands.options import verbose_option
 @click.option(
     "--verdicts",
     "judgements",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="Judgements of the answers, by a model or by people: JSONL or CSV.",
 )
 @click.option(
@@ -36,7 +36,7 @@ from harness.commands.options import verbose_option
     type=click.Choice(["svg", "pdf"]),
     help="Write each picture and its data: figures/NAME.svg or .pdf, and figures/NAME.csv.",
 )
-@click.option("--out", type=click.Path(path_type=Path), help="Folder to write to (default: the run's own).")
+@click.option("--out", type=PATH, help="Folder to write to (default: the run's own).")
 @verbose_option
 def report(runs: tuple[Path, ...], formats: str, verbose: bool, **options: Any) -> None:
     """Writes the reports of a run again, or one report of several runs of a suite, and prints its table."""

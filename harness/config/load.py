@@ -18,6 +18,7 @@ from harness.config.strict import InvalidValuesError, Problem, build, to_plain
 from harness.config.strict_yaml import as_mapping, dump_yaml, parse_yaml, read_yaml_mapping
 from harness.config.wording import did_you_mean, shown
 from reports.errors import UserError
+from reports.paths import expanded
 from suites.engine.chat_template import GIVEN_NAMES
 
 DEFAULT_PRESET = "tiny"
@@ -91,7 +92,7 @@ def load_suite(name_or_file: str, kinds: Mapping[str, RowKind]) -> SuiteConfig:
         YamlError: a file that is not YAML.
     """
     if name_or_file.endswith(_YAML_SUFFIXES):
-        values, source = read_yaml_mapping(Path(name_or_file)), name_or_file
+        values, source = read_yaml_mapping(expanded(name_or_file)), name_or_file
     else:
         values, source = _shipped("suite", name_or_file, _suites())
     return _build(SuiteConfig, values, source, (), lambda suite: _suite_contradictions(suite, kinds))

@@ -6,11 +6,15 @@
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
-from annotated_types import Ge, Gt, Le, Lt, MinLen
+from annotated_types import Ge, Gt, Le, Lt, MinLen, Predicate
 
+from harness.config.limits import LARGEST_RANK
+from reports.paths import is_folder_name
 from reports.records import Gate
 
 Name = Annotated[str, MinLen(1)]
+FolderName = Annotated[str, Predicate(is_folder_name)]
+"""A name that the folder of a run is called by."""
 Count = Annotated[int, Ge(1)]
 Positive = Annotated[float, Gt(0)]
 NotNegative = Annotated[float, Ge(0)]
@@ -153,7 +157,7 @@ class DataConfig:
 class LoraConfig:
     """Settings of the LoRA adapter."""
 
-    rank: Count = 16
+    rank: Annotated[int, Ge(1), Le(LARGEST_RANK)] = 16
     alpha: Count = 32
     dropout: Share = 0.05
     target_modules: Literal["all-linear"] | Annotated[tuple[Name, ...], MinLen(1)] = "all-linear"
@@ -243,7 +247,7 @@ class PublishedConfig:
 class ExperimentConfig:
     """One experiment: base model, data, training, seeds."""
 
-    name: Name
+    name: FolderName
     data: DataConfig
     description: str = ""
     model: ModelConfig = field(default_factory=ModelConfig)
@@ -271,7 +275,7 @@ class ExperimentConfig:
 class EvaluationConfig:
     """One line of a suite."""
 
-    name: Name
+    name: FolderName
     kind: Name
     """Name in the table of kinds (`harness/measuring/kinds.py`)."""
     role: Name
@@ -290,7 +294,7 @@ class EvaluationConfig:
 class SuiteConfig:
     """A named list of evaluations over roles."""
 
-    name: Name
+    name: FolderName
     evaluations: Annotated[tuple[EvaluationConfig, ...], MinLen(1)]
     description: str = ""
     gates: tuple[Gate, ...] = ()

@@ -8,7 +8,9 @@ import typing
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal, Union
 
-from annotated_types import Ge, Gt, Le, Lt, MinLen
+from annotated_types import Ge, Gt, Le, Lt, MinLen, Predicate
+
+from reports.paths import LONGEST_NAME, is_folder_name
 
 _SHOWN_CHARACTERS = 80
 _WORDS: dict[Any, str] = {
@@ -89,4 +91,6 @@ def _range(limit: Any) -> str:
             return f"below {bound}"
         case MinLen():
             return "that is not empty"
+        case Predicate(func=function) if function is is_folder_name:
+            return f'that a folder can be named by: 1 to {LONGEST_NAME} characters, no / \\ : * ? " < > |, no dot first'
     raise TypeError(f"no words for {limit!r}")

@@ -3,24 +3,22 @@
 import csv
 import gzip
 import io
-import json
 import zlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from harness.config.limits import LARGEST_FILE, LARGEST_ROW, LARGEST_WHOLE_FILE, MEBIBYTE, TOO_LARGE
 from harness.config.wording import shown
 from harness.data.row import DataError
+from reports.json_text import JsonError, parse_json
 
 TEXT_SUFFIXES = (".jsonl", ".jsonlines", ".ndjson", ".json", ".csv", ".tsv")
 SUFFIXES = (*TEXT_SUFFIXES, *(suffix + ".gz" for suffix in TEXT_SUFFIXES), ".parquet")
-LARGEST_ROW_BYTES = 64 * 2**20
-"""Largest row of a file; a longer one is a mistake, and would be tokenised whole before it is cut."""
-LARGEST_FILE_BYTES = 2 * 2**30
-"""Largest content, once inflated, of a file that is read whole: a JSON list, or CSV."""
-_LARGEST_CELL_CHARACTERS = LARGEST_ROW_BYTES
-
+_READ_BYTES = 2**20
+_PARQUET_ROWS = 256
+"""Rows that are taken from a Parquet file at a time: it may hold a text once that many rows have."""
 NumberedRows = Iterator[tuple[str, dict[str, Any]]]
 """The place of each row in its file, such as "line 3", and its columns."""
 
@@ -47,30 +45,57 @@ def read_file(path: Path) -> NumberedRows:
         raise DataError(f"{path}: must end in one of {', '.join(SUFFIXES)}")
     if not path.is_file():
         raise DataError(f"{path}: no such file")
+    bare = suffix.removesuffix(".gz")
     try:
         if suffix == ".parquet":
             yield from _parquet(path)
         else:
             with gzip.open(path) if suffix.endswith(".gz") else path.open("rb") as stream:
-                yield from _READERS[suffix.removesuffix(".gz")](path, stream)
+                bounded = io.BufferedReader(_BoundedStream(stream, path, _LARGEST[bare]), _READ_BYTES)
+                yield from _READERS[bare](path, bounded)
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise DataError(f"{path}: not a whole gzip file ({error})") from None
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror or error})") from None
 
 
+class _BoundedStream(io.RawIOBase):
+    """Bytes of a file, up to a largest number."""
+
+    def __init__(self, stream: io.BufferedIOBase, path: Path, largest: int) -> None:
+        self._stream, self._path, self._largest, self._n_read = stream, path, largest, 0
+
+    def readable(self) -> bool:
+        """Always true."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Fills a buffer; returns the number of bytes.
+
+        Raises:
+            DataError: The file has more bytes than that.
+        """
+        content = self._stream.read(len(buffer))
+        self._n_read += len(content)
+        if self._n_read > self._largest:
+            advice = "" if self._largest == LARGEST_FILE else ", or write its rows as lines of a .jsonl file"
+            raise DataError(f"{self._path}: holds more than {self._largest // MEBIBYTE:,} MiB; split it{advice}")
+        buffer[: len(content)] = content
+        return len(content)
+
+
 def _json_lines(path: Path, stream: io.BufferedIOBase) -> NumberedRows:
     # readline, because a line of a compressed file may inflate to more than the memory holds.
-    for number, line in enumerate(iter(lambda: stream.readline(LARGEST_ROW_BYTES + 1), b""), start=1):
+    for number, line in enumerate(iter(lambda: stream.readline(LARGEST_ROW + 1), b""), start=1):
         where = f"line {number}"
-        if len(line) > LARGEST_ROW_BYTES:
-            raise DataError(f"{path}, {where}: a row of more than {LARGEST_ROW_BYTES // 2**20} MiB; divide it")
+        if len(line) > LARGEST_ROW:
+            raise DataError(f"{path}, {where}: {TOO_LARGE}")
         if line.strip():
             yield where, _object(_parsed(line, f"{path}, {where}"), f"{path}, {where}")
 
 
 def _json(path: Path, stream: io.BufferedIOBase) -> NumberedRows:
-    content = _whole(path, stream)
+    content = stream.read()
     if not content.lstrip().startswith(b"["):  # some datasets call JSON Lines .json
         yield from _json_lines(path, io.BytesIO(content))
         return
@@ -80,8 +105,8 @@ def _json(path: Path, stream: io.BufferedIOBase) -> NumberedRows:
 
 
 def _csv(path: Path, stream: io.BufferedIOBase, delimiter: str = ",") -> NumberedRows:
-    text = io.TextIOWrapper(io.BytesIO(_whole(path, stream)), encoding="utf-8-sig", newline="")
-    csv.field_size_limit(_LARGEST_CELL_CHARACTERS)
+    text = io.TextIOWrapper(io.BytesIO(stream.read()), encoding="utf-8-sig", newline="")
+    csv.field_size_limit(LARGEST_ROW)
     reader = csv.DictReader(text, strict=True, delimiter=delimiter)
     try:
         _check_unique(f"{path}, its first line", reader.fieldnames or ())
@@ -104,7 +129,7 @@ def _parquet(path: Path) -> NumberedRows:
     try:
         with parquet.ParquetFile(path) as file:
             number = 0
-            for batch in file.iter_batches():
+            for batch in file.iter_batches(_PARQUET_ROWS):
                 for row in batch.to_pylist():
                     number += 1
                     yield f"row {number}", row
@@ -116,16 +141,12 @@ def _tsv(path: Path, stream: io.BufferedIOBase) -> NumberedRows:
     return _csv(path, stream, delimiter="\t")
 
 
+_LARGEST = {
+    suffix: LARGEST_WHOLE_FILE if suffix in (".json", ".csv", ".tsv") else LARGEST_FILE for suffix in TEXT_SUFFIXES
+}
 _READERS = {
     ".jsonl": _json_lines, ".jsonlines": _json_lines, ".ndjson": _json_lines, ".json": _json, ".csv": _csv, ".tsv": _tsv
 }  # fmt: skip
-
-
-def _whole(path: Path, stream: io.BufferedIOBase) -> bytes:
-    content = stream.read(LARGEST_FILE_BYTES + 1)
-    if len(content) > LARGEST_FILE_BYTES:
-        raise DataError(f"{path}: holds more than {LARGEST_FILE_BYTES // 2**30} GiB; write it as .jsonl or .parquet")
-    return content
 
 
 def _check_unique(where: str, keys: Sequence[str]) -> None:
@@ -143,16 +164,9 @@ def _parsed(content: bytes, where: str) -> Any:
         return made
 
     try:
-        return json.loads(content.decode("utf-8-sig"), object_pairs_hook=mapping)
-    except json.JSONDecodeError as error:
-        place = f"line {error.lineno}, column {error.colno}" if error.lineno > 1 else f"column {error.colno}"
-        raise DataError(f"{where}: not valid JSON ({error.msg} at {place})") from None
-    except UnicodeDecodeError as error:
-        raise DataError(f"{where}: not UTF-8 text ({error.reason} at byte {error.start})") from None
-    except RecursionError:
-        raise DataError(f"{where}: not valid JSON (nested too deep)") from None
-    except ValueError as error:  # a whole number with more digits than Python converts
-        raise DataError(f"{where}: a number with too many digits ({str(error).partition(':')[0]})") from None
+        return parse_json(content, mapping)
+    except JsonError as error:
+        raise DataError(f"{where}: {error}") from None
 
 
 def _object(value: Any, where: str) -> dict[str, Any]:

@@ -40,7 +40,9 @@ _TASK_ROWS = {
 """Task of lm-eval -> datasets of a data root that hold its rows, best first."""
 
 
-def load_local_tasks(tasks: Iterable[str], *, data_root: Path | None, limit: int | None, seed: int) -> TaskSet:
+def load_local_tasks(
+    tasks: Iterable[str], *, data_root: Path | None, limit: int | None, seed: int, allow_code: bool = False
+) -> TaskSet:
     """Loads tasks with their rows; the tasks of `_TASK_ROWS` from the data root where one is given.
 
     Raises:
@@ -55,6 +57,7 @@ def load_local_tasks(tasks: Iterable[str], *, data_root: Path | None, limit: int
         limit=limit,
         seed=seed,
         before_hub=lambda task: require_hub(f"the rows of lm-eval task {task} (not under a --data-root)"),
+        allow_code=allow_code,
     )
 
 

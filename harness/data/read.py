@@ -7,11 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+from harness.config.limits import problem_of_row
 from harness.config.schema import DatasetConfig
 from harness.data.files import format_of, read_file, stem_of
 from harness.data.locate import RowSource, locate, locate_folder, splits_of_folder
 from harness.data.row import DataError, Row
 from harness.models.hub import is_offline, is_path, require_hub
+from reports.paths import expanded
 
 Item = TypeVar("Item")
 
@@ -80,14 +82,14 @@ def load_rows(
     """
     name, _, configuration = name_of_rows(dataset.name).partition(":")
     if is_file(dataset.name):
-        path = Path(dataset.name).expanduser()
+        path = expanded(dataset.name)
         source, part = _local(path), stem_of(path)
     else:
         source = _named(dataset, name, configuration, data_root, folder_configurations=folder_configurations)
         part = configuration or name.rpartition("/")[2]
     split = _pick(dataset, preferred_splits, source)
     rows, repaired = [], list[str]()
-    for where, columns in _read(source, split, dataset):
+    for where, columns in _bounded(source, split, dataset):
         sound = _sound(columns, where)
         if sound is not columns:
             repaired.append(where)
@@ -213,6 +215,14 @@ def _made_sound(value: Any) -> Any:
 def _repair_note(name: str, repaired: Sequence[str]) -> str:
     rows = "1 row holds" if len(repaired) == 1 else f"{len(repaired)} rows hold"
     return f"{name}: {rows} half of a surrogate pair, which is no character and becomes U+FFFD, first in {repaired[0]}"
+
+
+def _bounded(source: RowSource, split: str, dataset: DatasetConfig) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Yields what `_read` does, each row within its limits, wherever it comes from."""
+    for where, columns in _read(source, split, dataset):
+        if problem := problem_of_row(columns):
+            raise DataError(f"{where}: {problem}")
+        yield where, columns
 
 
 def _provenance(source: RowSource, split: str, revision_wanted: str | None) -> str:

@@ -9,6 +9,7 @@ from harness.measuring.lineup import Candidate, named_models, with_unquantised, 
 from harness.models.adapters import CONFIG_FILE, WEIGHTS_FILE, locate_adapter
 from harness.models.origin import Origin, origin_of_adapter, origin_of_model
 from harness.training.variants import FIRST_STAGE
+from reports.paths import expanded
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +74,7 @@ def existing_candidates(
 
 def own_origins(adapters: Sequence[ExistingAdapter], models: Sequence[str]) -> tuple[Origin, ...]:
     """Origins of the adapters that this project trained, and of those that were merged into models (NAME=PATH)."""
-    merged = (origin_of_model(Path(text.partition("=")[2]).expanduser()) for text in models)
+    merged = (origin_of_model(expanded(text.partition("=")[2])) for text in models)
     return tuple(origin for origin in (*(each.origin for each in adapters), *merged) if origin.is_own)
 
 
@@ -126,7 +127,7 @@ def _folder_of_start(adapter: ExistingAdapter, fixtures: Path) -> Path | None:
     """The folder of an adapter's start on this disk, None where it is not here."""
     start = adapter.origin.start
     assert start is not None
-    for folder in (adapter.folder.resolve().parent / start, fixtures / start, Path(start).expanduser()):
+    for folder in (adapter.folder.resolve().parent / start, fixtures / start, expanded(start)):
         is_there = all((folder / file).is_file() for file in (CONFIG_FILE, WEIGHTS_FILE))
         if is_there and (not _is_fingerprint(adapter, start) or origin_of_adapter(folder).fingerprint == start):
             return folder

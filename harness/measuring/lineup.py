@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from harness.config.schema import ExperimentConfig, ModelConfig
 from harness.measuring.experiment import Experiment
@@ -15,6 +14,7 @@ from harness.training.encode import encode_rows
 from harness.training.fixture import Fixture, build_or_reuse, note_on_earlier_fixtures
 from harness.training.recipe import EncodedRows
 from harness.training.variants import FIRST_STAGE, Variant, n_steps, variants_of
+from reports.paths import expanded
 from reports.records import Basis
 
 UNQUANTISED = "unquantised"
@@ -161,7 +161,7 @@ def named_models(models: Sequence[str], config: ExperimentConfig) -> tuple[Candi
 def _held_to_starts(candidates: Mapping[str, Candidate]) -> tuple[Candidate, ...]:
     """Full models, each held to the one among them that it was trained from, the way both were before merging."""
     paths = {name: each.model.name for name, each in candidates.items() if each.model is not None}
-    origins = {name: origin_of_model(Path(path).expanduser()) for name, path in paths.items()}
+    origins = {name: origin_of_model(expanded(path)) for name, path in paths.items()}
     names = {origin.fingerprint: name for name, origin in origins.items() if origin.fingerprint is not None}
     starts = {name: names[origin.start] for name, origin in origins.items() if origin.start in names}
     held: dict[str, Candidate] = {}
@@ -234,7 +234,7 @@ def full_model(name: str, path: str, config: ExperimentConfig) -> Candidate:
     Its reference and beta are what the record of its merge says. Where nothing says them, its reference is taken to be
     the base; where it was merged from an adapter that continued another one, its reference is not here.
     """
-    origin = origin_of_model(Path(path).expanduser())
+    origin = origin_of_model(expanded(path))
     dtype = stored_dtype(path, config.model.device)
     candidate = Candidate(
         name,

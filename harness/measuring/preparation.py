@@ -47,6 +47,8 @@ class Options:
     """Base model, in place of the configuration's."""
     tasks: str | None = None
     """More lm-eval tasks, separated by commas."""
+    allow_task_code: bool = False
+    """Whether task files of the user's own may bring code."""
     limit: int | None = None
     """Largest number of rows of each evaluation."""
     out: Path | None = None
@@ -181,6 +183,7 @@ def _load_tasks(suite: SuiteConfig, config: ExperimentConfig, options: Options) 
             data_root=options.data_root,
             limit=smaller_limit(evaluation.limit, options.limit),
             seed=config.seed,
+            allow_code=options.allow_task_code,
         )
         for evaluation in suite.evaluations
         if KINDS[evaluation.kind].rows == "tasks"

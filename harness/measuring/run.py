@@ -18,7 +18,7 @@ from harness.models.provenance import KEY_VERSION, collect
 from harness.training.selection import choose_winner
 from reports.records import EvaluationCounts, ExampleText, Generation, MetricScores, Published, Run, Subject
 from suites.engine.plan import ScoringState, plan_for
-from suites.engine.score_cache import ScoreCache
+from suites.engine.score_cache import CacheNotWritableError, ScoreCache
 from suites.inputs import content_id
 
 OneRecord = TypeVar("OneRecord")
@@ -153,7 +153,11 @@ def _score_cache(experiment: Experiment) -> AbstractContextManager[ScoreCache | 
     """The workspace's cache of scores, or none."""
     if not experiment.use_cache:
         return nullcontext()
-    cache = ScoreCache.open(experiment.workspace.scores, experiment.terminal.say)
+    try:
+        cache = ScoreCache.open(experiment.workspace.scores, experiment.terminal.say)
+    except CacheNotWritableError as error:  # a cache saves time and decides nothing
+        experiment.terminal.say(f"Scores are not kept for later runs: {error}")
+        return nullcontext()
     cache.expect_keys(KEY_VERSION)
     return cache
 

@@ -1,6 +1,5 @@
 """Find adapters, check that they belong to a loaded base, and attach them to it without merging."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,6 +8,8 @@ from harness.models.base import BASELINE, LoadedModel, files_fingerprint
 from harness.models.hub import fetch, is_path
 from harness.models.templates import TEMPLATE_FILES
 from reports.errors import UserError
+from reports.json_text import parse_json
+from reports.paths import expanded
 
 if TYPE_CHECKING:
     import torch
@@ -49,6 +50,7 @@ def attach_adapter(loaded: LoadedModel, name: str, path_or_id: str) -> list[str]
         raise ValueError(f"there is a subject {name!r} already")
     folder = locate_adapter(path_or_id)
     notes = _check_base(loaded, path_or_id, folder)
+    check_ranks(folder, path_or_id)
     before = probe_logits(loaded)
     key = f"candidate_{len(loaded.adapter_keys)}"
     try:
@@ -164,7 +166,7 @@ def locate_adapter(path_or_id: str) -> Path:
 
     Its record and its model card are fetched with it, because they say what it was trained from.
     """
-    folder = Path(path_or_id).expanduser()
+    folder = expanded(path_or_id)
     if not folder.is_dir():
         if is_path(path_or_id) or folder.exists():
             raise AdapterError(
@@ -187,6 +189,31 @@ def read_adapter_config(folder: Path) -> dict[str, Any]:
     if config.get("peft_type") != "LORA":
         raise AdapterError(f"{folder / CONFIG_FILE}: peft_type must be LORA, not {config.get('peft_type')!r}")
     return config
+
+
+def check_ranks(folder: Path, path_or_id: str) -> None:
+    """Check that an adapter's weights have the ranks that its configuration names, before PEFT makes room for them.
+
+    Raises:
+        AdapterError: a rank is larger than that of any of the weights, or the weights cannot be read.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    config = read_adapter_config(folder)
+    pattern = config.get("rank_pattern")
+    named = [config.get("r"), *(pattern.values() if isinstance(pattern, dict) else ())]
+    ranks = [each for each in named if isinstance(each, int)]
+    try:
+        with safe_open(folder / WEIGHTS_FILE, framework="numpy") as tensors:
+            shapes = [tensors.get_slice(key).get_shape() for key in tensors.keys() if "lora_" in key]  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise AdapterError(f"adapter {path_or_id!r}: {WEIGHTS_FILE} cannot be read ({error}); it is damaged") from error
+    largest = max((min(shape) for shape in shapes if shape), default=0)
+    if shapes and max(ranks, default=0) > largest:
+        raise AdapterError(
+            f"adapter {path_or_id!r}: {CONFIG_FILE} names rank {max(ranks)}, but its weights have rank {largest} at "
+            f"most; it is damaged"
+        )
 
 
 def _check_base(loaded: LoadedModel, path_or_id: str, folder: Path) -> list[str]:
@@ -245,7 +272,7 @@ def read_json(path: Path) -> dict[str, Any]:
         AdapterError: it cannot be read, or holds something else.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(path.read_bytes())
     except (OSError, ValueError) as error:
         raise AdapterError(f"{path} cannot be read ({error}); it is damaged") from error
     if not isinstance(content, dict):

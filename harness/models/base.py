@@ -7,7 +7,6 @@ with loaded.subject(BASELINE) as model:
 
 import gc
 import hashlib
-import json
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,6 +18,9 @@ from harness.models.hub import fetch, is_path
 from harness.models.precision import advice_on, choose_compute_dtype, choose_dtype, why_compute_dtype
 from harness.models.templates import apply_template
 from reports.errors import UserError
+from reports.json_text import parse_json
+from reports.paths import expanded
+from reports.plain_text import one_line
 from suites.engine.causal_model import max_positions
 
 if TYPE_CHECKING:
@@ -177,10 +179,15 @@ def stored_dtype(path_or_id: str, device: str) -> Literal["auto", "float16", "bf
         path_or_id: folder or hub id of the model.
         device: the device that it is loaded on, "auto" included; not what else this machine has.
     """
-    file = Path(path_or_id).expanduser() / "config.json"
+    file = expanded(path_or_id) / "config.json"
     if choose_device(device) == "cpu" or not file.is_file():
         return "auto"
-    config = json.loads(file.read_text(encoding="utf-8"))
+    try:
+        config = parse_json(file.read_bytes())
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{file} cannot be read ({error}); it is damaged") from error
+    if not isinstance(config, dict):
+        raise ModelError(f"{file} must hold a JSON object; it is damaged")
     written = config.get("dtype", config.get("torch_dtype"))
     return written if written in ("float16", "bfloat16") else "auto"
 
@@ -189,8 +196,8 @@ def locate_weights(config: ModelConfig) -> tuple[str, Path]:
     """Return the model's name and its folder, fetched from the hub if the name is not a local folder."""
     if config.name == EMBEDDED:
         name, folder = EMBEDDED, Path(__file__).parents[1] / "embedded" / "base_model"
-    elif Path(config.name).expanduser().is_dir():
-        folder = Path(config.name).expanduser().resolve()
+    elif expanded(config.name).is_dir():
+        folder = expanded(config.name).resolve()
         name = str(folder)
     elif is_path(config.name) or Path(config.name).exists():
         raise ModelError(f"model.name: there is no folder {config.name!r}; give a folder, a hub id, or {EMBEDDED!r}")
@@ -247,11 +254,39 @@ def _check_files(name: str, folder: Path, allow_pickled: bool) -> None:
     files = _weight_files(folder)
     if not files:
         raise ModelError(f"model.name {name!r}: {folder} has no weights (*.safetensors); give the folder of a model")
+    _check_index(name, folder, allow_pickled=allow_pickled)
     if not allow_pickled and files[0].suffix != ".safetensors":
         raise ModelError(
             f"model.name {name!r}: {folder} has only pickled weights ({files[0].name}); convert them to safetensors, "
             f"or set model.allow_pickled_weights=true"
         )
+
+
+def _check_index(name: str, folder: Path, *, allow_pickled: bool) -> None:
+    """Check that the indexes of a folder's weights name files of this folder alone, and pickles only where allowed.
+
+    transformers opens whatever an index names, and the fingerprint of the weights is that of the folder's own files.
+    """
+    for index in sorted(folder.glob("*.index.json")):
+        try:
+            content = parse_json(index.read_bytes())
+            named = set(content["weight_map"].values())
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            raise ModelError(
+                f"model.name {name!r}: {index} does not say which file holds which weight; it is damaged"
+            ) from None
+        for file in sorted(map(str, named)):
+            if Path(file).name != file or not (folder / file).is_file():
+                raise ModelError(f"model.name {name!r}: {index} names {one_line(file)}, which is no file of its folder")
+            if (
+                not allow_pickled
+                and index.name.endswith(".safetensors.index.json")
+                and not file.endswith(".safetensors")
+            ):
+                raise ModelError(
+                    f"model.name {name!r}: {index} names {one_line(file)}, which is not safetensors; convert it, or "
+                    f"set model.allow_pickled_weights=true"
+                )
 
 
 def _weight_files(folder: Path) -> list[Path]:

@@ -5,10 +5,12 @@ import shutil
 import warnings
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
+
+from filelock import Timeout
 
 from harness.config.schema import HalfPrecision, ModelConfig
 from harness.models.adapters import (
@@ -19,11 +21,15 @@ from harness.models.adapters import (
     attach_adapter,
     base_of_adapter,
     locate_adapter,
+    read_json,
 )
 from harness.models.base import LoadedModel, files_fingerprint, load_model, locate_weights, weights_fingerprint
 from harness.models.origin import MERGE_FILE, as_record, origin_of_adapter
 from harness.models.provenance import package_versions
 from reports.errors import UserError
+from reports.json_text import parse_json
+from reports.locks import hold
+from reports.paths import expanded
 from reports.whole import whole_folder
 from suites.engine.chat_template import ensure_template, without_settings
 from suites.inputs import content_id
@@ -86,10 +92,17 @@ def merge_adapter(
         "template": config.template,
         "dtype": dtype,
     }
-    out = out.expanduser().absolute()
+    out = expanded(out).absolute()
     if _holds(out, ingredients):
         return MergedModel(out, weights_fingerprint(out), reused=True)
-    _check_free(out)
+    with _reserved(out):
+        _check_free(out)
+        return _merged(adapter, folder, config, out, ingredients)
+
+
+def _merged(adapter: str, folder: Path, config: ModelConfig, out: Path, ingredients: dict[str, Any]) -> MergedModel:
+    """Merge an adapter into a folder that is free, and return the model there."""
+    dtype, base_folder = ingredients["dtype"], locate_weights(config)[1]
     loaded = load_model(replace(config, quantization="none", device="cpu", dtype=_exact_dtype(base_folder)))
     notes = attach_adapter(loaded, _ADAPTER, adapter)
     notes += _use_trained_template(loaded, folder)
@@ -163,7 +176,8 @@ def _exact_dtype(folder: Path) -> Literal["float32", "float16", "bfloat16"]:
 def _use_trained_template(loaded: LoadedModel, adapter_folder: Path) -> list[str]:
     """Give the tokenizer the template that fixture.json names, and return a message where it is unknown."""
     record = adapter_folder / FIXTURE_FILE
-    trained_with = json.loads(record.read_text(encoding="utf-8"))["base"].get("template") if record.is_file() else None
+    base = read_json(record).get("base") if record.is_file() else None
+    trained_with = base.get("template") if isinstance(base, dict) else None
     own = loaded.tokenizer.chat_template
     if trained_with in (None, content_id(own)):
         return []
@@ -191,11 +205,27 @@ def _write_model(loaded: LoadedModel, base_folder: Path, folder: Path, dtype: st
 def _holds(out: Path, ingredients: dict[str, Any]) -> bool:
     """Return whether the folder already holds this merge, undamaged."""
     try:
-        record = json.loads((out / MERGE_FILE).read_text(encoding="utf-8"))
+        record = parse_json((out / MERGE_FILE).read_bytes())
         is_same = ingredients.items() <= record.items()
         return bool(is_same and record["fingerprint"] == weights_fingerprint(out))
     except (OSError, ValueError, KeyError, AttributeError):
         return False
+
+
+@contextmanager
+def _reserved(out: Path) -> Iterator[None]:
+    """Keep other processes from merging into the same folder within the block, before any of them loads weights."""
+    with ExitStack() as stack:
+        try:
+            out.parent.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(hold(out.with_name(f".{out.name}.lock")))
+        except Timeout:
+            raise MergeError(
+                f"--out {out}: another process writes it now; wait for it, or choose another folder"
+            ) from None
+        except OSError as error:
+            raise MergeError(f"--out {out} cannot be written ({error}); choose another folder") from error
+        yield
 
 
 def _check_free(out: Path) -> None:

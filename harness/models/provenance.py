@@ -1,6 +1,5 @@
 """Record where numbers come from: versions, machine, git state, seed; make the keys of stored adapters and scores."""
 
-import hashlib
 import json
 import os
 import platform
@@ -131,12 +130,6 @@ def processor_name() -> str:
     lines = cpuinfo.read_text(encoding="utf-8").splitlines() if cpuinfo.is_file() else []
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.processor() or platform.machine()
-
-
-def file_fingerprint(path: Path) -> str:
-    """Return the SHA-256 of a file in hexadecimal."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _version(name: str) -> str | None:

@@ -6,12 +6,14 @@ files left by a killed process are never mistaken for a checkpoint.
 
 import json
 import shutil
+import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from harness.models.provenance import file_fingerprint
 from harness.training.recipe import TrainingError
+from reports.checksums import file_checksum
+from reports.json_text import parse_json
 from reports.whole import whole_folder
 
 MANIFEST_FILE = "checkpoint.json"
@@ -41,18 +43,27 @@ def write_checkpoint(checkpoints: Path, step: int, fill: Callable[[Path], None])
     temporary = checkpoints / _TEMPORARY
     with writing(temporary, checkpoints), whole_folder(checkpoints / f"{_PREFIX}{step:08d}", temporary):
         fill(temporary)
-        files = {file.name: file_fingerprint(file) for file in sorted(temporary.iterdir())}
+        files = {file.name: file_checksum(file) for file in sorted(temporary.iterdir())}
         manifest = {"step": step, "files": files}
         (temporary / MANIFEST_FILE).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
     for outdated in _folders(checkpoints)[N_KEPT:]:
         shutil.rmtree(outdated, ignore_errors=True)
 
 
-def newest_checkpoint(checkpoints: Path, say: Callable[[str], None]) -> Path | None:
-    """Return the newest undamaged checkpoint, or None; delete damaged ones with a message."""
+def newest_checkpoint(
+    checkpoints: Path, say: Callable[[str], None], restore: Callable[[Path], object] = Path.exists
+) -> Path | None:
+    """Return the newest undamaged checkpoint, or None; delete damaged ones with a message.
+
+    Args:
+        checkpoints: folder of this run's checkpoints.
+        say: called with a message for each.
+        restore: takes what it needs from a checkpoint; `DamagedCheckpointError` from it is damage like any other.
+    """
     for folder in _folders(checkpoints):
         try:
             _verify(folder)
+            restore(folder)
         except DamagedCheckpointError as error:
             say(f"The checkpoint of step {_step(folder)} is damaged ({error}) and is not used.")
             shutil.rmtree(folder)
@@ -93,18 +104,38 @@ def writing(target: Path, checkpoints: Path) -> Iterator[None]:
 
 
 def _verify(folder: Path) -> None:
-    """Compare every file of a checkpoint with its hash.
+    """Compare every file of a checkpoint with its hash, and check that it is of the kind that its name says.
 
     Raises:
-        DamagedCheckpointError: a file is missing or differs from what was written.
+        DamagedCheckpointError: a file is missing, differs from what was written, or was not written by a training.
     """
     try:
-        files = json.loads((folder / MANIFEST_FILE).read_text(encoding="utf-8"))["files"]
-        changed = [name for name, fingerprint in files.items() if file_fingerprint(folder / name) != fingerprint]
+        files = parse_json((folder / MANIFEST_FILE).read_bytes())["files"]
+        changed = [name for name, fingerprint in files.items() if file_checksum(folder / name) != fingerprint]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DamagedCheckpointError(str(error).strip() or type(error).__name__) from error
     if changed:
         raise DamagedCheckpointError(f"not as it was written: {', '.join(changed)}")
+    unreadable = [name for name in files if not _is_readable(folder / name)]
+    if unreadable:
+        raise DamagedCheckpointError(f"not what a training writes: {', '.join(unreadable)}")
+
+
+def _is_readable(file: Path) -> bool:
+    """Return whether a file holds what its name says, as far as that can be seen without loading weights."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        if file.suffix == ".json":
+            parse_json(file.read_bytes())
+        elif file.suffix in (".pt", ".pth", ".bin"):  # torch writes zip files
+            return zipfile.is_zipfile(file)
+        elif file.suffix == ".safetensors":
+            with safe_open(file, framework="numpy"):
+                pass
+    except (OSError, ValueError, SafetensorError):
+        return False
+    return True
 
 
 def _folders(checkpoints: Path) -> list[Path]:

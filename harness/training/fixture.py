@@ -8,17 +8,17 @@ training its checkpoints lie beside it in `<fingerprint>.partial`.
 import json
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
 from harness.models import provenance
 from harness.models.adapters import CONFIG_FILE, FIXTURE_FILE, GROUPS_FILE, WEIGHTS_FILE
 from harness.models.base import LoadedModel
-from harness.models.provenance import file_fingerprint, package_versions
+from harness.models.provenance import package_versions
 from harness.training.checkpoints import writing
 from harness.training.recipe import (
     EncodedRows,
@@ -33,6 +33,9 @@ from harness.training.recipe import (
 )
 from harness.training.trainer import Folders, train_adapter
 from harness.workspace import Workspace
+from reports.checksums import file_checksum
+from reports.json_text import parse_json
+from reports.locks import WITHOUT_END, hold
 from reports.whole import whole_folder
 from suites.inputs import content_id
 
@@ -128,7 +131,7 @@ def note_on_earlier_fixtures(fixtures: Path) -> str:
     n_earlier = 0
     for file in fixtures.glob(f"*/{FIXTURE_FILE}"):
         with suppress(OSError, ValueError, AttributeError):  # a damaged record is reported when its adapter is needed
-            n_earlier += json.loads(file.read_text(encoding="utf-8")).get("key_version") != provenance.KEY_VERSION
+            n_earlier += parse_json(file.read_bytes()).get("key_version") != provenance.KEY_VERSION
     if not n_earlier:
         return ""
     adapters = "1 adapter was" if n_earlier == 1 else f"{n_earlier} adapters were"
@@ -178,7 +181,7 @@ def _write_record(folder: Path, log: Sequence[LogLine], record: dict[str, Any], 
     """Write training.jsonl, the groups trained on, and then fixture.json, which holds the hashes of all files."""
     (folder / GROUPS_FILE).write_text("".join(f"{group}\n" for group in sorted(groups)), encoding="utf-8")
     (folder / LOG_FILE).write_text("".join(json.dumps(line) + "\n" for line in log), encoding="utf-8")
-    files = {name: file_fingerprint(folder / name) for name in _FILES}
+    files = {name: file_checksum(folder / name) for name in _FILES}
     text = json.dumps(record | {"files": files}, indent=2) + "\n"
     (folder / FIXTURE_FILE).write_text(text, encoding="utf-8")
 
@@ -190,10 +193,10 @@ def _read(folder: Path, fingerprint: str) -> tuple[LogLine, ...]:
         DamagedFixtureError: a file is missing or differs from what was written.
     """
     try:
-        record = json.loads((folder / FIXTURE_FILE).read_text(encoding="utf-8"))
-        changed = [name for name in _FILES if file_fingerprint(folder / name) != record["files"][name]]
-        log = [json.loads(line) for line in (folder / LOG_FILE).read_text(encoding="utf-8").splitlines()]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        record = parse_json((folder / FIXTURE_FILE).read_bytes())
+        changed = [name for name in _FILES if file_checksum(folder / name) != record["files"][name]]
+        log = [parse_json(line) for line in (folder / LOG_FILE).read_bytes().splitlines()]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DamagedFixtureError(str(error).strip() or type(error).__name__) from error
     if changed or record["fingerprint"] != fingerprint:
         raise DamagedFixtureError(f"not as it was written: {', '.join(changed or [FIXTURE_FILE])}")
@@ -231,13 +234,10 @@ def _building(folder: Path, start: Path | None, logs: Path) -> Iterator[Folders]
 
 @contextmanager
 def _locked(path: Path, say: Callable[[str], None]) -> Iterator[None]:
-    lock = FileLock(path)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        say(f"Another process is training this adapter; waiting for it ({path}).")
-        lock.acquire()
-    try:
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(hold(path))
+        except Timeout:
+            say(f"Another process is training this adapter; waiting for it ({path}).")
+            stack.enter_context(hold(path, seconds=WITHOUT_END))
         yield
-    finally:
-        lock.release()

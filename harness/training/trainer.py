@@ -96,9 +96,7 @@ def train_adapter(
             load_start(trainer.model, folders.start, loaded.device)
         recorder = Recorder(loaded, trainer.model, rows.selection, recipe, progress, say=say, is_started=is_started)
         trainer.attach(recorder, folders.checkpoints)
-        checkpoint = newest_checkpoint(folders.checkpoints, say)
-        if checkpoint is not None:
-            trainer.restore(checkpoint)
+        checkpoint = newest_checkpoint(folders.checkpoints, say, trainer.restore)
         try:
             trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
         except KeyboardInterrupt:

@@ -11,9 +11,10 @@ import numpy as np
 from harness.config.schema import LoraConfig, TrainingConfig
 from harness.models.adapters import read_adapter_config
 from harness.models.base import LoadedModel
-from harness.training.checkpoints import write_checkpoint
+from harness.training.checkpoints import DamagedCheckpointError, write_checkpoint
 from harness.training.recipe import LogLine, RatedRequest, Recipe, TrainingError, TrainingRow, requests_of
 from harness.training.recorder import Recorder, peak_memory_bytes
+from reports.json_text import parse_json
 from suites.engine.plan import free_bytes
 from suites.inputs import Request
 
@@ -73,13 +74,17 @@ class HarnessTrainerMixin(_Trainer):  # type: ignore[misc]
         self.add_callback(_with(RecorderCallbackMixin, TrainerCallback)(recorder))
 
     def restore(self, checkpoint: Path) -> None:
-        """Give the recorder, and what TRL does not restore itself, the state of a checkpoint."""
+        """Give the recorder, and what TRL does not restore itself, the state of a checkpoint.
+
+        Raises:
+            DamagedCheckpointError: its record holds something else than a recorder writes.
+        """
         import torch
 
-        state = json.loads((checkpoint / RECORDER_FILE).read_text(encoding="utf-8"))
-        self.recorder.restore(state["rows"], state["reference"])
+        rows, reference, n_threads = _recorded(checkpoint / RECORDER_FILE)
+        self.recorder.restore(rows, reference)
         self._total_train_tokens = self.recorder.n_tokens  # TRL's count, which it starts at 0 again
-        torch.set_num_threads(state["n_threads"])  # sums over another number of threads differ in their last bits
+        torch.set_num_threads(n_threads)  # sums over another number of threads differ in their last bits
 
     def log(self, logs: LogLine, start_time: float | None = None) -> None:
         """Log a step with its peak memory, so that the loggers show it too, and with ties that count half."""
@@ -123,6 +128,24 @@ class HarnessTrainerMixin(_Trainer):  # type: ignore[misc]
         recorder = self.recorder
         state = {"n_threads": torch.get_num_threads(), "reference": recorder.reference, "rows": recorder.log}
         (folder / RECORDER_FILE).write_text(json.dumps(state), encoding="utf-8")
+
+
+def _recorded(file: Path) -> tuple[list[LogLine], list[float], int]:
+    """Return the log, the reference's log-probabilities and the number of threads that a recorder wrote."""
+    try:
+        state = parse_json(file.read_bytes())
+        rows, reference, n_threads = state["rows"], state["reference"], state["n_threads"]
+        is_right = all(_is_number(row["seconds"]) and isinstance(row.get("num_tokens", 0), int) for row in rows)
+        is_right = is_right and all(map(_is_number, reference)) and type(n_threads) is int and n_threads > 0
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        is_right = False
+    if not is_right:
+        raise DamagedCheckpointError(f"not what a training writes: {file.name}")
+    return rows, reference, n_threads
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 class RecorderCallbackMixin:

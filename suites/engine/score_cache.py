@@ -11,20 +11,22 @@ import sqlite3
 import struct
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
 
 import numpy as np
-from filelock import FileLock
 
+from reports.locks import hold
 from suites.inputs import Request, ResponseScore, SuiteError
 
 VERSION = 1
 """Version of tables and encodings; a file of another version is set aside."""
 
+CORRUPT = ".corrupt"
+"""What the name of a file that was set aside ends in; the next one that is set aside replaces it."""
 _BUSY_SECONDS = 30.0
 _LOCK_SECONDS = 60.0
 _KEYS_A_QUERY = 500  # older builds of SQLite take 999 parameters
@@ -333,10 +335,10 @@ def _create_tables(connection: sqlite3.Connection) -> None:
 
 
 def _set_aside(path: Path, say: Callable[[str], object], damage: _DamagedFileError) -> None:
-    number = 1
-    while (aside := path.with_name(f"{path.name}.corrupt-{number}")).exists():
-        number += 1
+    aside = path.with_name(f"{path.name}{CORRUPT}")
     try:
+        for earlier in path.parent.glob(f"{path.name}{CORRUPT}*"):  # one is enough to look at
+            earlier.unlink()
         path.replace(aside)
         for suffix in _COMPANIONS:
             companion = path.with_name(path.name + suffix)
@@ -350,16 +352,13 @@ def _set_aside(path: Path, say: Callable[[str], object], damage: _DamagedFileErr
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
     """Lets one process at a time open the file or set it aside; a killed process releases the lock."""
-    lock = FileLock(f"{path}.lock", timeout=_LOCK_SECONDS)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lock.acquire()
-    except OSError as error:  # filelock's Timeout is one
-        raise _not_writable(path, str(error)) from error
-    try:
+    with ExitStack() as stack:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(hold(path.with_name(f"{path.name}.lock"), seconds=_LOCK_SECONDS))
+        except OSError as error:  # filelock's Timeout is one
+            raise _not_writable(path, str(error)) from error
         yield
-    finally:
-        lock.release()
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from reports.paths import expanded
 from suites.inputs import SuiteError
 
 LOCAL_FORMATS = ("json", "csv", "parquet", "text", "arrow")
@@ -47,7 +48,7 @@ def find_task(name: str, folders: Sequence[Path]) -> Path | None:
         UnknownTaskError: Names tasks of similar spelling, or the file that does not exist.
     """
     if name.endswith((".yaml", ".yml")):
-        path = Path(name).expanduser().resolve()
+        path = expanded(name).resolve()
         if not path.is_file():
             raise UnknownTaskError(f"there is no lm-eval task file {name}")
         return path

@@ -13,11 +13,13 @@ from lm_eval.api import model as lm_eval_model  # noqa: TID253 - a class cannot 
 from lm_eval.api import task as lm_eval_task  # noqa: TID253
 from lm_eval.models import huggingface  # noqa: TID253
 
+from suites.bounded_templates import bound_chat_templates
 from suites.engine.causal_model import ContextTooLongError
 from suites.engine.decoding import BATCH_SIZE
 from suites.engine.plan import ScoringState, plan_for
 from suites.engine.scoring import ModelScorer
 from suites.inputs import Request, Scorer
+from suites.lm_eval.task_code import OPTION, task_code
 
 TokenRequest = tuple[tuple[str, str] | None, list[int], list[int]]
 """A request as lm-eval makes it: (context, continuation) or None, then the token ids of both."""
@@ -88,7 +90,10 @@ def run_command_line(arguments: Sequence[str]) -> None:
     """Runs lm-eval's own command line, in which the default model, `--model harness`, is this engine.
 
     Args:
-        arguments: The command line after `lm-eval`.
+        arguments: The command line after `lm-eval`; `--allow-task-code` among them is ours.
+
+    Raises:
+        TaskCodeError: A task file brings code that is not allowed.
     """
     from lm_eval._cli import HarnessCLI
     from lm_eval.api.registry import model_registry
@@ -96,12 +101,15 @@ def run_command_line(arguments: Sequence[str]) -> None:
 
     if "harness" not in model_registry:
         model_registry.register("harness", target=f"{__name__}:{ScorerLM.__name__}")
+    bound_chat_templates()
+    arguments, is_allowed = [each for each in arguments if each != OPTION], OPTION in arguments
     asks_for_a_run = arguments[0] == "run" or arguments[0] not in ("ls", "validate", "--help", "-h")
     chosen = any(argument.split("=")[0] in ("--model", "-M") for argument in arguments)
     setup_logging()
     sys.argv = ["lm-eval", *arguments, *(["--model", "harness"] if asks_for_a_run and not chosen else [])]
     parser = HarnessCLI()
-    parser.execute(parser.parse_args())
+    with task_code(is_allowed=is_allowed):
+        parser.execute(parser.parse_args())
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from reports.records import EvaluationCounts, ExampleScore, ExampleText, Metric,
 from suites.evaluations.scores import metric_scores, metric_value, not_finite
 from suites.inputs import SuiteError, content_id
 from suites.lm_eval.files import TaskSource, find_task, with_local_rows
+from suites.lm_eval.task_code import task_code
 
 if TYPE_CHECKING:
     from suites.lm_eval.model import ScorerLM
@@ -68,6 +69,7 @@ def load_tasks(
     limit: int | None = None,
     seed: int = 0,
     before_hub: Callable[[str], object] | None = None,
+    allow_code: bool = False,
 ) -> TaskSet:
     """Finds the tasks and reads their rows, once for all subjects.
 
@@ -77,8 +79,10 @@ def load_tasks(
         limit: Largest number of rows of each task, a seeded sample of whole groups; None for all rows.
         seed: Seed of the sample and of few-shot examples.
         before_hub: Called with a task's name before its rows are read from the hub, so that the caller can refuse.
+        allow_code: Whether task files that are not part of a program may bring code.
 
     Raises:
+        TaskCodeError: A task file brings code that is not allowed.
         UnknownTaskError: A task does not exist; names tasks of similar spelling.
         MissingRowsError: A local file of rows does not exist.
         TaskLoadError: A file is broken, or the hub is out of reach.
@@ -86,7 +90,8 @@ def load_tasks(
     tasks: dict[str, Any] = {}
     rows_from: dict[str, str] = {}
     for source in sources:
-        loaded, local_rows = _load(source, folders, before_hub)
+        with task_code(is_allowed=allow_code, trusted=folders):
+            loaded, local_rows = _load(source, folders, before_hub)
         for name, task in loaded.items():
             if task.config.num_fewshot is None:
                 task.set_config(key="num_fewshot", value=0)
@@ -210,6 +215,7 @@ def _load(
 ) -> tuple[dict[str, Any], str | None]:
     """Loads name -> lm-eval's task, several for a group or tag, and the name of its local rows."""
     from datasets.exceptions import DatasetsError
+    from jinja2 import TemplateError
     from lm_eval.tasks import TaskManager
     from yaml import YAMLError
 
@@ -228,7 +234,7 @@ def _load(
             tasks: dict[str, Any] = TaskManager(include_defaults=path is None).load([specification])["tasks"]
         except SuiteError:
             raise
-        except (OSError, ValueError, TypeError, KeyError, DatasetsError, YAMLError) as error:
+        except (OSError, ValueError, TypeError, KeyError, DatasetsError, TemplateError, YAMLError) as error:
             first_line = next(iter(str(error).splitlines()), "")
             raise TaskLoadError(f"lm-eval task {source.task}: {type(error).__name__}: {first_line}") from error
     return tasks, local_rows

@@ -53,14 +53,14 @@ RUNS = st.builds(
         st.builds(
             Subject,
             TEXTS,
-            st.sampled_from(["baseline", "ruler"]),
+            st.just("ruler"),
             WILD_TEXTS,
             recipe=WILD_TEXTS,
             is_control=st.booleans(),
             compared_with=st.lists(WILD_TEXTS, max_size=2).map(tuple),
         ),
         max_size=2,
-    ).map(tuple),
+    ).map(lambda rulers: (Subject("base", "baseline", ""), *rulers)),
     measurements=st.lists(
         st.builds(
             MetricScores,
@@ -127,7 +127,7 @@ def test_a_folder_of_before_sweeps_is_still_read(fakes, tmp_path):
     run = fakes.realistic_run()
     write_run(run, tmp_path / "run")
     document = json.loads((tmp_path / "run" / "run.json").read_text(encoding="utf-8"))
-    for key in ("selection", "published"):
+    for key in ("selection", "published", "checksums"):
         del document[key]
     for subject in document["subjects"]:
         for key in ("recipe", "is_control", "compared_with"):
@@ -141,7 +141,7 @@ def test_a_folder_of_before_conditions_and_bases_is_still_read(fakes, tmp_path):
     run = fakes.realistic_run()
     write_run(run, tmp_path / "run")
     document = json.loads((tmp_path / "run" / "run.json").read_text(encoding="utf-8"))
-    del document["fingerprint_without_beta"]
+    del document["fingerprint_without_beta"], document["checksums"]
     for counts in document["counts"]:
         del counts["conditions"]
     for subject in document["subjects"]:
@@ -156,7 +156,7 @@ def test_a_folder_of_before_texts_were_kept_is_still_read(fakes, tmp_path):
     run = fakes.realistic_run()
     write_run(run, tmp_path / "run")
     document = json.loads((tmp_path / "run" / "run.json").read_text(encoding="utf-8"))
-    del document["has_examples"]
+    del document["has_examples"], document["checksums"]
     (tmp_path / "run" / "run.json").write_text(json.dumps(document), encoding="utf-8")
     (tmp_path / "run" / "examples.jsonl").unlink()
     assert read_run(tmp_path / "run") == run
@@ -261,7 +261,9 @@ def test_a_missing_or_damaged_file_is_named_in_one_line(fakes, tmp_path, name, c
 
 
 def _edit(folder: Path, **changes: object) -> None:
+    """Change run.json as a person would who takes its checksums out."""
     document = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    del document["checksums"]
     (folder / "run.json").write_text(json.dumps(document | changes), encoding="utf-8")
 
 
@@ -286,6 +288,7 @@ def test_scores_of_another_run_are_refused(fakes, tmp_path):
     for name, metric in (("one", fakes.MARGIN), ("other", fakes.MC2)):
         write_run(fakes.small_run({(metric, "dpo"): fakes.scores([1.0])}), tmp_path / name)
     (tmp_path / "other" / "scores.parquet").replace(tmp_path / "one" / "scores.parquet")
+    _edit(tmp_path / "one")
     with pytest.raises(RunFileError, match=r"rows of \['lm_eval', 'truthfulqa_mc2 acc', 'dpo'\]"):
         read_run(tmp_path / "one")
 
@@ -312,3 +315,77 @@ def test_runs_are_listed_oldest_first_and_broken_ones_last(fakes, tmp_path):
     assert listed[0].headline == run.headline
     assert listed[2].problem.endswith("run.json is missing")
     assert list_runs(tmp_path / "nowhere") == []
+
+
+def test_a_flipped_bit_is_damage_and_never_another_number(fakes, tmp_path):
+    """Of 60 flips anywhere in the files none gives another run, and every error is one line that names the file."""
+    folder = tmp_path / "run"
+    run = fakes.realistic_run()
+    write_run(run, folder)
+    rng = np.random.default_rng(5)
+    for name in ("run.json", "scores.parquet", "generations.jsonl", "examples.jsonl", "training.jsonl"):
+        content = (folder / name).read_bytes()
+        for place in rng.integers(0, 8 * len(content), 12 if content else 0):
+            flipped = bytearray(content)
+            flipped[place // 8] ^= 1 << (place % 8)
+            (folder / name).write_bytes(flipped)
+            try:
+                found, problem = read_run(folder), f"{name}, a blank that became another blank"
+            except (RunFileError, SchemaVersionError) as error:
+                found, problem = run, str(error)
+            assert found == run
+            assert name in problem
+            assert "\n" not in problem
+        (folder / name).write_bytes(content)
+    assert read_run(folder) == run
+
+
+def test_rows_that_were_changed_by_hand_are_damage(fakes, tmp_path):
+    """A row taken out of a table whose length nothing else checks, and a word changed in run.json."""
+    folder = tmp_path / "run"
+    write_run(fakes.realistic_run(), folder)
+    training = folder / "training.jsonl"
+    before = training.read_bytes()
+    training.write_bytes(before[: before.index(b"\n") + 1])
+    with pytest.raises(RunFileError, match=r"training\.jsonl is damaged: it is not as it was written"):
+        read_run(folder)
+    training.write_bytes(before)
+    document = folder / "run.json"
+    document.write_text(document.read_text(encoding="utf-8").replace("alignment", "alignmnet"), encoding="utf-8")
+    with pytest.raises(RunFileError, match=r"run\.json is damaged: it is not as it was written"):
+        read_run(folder)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"subjects": []}, "subjects must hold one of the kind baseline, not 0"),
+        ({"config": {"training": "dpo"}}, r"config\.training must be a mapping, not str"),
+        ({"provenance": {"base": ["gpt2"]}}, r"provenance\.base must be a mapping, not list"),
+        ({"checksums": "none"}, "checksums is no mapping"),
+    ],
+)
+def test_odd_types_in_a_run_are_named(fakes, tmp_path, changes, message):
+    """Also where the free-form parts of a run hold something else than reports read."""
+    write_run(fakes.realistic_run(), tmp_path / "run")
+    _edit(tmp_path / "run", **changes)
+    with pytest.raises(RunFileError, match=message):
+        read_run(tmp_path / "run")
+
+
+@pytest.mark.parametrize("line", [b'{"kind": "train", "loss": "low"}', b'{"kind": 1}', b'{"step": [1]}', b"[" * 9999])
+def test_odd_training_rows_are_named(fakes, tmp_path, line):
+    """A text for a number in the log is found when the run is read, not when a report computes with it."""
+    write_run(fakes.realistic_run(), tmp_path / "run")
+    _edit(tmp_path / "run")
+    (tmp_path / "run" / "training.jsonl").write_bytes(line)
+    with pytest.raises(RunFileError, match=r"is damaged: (training row 1|nested|not valid)"):
+        read_run(tmp_path / "run")
+
+
+def test_a_run_folder_killed_while_it_is_written_leaves_nothing_for_good(fakes, tmp_path):
+    """The next write of the same name removes what was left."""
+    leftover = tmp_path / ".run.0123abcd.partial"
+    leftover.mkdir()
+    write_run(fakes.small_run({}), tmp_path / "run")
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]

@@ -1,10 +1,13 @@
 """Atomic writes of files and folders."""
 
+import subprocess
+import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
-from reports.whole import whole_folder, write_whole
+from reports.whole import check_writable, leftovers_in, whole_folder, write_whole
 
 
 def fill_the_disk(monkeypatch: pytest.MonkeyPatch, method: str) -> None:
@@ -64,3 +67,56 @@ def test_what_a_killed_process_left_is_not_part_of_the_folder(tmp_path: Path) ->
     with pytest.raises(OSError, match="not empty"), whole_folder(tmp_path / "run", temporary):
         pass
     assert (tmp_path / "run" / "run.json").exists()
+
+
+KILLED = (
+    "import os, sys\nfrom pathlib import Path\nfrom reports.whole import whole_folder, write_whole\n"
+    "path = Path(sys.argv[1])\n"
+    "if sys.argv[2] == 'folder':\n"
+    "    with whole_folder(path) as temporary:\n"
+    "        (temporary / 'weights').write_text('x' * 1000)\n"
+    "        os.kill(os.getpid(), 9)\n"
+    "Path.replace = lambda *_: os.kill(os.getpid(), 9)\n"
+    "write_whole(path, 'half')\n"
+)
+
+
+@pytest.mark.parametrize("what", ["file", "folder"])
+def test_what_a_killed_process_left_is_cleared_by_the_next_write(tmp_path: Path, what: str) -> None:
+    """However often it is killed, the next write of the same name leaves that name alone."""
+    path = tmp_path / "run"
+    for _ in range(2):
+        subprocess.run([sys.executable, "-c", KILLED, str(path), what], check=False)
+        (leftover,) = leftovers_in(tmp_path)
+        assert leftover.name.startswith(".run.")
+    other = tmp_path / ".other.0123abcd.partial"
+    other.touch()
+
+    with whole_folder(path) if what == "folder" else nullcontext():
+        if what == "file":
+            write_whole(path, "whole")
+    assert {each.name for each in tmp_path.iterdir()} == {"run", other.name}
+    assert leftovers_in(tmp_path, "other") == [other]
+
+
+def test_what_another_process_writes_now_is_no_leftover(tmp_path: Path) -> None:
+    """Two writers of one name do not take each other's half-written files away."""
+    with whole_folder(tmp_path / "run") as first:
+        assert leftovers_in(tmp_path) == []
+        write_whole(tmp_path / "run.md", "text")
+        with whole_folder(tmp_path / "run") as second:
+            assert first.is_dir()
+            assert second.is_dir()
+        (tmp_path / "run").rmdir()
+    assert (tmp_path / "run").is_dir()
+
+
+def test_a_file_is_tried_without_a_change(tmp_path: Path) -> None:
+    """A folder in its place is an error; what is there stays."""
+    file = tmp_path / "gates.yaml"
+    file.write_text("before")
+    check_writable(file)
+    assert file.read_text() == "before"
+    assert [*tmp_path.iterdir()] == [file]
+    with pytest.raises(OSError, match="it is a folder"):
+        check_writable(tmp_path)

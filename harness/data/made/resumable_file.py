@@ -8,16 +8,18 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
 from harness.config.wording import shown
 from reports.errors import UserError
+from reports.json_text import parse_json
+from reports.locks import hold
 from reports.whole import write_whole
 
 Header = dict[str, Any]
@@ -49,17 +51,16 @@ def build_lock(path: Path) -> Iterator[None]:
     Raises:
         ResumableFileError: Another process builds it, or nothing can be written there.
     """
-    lock = FileLock(path.with_name(f".{path.name}.lock"))
-    with _disk(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            raise ResumableFileError(f"another process builds {path} now; wait for it or name another file") from None
-    try:
+    with ExitStack() as stack:
+        with _disk(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                stack.enter_context(hold(path.with_name(f".{path.name}.lock")))
+            except Timeout:
+                raise ResumableFileError(
+                    f"another process builds {path} now; wait for it or name another file"
+                ) from None
         yield
-    finally:
-        lock.release()
 
 
 def check_finished(path: Path, header: Header) -> FileSummary:
@@ -69,7 +70,7 @@ def check_finished(path: Path, header: Header) -> FileSummary:
         ResumableFileError: It was built from something else, or was changed since.
     """
     try:
-        there = json.loads(_sibling(path, "header").read_bytes())
+        there = parse_json(_sibling(path, "header").read_bytes())
         finished = FileSummary(**there.pop("finished"))
         problem = _differences(there, header)
         if not problem and hashlib.sha256(path.read_bytes()).hexdigest() != finished.sha256:
@@ -155,7 +156,7 @@ def _line(value: Any) -> bytes:
 def _parsed(line: bytes) -> Any:
     """The JSON value of a line; None where the line is incomplete."""
     try:
-        return json.loads(line) if line.endswith(b"\n") else None
+        return parse_json(line) if line.endswith(b"\n") else None
     except ValueError:
         return None
 

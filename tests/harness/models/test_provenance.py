@@ -1,6 +1,5 @@
 """What a run folder says of its origin."""
 
-import hashlib
 import json
 import shutil
 import subprocess
@@ -16,7 +15,6 @@ from harness.models import provenance
 from harness.models.base import BASELINE, load_model
 from harness.models.provenance import (
     collect,
-    file_fingerprint,
     git_state,
     package_versions,
     processor_name,
@@ -56,13 +54,6 @@ def test_no_repository_and_no_git(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_versions_of_what_is_and_is_not_installed() -> None:
     """A package that is not there is None."""
     assert package_versions(["torch", "no-such-package"]) == {"torch": torch.__version__, "no-such-package": None}
-
-
-def test_fingerprint_of_a_file(tmp_path: Path) -> None:
-    """SHA-256 of its bytes."""
-    (tmp_path / "file").write_bytes(b"abc")
-
-    assert file_fingerprint(tmp_path / "file") == hashlib.sha256(b"abc").hexdigest()
 
 
 def test_the_processor_has_a_name(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,49 @@
+"""HF_HUB_OFFLINE=1 holds for everything: no library sends a request, whatever a file names."""
+
+import ipaddress
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+_VARIABLES = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
+_TRUE = ("1", "on", "yes", "true")
+"""What the hub's client takes for true, in any case of letters."""
+
+
+class OfflineError(ConnectionError):
+    """A library tried to send a request although the user works offline."""
+
+
+def forbid_requests(environment: Mapping[str, str]) -> None:
+    """Lets every lookup of a host and every connection to another machine fail, if the user works offline.
+
+    The interpreter itself asks this hook before it opens a connection, so that no library needs to know of it. A hook
+    stays until the process ends.
+
+    Args:
+        environment: Variables of this process.
+    """
+    if any(environment.get(name, "").strip().lower() in _TRUE for name in _VARIABLES):
+        sys.addaudithook(_refuse_connections)
+
+
+def _refuse_connections(event: str, arguments: tuple[Any, ...]) -> None:
+    if event == "socket.getaddrinfo":
+        host = arguments[0]
+    elif event in ("socket.connect", "socket.sendto") and isinstance(arguments[1], tuple):
+        host = arguments[1][0]
+    else:
+        return  # also sockets between processes, whose address is a path
+    if not is_here(host):
+        raise OfflineError(f"HF_HUB_OFFLINE is set: no request is sent to {host}")
+
+
+def is_here(host: object) -> bool:
+    """Whether a host is this machine itself."""
+    name = host.decode("ascii", "replace") if isinstance(host, bytes) else host
+    if name is None or name in ("", "localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(str(name)).is_loopback
+    except ValueError:
+        return False

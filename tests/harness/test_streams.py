@@ -1,0 +1,49 @@
+"""Standard output and error: every text arrives, and none steers a terminal."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+HOSTILE = "\x1b]52;c;aGk=\x07 \x9b2J \u2192 \ud83d"
+PRINTS = (
+    "import sys\nfrom harness.streams import plain_streams, steering_streams\n"
+    f"text = {HOSTILE!r}\n"
+    "with plain_streams():\n    print(text)\n    print(text, file=sys.stderr)\n"
+    "    with steering_streams():\n        print('\\x1b[1mbar', file=sys.stderr)\n"
+    "print('after')\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "arrow"), [("utf-8", "\u2192"), ("cp1252", "->"), ("latin-1", "->"), ("ascii", "->")]
+)
+def test_any_text_reaches_any_stream_and_steers_none(encoding: str, arrow: str) -> None:
+    """Control characters are shown on both streams, and no encoding ends a command."""
+    done = subprocess.run(
+        [sys.executable, "-c", PRINTS], env={"PYTHONIOENCODING": encoding}, capture_output=True, check=True
+    )
+    shown = rf"\x1b]52;c;aGk=\x07 \x9b2J {arrow} \ud83d"
+    assert done.stdout.decode(encoding) == f"{shown}\nafter\n"
+    assert done.stderr.decode(encoding) == f"{shown}\n\x1b[1mbar\n"
+
+
+def test_a_name_with_escape_sequences_is_shown_in_lists_and_errors(tmp_path: Path, harness) -> None:
+    """The folder of a run, and a suite that does not exist."""
+    (tmp_path / "runs" / "x\x1b]0;title\x07\ny").mkdir(parents=True)
+    listed = harness("list", "runs", "--workspace", tmp_path)
+    assert r"x\x1b]0;title\x07\ny" in listed.out
+    refused = harness("train", "--suite", "a\x1b[2Jb", "--workspace", tmp_path / "w")
+    assert refused.exit_code == 2
+    assert "\x1b" not in listed.out + refused.err
+
+
+def test_a_reader_that_left_costs_lines_and_no_job() -> None:
+    """Standard error that is closed, as that of a terminal after SIGHUP, ends nothing."""
+    code = (
+        "import os, sys\nfrom harness.streams import plain_streams\nos.close(2)\n"
+        "with plain_streams():\n    print('lost' * 9999, file=sys.stderr, flush=True)\n    print('done')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
+    assert done.stdout == b"done\n"

@@ -1,0 +1,32 @@
+"""Paths as users type them."""
+
+from pathlib import Path
+
+import pytest
+
+from reports.paths import LONGEST_NAME, expanded, is_folder_name
+
+
+def test_the_home_folder_is_written_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also within a text; a user that does not exist stays a name, and is no error."""
+    monkeypatch.setenv("HOME", "/home/kim")
+    assert expanded("~/x") == Path("/home/kim/x")
+    assert expanded(Path("~")) == Path("/home/kim")
+    assert expanded("a/~/x") == Path("a/~/x")
+    assert expanded("~nobody-has-this-name/x") == Path("~nobody-has-this-name/x")
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["", ".", "..", "../x", "a/b", "a\\b", "/x", "a\nb", "a\x1b[2J", "a\0b", "C:x", ".hidden", " x", "x ", "-rf",
+     "\u202ea", "x" * (LONGEST_NAME + 1)],
+)  # fmt: skip
+def test_a_path_is_no_name_of_a_folder(name: str) -> None:
+    """Nor is what a file system, a shell or a reader takes for something else."""
+    assert not is_folder_name(name)
+
+
+@pytest.mark.parametrize("name", ["tiny", "my suite (v2)", "größe", "a.b_c-d", "x" * LONGEST_NAME])
+def test_words_are_names_of_folders(name: str) -> None:
+    """In any letters, with blanks between."""
+    assert is_folder_name(name)

@@ -1,0 +1,92 @@
+"""Task files that bring code run only where the user allows it; their templates never leave a sandbox."""
+
+import json
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from suites.inputs import SuiteError
+from suites.lm_eval.files import TaskSource
+from suites.lm_eval.task_code import TaskCodeError
+from suites.lm_eval.tasks import load_tasks
+
+TASK = """
+task: mine
+dataset_path: json
+dataset_kwargs: {data_files: {test: rows.jsonl}}
+test_split: test
+output_type: multiple_choice
+doc_to_text: "{{q}}"
+doc_to_choice: ["yes", "no"]
+doc_to_target: 0
+metric_list: [{metric: acc}]
+"""
+CODE = "from pathlib import Path\nPath(__file__).with_name('ran').touch()\n\ndef ask(row):\n    return row['q']\n"
+WAYS = {
+    "a function": ('doc_to_text: "{{q}}"', "doc_to_text: !function code.ask"),
+    "a function of the library": ('doc_to_text: "{{q}}"', "doc_to_text: !function os.system"),
+    "a class": ("task: mine", "task: mine\nclass: !function code.ask"),
+    "a metric of the working folder": ("metric: acc", "metric: code"),
+    "a metric of the library evaluate": ("metric: acc", "metric: acc, hf_evaluate: true"),
+    "a function as a metric": ("metric: acc", "metric: !function code.ask"),
+    "a function deep in the file": ("task: mine", "task: mine\nfewshot_config: {samples: !function code.ask}"),
+    "a file that it includes": ("task: mine", "task: mine\ninclude: other.yaml"),
+}
+
+
+@pytest.fixture
+def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Writes a task with a change of its text beside rows and a file of code, in the working folder."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "rows.jsonl").write_text(json.dumps({"q": "Is it?"}) + "\n")
+    (tmp_path / "code.py").write_text(CODE)
+    (tmp_path / "other.yaml").write_text("process_docs: !function code.ask\n")
+
+    def write_task(before: str = "", after: str = "") -> TaskSource:
+        file = tmp_path / "mine.yaml"
+        file.write_text(textwrap.dedent(TASK).replace(before, after) if before else TASK)
+        return TaskSource(str(file))
+
+    return write_task
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_code_of_a_task_file_is_refused_before_it_runs(write, tmp_path: Path, way: str) -> None:
+    """One line with what the file names and the option to type; nothing of it is imported."""
+    with pytest.raises(TaskCodeError, match=r"read that code, then add --allow-task-code") as caught:
+        load_tasks([write(*WAYS[way])])
+    assert not (tmp_path / "ran").exists()
+    assert "\n" not in str(caught.value)
+
+
+def test_code_runs_where_it_is_allowed(write, tmp_path: Path) -> None:
+    """The same file is loaded with the option."""
+    loaded = load_tasks([write(*WAYS["a function"])], allow_code=True)
+    assert (tmp_path / "ran").exists()
+    assert loaded.tasks["mine"].doc_to_text({"q": "Is it?"}) == "Is it?"
+
+
+def test_what_ships_with_a_program_is_its_own_code(write, tmp_path: Path) -> None:
+    """A folder that the caller trusts, as lm-eval's own, needs no option."""
+    load_tasks([write(*WAYS["a function"])], folders=(tmp_path,))
+    assert (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize(
+    "template",
+    ["{{ cycler.__init__.__globals__.os.system('touch ran') }}", "{{ q.__class__.__mro__ }}", "{{ 'a' * 10**10 }}"],
+)
+@pytest.mark.parametrize("key", ["doc_to_text", "doc_to_target"])
+def test_jinja_of_a_task_file_is_in_a_sandbox(write, tmp_path: Path, template: str, key: str) -> None:
+    """With the option as well as without: a template needs no code."""
+    line = next(line for line in TASK.splitlines() if line.startswith(key))
+    for allow_code in (False, True):
+        with pytest.raises(SuiteError, match="lm-eval task"):
+            load_tasks([write(line, f"{key}: {json.dumps(template)}")], allow_code=allow_code)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_harmless_task_file_needs_nothing(write) -> None:
+    """Templates, local rows and lm-eval's own metrics are no code."""
+    assert load_tasks([write()]).tasks["mine"].doc_to_text({"q": "Is it?"}) == "Is it?"

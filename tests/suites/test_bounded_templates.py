@@ -1,0 +1,115 @@
+"""Jinja from outside: a sandbox, with bounds on steps, size and time."""
+
+import time
+
+import pytest
+from jinja2 import TemplateError
+from jinja2.exceptions import SecurityError
+
+import suites.bounded_templates
+from suites.bounded_templates import BoundedEnvironment, TemplateBoundError, bound_chat_templates
+
+LOOP = "{% for a in range(99999) %}"
+DOUBLING = "{% set ns = namespace(x='a') %}{% for i in range(60) %}{% set ns.x = ns.x BY ns.x %}{% endfor %}"
+BOMBS = {
+    "loops in loops": LOOP * 3 + "{% endfor %}" * 3,
+    "a loop that passes over": LOOP + LOOP.replace("%}", "if false %}") + "{% endfor %}{% endfor %}",
+    "a text times a number": "{{ 'a' * 10**10 }}",
+    "a number times a text": "{{ 10000000000 * 'a' }}",
+    "a list times a number": "{{ [1] * 10**9 }}",
+    "a power": "{{ 9 ** (9 ** 9) }}",
+    "doubling by +": DOUBLING.replace("BY", "+"),
+    "doubling by ~": DOUBLING.replace("BY", "~"),
+    "padding": "{{ 'a'.ljust(10000000000) }}",
+    "padding by a filter": "{{ 'a' | center(10000000000) }}",
+    "padding in a format": "{{ '{:>9999999999}'.format(1) }}",
+    "padding in a format, nested": "{{ '{:>{}}'.format(1, 9999999999) }}",
+    "padding in a % format": "{{ '%9999999999d' % 1 }}",
+    "padding in a format filter": "{{ '%*d' | format(9999999999, 1) }}",
+    "indents": "{{ ('a\n' * 1000) | indent(9999999) }}",
+    "tabs": "{{ ('\t' * 1000).expandtabs(9999999) }}",
+    "replaced": "{{ ('a' * 1000000).replace('a', 'b' * 1000000) }}",
+    "replaced by a filter": "{{ ('a' * 1000000) | replace('a', 'b' * 1000000) }}",
+    "joined": "{{ ('b' * 1000000).join(['a'] * 1000000) }}",
+    "joined by a filter": "{{ (['a'] * 1000000) | join('b' * 1000000) }}",
+    "a macro that calls itself": "{% macro f() %}{{ f() }}{{ f() }}{% endmacro %}{{ f() }}",
+    "output": LOOP + "{{ 'a' * 1000000 }}{% endfor %}",
+    "output kept": "{% set x %}" + LOOP + "{{ 'a' * 1000000 }}{% endfor %}{% endset %}",
+}
+
+
+@pytest.mark.parametrize("name", BOMBS)
+def test_a_template_without_end_is_one_error_at_once(name: str) -> None:
+    """Within seconds and within bounds of memory, whichever way it grows."""
+    environment = BoundedEnvironment()
+    began = time.monotonic()
+    with pytest.raises(TemplateError) as caught:
+        environment.from_string(BOMBS[name]).render()
+    assert time.monotonic() - began < 30
+    assert isinstance(caught.value, TemplateBoundError)
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{{ cycler.__init__.__globals__.os.system('touch made') }}",
+        "{{ ''.__class__.__mro__[1].__subclasses__() }}",
+        "{{ x.append(1) }}",
+        "{{ '{0.__class__.__init__}'.format(x) }}",
+    ],
+)
+def test_python_is_out_of_reach(template: str, tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No way from a template to the interpreter, nor a change of what it is given."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises((SecurityError, TemplateError)):
+        BoundedEnvironment().from_string(template).render(x=[1])
+    assert not [*tmp_path.iterdir()]
+
+
+@pytest.mark.parametrize(
+    ("template", "text"),
+    [
+        ("{% for m in ms %}{{ loop.index }}{{ m.role ~ ': ' ~ m['content'] | trim }}. {% endfor %}", "1u: hi. 2a: yes. "),  # noqa: E501
+        ("{% for m in ms if m.role == 'a' %}{{ m.content }}{% else %}none{% endfor %}", "yes"),
+        ("{% for m in ms if m.role == 'x' %}{{ m.content }}{% else %}none{% endfor %}", "none"),
+        ("{% macro b(x) %}<{{ x }}>{% endmacro %}{{ b('a' + 'c') }}{{ 2 * 3 }}{{ 'ab' * 2 }}", "<ac>6abab"),
+        ("{{ ms | map(attribute='role') | join(', ') }}|{{ '%s-%03d' % ('a', 7) }}", "u, a|a-007"),
+        ("{{ ms | tojson(indent=1) | length > 9 }}", "True"),
+        ("{{ 'a-b'.replace('-', '+') }}{{ 'x' | center(3) }}{{ ','.join(['a', 'b']) }}", "a+b x a,b"),
+        ("{{ 'x\ny' | indent(2) }}", "x\n  y"),
+        ("{% set ns = namespace(n=0) %}{% for m in ms recursive %}{% set ns.n = ns.n + 1 %}{% endfor %}{{ ns.n }}", "2"),  # noqa: E501
+    ],
+)  # fmt: skip
+def test_what_templates_do_every_day_stays_as_it_was(template: str, text: str) -> None:
+    """Loops with conditions and `else`, macros, filters, formats: the same text as plain Jinja's."""
+    messages = [{"role": "u", "content": " hi"}, {"role": "a", "content": "yes"}]
+    assert BoundedEnvironment().from_string(template).render(ms=messages) == text
+
+
+def test_every_rendering_has_the_full_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thousand conversations in turn are no loop of a template; time counts from the start of each."""
+    monkeypatch.setattr(suites.bounded_templates, "MOST_STEPS", 20)
+    template = BoundedEnvironment().from_string("{% for i in range(9) %}{{ i }}{% endfor %}")
+    assert {template.render() for _ in range(10)} == {"012345678"}
+    monkeypatch.setattr(suites.bounded_templates, "MOST_SECONDS", -1.0)
+    monkeypatch.setattr(suites.bounded_templates, "MOST_STEPS", 10_000)
+    with pytest.raises(TemplateBoundError, match="more than -1 s"):
+        BoundedEnvironment().from_string(LOOP + "{% endfor %}").render()
+
+
+def test_chat_templates_of_tokenizers_have_the_bounds(train_tokenizer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tokenizer of transformers compiles its template in this environment once it is told to."""
+    from transformers import PreTrainedTokenizerFast
+    from transformers.utils import chat_template_utils
+
+    monkeypatch.setattr(
+        chat_template_utils, "ImmutableSandboxedEnvironment", chat_template_utils.ImmutableSandboxedEnvironment
+    )
+    bound_chat_templates()
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=train_tokenizer(["<s>", "</s>"], 300))
+    tokenizer.chat_template = "{% for m in messages %}{{ m.content }}{% endfor %}{# bounded #}"
+    messages = [{"role": "user", "content": "hi"}]
+    assert tokenizer.apply_chat_template(messages, tokenize=False) == "hi"
+    tokenizer.chat_template = BOMBS["loops in loops"]
+    with pytest.raises(TemplateBoundError, match="more than 1,000,000 steps"):
+        tokenizer.apply_chat_template(messages, tokenize=False)

@@ -96,9 +96,10 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
     def call(self, context: Any, called: Any, /, *args: Any, **kwargs: Any) -> Any:
         """Calls what a template calls, if the sandbox allows it and its result can be bounded."""
         self.step()
-        own = getattr(called, "__self__", None)
+        method = getattr(called, "__wrapped__", called)  # the sandbox wraps the method `format` of texts
+        own = getattr(method, "__self__", None)
         if isinstance(own, str):
-            check_growth(called.__name__, own, (*args, *kwargs.values()))
+            check_growth(method.__name__, own, (*args, *kwargs.values()))
         return super().call(context, called, *args, **kwargs)
 
     def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:

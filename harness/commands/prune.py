@@ -1,5 +1,6 @@
 """`harness prune`."""
 
+import sys
 from pathlib import Path
 
 import click
@@ -26,6 +27,9 @@ def prune(keep: int | None, older_than: float | None, *, yes: bool, workspace: P
         click.echo(f"nothing to remove in {workspace}")
         return
     click.echo(table(found, workspace))
+    if not yes and not sys.stdin.isatty():
+        click.echo("nothing was removed: add --yes to remove all of this")
+        return
     if yes or click.confirm("Remove all of this?"):
         kept = remove_all(found)
         for each in kept:

@@ -32,7 +32,7 @@ def parse_json(text: str | bytes, mapping: Callable[[list[tuple[str, Any]]], dic
     except RecursionError:
         raise JsonError(f"nested deeper than {DEEPEST_JSON} levels") from None
     except ValueError:  # the only other one: Python converts no number of more than 4,300 digits
-        raise JsonError("it has a number of thousands of digits") from None
+        raise JsonError("a number with too many digits") from None
     if depth_of(value) > DEEPEST_JSON:
         raise JsonError(f"nested deeper than {DEEPEST_JSON} levels")
     return value

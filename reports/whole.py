@@ -18,7 +18,7 @@ from typing import Any
 
 fcntl: Any = import_module("fcntl") if os.name == "posix" else None
 """What locks a file; without it nothing is ever taken for a leftover."""
-_TEMPORARY = re.compile(r"\.(?P<name>.+)\.[0-9a-f]{8}\.partial")
+_TEMPORARY = re.compile(r"\.(?P<name>.+)\.[0-9a-f]{1,12}\.partial")
 
 
 def write_whole(path: Path, content: str | bytes, *, sync: bool = False) -> Path:

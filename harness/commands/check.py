@@ -8,7 +8,7 @@ import click
 
 from harness.commands.options import PATH, experiment_options, hidden, place_options, suite_option
 
-_OF_CALIBRATE = ("preset", "config_file", "overrides", "suite", "workspace", "data_root")
+_OF_CALIBRATE = ("preset", "config_file", "overrides", "suite", "allow_task_code", "workspace", "data_root")
 """Options of `harness calibrate` that the old `--calibrate` takes too."""
 
 

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import yaml
 
 from reports.errors import UserError
+from reports.json_text import DEEPEST_JSON
 
 
 class YamlError(UserError):
@@ -37,13 +38,21 @@ class _Loader(yaml.SafeLoader):
 
     yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012 - PyYAML's own shape
     yaml_constructors: ClassVar[dict[str | None, Any]] = {}
+    _depth = 0
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        """Refuses aliases: they can repeat and nest without end, and no file here needs one."""
+        """Refuses aliases, which can repeat and nest without end, and depth that no file here needs."""
         if self.check_event(yaml.AliasEvent):
             mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
             raise yaml.MarkedYAMLError(problem="aliases (*name) are not supported", problem_mark=mark)
-        return super().compose_node(parent, index)
+        self._depth += 1
+        if self._depth > DEEPEST_JSON:
+            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
+            problem = f"nested deeper than {DEEPEST_JSON} levels"
+            raise yaml.MarkedYAMLError(problem=problem, problem_mark=mark)
+        node = super().compose_node(parent, index)
+        self._depth -= 1
+        return node
 
 
 class _Dumper(yaml.SafeDumper):

@@ -21,6 +21,7 @@ from reports.errors import UserError
 from reports.json_text import parse_json
 from reports.paths import expanded
 from reports.plain_text import one_line
+from suites.bounded_templates import bound_chat_templates
 from suites.engine.causal_model import max_positions
 
 if TYPE_CHECKING:
@@ -302,6 +303,7 @@ def load_tokenizer(folder: Path, name: str) -> "PreTrainedTokenizerFast":
     """
     from transformers import AutoTokenizer
 
+    bound_chat_templates()
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     except (OSError, ValueError, KeyError, ImportError) as error:

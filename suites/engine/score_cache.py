@@ -25,8 +25,8 @@ from suites.inputs import Request, ResponseScore, SuiteError
 VERSION = 1
 """Version of tables and encodings; a file of another version is set aside."""
 
-CORRUPT = ".corrupt"
-"""What the name of a file that was set aside ends in; the next one that is set aside replaces it."""
+CORRUPT = ".corrupt-"
+"""What the name of a file that was set aside ends in, before a number; the next one replaces it."""
 _BUSY_SECONDS = 30.0
 _LOCK_SECONDS = 60.0
 _KEYS_A_QUERY = 500  # older builds of SQLite take 999 parameters
@@ -335,7 +335,7 @@ def _create_tables(connection: sqlite3.Connection) -> None:
 
 
 def _set_aside(path: Path, say: Callable[[str], object], damage: _DamagedFileError) -> None:
-    aside = path.with_name(f"{path.name}{CORRUPT}")
+    aside = path.with_name(f"{path.name}{CORRUPT}1")
     try:
         for earlier in path.parent.glob(f"{path.name}{CORRUPT}*"):  # one is enough to look at
             earlier.unlink()

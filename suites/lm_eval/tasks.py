@@ -234,7 +234,16 @@ def _load(
             tasks: dict[str, Any] = TaskManager(include_defaults=path is None).load([specification])["tasks"]
         except SuiteError:
             raise
-        except (OSError, ValueError, TypeError, KeyError, DatasetsError, TemplateError, YAMLError) as error:
+        except (
+            OSError,
+            ValueError,
+            TypeError,
+            KeyError,
+            RecursionError,
+            DatasetsError,
+            TemplateError,
+            YAMLError,
+        ) as error:
             first_line = next(iter(str(error).splitlines()), "")
             raise TaskLoadError(f"lm-eval task {source.task}: {type(error).__name__}: {first_line}") from error
     return tasks, local_rows

@@ -137,7 +137,7 @@ def test_override_sets_a_section_a_list_or_null():
         ("trainin.beta=1", ["unknown key trainin", "did you mean training?"]),
         ("data.roles.prompts={name: x, splitt: y}", ["unknown key data.roles.prompts.splitt", "split"]),
         ("model.quantization=int8", ["model.quantization must be one of nf4, none", 'got "int8"']),
-        ("lora.rank=true", ["lora.rank must be a whole number of at least 1", "got true"]),
+        ("lora.rank=true", ["lora.rank must be a whole number of at least 1 and of at most 16384", "got true"]),
         ("lora.rank=1.0", ["lora.rank must be a whole number", "got 1.0"]),
         ("lora.rank=0", ["of at least 1", "got 0"]),
         ("lora.dropout=1", ["lora.dropout must be a number of at least 0 and below 1", "got 1"]),
@@ -183,9 +183,9 @@ def test_all_problems_of_a_file_are_told_unknown_keys_first(write):
     lines = error_of(config_file=path).splitlines()
     assert [line.removeprefix(f"{path}: ").split(",")[0].split(";")[0] for line in lines] == [
         "unknown key data.training.nmae (did you mean name?)",
-        "name must be text that is not empty",
+        "name must be text that a folder can be named by: 1 to 80 characters",
         "the key data.training.name is missing",
-        "lora.rank must be a whole number of at least 1",
+        "lora.rank must be a whole number of at least 1 and of at most 16384",
     ]
 
 
@@ -357,3 +357,26 @@ def test_settings_of_chat_templates_are_checked(override: str, words: str) -> No
     with pytest.raises(ConfigError) as caught:
         load_experiment("tiny", overrides=(override,))
     assert words in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["../../../x", "a/b", "a\\b", "x\ny", "..", "x" * 300, "a\x1b[2J"])
+def test_names_of_suites_and_experiments_are_no_paths(write, name):
+    """The folder of a run is called by them; so is an evaluation in reports."""
+    import json
+
+    said = error_of(f"name={json.dumps(name)}")
+    assert "name must be text that a folder can be named by: 1 to 80 characters, no / \\ : *" in said
+    for text in (
+        f"name: {json.dumps(name)}\nevaluations: [{{name: a, kind: reward, role: preferences}}]\n",
+        f"name: a\nevaluations: [{{name: {json.dumps(name)}, kind: reward, role: preferences}}]\n",
+    ):
+        with pytest.raises(ConfigError, match="name must be text that a folder can be named by"):
+            load_suite(str(write(text)), row_kinds())
+
+
+@pytest.mark.parametrize("depth", [100, 3000, 20_000])
+def test_a_file_is_nested_only_so_deep(write, depth):
+    """One line, whatever the parser itself can do."""
+    for text in (f"name: {'[' * depth}{']' * depth}\n", f"name: {'{a: ' * depth}1{'}' * depth}\n"):
+        with pytest.raises(UserError, match=r"line 1: not valid YAML: nested deeper than 64 levels"):
+            load_experiment(config_file=write(text))

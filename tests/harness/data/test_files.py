@@ -64,7 +64,7 @@ def test_json_lines_under_the_name_json(tmp_path):
         ("x.jsonl", b'{"a": 1}\n{"a": "caf\xe9"}\n', "x.jsonl, line 2: not UTF-8"),
         ("x.json", b'[{"a": 1},\n 3]', "x.json, row 2: a row must be a JSON object, got 3"),
         ("x.json", b'[{"a": 1},\n {]', "x.json: not valid JSON"),
-        ("x.json", b"[" * 100_000, "nested too deep"),
+        ("x.json", b"[" * 100_000, "nested deeper than 64 levels"),
         ("x.csv", b"a,b\n1,2\n3\n", "x.csv, line 3: must have 2 values, one a column, got 1"),
         ("x.csv", b"a,b\n1,2,3\n", "x.csv, line 2: must have 2 values"),
         ("x.csv", b'a,b\n1,"2"x\n', "not valid CSV"),

@@ -173,7 +173,7 @@ def test_an_adapter_that_does_not_fit_leaves_nothing(
         attach_adapter(loaded, "right", str(trained))
     before = probe_logits(loaded, "right") if attached_before else probe_logits(loaded)
     change_config(adapter, base_model_name_or_path=loaded.name, r=8)
-    with pytest.raises(AdapterError, match="size mismatch"):
+    with pytest.raises(AdapterError, match="names rank 8, but its weights have rank 4 at most"):
         attach_adapter(loaded, "wrong", str(adapter))
     assert torch.equal(probe_logits(loaded, "right") if attached_before else probe_logits(loaded), before)
 
@@ -278,3 +278,13 @@ def test_a_trained_adapter_attaches_to_its_base(
 
     assert base_of_adapter(str(tmp_path / "adapter")) == loaded.name
     assert attach_adapter(loaded, "tuned", str(tmp_path / "adapter")) == []
+
+
+@pytest.mark.parametrize("changes", [{"r": 10**9}, {"rank_pattern": {"q_proj": 10**9}}, {"r": 10**9, "lora_alpha": 1}])
+def test_a_rank_that_the_weights_do_not_have_is_refused_before_memory_is_taken(
+    llama_folder: Path, adapter: Path, load: Load, changes: dict[str, object]
+) -> None:
+    """PEFT would make room for the rank that the configuration names, and look at the weights afterwards."""
+    change_config(adapter, **changes)
+    with pytest.raises(AdapterError, match=r"names rank 1000000000, but its weights have rank \d+ at most"):
+        attach_adapter(load(llama_folder), "dpo", str(adapter))

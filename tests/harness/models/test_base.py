@@ -17,6 +17,8 @@ from harness.models.base import (
     choose_device,
     ensure_pad_token,
     load_model,
+    load_tokenizer,
+    locate_weights,
     stored_dtype,
     weights_fingerprint,
 )
@@ -274,3 +276,35 @@ def test_a_full_model_on_the_cpu_is_float32_whatever_gpu_the_machine_has(
     assert dtypes == {"cpu": "auto", "cuda": "float16", "auto": "float16"}
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert stored_dtype(str(tmp_path / "half"), "auto") == "auto"
+
+
+@pytest.mark.parametrize(
+    ("named", "message"),
+    [
+        ("evil.bin", "names evil.bin, which is not safetensors"),
+        ("../model.safetensors", "which is no file of its folder"),
+        ("sub/model.safetensors", "which is no file of its folder"),
+        ("gone.safetensors", "which is no file of its folder"),
+        ("x\x1b[2J.bin", r"names x\\x1b\[2J\.bin, which is no file"),
+    ],
+)
+def test_an_index_names_safetensors_of_its_own_folder_alone(copied: Path, named: str, message: str) -> None:
+    """Whatever it names would be opened: a pickle, or weights that no fingerprint covers."""
+    (copied / "evil.bin").write_bytes(b"pickle")
+    index = copied / "model.safetensors.index.json"
+    index.write_text(json.dumps({"metadata": {}, "weight_map": {"lm_head.weight": named}}))
+    with pytest.raises(ModelError, match=message):
+        locate_weights(ModelConfig(str(copied)))
+    index.write_text("[" * 9999)
+    with pytest.raises(ModelError, match="does not say which file holds which weight"):
+        locate_weights(ModelConfig(str(copied)))
+
+
+def test_a_chat_template_without_end_is_one_error(copied: Path) -> None:
+    """A tokenizer that this project loads compiles its template with bounds."""
+    from suites.bounded_templates import TemplateBoundError
+
+    tokenizer = load_tokenizer(copied, "copied")
+    tokenizer.chat_template = "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}"
+    with pytest.raises(TemplateBoundError, match="more than 1,000,000 steps"):
+        tokenizer.apply_chat_template([{"role": "user", "content": "hi"}], tokenize=False)

@@ -105,8 +105,8 @@ def test_a_damaged_or_foreign_file_is_set_aside(
 
         assert len(lines) == number
         assert f"{filled} is damaged or foreign" in lines[-1]
-        assert f"set aside as {filled.name}.corrupt-{number}" in lines[-1]
-        assert before == (filled.parent / f"{filled.name}.corrupt-{number}").read_bytes()
+        assert f"set aside as {filled.name}.corrupt-1" in lines[-1]
+        assert before == (filled.parent / f"{filled.name}.corrupt-1").read_bytes()
 
 
 def test_an_empty_file_is_a_cache_to_begin(filled: Path, lines: list[str], context: str, scores_of: ScoresOf) -> None:

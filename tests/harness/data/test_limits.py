@@ -1,0 +1,82 @@
+"""Rows and files that would fill the memory are one line, and cost neither time nor memory."""
+
+import gzip
+import json
+import resource
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from pyarrow import parquet
+
+from harness.config.limits import LARGEST_ROW, problem_of_row
+from harness.config.schema import DatasetConfig
+from harness.data import files
+from harness.data.files import read_file
+from harness.data.read import load_rows
+from harness.data.row import DataError
+
+MEBIBYTE = 2**20
+
+
+def peak_bytes() -> int:
+    """Largest resident memory of this process so far."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def test_a_line_that_inflates_without_end_is_refused_early(tmp_path: Path) -> None:
+    """A gzip file of 2 MiB with a line of 2 GiB: found after 8 MiB of it."""
+    file = tmp_path / "bomb.jsonl.gz"
+    with gzip.open(file, "wb", compresslevel=1) as stream:
+        for _ in range(512):
+            stream.write(b" " * 4 * MEBIBYTE)
+    before = peak_bytes()
+    with pytest.raises(DataError, match=r"bomb\.jsonl\.gz, line 1: a row must be smaller than 8 MiB"):
+        list(read_file(file))
+    assert peak_bytes() - before < 256 * MEBIBYTE
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".json", ".csv", ".jsonl.gz"])
+def test_a_file_has_a_largest_size_once_it_is_inflated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str
+) -> None:
+    """Whatever its format; the message says what to do."""
+    monkeypatch.setattr(files, "_LARGEST", dict.fromkeys(files._LARGEST, MEBIBYTE))
+    file = tmp_path / f"rows{suffix}"
+    content = "a,b\n" + "1,2\n" * MEBIBYTE if suffix == ".csv" else '{"a": 1}\n' * MEBIBYTE
+    with gzip.open(file, "wt") if suffix.endswith(".gz") else file.open("w") as stream:
+        stream.write(content)
+    with pytest.raises(DataError, match="holds more than 1 MiB; split it"):
+        list(read_file(file))
+
+
+@pytest.mark.parametrize("form", ["jsonl", "json", "csv", "parquet"])
+def test_a_row_has_a_largest_size_wherever_it_comes_from(tmp_path: Path, form: str) -> None:
+    """Before anything is tokenised: in every format, and also where the size is that of many small texts."""
+    row = {"prompt": "a", "chosen": "b" * LARGEST_ROW, "rejected": "c"}
+    file = tmp_path / f"rows.{form}"
+    if form == "parquet":
+        parquet.write_table(pa.Table.from_pylist([row]), file)
+    elif form == "csv":
+        file.write_text("prompt,chosen\n" + f"a,{'b' * 1000}\n")
+        row = {"prompt": "a", "chosen": ["b" * 1000] * 9000}
+        assert problem_of_row(row) is not None
+        return
+    else:
+        file.write_text(json.dumps(row if form == "jsonl" else [row]) + "\n")
+    with pytest.raises(DataError, match="a row must be smaller than 8 MiB"):
+        load_rows(DatasetConfig(str(file)), ("train",), None)
+
+
+@pytest.mark.parametrize("depth", [100, 3000, 50_000])
+def test_a_row_is_nested_only_so_deep(tmp_path: Path, depth: int) -> None:
+    """Found where the file is read, whatever the parser itself can do."""
+    file = tmp_path / "rows.jsonl"
+    file.write_text('{"a": ' + "[" * depth + "]" * depth + "}\n")
+    with pytest.raises(DataError, match=r"rows\.jsonl, line 1: nested deeper than 64 levels"):
+        load_rows(DatasetConfig(str(file)), ("train",), None)
+
+
+def test_ordinary_rows_are_within_the_limits() -> None:
+    """A long conversation, and lists of numbers."""
+    assert problem_of_row({"messages": [{"role": "user", "content": "x" * 1000}] * 500, "scores": [0.5] * 9999}) is None

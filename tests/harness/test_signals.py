@@ -10,7 +10,10 @@ import pytest
 from harness.signals import signals_interrupt
 
 WAITS = (
-    "import sys, time\nimport click\nfrom unittest.mock import patch\nimport harness.cli\n"
+    "import signal, sys, time\n"
+    "signal.signal(signal.SIGHUP, signal.SIG_DFL)\n"  # as in a terminal: these tests may run under nohup, or behind `&`
+    "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+    "import click\nfrom unittest.mock import patch\nimport harness.cli\n"
     "@click.command('wait')\n"
     "def wait():\n"
     "    try:\n"

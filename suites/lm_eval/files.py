@@ -87,6 +87,7 @@ def with_local_rows(path: Path, data_file: Path | None, scratch: Path) -> tuple[
 
     config: dict[str, Any] = load_yaml(path, resolve_func=False)
     options: dict[str, Any] = config.get("dataset_kwargs") or {}
+    _check_offline(config, source=[] if data_file is not None else [config.get("dataset_path"), options])
     changes: dict[str, Any]
     if data_file is not None:
         files: Any = {"validation": str(data_file.resolve())}
@@ -103,6 +104,18 @@ def with_local_rows(path: Path, data_file: Path | None, scratch: Path) -> tuple[
     wrapped = {"include": str(path), "task": config["task"], **changes}
     scratch.write_text(json.dumps(wrapped, ensure_ascii=False), encoding="utf-8")  # JSON is YAML
     return scratch, ", ".join("/".join(Path(file).parts[-3:]) for file in _flat(files))
+
+
+def _check_offline(config: Mapping[str, Any], source: Any) -> None:
+    """Refuses rows at an address where the user works offline, before a library tries it again and again."""
+    from huggingface_hub import is_offline_mode
+
+    addresses = [name for name in _flat(source) if isinstance(name, str) and "://" in name]
+    if addresses and is_offline_mode():
+        raise MissingRowsError(
+            f"lm-eval task {config.get('task')}: its rows are at {addresses[0]}, and HF_HUB_OFFLINE is set; fetch the "
+            f"file, and name its place on this disk in the task file"
+        )
 
 
 def _absolute(files: Any, folder: Path) -> Any:

@@ -90,3 +90,21 @@ def test_jinja_of_a_task_file_is_in_a_sandbox(write, tmp_path: Path, template: s
 def test_a_harmless_task_file_needs_nothing(write) -> None:
     """Templates, local rows and lm-eval's own metrics are no code."""
     assert load_tasks([write()]).tasks["mine"].doc_to_text({"q": "Is it?"}) == "Is it?"
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        'dataset_kwargs: {data_files: {test: "http://rows.invalid/rows.jsonl"}}',
+        'dataset_kwargs: {data_files: ["https://rows.invalid/rows.jsonl"]}',
+        'dataset_kwargs: {data_dir: "hf://datasets/a/b"}',
+        "dataset_path: s3://rows.invalid/a",
+    ],
+)
+def test_rows_at_an_address_are_one_line_offline(write, monkeypatch: pytest.MonkeyPatch, rows: str) -> None:
+    """Nothing is asked, and nothing waits for an answer."""
+    monkeypatch.setattr("huggingface_hub.is_offline_mode", lambda: True)
+    key = rows.partition(":")[0]
+    line = next(line for line in TASK.splitlines() if line.startswith(key))
+    with pytest.raises(SuiteError, match=r"its rows are at \w+://.*, and HF_HUB_OFFLINE is set; fetch the file"):
+        load_tasks([write(line, rows)])

@@ -14,7 +14,10 @@ codecs.register_error(_ENCODING_ERRORS, for_encoding)
 
 
 class PlainStream(io.TextIOBase):
-    """A text stream that shows control characters instead of passing them on."""
+    """A text stream that shows control characters instead of passing them on.
+
+    It has no `buffer`: click would write past it where the encoding is ASCII.
+    """
 
     def __init__(self, underlying: TextIO, *, may_be_gone: bool) -> None:
         """Takes the stream below.
@@ -54,11 +57,6 @@ class PlainStream(io.TextIOBase):
     def encoding(self) -> str:  # type: ignore[override]
         """The encoding of the stream below."""
         return self._underlying.encoding
-
-    @property
-    def buffer(self) -> object:
-        """The bytes of the stream below, for what writes bytes."""
-        return self._underlying.buffer
 
 
 @contextmanager

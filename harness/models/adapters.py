@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from harness.models.base import BASELINE, LoadedModel, files_fingerprint
 from harness.models.hub import fetch, is_path
 from harness.models.templates import TEMPLATE_FILES
+from reports.checksums import file_checksum
 from reports.errors import UserError
 from reports.json_text import parse_json
 from reports.paths import expanded
@@ -221,7 +222,7 @@ def _check_base(loaded: LoadedModel, path_or_id: str, folder: Path) -> list[str]
     base = read_adapter_config(folder).get("base_model_name_or_path")
     mismatch = f"adapter {path_or_id!r} belongs to base model {base!r}, not to {loaded.name!r}"
     if (folder / FIXTURE_FILE).is_file():
-        trained_on = read_json(folder / FIXTURE_FILE).get("base", {})
+        trained_on = _record_of_base(folder, path_or_id)
         if trained_on.get("quantization") == "nf4":
             trained_on.setdefault("compute_dtype", "bfloat16")  # as it was before the record named it
         if trained_on.get("fingerprint") != loaded.fingerprint:
@@ -241,6 +242,27 @@ def _check_base(loaded: LoadedModel, path_or_id: str, folder: Path) -> list[str]
     if Path(base).name != Path(loaded.name).name:
         raise AdapterError(f"{mismatch}; if they are the same weights, write {loaded.name!r} into its {CONFIG_FILE}")
     return []
+
+
+def _record_of_base(folder: Path, path_or_id: str) -> dict[str, Any]:
+    """Return what fixture.json says of the base, after a check that the adapter's files are those it was written with.
+
+    Raises:
+        AdapterError: a file was changed since, or the record holds something else than a training writes.
+    """
+    record = read_json(folder / FIXTURE_FILE)
+    base, files = record.get("base", {}), record.get("files", {})
+    if not (isinstance(base, dict) and isinstance(files, dict)):
+        raise AdapterError(f"{folder / FIXTURE_FILE}: base and files must be mappings; it is damaged")
+    changed = [
+        name for name in (CONFIG_FILE, WEIGHTS_FILE) if name in files and file_checksum(folder / name) != files[name]
+    ]
+    if changed:
+        raise AdapterError(
+            f"adapter {path_or_id!r}: {' and '.join(changed)} is not as it was trained; it is damaged, or was changed "
+            f"since: bring it back, or take {FIXTURE_FILE} away to measure it as an adapter from elsewhere"
+        )
+    return base
 
 
 def _load(loaded: LoadedModel, key: str, folder: Path) -> list[str]:

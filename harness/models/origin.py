@@ -166,4 +166,7 @@ def _text(value: object) -> str | None:
 def _positive(value: object) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return float(value) if math.isfinite(value) and value > 0 else None
+    try:
+        return float(value) if math.isfinite(value) and value > 0 else None
+    except OverflowError:  # a whole number of hundreds of digits
+        return None

@@ -1,6 +1,5 @@
 """Choose the chat template: the base model's own, one that the configuration names, or that of the adapters."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import date
@@ -9,6 +8,7 @@ from typing import Any
 
 from harness.config.schema import ModelConfig
 from reports.errors import UserError
+from reports.json_text import JsonError, parse_json
 from suites.engine.chat_template import asks_for_the_date, ensure_template, without_settings
 from suites.inputs import content_id
 
@@ -59,9 +59,9 @@ def template_of_folder(folder: Path) -> str | None:
     if not (folder / TOKENIZER_FILE).is_file():
         return None
     try:
-        settings = json.loads(_read(folder / TOKENIZER_FILE))
-    except (ValueError, RecursionError) as error:
-        raise TemplateFileError(f"{folder / TOKENIZER_FILE}: not valid JSON ({error}); it is damaged") from None
+        settings = parse_json(_read(folder / TOKENIZER_FILE))
+    except JsonError as error:
+        raise TemplateFileError(f"{folder / TOKENIZER_FILE}: {error}; it is damaged") from None
     found = settings.get("chat_template") if isinstance(settings, dict) else None
     if isinstance(found, list):
         named = {each.get("name"): each.get("template") for each in found if isinstance(each, dict)}
@@ -118,7 +118,7 @@ def notes_on_trained_template(template: str, adapters: Mapping[str, Path]) -> li
     others = []
     for name, folder in adapters.items():
         try:
-            trained_with = json.loads(_read(folder / _RECORD))["base"]["template"]
+            trained_with = parse_json(_read(folder / _RECORD))["base"]["template"]
         except (TemplateFileError, ValueError, TypeError, LookupError):
             continue  # no record of this project, which says nothing about a template
         if trained_with != content_id(template):

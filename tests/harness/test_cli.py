@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+import harness as harness_package
 from harness.commands.report_files import REPORTS
 from reports.run_folder import read_run
 
@@ -247,6 +248,21 @@ def test_scores_are_kept_and_can_be_cleared(finished: Path, harness: Harness) ->
     assert int(harness("cache", "info", "--workspace", finished).out.split(" holds ")[1].split()[0]) > 0
     assert harness("cache", "clear", "--workspace", finished).exit_code == 0
     assert " holds 0 scores" in harness("cache", "info", "--workspace", finished).out
+
+
+def test_a_cache_that_cannot_be_opened_costs_a_line(harness: Harness, tmp_path: Path) -> None:
+    """A folder in its place ends no evaluation; asking for a cache that is not there makes no workspace."""
+    nothing = harness("cache", "info", "--workspace", tmp_path / "none")
+    assert nothing.out == f"there is no score cache in {tmp_path / 'none'}\n"
+    assert not (tmp_path / "none").exists()
+
+    (tmp_path / "w" / "scores.sqlite").mkdir(parents=True)
+    base = Path(harness_package.__file__).parent / "embedded" / "base_model"
+    options = ("--workspace", tmp_path / "w", "--limit", "4", "-o", "model.quantization=none")
+    done = harness("eval", "--suite", "smoke", "--model", "embedded", "--candidate", f"copy={base}", *options)
+    assert done.exit_code == 0
+    assert "Scores are not kept for later runs" in done.err
+    assert "it is a folder" in done.err
 
 
 def test_no_cache_gives_the_same_numbers_and_keeps_none(finished: Path, harness: Harness, tmp_path: Path) -> None:

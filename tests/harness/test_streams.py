@@ -10,7 +10,8 @@ HOSTILE = "\x1b]52;c;aGk=\x07 \x9b2J \u2192 \ud83d"
 PRINTS = (
     "import sys\nfrom harness.streams import plain_streams, steering_streams\n"
     f"text = {HOSTILE!r}\n"
-    "with plain_streams():\n    print(text)\n    print(text, file=sys.stderr)\n"
+    "import click\n"
+    "with plain_streams():\n    print(text)\n    click.echo(text)\n    click.echo(text, err=True)\n"
     "    with steering_streams():\n        print('\\x1b[1mbar', file=sys.stderr)\n"
     "print('after')\n"
 )
@@ -25,7 +26,7 @@ def test_any_text_reaches_any_stream_and_steers_none(encoding: str, arrow: str) 
         [sys.executable, "-c", PRINTS], env={"PYTHONIOENCODING": encoding}, capture_output=True, check=True
     )
     shown = rf"\x1b]52;c;aGk=\x07 \x9b2J {arrow} \ud83d"
-    assert done.stdout.decode(encoding) == f"{shown}\nafter\n"
+    assert done.stdout.decode(encoding) == f"{shown}\n{shown}\nafter\n"
     assert done.stderr.decode(encoding) == f"{shown}\n\x1b[1mbar\n"
 
 

@@ -28,3 +28,12 @@ def test_calibration_proposes_gates_that_check_takes(harness: Callable[..., Any]
     assert old.exit_code == 0, old.err
     assert old.out == (tmp_path / "gates.yaml").read_text()
     assert "is now `harness calibrate --seeds 3`" in old.err
+
+
+def test_a_file_of_gates_that_cannot_be_written_is_told_before_training(
+    harness: Callable[..., Any], tmp_path: Path
+) -> None:
+    """Nothing is loaded for it."""
+    refused = harness("calibrate", "--gates", tmp_path, "--workspace", tmp_path / "w")
+    assert (refused.exit_code, refused.err) == (2, f"error: --gates: cannot write {tmp_path} (it is a folder)\n")
+    assert not (tmp_path / "w").exists()

@@ -1,5 +1,6 @@
 """Adapters sit beside each other on one base, leave no trace when off, and belong where they say."""
 
+import hashlib
 import json
 import shutil
 from collections.abc import Callable
@@ -288,3 +289,29 @@ def test_a_rank_that_the_weights_do_not_have_is_refused_before_memory_is_taken(
     change_config(adapter, **changes)
     with pytest.raises(AdapterError, match=r"names rank 1000000000, but its weights have rank \d+ at most"):
         attach_adapter(load(llama_folder), "dpo", str(adapter))
+
+
+@pytest.mark.parametrize("name", [CONFIG_FILE, WEIGHTS_FILE])
+def test_an_adapter_that_was_changed_since_it_was_trained_is_refused(
+    llama_folder: Path, adapter: Path, load: Load, name: str
+) -> None:
+    """A flipped bit, or a number that was edited, beside a record with the checksums of both files."""
+    loaded = load(llama_folder)
+    files = {each: hashlib.sha256((adapter / each).read_bytes()).hexdigest() for each in (CONFIG_FILE, WEIGHTS_FILE)}
+    base = {"fingerprint": loaded.fingerprint, "quantization": "none"}
+    (adapter / FIXTURE_FILE).write_text(json.dumps({"base": base, "files": files}))
+    attach_adapter(loaded, "whole", str(adapter))
+    content = bytearray((adapter / name).read_bytes())
+    content[-3] ^= 1
+    (adapter / name).write_bytes(content)
+    with pytest.raises(AdapterError, match=rf"{name} is not as it was trained|it is damaged"):
+        attach_adapter(loaded, "flipped", str(adapter))
+
+
+@pytest.mark.parametrize("record", ['{"base": "x"}', '{"base": {}, "files": []}', '{"base": ' + "[" * 9999, "9" * 9999])
+def test_a_record_of_odd_types_is_one_line(llama_folder: Path, adapter: Path, load: Load, record: str) -> None:
+    """Texts for mappings, a depth that no record has, a number of thousands of digits."""
+    (adapter / FIXTURE_FILE).write_text(record)
+    with pytest.raises(AdapterError, match="it is damaged") as caught:
+        attach_adapter(load(llama_folder), "dpo", str(adapter))
+    assert "\n" not in str(caught.value)

@@ -15,6 +15,7 @@ from harness.models.adapters import CONFIG_FILE, FIXTURE_FILE, GROUPS_FILE, Adap
 from harness.models.base import LoadedModel, load_model, weights_fingerprint
 from harness.models.merge import MergeError, merge_adapter, merge_weights
 from harness.models.origin import MERGE_FILE, origin_of_adapter, origin_of_model
+from reports.locks import hold
 from suites.engine.chat_template import ensure_template
 from suites.engine.encoding import Encoder
 from suites.inputs import Pair, content_id
@@ -346,3 +347,15 @@ def test_a_trained_adapter_of_the_embedded_model(load: Load, make_adapter: MakeA
     attach_adapter(tuned, "tuned", str(adapter))
     difference = (probe_logits(load(merged.folder)) - probe_logits(tuned, "tuned")).abs().max()
     assert difference < 0.02 * probe_logits(tuned, "tuned").abs().max()
+
+
+def test_two_merges_into_one_folder_are_told_at_the_start(
+    llama_folder: Path, make_adapter: MakeAdapter, tmp_path: Path
+) -> None:
+    """The second one is refused before it loads weights; the lock is gone afterwards."""
+    adapter, out = make_adapter(llama_folder), tmp_path / "merged"
+    with hold(tmp_path / ".merged.lock"), pytest.raises(MergeError, match="another process writes it now"):
+        merge_adapter(str(adapter), out, dtype="float16", base=str(llama_folder))
+    assert not out.exists()
+    merge_adapter(str(adapter), out, dtype="float16", base=str(llama_folder))
+    assert not (tmp_path / ".merged.lock").exists()

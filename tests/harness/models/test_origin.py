@@ -160,3 +160,11 @@ def test_a_merged_model_keeps_the_record_of_its_adapter(folder: Path) -> None:
     assert origin_of_model(folder) == Origin()
     (folder / MERGE_FILE).write_text("{}")
     assert origin_of_model(folder) == Origin()
+
+
+@pytest.mark.parametrize("beta", [10**400, -1, True, "0.1", [0.1]])
+def test_a_beta_that_is_no_number_is_not_said(folder: Path, beta: object) -> None:
+    """Nor is a whole number beyond all floats an error."""
+    record = {"recipe": {"training": {"method": "dpo", "beta": beta}}}
+    (folder / "fixture.json").write_text(json.dumps(record))
+    assert origin_of_adapter(folder).beta is None

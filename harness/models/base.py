@@ -256,11 +256,21 @@ def _check_files(name: str, folder: Path, allow_pickled: bool) -> None:
     if not files:
         raise ModelError(f"model.name {name!r}: {folder} has no weights (*.safetensors); give the folder of a model")
     _check_index(name, folder, allow_pickled=allow_pickled)
+    for file in sorted(folder.glob("*.json")):
+        _check_json(name, file)
     if not allow_pickled and files[0].suffix != ".safetensors":
         raise ModelError(
             f"model.name {name!r}: {folder} has only pickled weights ({files[0].name}); convert them to safetensors, "
             f"or set model.allow_pickled_weights=true"
         )
+
+
+def _check_json(name: str, file: Path) -> None:
+    """Check that a file beside the weights is JSON that libraries can read, which meet its depth as a crash."""
+    try:
+        parse_json(file.read_bytes())
+    except (OSError, ValueError) as error:
+        raise ModelError(f"model.name {name!r}: {file} cannot be read: {error}; it is damaged") from None
 
 
 def _check_index(name: str, folder: Path, *, allow_pickled: bool) -> None:

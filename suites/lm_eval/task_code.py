@@ -5,10 +5,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from reports.json_text import DEEPEST_JSON
 from suites.bounded_templates import BoundedEnvironment
 from suites.inputs import SuiteError
 
 OPTION = "--allow-task-code"
+_MOST_VALUES = 1_000_000
+"""Values of a task file, with those that its aliases stand for."""
 
 
 class TaskCodeError(SuiteError):
@@ -45,27 +48,76 @@ def task_code(*, is_allowed: bool, trusted: Sequence[Path] = ()) -> Iterator[Non
     from lm_eval.tasks import _yaml_loader
 
     sandbox_templates()
-    if is_allowed:
-        yield
-        return
     own = [Path(str(_yaml_loader.__file__)).parent.resolve(), *(folder.resolve() for folder in trusted)]
-    names = ((_yaml_loader, "_import_func_in_yml"), (lm_eval_task, "get_metric"))
-    before = [(module, name, getattr(module, name)) for module, name in names]
-    checked = (_checked_import(before[0][2], own), _checked_metric(before[1][2]))
+    changes: list[tuple[Any, str, Callable[[Any], Any]]] = [
+        (_yaml_loader, "_make_loader", lambda make: _shallow_loader(make, own))
+    ]
+    if not is_allowed:
+        changes += [
+            (_yaml_loader, "_import_func_in_yml", lambda load: _checked_import(load, own)),
+            (lm_eval_task, "get_metric", _checked_metric),
+        ]
+    before = [(module, name, getattr(module, name)) for module, name, _ in changes]
+    for (module, name, change), (_, _, function) in zip(changes, before, strict=True):
+        setattr(module, name, change(function))
     try:
-        for (module, name, _), function in zip(before, checked, strict=True):
-            setattr(module, name, function)
         yield
     finally:
         for module, name, function in before:
             setattr(module, name, function)
 
 
+def _shallow_loader(make: Callable[..., type], own: Sequence[Path]) -> Callable[..., Any]:
+    """lm-eval's loader of YAML, with a look at the bounds of task files from elsewhere.
+
+    The loader is in C and ends the process where a file is nested too deep.
+    """
+
+    def shallow(folder: Path, *, resolve_funcs: bool) -> Any:
+        loader: Any = make(folder, resolve_funcs=resolve_funcs)
+        if _is_within(folder, own):
+            return loader
+
+        class Shallow(loader):  # type: ignore[misc]
+            def __init__(self, stream: Any) -> None:
+                content = stream.read()
+                _check_bounds(content, loader)
+                super().__init__(content)
+
+        return Shallow
+
+    return shallow
+
+
+def _check_bounds(content: bytes, loader: Any) -> None:
+    """Checks the depth of a YAML text, and how much its aliases stand for, by its events, which need no stack."""
+    import yaml
+
+    sizes: list[tuple[str | None, int]] = [(None, 0)]
+    """Anchor and number of values so far, of each collection around the event."""
+    anchored: dict[str | None, int] = {}
+    for event in yaml.parse(content, Loader=loader):
+        if isinstance(event, yaml.CollectionStartEvent):
+            sizes.append((event.anchor, 1))
+            if len(sizes) > DEEPEST_JSON + 1:
+                raise yaml.YAMLError(f"nested deeper than {DEEPEST_JSON} levels")
+            continue
+        if isinstance(event, yaml.CollectionEndEvent):
+            anchor, size = sizes.pop()
+            anchored |= {anchor: size} if anchor else {}
+        else:
+            size = anchored.get(event.anchor, 1) if isinstance(event, yaml.AliasEvent) else 1
+        around, n_values = sizes[-1]
+        sizes[-1] = (around, n_values + size)
+        if n_values + size > _MOST_VALUES:
+            raise yaml.YAMLError(f"its aliases stand for more than {_MOST_VALUES:,} values")
+
+
 def _checked_import(load: Callable[[str, Path], Any], own: Sequence[Path]) -> Callable[[str, Path], Any]:
     """lm-eval's import of a function, for task files in these folders alone."""
 
     def checked(function: str, folder: Path) -> Any:
-        if not any(folder.resolve().is_relative_to(each) for each in own):
+        if not _is_within(folder, own):
             raise TaskCodeError(_refusal(f"a task file in {folder} names the function {function}"))
         return load(function, folder)
 
@@ -84,6 +136,10 @@ def _checked_metric(find: Callable[..., Any]) -> Callable[..., Any]:
         return find(name, hf_evaluate_metric)
 
     return checked
+
+
+def _is_within(folder: Path, own: Sequence[Path]) -> bool:
+    return any(folder.resolve().is_relative_to(each) for each in own)
 
 
 def _refusal(what: str) -> str:

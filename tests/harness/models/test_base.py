@@ -308,3 +308,13 @@ def test_a_chat_template_without_end_is_one_error(copied: Path) -> None:
     tokenizer.chat_template = "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}"
     with pytest.raises(TemplateBoundError, match="more than 1,000,000 steps"):
         tokenizer.apply_chat_template([{"role": "user", "content": "hi"}], tokenize=False)
+
+
+@pytest.mark.parametrize("name", ["config.json", "tokenizer_config.json", "generation_config.json", "tokenizer.json"])
+@pytest.mark.parametrize("content", ['{"a": ' + "[" * 100_000, '{"a": ' + "9" * 9999 + "}", "\udcff", "{"])
+def test_a_damaged_file_beside_the_weights_is_one_line(copied: Path, name: str, content: str) -> None:
+    """Found by one look at all of them, before a library reads one."""
+    (copied / name).write_bytes(content.encode("utf-8", "surrogateescape"))
+    with pytest.raises(ModelError, match=rf"{name} cannot be read: .*; it is damaged") as caught:
+        locate_weights(ModelConfig(str(copied)))
+    assert "\n" not in str(caught.value)

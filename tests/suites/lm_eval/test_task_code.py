@@ -108,3 +108,29 @@ def test_rows_at_an_address_are_one_line_offline(write, monkeypatch: pytest.Monk
     line = next(line for line in TASK.splitlines() if line.startswith(key))
     with pytest.raises(SuiteError, match=r"its rows are at \w+://.*, and HF_HUB_OFFLINE is set; fetch the file"):
         load_tasks([write(line, rows)])
+
+
+@pytest.mark.parametrize("allow_code", [False, True])
+@pytest.mark.parametrize("form", ["lists", "mappings", "lines", "a file that it includes"])
+def test_a_task_file_is_nested_only_so_deep(write, tmp_path: Path, form: str, *, allow_code: bool) -> None:
+    """lm-eval's own loader ends the process at a depth of 100,000: nothing of it may reach that loader."""
+    deep = {
+        "lists": "[" * 100_000 + "]" * 100_000,
+        "mappings": "{a: " * 5000 + "1" + "}" * 5000,
+        "lines": "- " * 3000 + "1",
+    }
+    text = f"metadata: {deep['lists']}" if form.startswith("a file") else f"metadata:\n  {deep[form]}"
+    if form.startswith("a file"):
+        (tmp_path / "deep.yaml").write_text(text)
+        text = "include: deep.yaml"
+    with pytest.raises(SuiteError, match=r"lm-eval task .*nested deeper than 64 levels"):
+        load_tasks([write("task: mine", f"task: mine\n{text}")], allow_code=allow_code)
+
+
+def test_the_aliases_of_a_task_file_stand_for_only_so_much(write) -> None:
+    """A billion laughs are one line; a few anchors are what task files use."""
+    laughs = "".join(f"\n  a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 12))
+    with pytest.raises(SuiteError, match=r"lm-eval task .*its aliases stand for more than 1,000,000 values"):
+        load_tasks([write("task: mine", f"task: mine\nmetadata:\n  a0: &a0 [ha, ha]{laughs}")])
+    anchors = "task: mine\nmetadata:\n  a: &a {version: 1}\n  b: *a\n  c: [*a, *a]"
+    assert load_tasks([write("task: mine", anchors)]).tasks["mine"].config.metadata["c"] == [{"version": 1}] * 2

@@ -9,8 +9,9 @@ from typing import TextIO
 
 from reports.plain_text import for_encoding, visible
 
-_ENCODING_ERRORS = "ascii_form"
-codecs.register_error(_ENCODING_ERRORS, for_encoding)
+ENCODING_ERRORS = "ascii_form"
+"""Name of the error handler that writes what an encoding lacks in ASCII."""
+codecs.register_error(ENCODING_ERRORS, for_encoding)
 
 
 class PlainStream(io.TextIOBase):
@@ -66,7 +67,7 @@ def plain_streams() -> Iterator[None]:
     for name, may_be_gone in (("stdout", False), ("stderr", True)):
         stream = getattr(sys, name)
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors=_ENCODING_ERRORS)
+            stream.reconfigure(errors=ENCODING_ERRORS)
             setattr(sys, name, PlainStream(stream, may_be_gone=may_be_gone))
     try:
         yield

@@ -8,6 +8,8 @@ _STEERING = re.compile(
     "\\u200e\\u200f\\u061c\\u202a-\\u202e\\u2066-\\u2069"  # direction of text
     "\\ud800-\\udfff]"  # half of a pair, which no encoding can hold
 )
+_STYLE = re.compile(r"(\x1b\[[0-9;]*m|\x1b\]8;[^\x00-\x1f\x7f]*\x1b\\)")
+"""What this project's own tables steer a terminal with: colours and weights of letters, and links."""
 _ASCII = {
     "\u2192": "->", "\u2190": "<-", "\u2191": "^", "\u2193": "v", "\u2016": "||", "\u2212": "-", "\u2013": "-",
     "\u2014": "-", "\u2018": "'", "\u2019": "'", "\u201c": '"', "\u201d": '"', "\u2026": "...", "\u2265": ">=",
@@ -20,6 +22,11 @@ _ASCII = {
 def visible(text: str) -> str:
     r"""Return the text with every character that would steer a terminal as its escape, such as \x1b."""
     return _STEERING.sub(_escape, text)
+
+
+def visible_with_styles(text: str) -> str:
+    """Return the text as `visible`, but with its colours and links: for what was made for a terminal."""
+    return "".join(part if index % 2 else visible(part) for index, part in enumerate(_STYLE.split(text)))
 
 
 def one_line(text: str) -> str:

@@ -13,8 +13,10 @@ from rich.console import Console
 from harness.commands.report_files import ReportOptions, RunReports, write_run_reports
 from harness.measuring.lineup import TrainedAdapter
 from harness.models.adapters import CARD_FILE
+from harness.streams import ENCODING_ERRORS, steering_streams
 from harness.terminal import Terminal
 from harness.training.card import write_card
+from reports.plain_text import visible_with_styles
 from reports.records import Run
 from reports.rendering.content.published import published_blocks
 from reports.rendering.formats.markdown import markdown_blocks
@@ -67,8 +69,9 @@ def show(reports: RunReports, *, verbose: bool = False) -> None:
     lines = [text, *([f"written: {others}"] if others else [])]
     lines += [page_line(reports.page, screen)] if reports.page else []
     encoding = sys.stdout.encoding or "utf-8"
-    shown = "\n".join(lines).encode(encoding, "replace").decode(encoding)  # a pipe may know no minus sign
-    click.echo(shown, color=True if screen.colours else None)
+    shown = "\n".join(lines).encode(encoding, ENCODING_ERRORS).decode(encoding)  # a pipe may know no minus sign
+    with steering_streams():
+        click.echo(visible_with_styles(shown), color=True if screen.colours else None)
 
 
 def reader_screen() -> Screen:

@@ -4,7 +4,7 @@ import codecs
 
 import pytest
 
-from reports.plain_text import for_encoding, one_line, visible
+from reports.plain_text import for_encoding, one_line, visible, visible_with_styles
 
 codecs.register_error("ascii_form_of_this_test", for_encoding)
 
@@ -38,3 +38,10 @@ def test_a_name_stays_on_its_line() -> None:
 def test_an_encoding_that_lacks_characters_gets_their_ascii_form(encoding: str, written: bytes) -> None:
     """Arrows become arrows of ASCII, letters their escapes; nothing fails."""
     assert "a\u2192b \u00e9 \u2016 \u6f22".encode(encoding, "ascii_form_of_this_test") == written
+
+
+def test_a_table_keeps_its_colours_and_links_and_nothing_else() -> None:
+    """Weights of letters and links are this project's own; whatever else steers is shown."""
+    own = "\x1b[1;32mbetter\x1b[0m \x1b]8;;file:///a/report.html\x1b\\page\x1b]8;;\x1b\\"
+    assert visible_with_styles(own) == own
+    assert visible_with_styles(f"{own}\x1b]52;c;aGk=\x07\x1b[2J\r") == own + r"\x1b]52;c;aGk=\x07\x1b[2J\r"

@@ -24,7 +24,7 @@ def age(folder: Path) -> None:
     """Takes everything out of a run folder that earlier checkouts did not write."""
     file = folder / "run.json"
     document: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    for key in ("fingerprint_without_beta", "gates", "has_examples"):
+    for key in ("fingerprint_without_beta", "gates", "has_examples", "checksums"):
         document.pop(key, None)
     for key, fields in NEWER.items():
         for record in document[key]:

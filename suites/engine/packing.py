@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 from suites.inputs import Request
 
 Integers = NDArray[np.int64]
+LONGEST_ROW = 8
+"""Packs that may follow one another with carried tokens: what is computed again where one of them alone is missing."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -76,7 +78,8 @@ def pack_requests(
         requests: Distinct requests; one that is longer than the budget gets a pack of its own.
         max_tokens: Budget of a pack.
         tokens_per_pack: Cost of starting a pack, in tokens.
-        carries: Whether tokens that a pack shares with the one before are carried over instead of computed again.
+        carries: Whether tokens that a pack shares with the one before are carried over instead of computed again, in
+            rows of at most `LONGEST_ROW` packs.
 
     Raises:
         ValueError: A request has an empty prompt or response.
@@ -89,10 +92,10 @@ def pack_requests(
     starts = _best_starts([len(ids) for ids in inputs], shared, max_tokens, tokens_per_pack)
     packs: list[Pack] = []
     path: list[int] = []
-    for start, stop in pairwise([*starts, len(ordered)]):
+    for number, (start, stop) in enumerate(pairwise([*starts, len(ordered)])):
         # Carried tokens have no logits any more: the one that predicts a request's first response token is computed.
         n_free = min(len(request.prompt_ids) for request in ordered[start:stop]) - 1
-        carried = path[: min(shared[start], n_free)] if carries else []
+        carried = path[: min(shared[start], n_free)] if carries and number % LONGEST_ROW else []
         pack, path = _lay_out(ordered[start:stop], inputs[start:stop], shared[start:stop], carried)
         packs.append(pack)
     return packs

@@ -18,7 +18,7 @@ from suites.engine.response_logits import TokenScores
 from suites.engine.self_check.check import UnitScores, check_path, is_slower
 from suites.engine.self_check.risks import suspects, unit_risks
 from suites.engine.self_check.thresholds import length_thresholds
-from suites.engine.units import Unit, UnitMaker, UnitTooLargeError
+from suites.engine.units import Unit, UnitMaker, UnitTooLargeError, in_turn
 from suites.inputs import Request, ResponseScore
 
 
@@ -38,7 +38,7 @@ class ModelScorer:
     """Scores requests with a causal language model of transformers, LoRA layers included.
 
     Equal requests are scored once. Which requests are computed together depends on the requests and the plan alone, so
-    that all subjects see the same packs. A path is used only after it agreed with one forward a request on the requests
+    that all subjects see the same packs, and an evaluation that goes on after a kill gives the same bits. A path is used only after it agreed with one forward a request on the requests
     that could break it, and is checked again when a call brings what it was not checked on.
     """
 
@@ -114,32 +114,34 @@ class ModelScorer:
     ) -> None:
         """Fills `scores` unit by unit; returns early where a check moved the run to another plan.
 
-        One unit stays in flight, so that a GPU does not wait while the scores of the unit before are stored.
+        Units are made of all requests, and those are computed that lack a score. One unit stays in flight, so that a
+        GPU does not wait while the scores of the unit before are stored.
         """
         if self._is_exact:
-            scores.update(self._cached(self._key(plan), distinct))
-        # Cached requests may be left out of packs only where a score does not depend on its pack.
-        missing = [request for request in distinct if request not in scores] if self._is_exact else list(distinct)
-        units = self._maker.units(missing, plan)
-        if not self._is_exact:
+            scores |= self._cached(self._key(plan), [request for request in distinct if request not in scores])
+        units = self._maker.units(distinct, plan)
+        if not self._is_exact:  # a score belongs to the pack it was computed in
             for unit in units:
-                scores.update(self._cached(self._key(plan, unit.requests), unit.requests))
-            units = [unit for unit in units if not all(request in scores for request in unit.requests)]
-        checked = self._checked(units, plan)
+                scores |= self._cached(self._key(plan, unit.requests), unit.requests)
+        missing = [unit for unit in units if not all(request in scores for request in unit.requests)]
+        checked = self._checked(missing, plan)
         if self._state.plan != plan:
             return
         for index, unit_scores in checked.items():
-            scores.update(self._stored(units[index], unit_scores, plan))
+            self._add(missing[index], unit_scores, plan, scores)
+        left = [unit for index, unit in enumerate(missing) if index not in checked]
         in_flight: list[tuple[Unit, TokenScores]] = []
-        for index, unit in enumerate(units):
-            if index in checked:
+        for unit, is_missing in in_turn(left):
+            token_scores = unit.start()
+            if not is_missing:
                 continue
-            in_flight.append((unit, unit.start()))
+            in_flight.append((unit, token_scores))
             if len(in_flight) > 1:
-                scores.update(self._collected(*in_flight.pop(0), plan))
+                before, token_scores = in_flight.pop(0)
+                self._add(before, before.collect(token_scores), plan, scores)
                 progress(len(scores))
         for unit, token_scores in in_flight:
-            scores.update(self._collected(unit, token_scores, plan))
+            self._add(unit, unit.collect(token_scores), plan, scores)
         progress(len(scores))
 
     def _checked(self, units: Sequence[Unit], plan: ScoringPlan) -> UnitScores:
@@ -172,15 +174,18 @@ class ModelScorer:
     def _cached(self, key: str, requests: Sequence[Request]) -> dict[Request, ResponseScore]:
         return self._cache.lookup(key, requests) if self._cache is not None else {}
 
-    def _collected(self, unit: Unit, token_scores: TokenScores, plan: ScoringPlan) -> dict[Request, ResponseScore]:
-        return self._stored(unit, unit.collect(token_scores), plan)
-
-    def _stored(
-        self, unit: Unit, scores: dict[Request, ResponseScore], plan: ScoringPlan
-    ) -> dict[Request, ResponseScore]:
+    def _add(
+        self,
+        unit: Unit,
+        unit_scores: Mapping[Request, ResponseScore],
+        plan: ScoringPlan,
+        scores: dict[Request, ResponseScore],
+    ) -> None:
+        """Adds and stores the scores of a unit that are not there yet; those that are there stay."""
+        new = {request: score for request, score in unit_scores.items() if request not in scores}
         if self._cache is not None:
-            self._cache.store(self._key(plan) if self._is_exact else self._key(plan, unit.requests), scores)
-        return scores
+            self._cache.store(self._key(plan) if self._is_exact else self._key(plan, unit.requests), new)
+        scores |= new
 
 
 def _no_progress(_n_scored: int) -> None:

@@ -1,6 +1,6 @@
 """How a plan divides requests into units of work for a model, and what each unit gives back."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -38,8 +38,13 @@ class Unit:
     """Number of tokens of the largest forward, padding and cached prompt included."""
     launch: Callable[[], TokenScores]
     """Starts the computation, without waiting for the device."""
-    carries_over: bool = False
-    """Whether it takes over keys and values from the unit before, if that was launched last."""
+    after: "Unit | None" = None
+    """The unit whose keys and values it takes over, if that was launched last; None where it needs no other."""
+
+    @property
+    def row(self) -> tuple["Unit", ...]:
+        """This unit behind all those that must be launched before it, so that its scores are the same to the bit."""
+        return (self,) if self.after is None else (*self.after.row, self)
 
     def start(self) -> TokenScores:
         """Starts the computation, without waiting for the device.
@@ -65,6 +70,24 @@ class Unit:
             )
             for request, stop in zip(self.requests, stops, strict=True)
         }
+
+
+def in_turn(units: Iterable[Unit]) -> Iterator[tuple[Unit, bool]]:
+    """Yields units in the order in which they are to be launched, and whether each was asked for.
+
+    Those that were not are launched before a unit which takes over their keys and values. Computed here instead, these
+    would differ in their last bits, and a score would depend on what was scored before.
+
+    Args:
+        units: In the order in which their maker made them.
+    """
+    last: Unit | None = None
+    for unit in units:
+        row = unit.row
+        n_launched = next((index for index, each in enumerate(row, start=1) if each is last), 0)
+        for each in row[n_launched:]:
+            yield each, each is unit
+        last = unit
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,10 +158,11 @@ class UnitMaker:
                 Unit(pack.requests, "flex", n_tokens, partial(launch, pack, limit, n_tokens=n_tokens)) for pack in packs
             ]
         launches = launches_in_turn(model, packs, limit, carries=self.carries)
-        return [
-            Unit(pack.requests, "tree", pack.n_tokens, launch, carries_over=len(pack.carried_from) > 0)
-            for pack, launch in zip(packs, launches, strict=True)
-        ]
+        units: list[Unit] = []
+        for pack, launch in zip(packs, launches, strict=True):
+            after = units[-1] if len(pack.carried_from) else None
+            units.append(Unit(pack.requests, "tree", pack.n_tokens, launch, after))
+        return units
 
     def _prefix_units(self, requests: Sequence[Request], plan: ScoringPlan) -> list[Unit]:
         limit = plan.max_logit_elements

@@ -8,13 +8,11 @@ from time import perf_counter
 from suites.engine.plan import PathCheck, ScoringPlan
 from suites.engine.self_check.noise import difference, noise_sample, plain_noise
 from suites.engine.self_check.risks import Suspects
-from suites.engine.units import Unit, UnitMaker, UnitTooLargeError
+from suites.engine.units import Unit, UnitMaker, UnitTooLargeError, in_turn
 from suites.inputs import Request, ResponseScore
 
 UnitScores = dict[int, dict[Request, ResponseScore]]
 """Index of a unit -> scores of its requests."""
-_SHORT_ROW = 8
-"""Units that are computed from the first one on, in their order, so that nothing is computed twice."""
 
 
 def check_path(
@@ -54,7 +52,7 @@ def check_path(
         message = f"{type(error).__name__}: {problem}"
         return PathCheck(plan.path, len(suspects.requests), None, 0.0, message), {}
     if is_exact:
-        return _exact_check(maker, plan, suspects.requests, fast, alone), _reusable(units, computed)
+        return _exact_check(maker, plan, suspects.requests, fast, alone), computed
     compared = dict.fromkeys([*suspects.requests, *sample])
     for request in compared:
         alone.setdefault(request, maker.alone(request, plan))
@@ -68,7 +66,7 @@ def check_path(
         n_greedy_differences=found.n_greedy,
         n_greedy_differences_allowed=max(2, 2 * noise.n_greedy),
     )
-    return check, _reusable(units, computed)
+    return check, computed
 
 
 def is_slower(units: Sequence[Unit], others: Sequence[Unit]) -> bool:
@@ -85,25 +83,16 @@ def is_slower(units: Sequence[Unit], others: Sequence[Unit]) -> bool:
 
 
 def _computed(units: Sequence[Unit], chosen: Sequence[int]) -> UnitScores:
-    """Scores of these units, each after the one that it takes keys and values from, or after all if these are few.
-
-    Keys and values that come from another unit differ in their last bits from those that are computed here. Scores must
-    not depend on whether a check was made, so that only those of an unbroken row from the first unit on, or of units
-    that take over nothing, may be used again (see `_reusable`).
-    """
-    last = chosen[-1]
-    if last < _SHORT_ROW:
-        indices = [*range(last + 1)]
-    else:
-        before = {index - 1 for index in chosen if units[index].carries_over}
-        indices = sorted(before.union(chosen))
-    return {index: units[index].collect(units[index].start()) for index in indices}
-
-
-def _reusable(units: Sequence[Unit], computed: UnitScores) -> UnitScores:
-    """Those scores that a run without a check gives too, bit for bit."""
-    in_a_row = len(computed) == max(computed) + 1
-    return computed if in_a_row or not any(unit.carries_over for unit in units) else {}
+    """Scores of these units and of all that take over from them, launched as without a check: none is needed again."""
+    rows = {id(units[index].row[0]) for index in chosen}
+    indices = [index for index, unit in enumerate(units) if id(unit.row[0]) in rows]
+    wanted = iter(indices)
+    computed: UnitScores = {}
+    for unit, is_wanted in in_turn(units[index] for index in indices):
+        token_scores = unit.start()
+        if is_wanted:
+            computed[next(wanted)] = unit.collect(token_scores)
+    return computed
 
 
 def _exact_check(

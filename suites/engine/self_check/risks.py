@@ -39,7 +39,7 @@ def unit_risks(unit: Unit, thresholds: Sequence[int]) -> frozenset[str]:
         traits.add("responses of several tokens")
     if shortest < longest:
         traits.add("requests of several lengths")
-    if unit.carries_over:
+    if unit.after is not None:
         traits.add("tokens of the unit before")
     for threshold in thresholds:
         if unit.n_tokens > threshold:
@@ -101,9 +101,9 @@ def length_order(request: Request) -> tuple[int, tuple[int, ...], tuple[int, ...
 def _widest(units: Sequence[Unit], chosen: set[int]) -> list[int]:
     """Indices of the other units, the widest range of lengths first; none where units take over tokens from others.
 
-    There the units that a check computes could not be used again.
+    There each would bring others with it, which are computed only to be taken over from.
     """
-    if any(unit.carries_over for unit in units):
+    if any(unit.after is not None for unit in units):
         return []
 
     def length_range(index: int) -> int:

@@ -2,9 +2,11 @@
 
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ import pytest
 import torch
 
 from suites.engine import tree_path
+from suites.engine.packing import LONGEST_ROW, pack_requests
 from suites.engine.plan import ScoringState, plan_within
 from suites.engine.score_cache import ScoreCache
 from suites.engine.scoring import ModelScorer
@@ -45,13 +48,24 @@ def requests() -> list[Request]:
     return [Request(prompt, ids(6)) for prompt in prompts for _ in range(3)]
 
 
-def score(cache_file: Path) -> list[float]:
+def requests_of_one_tree() -> list[Request]:
+    """Prompts of one task: forty tokens that all share, which packs take over from one another."""
+    rng = np.random.default_rng(1)
+
+    def ids(n_tokens: int) -> tuple[int, ...]:
+        return tuple(rng.integers(3, 96, n_tokens).tolist())
+
+    task = ids(40)
+    return [Request(task + prompt, ids(5)) for prompt in (ids(6) for _ in range(60)) for _ in range(2)]
+
+
+def score(cache_file: Path, asked: Sequence[Request] | None = None) -> list[float]:
     """All requests with the cache in that file, in small packs."""
     with ScoreCache.open(cache_file, print) as cache:
         plan = replace(plan_within("cpu", 2**40, hidden_size=32), max_pack_tokens=PACK_TOKENS)
         state = ScoringState(plan, print)
         scorer = ModelScorer(model(), pad_token_id=0, state=state, cache=cache, context="model")
-        return [each.log_probability for each in scorer.score(requests())]
+        return [each.log_probability for each in scorer.score(asked or requests())]
 
 
 def test_a_killed_evaluation_goes_on_where_it_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -85,7 +99,29 @@ def test_a_killed_evaluation_goes_on_where_it_stopped(tmp_path: Path, monkeypatc
     launched.clear()
     np.testing.assert_array_equal(resumed, score(cache_file))
     assert launched == []
-    np.testing.assert_allclose(resumed, score(tmp_path / "other.sqlite"), atol=1e-4)
+    np.testing.assert_array_equal(resumed, score(tmp_path / "other.sqlite"))
+
+
+@pytest.mark.parametrize("lost", ["1", "rowid % 2", "rowid % 7 = 3", "rowid > 50", "rowid <= 50"])
+@pytest.mark.parametrize("asked", [requests()[:300], requests_of_one_tree()], ids=["apart", "one tree"])
+def test_scores_do_not_depend_on_which_of_them_were_kept(asked: list[Request], lost: str, tmp_path: Path) -> None:
+    """Where any part of the cache is gone, what is scored anew has the same bits as in an undisturbed run."""
+    cache_file = tmp_path / "scores.sqlite"
+    undisturbed = score(cache_file, asked)
+    with sqlite3.connect(cache_file) as connection:
+        connection.execute(f"DELETE FROM scores WHERE {lost}")
+    connection.close()
+
+    np.testing.assert_array_equal(score(cache_file, asked), undisturbed)
+
+
+def test_packs_that_take_over_tokens_are_what_the_test_above_is_about() -> None:
+    """Its prompts are in many packs of several rows, most of which take over the tokens of the pack before."""
+    packs = pack_requests(requests_of_one_tree(), max_tokens=PACK_TOKENS, carries=True)
+
+    carried = [len(pack.carried_from) >= 40 for pack in packs]
+    assert len(packs) > 3 * LONGEST_ROW
+    assert [index for index, carries in enumerate(carried) if not carries] == [*range(0, len(packs), LONGEST_ROW)]
 
 
 def n_kept(cache_file: Path) -> int:

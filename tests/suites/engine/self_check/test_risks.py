@@ -15,10 +15,10 @@ from suites.engine.units import Unit
 from suites.inputs import Request
 
 
-def unit(*requests: Request, path: PathName = "tree", n_tokens: int = 0, carries_over: bool = False) -> Unit:
+def unit(*requests: Request, path: PathName = "tree", n_tokens: int = 0, after: Unit | None = None) -> Unit:
     """A unit that is never launched."""
     longest = max(request.n_inputs for request in requests)
-    return Unit(requests, path, n_tokens or longest, lambda: pytest.fail("not asked for"), carries_over)
+    return Unit(requests, path, n_tokens or longest, lambda: pytest.fail("not asked for"), after)
 
 
 def traits(one: Unit, *thresholds: int) -> set[str]:
@@ -50,7 +50,7 @@ def test_each_threshold_is_a_risk_where_something_exceeds_it() -> None:
 
     assert traits(unit(short, n_tokens=5), 8, 64) == {"requests"}
     assert traits(unit(short, n_tokens=9), 8, 64) == {"requests", "more than 8 tokens in all"}
-    assert traits(unit(short, long, n_tokens=9, carries_over=True), 8, 64) == {
+    assert traits(unit(short, long, n_tokens=9, after=unit(short)), 8, 64) == {
         "requests", "responses of several tokens", "requests of several lengths", "tokens of the unit before",
         "more than 8 tokens in all", "a request of more than 8 tokens", "requests on both sides of 8 tokens",
     }  # fmt: skip
@@ -58,8 +58,9 @@ def test_each_threshold_is_a_risk_where_something_exceeds_it() -> None:
 
 def test_every_unchecked_risk_is_in_a_unit_that_is_checked() -> None:
     """Few units show all; the longest request is among those compared, and so are those beside a threshold."""
+    before = unit(Request((1,), (2,)))
     units = [
-        unit(Request((1, number), (2,)), Request((1, number, 3), (2,) * number), n_tokens=number + 3, carries_over=True)
+        unit(Request((1, number), (2,)), Request((1, number, 3), (2,) * number), n_tokens=number + 3, after=before)
         for number in range(5, 40)
     ]
     risks = [unit_risks(one, (16, 1000)) for one in units]

@@ -5,6 +5,7 @@ files left by a killed process are never mistaken for a checkpoint.
 """
 
 import json
+import re
 import shutil
 import zipfile
 from collections.abc import Callable, Iterator
@@ -14,11 +15,12 @@ from pathlib import Path
 from harness.training.recipe import TrainingError
 from reports.checksums import file_checksum
 from reports.json_text import parse_json
-from reports.whole import whole_folder
+from reports.whole import remove, whole_folder
 
 MANIFEST_FILE = "checkpoint.json"
 N_KEPT = 2
 _PREFIX, _TEMPORARY = "step-", ".writing"
+_NAME = re.compile(rf"{_PREFIX}[0-9]{{8,18}}")
 
 
 class UnwritableError(TrainingError):
@@ -65,12 +67,28 @@ def newest_checkpoint(
             _verify(folder)
             restore(folder)
         except DamagedCheckpointError as error:
-            say(f"The checkpoint of step {_step(folder)} is damaged ({error}) and is not used.")
-            shutil.rmtree(folder)
+            discard(folder, error, say)
         else:
-            say(f"Training continues from the checkpoint of step {_step(folder)}.")
+            say(f"Training continues from the checkpoint of step {step_of(folder)}.")
             return folder
     return None
+
+
+def discard(checkpoint: Path, damage: DamagedCheckpointError, say: Callable[[str], None]) -> None:
+    """Delete a damaged checkpoint with a message.
+
+    Raises:
+        UnwritableError: it cannot be deleted, so that the next call would find it again.
+    """
+    say(f"The checkpoint of step {step_of(checkpoint)} is damaged ({damage}) and is not used.")
+    remove(checkpoint)
+    if checkpoint.exists():
+        raise UnwritableError(f"--workspace: {checkpoint} is damaged and cannot be deleted; delete it by hand")
+
+
+def step_of(checkpoint: Path) -> int:
+    """Return the number of optimiser steps that were done before a checkpoint was written."""
+    return int(checkpoint.name.removeprefix(_PREFIX))
 
 
 def what_is_kept(checkpoints: Path) -> str:
@@ -78,7 +96,7 @@ def what_is_kept(checkpoints: Path) -> str:
     folders = _folders(checkpoints)
     if not folders:
         return "there is no checkpoint yet; the next call starts from the beginning"
-    return f"the checkpoint of step {_step(folders[0])} is kept; the next call continues from it"
+    return f"the checkpoint of step {step_of(folders[0])} is kept; the next call continues from it"
 
 
 @contextmanager
@@ -140,8 +158,4 @@ def _is_readable(file: Path) -> bool:
 
 def _folders(checkpoints: Path) -> list[Path]:
     """Return the folders of all checkpoints, newest first."""
-    return sorted(checkpoints.glob(f"{_PREFIX}*"), reverse=True)
-
-
-def _step(folder: Path) -> int:
-    return int(folder.name.removeprefix(_PREFIX))
+    return sorted((path for path in checkpoints.glob(f"{_PREFIX}*") if _NAME.fullmatch(path.name)), reverse=True)

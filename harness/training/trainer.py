@@ -12,7 +12,13 @@ from typing import TYPE_CHECKING
 
 from harness.models.base import LoadedModel
 from harness.models.quantization import assert_unpacked
-from harness.training.checkpoints import newest_checkpoint, what_is_kept, writing
+from harness.training.checkpoints import (
+    DamagedCheckpointError,
+    discard,
+    newest_checkpoint,
+    what_is_kept,
+    writing,
+)
 from harness.training.loggers import check_loggers, logged
 from harness.training.recipe import (
     KINDS,
@@ -25,6 +31,7 @@ from harness.training.recipe import (
     kind_of,
 )
 from harness.training.recorder import Recorder
+from harness.training.resumable import save_adapter
 from harness.training.trl import (
     LOSS_TYPES,
     SMOOTHED_LOSS_TYPES,
@@ -32,7 +39,6 @@ from harness.training.trl import (
     check_start,
     load_start,
     make_trainer,
-    save_adapter,
 )
 
 if TYPE_CHECKING:
@@ -89,22 +95,51 @@ def train_adapter(
         logs = folders.logs or Path(stack.enter_context(tempfile.TemporaryDirectory()))
         stack.enter_context(logged(recipe.training.report_to, logs))
         stack.enter_context(_restored(loaded.base))
-        is_started = folders.start is not None
-        trainer = make_trainer(TrainerInputs(loaded, rows.training, recipe, is_started), logs)
+        log = None
+        while log is None:
+            log = _train_to_the_end(
+                TrainerInputs(loaded, rows.training, recipe, folders.start is not None),
+                rows,
+                folders,
+                logs,
+                say,
+                progress,
+            )
+        return log
+
+
+def _train_to_the_end(
+    inputs: TrainerInputs,
+    rows: EncodedRows,
+    folders: Folders,
+    logs: Path,
+    say: Callable[[str], None],
+    progress: Progress | None,
+) -> tuple[LogLine, ...] | None:
+    """Train from the newest checkpoint, or from the start; None where that turned out to be damaged and is deleted."""
+    loaded, recipe = inputs.loaded, inputs.recipe
+    with ExitStack() as stack:
+        trainer = make_trainer(inputs, logs)
         stack.callback(trainer.model.unload)
         if folders.start is not None:
             load_start(trainer.model, folders.start, loaded.device)
-        recorder = Recorder(loaded, trainer.model, rows.selection, recipe, progress, say=say, is_started=is_started)
+        recorder = Recorder(
+            loaded, trainer.model, rows.selection, recipe, progress, say=say, is_started=inputs.is_started
+        )
         trainer.attach(recorder, folders.checkpoints)
         checkpoint = newest_checkpoint(folders.checkpoints, say, trainer.restore)
         try:
             trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+        except DamagedCheckpointError as damage:  # in what transformers itself reads, which it may have taken half of
+            assert checkpoint is not None
+            discard(checkpoint, damage, say)
+            return None
         except KeyboardInterrupt:
             say(f"Interrupted: {what_is_kept(folders.checkpoints)}.")
             raise
         with writing(folders.adapter, folders.checkpoints):
             save_adapter(trainer.model, folders.adapter)
-    return tuple(recorder.log)
+        return tuple(recorder.log)
 
 
 def _check(loaded: LoadedModel, rows: EncodedRows, recipe: Recipe, start: Path | None) -> None:

@@ -1,6 +1,5 @@
 """TRL's trainers on the project's token ids: every setting passed explicitly, checkpoints in the project's own form."""
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,20 +10,16 @@ import numpy as np
 from harness.config.schema import LoraConfig, TrainingConfig
 from harness.models.adapters import read_adapter_config
 from harness.models.base import LoadedModel
-from harness.training.checkpoints import DamagedCheckpointError, write_checkpoint
 from harness.training.recipe import LogLine, RatedRequest, Recipe, TrainingError, TrainingRow, requests_of
-from harness.training.recorder import Recorder, peak_memory_bytes
-from reports.json_text import parse_json
+from harness.training.recorder import peak_memory_bytes
+from harness.training.resumable import POLICY, ResumableMixin, mixed_into
 from suites.engine.plan import free_bytes
 from suites.inputs import Request
 
 if TYPE_CHECKING:
     from datasets import Dataset
     from peft import PeftModel
-    from transformers import Trainer as _Trainer
     from transformers import TrainingArguments
-else:
-    _Trainer = object
 
 LOSS_TYPES = (
     "sigmoid", "hinge", "ipo", "exo_pair", "nca_pair", "robust", "bco_pair", "sppo_hard", "aot", "aot_unpaired",
@@ -33,9 +28,8 @@ LOSS_TYPES = (
 """Losses of TRL's DPOTrainer."""
 SMOOTHED_LOSS_TYPES = ("exo_pair", "robust", "aot", "aot_unpaired")
 """Losses that use label smoothing."""
-POLICY, REFERENCE = "default", "ref"
-"""PEFT's names of the trained adapter and of the frozen copy of its start, as TRL expects them."""
-RECORDER_FILE = "recorder.json"
+REFERENCE = "ref"
+"""PEFT's name of the frozen copy of an adapter's start, as TRL expects it."""
 _UNLABELLED = -100
 
 
@@ -50,41 +44,19 @@ class TrainerInputs:
     """Whether the adapter continues from an earlier stage (`load_start`)."""
 
 
-class HarnessTrainerMixin(_Trainer):  # type: ignore[misc]
+class HarnessTrainerMixin(ResumableMixin):
     """Changes a trainer of TRL to take token ids as they are, to report to a recorder and to write our checkpoints.
 
     It stands before the TRL class among the bases. Everything that TRL and transformers keep private and this project
-    uses is used in this class and nowhere else; `tests/harness/training` fails where a new release renames any of it.
+    uses is used in this class, in its base and nowhere else; `tests/harness/training` fails where a new release renames
+    any of it.
     """
-
-    recorder: Recorder
-    checkpoints: Path
 
     def __init__(self, *, args: "TrainingArguments", **options: Any) -> None:
         """Keeps a model on one GPU however many there are; transformers would copy it to all of them."""
         if args.n_gpu > 1:
             args._n_gpu = 1  # noqa: SLF001 - the public property has no setter
         super().__init__(args=args, **options)
-
-    def attach(self, recorder: Recorder, checkpoints: Path) -> None:
-        """Report every step to the recorder, and write the state of both into checkpoints when it says so."""
-        from transformers import TrainerCallback
-
-        self.recorder, self.checkpoints = recorder, checkpoints
-        self.add_callback(_with(RecorderCallbackMixin, TrainerCallback)(recorder))
-
-    def restore(self, checkpoint: Path) -> None:
-        """Give the recorder, and what TRL does not restore itself, the state of a checkpoint.
-
-        Raises:
-            DamagedCheckpointError: its record holds something else than a recorder writes.
-        """
-        import torch
-
-        rows, reference, n_threads = _recorded(checkpoint / RECORDER_FILE)
-        self.recorder.restore(rows, reference)
-        self._total_train_tokens = self.recorder.n_tokens  # TRL's count, which it starts at 0 again
-        torch.set_num_threads(n_threads)  # sums over another number of threads differ in their last bits
 
     def log(self, logs: LogLine, start_time: float | None = None) -> None:
         """Log a step with its peak memory, so that the loggers show it too, and with ties that count half."""
@@ -110,64 +82,6 @@ class HarnessTrainerMixin(_Trainer):  # type: ignore[misc]
     def _send_telemetry(self) -> None:
         """Send nothing; TRL would report its use to the hub."""
 
-    def _save_checkpoint(self, *_: object) -> None:
-        """Write a checkpoint in our form; TRL's becomes visible before it is complete, and pickles its settings."""
-        step = self.state.global_step
-        self.recorder.check_weights(step)
-        write_checkpoint(self.checkpoints, step, self._write_state)
-
-    def _write_state(self, folder: Path) -> None:
-        """Write the parts of transformers' own checkpoint, which have no public writers, and the recorder's state."""
-        import torch
-
-        save_adapter(self.model, folder)
-        self._save_optimizer_and_scheduler(str(folder))
-        self._save_scaler(str(folder))
-        self._save_rng_state(str(folder))
-        self.state.save_to_json(str(folder / "trainer_state.json"))
-        recorder = self.recorder
-        state = {"n_threads": torch.get_num_threads(), "reference": recorder.reference, "rows": recorder.log}
-        (folder / RECORDER_FILE).write_text(json.dumps(state), encoding="utf-8")
-
-
-def _recorded(file: Path) -> tuple[list[LogLine], list[float], int]:
-    """Return the log, the reference's log-probabilities and the number of threads that a recorder wrote."""
-    try:
-        state = parse_json(file.read_bytes())
-        rows, reference, n_threads = state["rows"], state["reference"], state["n_threads"]
-        is_right = all(_is_number(row["seconds"]) and isinstance(row.get("num_tokens", 0), int) for row in rows)
-        is_right = is_right and all(map(_is_number, reference)) and type(n_threads) is int and n_threads > 0
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        is_right = False
-    if not is_right:
-        raise DamagedCheckpointError(f"not what a training writes: {file.name}")
-    return rows, reference, n_threads
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-class RecorderCallbackMixin:
-    """Passes the start, every step and the end of a training to a recorder; stands before `TrainerCallback`."""
-
-    def __init__(self, recorder: Recorder) -> None:
-        self._recorder = recorder
-
-    def on_train_begin(self, _args: Any, state: Any, _control: Any, **_: object) -> None:
-        """Start the recorder's clock."""
-        self._recorder.begin(state.max_steps)
-
-    def on_log(self, _args: Any, state: Any, control: Any, logs: LogLine, **_: object) -> None:
-        """Record a step, and ask for a checkpoint where one is due."""
-        if "loss" in logs:  # the closing log has none
-            self._recorder.record_step(state.global_step, logs)
-            control.should_save = self._recorder.is_due(state.global_step)
-
-    def on_train_end(self, _args: Any, state: Any, _control: Any, **_: object) -> None:
-        """Let the recorder measure the trained adapter."""
-        self._recorder.finish(state.global_step)
-
 
 def make_trainer(inputs: TrainerInputs, folder: Path) -> HarnessTrainerMixin:
     """Return TRL's trainer of the recipe's method with the adapter put on the base.
@@ -189,7 +103,7 @@ def make_trainer(inputs: TrainerInputs, folder: Path) -> HarnessTrainerMixin:
     trainer_class = {"dpo": trl.DPOTrainer, "kto": trl.KTOTrainer, "sft": trl.SFTTrainer}[recipe.training.method]
     try:
         # TRL's reference is the model without the adapter if TRL adds it, and a frozen copy of it if it is there.
-        trainer: HarnessTrainerMixin = _with(HarnessTrainerMixin, trainer_class)(
+        trainer: HarnessTrainerMixin = mixed_into(HarnessTrainerMixin, trainer_class)(
             model=peft.get_peft_model(loaded.base, adapter) if inputs.is_started else loaded.base,
             peft_config=None if inputs.is_started else adapter,
             args=_arguments(inputs, folder),
@@ -206,11 +120,6 @@ def make_trainer(inputs: TrainerInputs, folder: Path) -> HarnessTrainerMixin:
             # TRL casts an adapter on 4-bit weights to bfloat16, which loses updates under 1/256 of a weight.
             weight.data = weight.data.to(torch.float32)
     return trainer
-
-
-def _with(mixin: type, base: type) -> Callable[..., Any]:
-    """Return the class that has a mixin before a class of a library that is imported inside functions only."""
-    return type(f"Harness{base.__name__}", (mixin, base), {})
 
 
 def check_start(start: Path, lora: LoraConfig) -> None:
@@ -251,11 +160,6 @@ def load_start(model: "PeftModel", start: Path, device: str) -> None:
     for module in model.modules():
         if isinstance(module, LoraLayer) and REFERENCE in module.lora_dropout:
             module.lora_dropout[REFERENCE] = torch.nn.Identity()  # a reference is without noise
-
-
-def save_adapter(model: "PeftModel", folder: Path) -> None:
-    """Write PEFT's files of the trained adapter, without those of its frozen copy."""
-    model.save_pretrained(str(folder), selected_adapters=[POLICY], save_embedding_layers=False)
 
 
 def _lora(loaded: LoadedModel, lora: LoraConfig) -> Any:

@@ -1,6 +1,20 @@
-"""`python -m harness` is `harness`."""
+"""Where `harness` and `python -m harness` begin."""
 
-from harness.cli import main
+import sys
+
+from harness.own_packages import in_the_way
+
+
+def main() -> None:
+    """Runs a command, unless a file of the user's own would be imported in place of this project's."""
+    line = in_the_way()
+    if line is not None:
+        sys.stderr.write(f"error: {line}\n")
+        sys.exit(2)
+    from harness.cli import main as run
+
+    run()
+
 
 if __name__ == "__main__":
     main()

@@ -38,8 +38,9 @@ class ModelScorer:
     """Scores requests with a causal language model of transformers, LoRA layers included.
 
     Equal requests are scored once. Which requests are computed together depends on the requests and the plan alone, so
-    that all subjects see the same packs, and an evaluation that goes on after a kill gives the same bits. A path is used only after it agreed with one forward a request on the requests
-    that could break it, and is checked again when a call brings what it was not checked on.
+    that all subjects see the same packs, and an evaluation that goes on after a kill gives the same bits. A path is
+    used only after it agreed with one forward a request on the requests that could break it, and is checked again when
+    a call brings what it was not checked on.
     """
 
     def __init__(

@@ -153,9 +153,9 @@ class UnitMaker:
         packs = self.packs_of(requests, plan.max_pack_tokens, self.carries)
         if plan.path == "flex":
             n_tokens = plan.max_pack_tokens
-            launch = partial(launch_pack_with_flex, model)
+            flex = partial(launch_pack_with_flex, model)
             return [
-                Unit(pack.requests, "flex", n_tokens, partial(launch, pack, limit, n_tokens=n_tokens)) for pack in packs
+                Unit(pack.requests, "flex", n_tokens, partial(flex, pack, limit, n_tokens=n_tokens)) for pack in packs
             ]
         launches = launches_in_turn(model, packs, limit, carries=self.carries)
         units: list[Unit] = []

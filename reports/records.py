@@ -100,6 +100,14 @@ class Subject:
         """Whether it is a base model beside the baseline, such as the unquantised one: it has no reference at all."""
         return self.reference is None and self.reference_basis != "unknown"
 
+    @property
+    def assumed(self) -> tuple[str, ...]:
+        """What of its implicit reward nothing records, so that it is assumed: "reference", "beta", both or none."""
+        if self.reference is None or self.beta is None:
+            return ()
+        bases = {"reference": self.reference_basis, "beta": self.beta_basis}
+        return tuple(name for name, basis in bases.items() if basis == "assumed")
+
 
 @dataclass(frozen=True, slots=True)
 class MetricScores:

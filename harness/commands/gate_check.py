@@ -18,7 +18,6 @@ from reports.comparing.margins import metric_key
 from reports.errors import UserError
 from reports.records import Gate, Run
 from reports.rendering.content.names import metric_names
-from reports.rendering.content.verdict import has_assumed_reward
 from reports.rendering.formats.gate_reports import gate_lines, junit_report, summary
 from reports.run_folder import read_run
 from reports.whole import write_whole
@@ -88,7 +87,7 @@ def check(folder: Path, options: CheckOptions) -> CheckResult:
     notes += [
         f"assumed reference or beta: nothing says what {name} was trained from or with, which its reward depends on"
         for name in names
-        if has_assumed_reward(run, name)
+        if run.subject(name).assumed
     ]
     results = check_gates(gates, *([row for row in rows if row.candidate in names] for rows in (comparisons, own)))
     _write_reports(run, reference, results, notes, options)

@@ -81,14 +81,6 @@ class Comparison:
         return self.paired.method if self.paired and self.interval else None
 
     @property
-    def has_same_outcomes(self) -> bool:
-        """Whether both sides, both measured, have the same outcomes in every group; other rows may still differ."""
-        paired = self.paired
-        if paired is None or paired.by_definition or not paired.is_outcomes:
-            return False
-        return np.array_equal(paired.candidate_totals, paired.baseline_totals)
-
-    @property
     def is_contradicted(self) -> bool:
         """Whether the metric's twin moved the other way or beyond the margin, so that it cannot be called unchanged.
 
@@ -168,6 +160,12 @@ def compare(run: Run) -> list[Comparison]:
         for candidate, against, other in _pairs(run, table)
     ]
     return _adjusted(run, _with_twins(rows))
+
+
+def candidates_of(run: Run, comparisons: Sequence[Comparison]) -> list[str]:
+    """Return the names of the candidates that have comparisons, in the order of the run's subjects."""
+    measured = {row.candidate for row in comparisons if row.against != "base"}
+    return [subject.name for subject in run.subjects if subject.name in measured]
 
 
 def _with_twins(rows: Sequence[Comparison]) -> list[Comparison]:

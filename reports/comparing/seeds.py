@@ -6,7 +6,7 @@ from statistics import fmean, stdev
 
 import numpy as np
 
-from reports.comparing.compare import ERROR_RATE, Comparison, in_family, inferred
+from reports.comparing.compare import Comparison, in_family, inferred
 from reports.comparing.inference import PairedDifference
 from reports.records import Run
 
@@ -52,13 +52,6 @@ def over_seeds(run: Run, comparisons: Sequence[Comparison]) -> list[OverSeeds]:
         for n, mean in zip(family, in_family([found[n].mean for n in family], run.gates), strict=True):
             found[n] = replace(found[n], mean=mean)
     return found
-
-
-def critical_value(n_seeds: int) -> float:
-    """Return how many standard errors a claim at 5 % takes where only the spread of so many seeds counts."""
-    from scipy.special import stdtrit
-
-    return float(-stdtrit(n_seeds - 1, ERROR_RATE / 2))
 
 
 def _over_seeds(recipe: str, adapters: tuple[str, ...], rows: Sequence[Comparison]) -> OverSeeds:

@@ -102,10 +102,11 @@ def number(value: float | None, decimals: int, *, sign: bool = False) -> str:
     return text.replace("-", MINUS)
 
 
-def label(metric: Metric) -> str:
-    """Return evaluation and metric, and the unit if the numbers do not show it."""
-    unit = f" ({metric.unit})" if metric.display == "mean" and metric.unit not in ("", metric.name) else ""
-    return f"{metric.evaluation} \u00b7 {metric.name}{unit}"
+def p_text(p_value: float | None) -> str:
+    """Return a p-value with three decimals."""
+    if p_value is None:
+        return NOTHING
+    return "< 0.001" if p_value < 0.001 else number(p_value, 3)  # noqa: PLR2004
 
 
 def plain(text: str) -> str:

@@ -73,10 +73,7 @@ def _by_definition(row: Comparison) -> str:
 def _assumed(run: Run, row: Comparison) -> str:
     """Return that its reward is taken against a reference, or scaled by a beta, that nothing says."""
     adapters = [each for each in run.candidates if row.candidate in (each.name, each.recipe)]
-    with_reward = [each for each in adapters if each.reference is not None and each.beta is not None]
-    if row.metric.chance is None or not any(
-        "assumed" in (each.reference_basis, each.beta_basis) for each in with_reward
-    ):
+    if row.metric.chance is None or not any(each.assumed for each in adapters):
         return ""
     return "Nothing says what the adapter's training started from, or its beta: they are assumed."
 

@@ -82,3 +82,16 @@ def test_what_is_called_unchanged_is_corrected_over_its_family(fakes):
         assert row.margin == 0.25
         assert row.p_unchanged >= p_value
     assert (rows[2].margin, rows[2].p_unchanged) == (None, None)
+
+
+def test_a_primary_metric_without_a_gate_has_its_twins(fakes):
+    """Where answers are short the gate on the perplexity is the margin of the one without the end of turn."""
+    base, noise = np.full(40, 2.0), np.linspace(-0.01, 0.01, 40)
+    gated = replace(fakes.PERPLEXITY, primary=False)
+    primary = replace(gated, name=gated.twin, primary=True)
+    sides = {(metric, "base"): base for metric in (gated, primary)}
+    sides |= {(gated, "dpo"): base + 0.02 + noise, (primary, "dpo"): base + 0.03 + noise}
+    scores = {key: fakes.scores(nats) for key, nats in sides.items()}
+    run = fakes.small_run(scores, gates=(Gate("truthfulness/perplexity", 0.1),))
+    [row] = [each for each in compare(run) if each.primary]
+    assert (row.metric.name, row.margin, row.twin_difference) == ("perplexity_without_eos", 0.1, pytest.approx(0.02))

@@ -4,10 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from reports.comparing.choice import headline_candidate
-from reports.comparing.compare import Comparison, in_family
+from reports.comparing.compare import Comparison, candidates_of, in_family
 from reports.comparing.seeds import FEWEST_SEEDS, OverSeeds
 from reports.records import Run
-from reports.rendering.content.verdict import candidates_of
 
 
 @dataclass(frozen=True, slots=True)

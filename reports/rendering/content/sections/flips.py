@@ -5,12 +5,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from reports.comparing.choice import headline_candidate
-from reports.comparing.compare import Comparison
+from reports.comparing.compare import Comparison, candidates_of
 from reports.records import ExampleText, Metric, MetricScores, Run, without_nan
 from reports.rendering.content.blocks import Block, Code, Paragraph, Section, Subheading, Table, Words
 from reports.rendering.content.display import NOTHING, number, plain
 from reports.rendering.content.names import metric_names
-from reports.rendering.content.verdict import candidates_of
 
 MOST_FLIPS = 10
 """Most examples of one metric and candidate in each direction."""

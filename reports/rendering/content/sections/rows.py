@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from reports.comparing.compare import Comparison, Outcome
 from reports.records import Metric, Run
 from reports.rendering.content.blocks import Code, Noted, Strong, Table, Words
-from reports.rendering.content.display import ARROWS, NOTHING, OUTCOME_MARKS, cells, low_to_high, number, spread
+from reports.rendering.content.display import ARROWS, NOTHING, OUTCOME_MARKS, cells, low_to_high, number, p_text, spread
 from reports.rendering.content.footnotes import row_notes, subject_notes
 from reports.rendering.content.names import metric_names
-from reports.rendering.content.verdict import p_text, references_differ
 
 OWN_REFERENCE_NOTE = "Each reward is taken against its own reference, so the two are not on one scale."
 AGAINST_WORDS: dict[Outcome, str] = {
@@ -78,9 +77,16 @@ def subject_name(run: Run, name: str) -> Words:
 
 def _metric(row: Row) -> Words:
     one = row.comparison
-    is_subject = any(subject.name == one.candidate for subject in row.run.subjects)
-    differ = is_subject and references_differ(row.run, one)
-    return _noted(row.names.get(one.metric, one.metric.name), OWN_REFERENCE_NOTE if differ else "")
+    return _noted(row.names.get(one.metric, one.metric.name), OWN_REFERENCE_NOTE if _references_differ(row) else "")
+
+
+def _references_differ(row: Row) -> bool:
+    """Whether it compares the rewards of two candidates that have different references; never of a recipe's mean."""
+    one = row.comparison
+    if one.against != "candidate" or one.metric.chance is None:
+        return False
+    references = {each.name: each.reference for each in row.run.subjects}
+    return one.candidate in references and references[one.candidate] != references[one.baseline]
 
 
 def _interval(row: Row) -> Words:
@@ -124,9 +130,7 @@ OTHER_VALUE = Column("Its value", "r", _baseline)
 BASELINE = Column("Baseline", "r", _baseline)
 DIFFERENCE = Column("Difference", "r", lambda row: cells(row.comparison).difference)
 INTERVAL = Column("95 % interval", "r", _interval)
-CORRECTED_P = Column(
-    "Corrected p", "r", lambda row: NOTHING if row.comparison.p_adjusted is None else p_text(row.comparison.p_adjusted)
-)
+CORRECTED_P = Column("Corrected p", "r", lambda row: p_text(row.comparison.p_adjusted))
 VERDICT = Column("Verdict", "l", _verdict)
 AGAINST = Column("Verdict", "l", _against)
 EXAMPLES = Column("Examples", "r", lambda row: _count(row.comparison.n))

@@ -5,9 +5,8 @@ from collections.abc import Sequence
 from reports.comparing.seeds import FEWEST_SEEDS, OverSeeds
 from reports.records import Run
 from reports.rendering.content.blocks import Bullets, Noted, Section, Table, Words
-from reports.rendering.content.display import NOTHING, OUTCOME_MARKS, cells, low_to_high, spread
+from reports.rendering.content.display import OUTCOME_MARKS, cells, low_to_high, p_text, spread
 from reports.rendering.content.names import metric_names
-from reports.rendering.content.verdict import p_text
 
 _READING = (
     "Mean, standard deviation and interval over adapters that differ only in their training seed.",
@@ -49,7 +48,7 @@ def _line(row: OverSeeds, name: str) -> tuple[Words, ...]:
         cells(mean).difference,
         spread(row.standard_deviation, mean.metric),
         interval,
-        NOTHING if mean.p_adjusted is None else p_text(mean.p_adjusted),
+        p_text(mean.p_adjusted),
         f"{OUTCOME_MARKS[mean.outcome]} {mean.outcome}" if is_judged else "not judged",
         spread(row.mean_width, mean.metric),
     )

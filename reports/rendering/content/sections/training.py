@@ -4,10 +4,9 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from reports.records import Run
+from reports.records import Run, Selection
 from reports.rendering.content.blocks import Block, Paragraph, Section, Strong, Table, Words
 from reports.rendering.content.display import NOTHING, number
-from reports.rendering.content.verdict import choice
 
 NOT_FINITE = "not finite"
 Rows = Sequence[Mapping[str, Any]]
@@ -46,9 +45,26 @@ def choice_section(run: Run) -> Section:
     return Section(
         "choice",
         "Choice on selection rows",
-        (*map(Paragraph, choice(run)), Table(header, tuple(rows), "lrrrl"), Paragraph(_RULE)),
+        (*map(Paragraph, _chosen(run)), Table(header, tuple(rows), "lrrrl"), Paragraph(_RULE)),
         "how the candidates of the sweep were ranked",
     )
+
+
+def _chosen(run: Run) -> list[str]:
+    """Return a sentence on the winner of a sweep, if there was one, and one on what it tied with."""
+    return [sentence for selection in run.selection if selection.is_winner for sentence in _winner(selection)]
+
+
+def _winner(winner: Selection) -> list[str]:
+    sentences = [f"Chosen on selection rows, which are not those of this report: {winner.candidate}."]
+    if winner.tied_with and winner.n_won is not None:
+        equal = f"{number(winner.n_won, int(winner.n_won % 1 > 0))} of {winner.n_compared:,} comparisons won"
+        rules = {"loss": "its lower loss decided", "order": "their losses are equal too, so the first was taken"}
+        others = ", ".join(winner.tied_with)
+        sentences.append(
+            f"The choice was a tie with {others} ({equal} by each); {rules[winner.decided_by or 'order']}."
+        )
+    return sentences
 
 
 def training_section(run: Run) -> Section:

@@ -16,7 +16,7 @@ from reports.rendering.content.differences import (
     MatrixRow,
     first_table,
 )
-from reports.rendering.content.display import ARROWS, NOTHING, number
+from reports.rendering.content.display import ARROWS, NOTHING, number, p_text
 from reports.rendering.content.footnotes import Footnotes
 from reports.rendering.content.names import evaluation_names, short_names
 from reports.rendering.content.published import PublishedColumn, PublishedTable, ReportLayout, published_tables
@@ -120,11 +120,11 @@ def _part_line(part: DifferencePart) -> str:
 
 def _line(row: DifferenceRow, footnotes: Footnotes) -> str:
     name = latex_text(row.name + (f" ({row.seeds})" if row.seeds else ""))
-    p_value = row.comparison.p_adjusted
-    p_text = NOTHING if p_value is None else "< 0.001" if p_value < 0.001 else number(p_value, 3)  # noqa: PLR2004
     n = f"{row.comparison.n:,}" if row.comparison.n else NOTHING
     mark = superscript(footnotes.numbers(row.notes))
-    return line([name + mark, *_numbers(row), latex_text(p_text), latex_text(n), row.outcome])
+    return line(
+        [name + mark, *_numbers(row), latex_text(p_text(row.comparison.p_adjusted)), latex_text(n), row.outcome]
+    )
 
 
 def _numbers(row: DifferenceRow) -> list[str]:

@@ -13,14 +13,13 @@ from html import escape
 from string import Template
 
 from reports.comparing.choice import headline_candidate
-from reports.comparing.compare import Comparison
+from reports.comparing.compare import Comparison, candidates_of
 from reports.comparing.seeds import over_seeds
 from reports.records import Run
 from reports.rendering.content.differences import DifferenceTable, Matrix, first_table
 from reports.rendering.content.headline import headline
 from reports.rendering.content.sections.order import sections
 from reports.rendering.content.title import report_title
-from reports.rendering.content.verdict import candidates_of
 from reports.rendering.formats.page.answers import answers_data, answers_part
 from reports.rendering.formats.page.blocks import sections_part
 from reports.rendering.formats.page.examples import examples_data, examples_part

@@ -66,15 +66,3 @@ def series_dash(colour: str) -> str:
     """Return the dashes of a candidate's line, so that colour is not the only thing that tells lines apart."""
     _, is_series, place = colour.partition("series-")
     return _DASHES[int(place) % len(_DASHES)] if is_series else ""
-
-
-def contrast(one: str, other: str) -> float:
-    """Return the contrast of two colours such as "#5b6570", from 1 to 21 (WCAG 2.2, relative luminance)."""
-    darker, lighter = sorted((_luminance(one), _luminance(other)))
-    return (lighter + 0.05) / (darker + 0.05)
-
-
-def _luminance(colour: str) -> float:
-    shares = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
-    red, green, blue = (share / 12.92 if share <= 0.04045 else ((share + 0.055) / 1.055) ** 2.4 for share in shares)  # noqa: PLR2004 - the standard's
-    return 0.2126 * red + 0.7152 * green + 0.0722 * blue

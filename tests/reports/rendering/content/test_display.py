@@ -7,7 +7,7 @@ import pytest
 
 from reports.comparing.compare import Comparison
 from reports.records import Metric
-from reports.rendering.content.display import cells, label, low_to_high, number
+from reports.rendering.content.display import NOTHING, cells, low_to_high, number, p_text
 
 
 def _row(display, baseline, candidate, low, high, unit="nats"):
@@ -80,8 +80,9 @@ def test_missing_numbers_and_overflowing_perplexities_stay_readable():
     assert cells(_row("mean", 0.0, 0.0, None, None)).candidate == "0.000"
 
 
-def test_the_unit_stands_in_the_label_where_numbers_do_not_show_it():
-    """Nats are named; percent and perplexity speak for themselves; a unit is not said twice."""
-    assert label(Metric("preferences", "margin", "nats", higher_is_better=True)) == "preferences · margin (nats)"
-    assert label(Metric("t", "bits per byte", "bits per byte", higher_is_better=False)) == "t · bits per byte"
-    assert label(Metric("t", "perplexity", "nats per token", higher_is_better=False, display="exp")) == "t · perplexity"
+@pytest.mark.parametrize(
+    ("p_value", "text"), [(0.0, "< 0.001"), (0.0012, "0.001"), (0.0496, "0.050"), (1.0, "1.000"), (None, NOTHING)]
+)
+def test_p_values_have_three_decimals(p_value, text):
+    """None is shown as 0."""
+    assert p_text(p_value) == text

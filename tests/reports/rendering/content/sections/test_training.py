@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import pytest
 from block_texts import lines_of, tables_of
 
 from reports.records import Selection
@@ -77,3 +78,26 @@ def test_ties_of_an_older_run_count_half(fakes):
     ]
     section = training_section(replace(fakes.realistic_run(), training=tuple(rows)))
     assert _cells(section)[1] == ["train: reward accuracy", "0.500 (step 1)", "0.000 (step 2)"]
+
+
+@pytest.mark.parametrize(
+    ("decided_by", "ending"),
+    [
+        ("loss", "its lower loss decided."),
+        ("order", "their losses are equal too, so the first was taken."),
+    ],
+)
+def test_a_tie_of_selection_is_said(fakes, decided_by, ending):
+    """What the winner won as often as, in whole numbers, and which rule decided."""
+    winner = Selection("a", 65 / 84, 0.4, 56, True, 130.0, 168, decided_by, ("b", "c"))
+    chosen, tie, _ = lines_of(choice_section(replace(fakes.sweep_run(), selection=(winner,))))
+    assert chosen == "Chosen on selection rows, which are not those of this report: a."
+    assert tie == f"The choice was a tie with b, c (130 of 168 comparisons won by each); {ending}"
+
+
+def test_an_older_run_says_nothing_of_ties(fakes):
+    """Nor does a sweep without a winner of any choice."""
+    older = replace(fakes.sweep_run(), selection=(Selection("a", 0.7, 0.4, 56, True, tied_with=("b",)),))
+    assert len(lines_of(choice_section(older))) == 2
+    unchosen = replace(fakes.sweep_run(), selection=(Selection("a", None, None, 56, is_winner=False),))
+    assert len(lines_of(choice_section(unchosen))) == 1

@@ -25,10 +25,9 @@ sys.path.insert(0, str(ROOT / "tests" / "support"))
 
 from chromium import Chromium  # noqa: E402
 from made_up_runs import many_run, sweep_run, worse_run  # noqa: E402
+from reported import page_of  # noqa: E402
 
-from reports.comparing.compare import compare  # noqa: E402
 from reports.records import Run  # noqa: E402
-from reports.rendering.formats.page import html_report  # noqa: E402
 from reports.run_folder import read_run  # noqa: E402
 
 WINDOWS = {400: 800, 1_400: 900}
@@ -74,7 +73,7 @@ def take_pictures(browser: Chromium, name: str, run: Run, folder: Path) -> Itera
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as scratch:
         page, taken = Path(scratch) / "report.html", Path(scratch) / "taken.png"
-        page.write_text(html_report(run, compare(run)), encoding="utf-8")
+        page.write_text(page_of(run), encoding="utf-8")
         browser.call("Emulation.setScrollbarsHidden", hidden=True)
         for width, height in WINDOWS.items():
             for scheme in SCHEMES:

@@ -43,6 +43,7 @@ BRANCHES = {
     "_Index": "to that search",
     "ExampleText": "to the texts of the page",
     "Flip": "to what moved most",
+    "Report": "to every format, with the rows of the tables in it",
     "RunReports": "to the files, with the cell in it",
     "Suspects": "to the check of the path that scores it",
 }

@@ -4,11 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from reports.comparing.compare import Comparison
-from reports.comparing.seeds import over_seeds
-from reports.records import Run
 from reports.rendering.formats.figure_files import picture_csv, picture_pdf
-from reports.rendering.pictures.everything import all_pictures
+from reports.rendering.pictures.picture import Picture
 from reports.whole import write_whole
 
 FigureFormat = Literal["svg", "pdf"]
@@ -17,13 +14,12 @@ FOLDER = "figures"
 
 
 def write_figures(
-    run: Run, comparisons: Sequence[Comparison], folder: Path, *, formats: Sequence[FigureFormat], with_data: bool
+    pictures: Sequence[Picture], folder: Path, *, formats: Sequence[FigureFormat], with_data: bool
 ) -> list[Path]:
-    """Write each picture of a run into the folder `figures`, and its data as CSV; return the files of pictures.
+    """Write each picture into the folder `figures`, and its data as CSV; return the files of pictures.
 
     Args:
-        run: What was measured.
-        comparisons: Result of `compare`.
+        pictures: The pictures of a report.
         folder: Where the report is.
         formats: What each picture is written as.
         with_data: Whether `figures/NAME.csv` is written too.
@@ -32,7 +28,6 @@ def write_figures(
         NoPdfError: A PDF was asked for, and what makes it is missing.
         OSError: A file cannot be written.
     """
-    pictures = all_pictures(run, comparisons, over_seeds(run, comparisons))
     contents = {
         f"{picture.name}.{kind}": picture_pdf(picture) if kind == "pdf" else picture.svg
         for picture in pictures

@@ -44,7 +44,9 @@ def write_results(run: Run, folder: Path, trained: Sequence[TrainedAdapter], ter
         with terminal.waiting("comparing subjects and writing the report"):
             reports = write_run_reports(run, folder, ReportOptions())
         for each in trained:
-            write_card(each.fixture.folder, run=run, candidate=each.variant.name, comparisons=reports.comparisons)
+            write_card(
+                each.fixture.folder, run=run, candidate=each.variant.name, comparisons=reports.report.comparisons
+            )
     except BaseException as error:
         error.add_note(f"What was measured is in {folder}; `harness report {folder}` writes its reports.")
         raise
@@ -62,9 +64,9 @@ def show(reports: RunReports, *, verbose: bool = False) -> None:
     """Prints headline and table of a run, and in the last line where its page is, or else its other reports."""
     screen = reader_screen()
     if reports.layout == "published":
-        text = markdown_blocks(published_blocks(reports.run))
+        text = markdown_blocks(published_blocks(reports.report.run))
     else:
-        text = terminal_report(reports.run, reports.comparisons, screen, verbose=verbose)
+        text = terminal_report(reports.report, screen, verbose=verbose)
     others = ", ".join(os.path.relpath(file) for file in reports.files if file != reports.page)
     lines = [text, *([f"written: {others}"] if others else [])]
     lines += [page_line(reports.page, screen)] if reports.page else []

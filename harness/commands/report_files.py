@@ -6,28 +6,31 @@ from pathlib import Path
 
 from harness.commands.figure_files import FigureFormat, write_figures
 from harness.commands.judgements import with_judgements, write_answers
-from reports.comparing.compare import Comparison, compare
+from reports.comparing.compare import compare
 from reports.comparing.together import put_together
 from reports.errors import UserError
 from reports.records import Run
 from reports.rendering.content.published import ReportLayout
+from reports.rendering.content.report import Report
 from reports.rendering.formats.csv import csv_report
 from reports.rendering.formats.json import json_report
 from reports.rendering.formats.latex import latex_report
 from reports.rendering.formats.markdown import markdown_report
 from reports.rendering.formats.page import html_report
+from reports.rendering.pictures.everything import all_pictures
+from reports.rendering.pictures.picture import Picture
 from reports.run_folder import read_run
 from reports.whole import write_whole
 
-Render = Callable[[Run, Sequence[Comparison], ReportLayout, Sequence[str]], str]
+Render = Callable[[Report, ReportLayout, Sequence[Picture], Sequence[str]], str]
 REPORTS: dict[str, tuple[str, Render]] = {
-    "md": ("report.md", lambda run, rows, layout, figures: markdown_report(run, rows, layout=layout, figures=figures)),
-    "csv": ("report.csv", lambda run, rows, layout, _: csv_report(run, rows, layout=layout)),
-    "json": ("report.json", lambda run, rows, *_: json_report(run, rows)),
-    "latex": ("report.tex", lambda run, rows, layout, _: latex_report(run, rows, layout=layout)),
-    "html": ("report.html", lambda run, rows, *_: html_report(run, rows)),
+    "md": ("report.md", lambda report, layout, _, figures: markdown_report(report, layout=layout, figures=figures)),
+    "csv": ("report.csv", lambda report, layout, *_: csv_report(report, layout=layout)),
+    "json": ("report.json", lambda report, *_: json_report(report)),
+    "latex": ("report.tex", lambda report, layout, *_: latex_report(report, layout=layout)),
+    "html": ("report.html", lambda report, _, pictures, __: html_report(report, pictures)),
 }
-"""Format -> name of its file, and the function that renders it; Markdown shows pictures by their paths."""
+"""Format -> name of its file, and the function that renders it; the page holds pictures, Markdown has their paths."""
 ANSWERS = "answers"
 """Format of the answers alone, one file for each subject, for a judge elsewhere."""
 FORMATS = (*REPORTS, ANSWERS)
@@ -46,9 +49,8 @@ class RunReports:
     folder: Path
     files: tuple[Path, ...]
     """The files that were written, the one to look at first."""
-    run: Run
-    comparisons: tuple[Comparison, ...]
-    """The comparisons that the reports show."""
+    report: Report
+    """What the reports show."""
     layout: ReportLayout = "differences"
 
     @property
@@ -98,29 +100,36 @@ def write_run_reports(run: Run, folder: Path, options: ReportOptions) -> RunRepo
         ReportError: A report cannot be written.
         NoPdfError: Pictures were asked for as PDF, and what makes it is missing.
     """
-    comparisons = compare(run)
+    report = Report(run, compare(run))
+    in_files = _figure_formats(options)
     files: list[Path] = []
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        figures = _write_figures(run, comparisons, folder, options)
+        pictures = all_pictures(report) if in_files or "html" in options.formats else ()
+        written = write_figures(pictures, folder, formats=in_files, with_data=options.figures is not None)
+        figures = _shown_in_markdown(written, folder, options)
         for name in dict.fromkeys(options.formats):
             if name == ANSWERS:
                 files += write_answers(run, folder)
                 continue
             file, render = REPORTS[name]
-            files.append(write_whole(folder / file, render(run, comparisons, options.layout, figures)))
+            files.append(write_whole(folder / file, render(report, options.layout, pictures, figures)))
     except OSError as error:
         raise ReportError(f"cannot write to {folder}: {error.strerror}") from error
-    return RunReports(folder, tuple(files), run, tuple(comparisons), options.layout)
+    return RunReports(folder, tuple(files), report, options.layout)
 
 
-def _write_figures(
-    run: Run, comparisons: Sequence[Comparison], folder: Path, options: ReportOptions
-) -> tuple[str, ...]:
-    """Write the pictures, and return the paths of those that Markdown shows, from the report."""
-    in_markdown = "md" in options.formats and options.layout == "differences"
+def _figure_formats(options: ReportOptions) -> list[FigureFormat]:
+    """Return what pictures are written as: what is asked for, and what Markdown shows."""
     formats: list[FigureFormat] = [options.figures] if options.figures else []
-    if in_markdown and "svg" not in formats:
-        formats.append("svg")
-    written = write_figures(run, comparisons, folder, formats=formats, with_data=options.figures is not None)
-    return tuple(each.relative_to(folder).as_posix() for each in written if in_markdown and each.suffix == ".svg")
+    return [*formats, "svg"] if _has_pictures_in_markdown(options) and "svg" not in formats else formats
+
+
+def _shown_in_markdown(written: Sequence[Path], folder: Path, options: ReportOptions) -> tuple[str, ...]:
+    """Return the paths of the pictures that Markdown shows, from the report."""
+    shown = [file for file in written if file.suffix == ".svg"] if _has_pictures_in_markdown(options) else []
+    return tuple(file.relative_to(folder).as_posix() for file in shown)
+
+
+def _has_pictures_in_markdown(options: ReportOptions) -> bool:
+    return "md" in options.formats and options.layout == "differences"

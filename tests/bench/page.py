@@ -85,10 +85,13 @@ def page_of(n_candidates: int, n_examples: int) -> str:
     from made_up_runs import many_run
 
     from reports.comparing.compare import compare
+    from reports.rendering.content.report import Report
     from reports.rendering.formats.page import html_report
+    from reports.rendering.pictures.everything import all_pictures
 
     run = many_run(n_candidates, n_examples)
-    return html_report(run, compare(run))
+    report = Report(run, compare(run))
+    return html_report(report, all_pictures(report))
 
 
 def visit(text: str, binary: str) -> Visit:

@@ -6,13 +6,14 @@ metric, which has a number of seeds (`n_seeds`) where the others have none.
 
 import csv
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from reports.comparing.compare import Comparison
-from reports.comparing.seeds import OverSeeds, over_seeds
+from reports.comparing.seeds import OverSeeds
 from reports.records import Run, Subject
 from reports.rendering.content.display import cells
 from reports.rendering.content.published import ReportLayout, published_tables
+from reports.rendering.content.report import Report
 
 CSV_COLUMNS: dict[str, Callable[[Run, Comparison], object]] = {
     "run": lambda run, _: run.name,
@@ -94,12 +95,12 @@ PUBLISHED_CSV_COLUMNS = ("run", "set", "averaged_over", "subject", "is_published
 """Stable columns of report.csv in the published layout: one row for each set, average and column of its tables."""
 
 
-def csv_report(run: Run, comparisons: Sequence[Comparison], *, layout: ReportLayout = "differences") -> str:
+def csv_report(report: Report, *, layout: ReportLayout = "differences") -> str:
     """Return one tidy row for each comparison, then for each recipe, in full precision; missing values are empty.
 
     In the published layout the columns are `PUBLISHED_CSV_COLUMNS`.
     """
-    text = io.StringIO()
+    run, text = report.run, io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     if layout == "published":
         writer.writerow(PUBLISHED_CSV_COLUMNS)
@@ -112,8 +113,8 @@ def csv_report(run: Run, comparisons: Sequence[Comparison], *, layout: ReportLay
         return text.getvalue()
     writer.writerow([*CSV_COLUMNS, *RECIPE_COLUMNS])
     nothing = [None] * len(RECIPE_COLUMNS)
-    writer.writerows([*(column(run, row) for column in CSV_COLUMNS.values()), *nothing] for row in comparisons)
-    writer.writerows(recipe_row(run, row).values() for row in over_seeds(run, comparisons))
+    writer.writerows([*(column(run, row) for column in CSV_COLUMNS.values()), *nothing] for row in report.comparisons)
+    writer.writerows(recipe_row(run, row).values() for row in report.recipes)
     return text.getvalue()
 
 

@@ -13,13 +13,14 @@ Values are in the metric's unit: fractions as fractions, perplexities as nats pe
 
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from math import fsum
 from typing import TypeVar
 
 from reports.comparing.compare import Comparison
-from reports.comparing.seeds import OverSeeds, over_seeds
+from reports.comparing.seeds import OverSeeds
 from reports.records import MetricScores, Run, without_nan
+from reports.rendering.content.report import Report
 from reports.rendering.formats.csv import CSV_COLUMNS, recipe_row
 
 Record = TypeVar("Record", MetricScores, Comparison)
@@ -51,8 +52,9 @@ value = total / count if the metric is such a ratio; `missing` is the reason if 
 """
 
 
-def json_report(run: Run, comparisons: Sequence[Comparison]) -> str:
+def json_report(report: Report) -> str:
     """Return the run as one JSON document; see the head of this module."""
+    run = report.run
     measurements = [without_nan(measurement) for measurement in run.measurements]
     document = {
         "run": run.name,
@@ -61,8 +63,8 @@ def json_report(run: Run, comparisons: Sequence[Comparison]) -> str:
         "created": run.created,
         "headline": run.headline,
         "measurements": [_row(MEASUREMENT_FIELDS, run, measurement) for measurement in measurements],
-        "comparisons": [_row(CSV_COLUMNS, run, comparison) for comparison in comparisons],
-        "recipes": [_recipe(run, row) for row in over_seeds(run, comparisons)],
+        "comparisons": [_row(CSV_COLUMNS, run, comparison) for comparison in report.comparisons],
+        "recipes": [_recipe(run, row) for row in report.recipes],
     }
     return json.dumps(document, ensure_ascii=False, indent=2, allow_nan=False) + "\n"
 

@@ -4,9 +4,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from html import escape as escape_html
 from itertools import groupby
 
-from reports.comparing.compare import Comparison
-from reports.comparing.seeds import over_seeds
-from reports.records import Run
 from reports.rendering.content.blocks import (
     Block,
     Bullets,
@@ -27,7 +24,8 @@ from reports.rendering.content.blocks import (
 from reports.rendering.content.display import plain
 from reports.rendering.content.footnotes import Footnotes as NumberedFootnotes
 from reports.rendering.content.published import ReportLayout
-from reports.rendering.content.sections.order import sections
+from reports.rendering.content.report import Report
+from reports.rendering.content.sections.order import published_sections
 from reports.rendering.formats.markdown_text import code, escape, escape_line, quote
 
 PICTURES_AFTER = "differences"
@@ -39,18 +37,15 @@ WIDEST_PADDED, MOST_PADDED = 40, 40
 _RULES = {"l": ":--", "r": "--:", "c": ":-:"}
 
 
-def markdown_report(
-    run: Run, comparisons: Sequence[Comparison], *, layout: ReportLayout = "differences", figures: Sequence[str] = ()
-) -> str:
+def markdown_report(report: Report, *, layout: ReportLayout = "differences", figures: Sequence[str] = ()) -> str:
     """Return the whole report: title, headline, table, pictures, and then everything else, folded.
 
     Args:
-        run: What was measured.
-        comparisons: Result of `compare`.
+        report: What was measured, compared.
         layout: Paired differences, or cross-entropies alone.
         figures: Paths of pictures that are written beside the report, such as "figures/differences.svg".
     """
-    found = sections(run, comparisons, over_seeds(run, comparisons), layout)
+    found = published_sections(report.run) if layout == "published" else report.sections
     parts: list[str] = []
     for is_folded, group in groupby(found, key=lambda section: bool(section.summary)):
         if is_folded:

@@ -1,11 +1,7 @@
 """All pictures of a run, in the order in which a report shows them."""
 
-from collections.abc import Sequence
-
-from reports.comparing.compare import Comparison
-from reports.comparing.seeds import OverSeeds
-from reports.records import Run
-from reports.rendering.content.differences import Matrix, first_table
+from reports.rendering.content.differences import Matrix
+from reports.rendering.content.report import Report
 from reports.rendering.pictures.calibration import calibration_picture
 from reports.rendering.pictures.differences import differences_picture
 from reports.rendering.pictures.gain_and_cost import gain_and_cost_picture
@@ -15,16 +11,16 @@ from reports.rendering.pictures.swept_value import swept_value_picture
 from reports.rendering.pictures.training import training_picture
 
 
-def all_pictures(run: Run, comparisons: Sequence[Comparison], recipes: Sequence[OverSeeds]) -> tuple[Picture, ...]:
-    """Return the pictures that a run has numbers for, at most one of each name.
+def all_pictures(report: Report) -> tuple[Picture, ...]:
+    """Return the pictures that a report has numbers for, at most one of each name.
 
     They are "differences", "gain-and-cost", "swept-value", "margins", "training" and "calibration".
     """
-    table = first_table(run, comparisons, recipes)
+    run, table = report.run, report.table
     pictures = (
         differences_picture(table) if table else None,
         gain_and_cost_picture(table) if isinstance(table, Matrix) else None,
-        swept_value_picture(run, comparisons, recipes),
+        swept_value_picture(run, report.comparisons, report.recipes),
         margins_picture(run),
         training_picture(run),
         calibration_picture(run),

@@ -4,11 +4,13 @@ from pathlib import Path
 
 import pytest
 from made_up_runs import default_like_run
+from reported import report_of
 
 from harness.commands.figure_files import write_figures
 from harness.commands.report_files import ReportOptions, write_run_reports
 from reports.comparing.compare import compare
 from reports.records import Run
+from reports.rendering.pictures.everything import all_pictures
 
 NAMES = ["calibration", "differences", "margins", "training"]
 
@@ -65,5 +67,5 @@ def test_a_run_without_pictures_has_no_folder_of_them(run: Run, tmp_path: Path) 
         subjects=(run.baseline,),
         measurements=tuple(each for each in run.measurements if each.subject == run.baseline.name),
     )
-    assert write_figures(alone, compare(alone), tmp_path, formats=("svg",), with_data=True) == []
+    assert write_figures(all_pictures(report_of(alone)), tmp_path, formats=("svg",), with_data=True) == []
     assert list(tmp_path.iterdir()) == []

@@ -52,6 +52,6 @@ def test_every_format_of_an_old_folder_is_written(make: Any, tmp_path: Path) -> 
     assert "Truthful answers, perplexity" in report
     assert " None" not in report
     assert read_run(tmp_path / "run").subject(run.baseline.name).beta is None
-    shown = next(row for row in written.comparisons if row.primary and row.against == "definition")
+    shown = next(row for row in written.report.comparisons if row.primary and row.against == "definition")
     assert shown.difference is not None
     assert math.isfinite(shown.difference)

@@ -6,9 +6,9 @@ from reports.comparing.compare import Comparison
 from reports.comparing.seeds import OverSeeds
 from reports.records import Run
 from reports.rendering.content.blocks import Paragraph, Section
-from reports.rendering.content.differences import first_table
-from reports.rendering.content.headline import headline
-from reports.rendering.content.published import ReportLayout, published_blocks, published_section
+from reports.rendering.content.differences import DifferenceTable, Matrix
+from reports.rendering.content.headline import Headline
+from reports.rendering.content.published import published_blocks, published_section
 from reports.rendering.content.sections.answers import answers_section
 from reports.rendering.content.sections.flips import flips_section
 from reports.rendering.content.sections.limits import limits_section
@@ -24,22 +24,14 @@ from reports.rendering.content.title import report_title
 
 
 def sections(
-    run: Run, comparisons: Sequence[Comparison], recipes: Sequence[OverSeeds], layout: ReportLayout = "differences"
+    run: Run,
+    comparisons: Sequence[Comparison],
+    recipes: Sequence[OverSeeds],
+    first: Headline | None,
+    table: DifferenceTable | Matrix | None,
 ) -> tuple[Section, ...]:
-    """Return the sections of a report in order, without those that are empty; the first one has the report's title.
-
-    In the published layout: title, the published tables alone, what was measured, and provenance.
-    """
-    is_published = layout == "published"
-    found = _published_layout(run) if is_published else _differences_layout(run, comparisons, recipes)
-    return tuple(section for section in found if section.blocks)
-
-
-def _differences_layout(
-    run: Run, comparisons: Sequence[Comparison], recipes: Sequence[OverSeeds]
-) -> tuple[Section, ...]:
-    first, table = headline(run, comparisons, recipes), first_table(run, comparisons, recipes)
-    return (
+    """Return the sections of a report in order, without those that are empty; the first one has the report's title."""
+    found = (
         headline_section(run, first),
         differences_section(table),
         limits_section(run, first),
@@ -58,10 +50,11 @@ def _differences_layout(
         answers_section(run),
         provenance_section(run),
     )
+    return tuple(section for section in found if section.blocks)
 
 
-def _published_layout(run: Run) -> tuple[Section, ...]:
-    """Return the published tables as the opening of a report that claims nothing."""
+def published_sections(run: Run) -> tuple[Section, ...]:
+    """Return the sections of the published layout: title and published tables alone, what was measured, provenance."""
     opening = (Paragraph(run.headline),) if run.headline else ()
     tables = published_blocks(run) or (Paragraph("No perplexity was measured."),)
     opened = Section("published", report_title(run).text, (*opening, *tables))

@@ -5,7 +5,6 @@ from collections.abc import Iterable, Sequence
 
 from reports.comparing.compare import Comparison, Outcome
 from reports.comparing.inference import Method
-from reports.comparing.seeds import over_seeds
 from reports.records import Run
 from reports.rendering.content.differences import (
     NO_CANDIDATE,
@@ -14,12 +13,12 @@ from reports.rendering.content.differences import (
     DifferenceTable,
     Matrix,
     MatrixRow,
-    first_table,
 )
 from reports.rendering.content.display import ARROWS, NOTHING, number, p_text
 from reports.rendering.content.footnotes import Footnotes
 from reports.rendering.content.names import evaluation_names, short_names
 from reports.rendering.content.published import PublishedColumn, PublishedTable, ReportLayout, published_tables
+from reports.rendering.content.report import Report
 from reports.rendering.formats.latex.table import RULE, Columns, floating_table, line, pages
 from reports.rendering.formats.latex.text import latex_text, number_cell, number_column, superscript, without_unit
 
@@ -56,17 +55,17 @@ _SPANNED = 9
 """Columns of the table of one candidate."""
 
 
-def latex_report(run: Run, comparisons: Sequence[Comparison], *, layout: ReportLayout = "differences") -> str:
+def latex_report(report: Report, *, layout: ReportLayout = "differences") -> str:
     """Return the primary differences of a candidate, or a matrix of several; everything else is in report.csv.
 
     In the published layout: rows are sets, columns are subjects, cells are nats per response token.
     """
-    tables = _published(run) if layout == "published" else _differences(run, comparisons)
+    tables = _published(report.run) if layout == "published" else _differences(report)
     return "\n".join([_HEAD, *tables, _FOOT])
 
 
-def _differences(run: Run, comparisons: Sequence[Comparison]) -> list[str]:
-    table = first_table(run, comparisons, over_seeds(run, comparisons))
+def _differences(report: Report) -> list[str]:
+    run, table = report.run, report.table
     if table is None:
         return [latex_text(NO_CANDIDATE), ""]
     return _of_one(run, table) if isinstance(table, DifferenceTable) else _of_several(run, table)

@@ -13,12 +13,9 @@ from html import escape
 from string import Template
 
 from reports.comparing.choice import headline_candidate
-from reports.comparing.compare import Comparison, candidates_of
-from reports.comparing.seeds import over_seeds
-from reports.records import Run
-from reports.rendering.content.differences import DifferenceTable, Matrix, first_table
-from reports.rendering.content.headline import headline
-from reports.rendering.content.sections.order import sections
+from reports.comparing.compare import candidates_of
+from reports.rendering.content.differences import DifferenceTable, Matrix
+from reports.rendering.content.report import Report
 from reports.rendering.content.title import report_title
 from reports.rendering.formats.page.answers import answers_data, answers_part
 from reports.rendering.formats.page.blocks import sections_part
@@ -27,7 +24,6 @@ from reports.rendering.formats.page.first_screen import first_screen, top_line
 from reports.rendering.formats.page.pictures import picture_data, pictures_part
 from reports.rendering.formats.page.templates import diff_library, template
 from reports.rendering.pictures.drawing.palette import DARK, LIGHT, stylesheet
-from reports.rendering.pictures.everything import all_pictures
 from reports.rendering.pictures.picture import Picture
 
 BESIDE_A_MATRIX = "gain-and-cost"
@@ -38,27 +34,25 @@ STYLES = ("frame.css", "first_screen.css", "below.css", "examples.css", "print.c
 SCRIPTS = ("words.js", "folds.js", "pictures.js", "matrix.js", "examples.js", "answers.js", "start.js")
 
 
-def html_report(run: Run, comparisons: Sequence[Comparison]) -> str:
-    """Return the page as text; it is the same for the same run."""
-    recipes = over_seeds(run, comparisons)
-    title, table = report_title(run), first_table(run, comparisons, recipes)
-    pictures = all_pictures(run, comparisons, recipes)
-    beside = _beside(table, pictures)
-    told = sections(run, comparisons, recipes)
+def html_report(report: Report, pictures: Sequence[Picture]) -> str:
+    """Return the page with the report's pictures as text; it is the same for the same run."""
+    run, title = report.run, report_title(report.run)
+    beside = _beside(report.table, pictures)
+    told = [each for each in report.sections if each.name not in SHOWN_ELSEWHERE]
     answers = answers_data(run)
     examples = examples_data(run, answers)
     parts = (
         Part("pictures", "Pictures", pictures_part([each for each in pictures if each is not beside])),
-        Part("sections", "Everything else", sections_part([each for each in told if each.name not in SHOWN_ELSEWHERE])),
+        Part("sections", "Everything else", sections_part(told)),
         Part("answers", "Answers side by side", answers_part(run)),
         Part("examples", "Example by example", examples_part(examples)),
     )
-    body = _body(top_line(run, title), first_screen(headline(run, comparisons, recipes), table, beside), parts)
+    body = _body(top_line(run, title), first_screen(report.headline, report.table, beside), parts)
     data = {
         "run": run.name,
         "baseline": run.baseline.name,
         "candidates": [each.name for each in run.candidates],
-        "chosen": headline_candidate(run, measured) if (measured := candidates_of(run, comparisons)) else None,
+        "chosen": headline_candidate(run, measured) if (measured := candidates_of(run, report.comparisons)) else None,
         "answers": answers,
         "pictures": picture_data(pictures),
         **examples,

@@ -1,18 +1,14 @@
 """The text of a run for the terminal: what the first screen holds, and before it everything else if it is asked for."""
 
-from collections.abc import Sequence
-
 from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from reports.comparing.compare import Comparison
-from reports.comparing.seeds import over_seeds
-from reports.records import Run
-from reports.rendering.content.differences import NO_CANDIDATE, DifferenceRow, DifferenceTable, Matrix, first_table
+from reports.rendering.content.differences import NO_CANDIDATE, DifferenceRow, DifferenceTable, Matrix
 from reports.rendering.content.display import OUTCOME_MARKS, plain
 from reports.rendering.content.footnotes import Footnotes
-from reports.rendering.content.headline import Headline, HeadlineKind, headline
+from reports.rendering.content.headline import Headline, HeadlineKind
+from reports.rendering.content.report import Report
 from reports.rendering.formats.terminal.everything import everything_else
 from reports.rendering.formats.terminal.matrix import matrix_blocks
 from reports.rendering.formats.terminal.rows import Line, Part, rows_table, shows_words
@@ -35,20 +31,18 @@ _BELOW = " more below"
 """End of the headline's last line, which says where the other limits are: on the terminal, not below."""
 
 
-def terminal_report(run: Run, comparisons: Sequence[Comparison], screen: Screen, *, verbose: bool = False) -> str:
+def terminal_report(report: Report, screen: Screen, *, verbose: bool = False) -> str:
     """Return headline and first table, wrapped to the screen; if verbose, before them all other rows and limits.
 
     Args:
-        run: What was measured.
-        comparisons: Result of `compare`.
+        report: What was measured, compared.
         screen: What the reader's terminal can show.
         verbose: Whether to print everything.
     """
-    recipes = over_seeds(run, comparisons)
-    table, found = first_table(run, comparisons, recipes), headline(run, comparisons, recipes)
+    run, table, found = report.run, report.table, report.headline
     blocks: list[RenderableType] = []
     if verbose and found is not None:
-        blocks += everything_else(run, comparisons, found, screen, has_matrix=isinstance(table, Matrix))
+        blocks += everything_else(run, report.comparisons, found, screen, has_matrix=isinstance(table, Matrix))
     blocks += [Text(plain(run.headline)), Text("")] if run.headline else []
     if found is not None:
         blocks += [*_headline(found, verbose=verbose), Text("")]

@@ -4,9 +4,12 @@ import csv
 import io
 from dataclasses import replace
 
+from reported import report_of
+
 from reports.comparing.compare import compare
 from reports.comparing.seeds import over_seeds
 from reports.comparing.together import put_together
+from reports.rendering.content.report import Report
 from reports.rendering.formats.csv import CSV_COLUMNS, RECIPE_COLUMNS, csv_report
 
 
@@ -14,7 +17,7 @@ def test_csv_is_tidy_and_in_full_precision(fakes):
     """One row a comparison, documented columns, numbers that read back exactly, empty where missing."""
     run = fakes.realistic_run(("a", "b"))
     rows = compare(run)
-    read = list(csv.DictReader(io.StringIO(csv_report(run, rows))))
+    read = list(csv.DictReader(io.StringIO(csv_report(Report(run, rows)))))
     assert list(read[0]) == [*CSV_COLUMNS, *RECIPE_COLUMNS]
     assert len(read) == len(rows)
     for text, row in zip(read, rows, strict=True):
@@ -25,13 +28,13 @@ def test_csv_is_tidy_and_in_full_precision(fakes):
     columns = (
         "run suite_fingerprint evaluation metric unit higher_is_better primary candidate against baseline n n_groups"
     )
-    assert csv_report(run, []).startswith(columns.replace(" ", ","))
+    assert csv_report(Report(run, [])).startswith(columns.replace(" ", ","))
 
 
 def test_csv_says_recipe_and_control_and_what_candidates_are_held_against(fakes):
     """New columns stand last; rows against other candidates are exploratory."""
     run = fakes.sweep_run()
-    read = list(csv.DictReader(io.StringIO(csv_report(run, compare(run)))))
+    read = list(csv.DictReader(io.StringIO(csv_report(report_of(run)))))
     assert list(read[0])[-20:] == [
         *("shown_unit", "recipe", "is_control"),
         *("p_value", "p_adjusted", "smallest_detectable", "correlation", "pairing_factor"),
@@ -56,7 +59,7 @@ def test_recipes_have_rows_of_their_own(fakes):
     run = fakes.sweep_run()
     comparisons = compare(run)
     recipes = over_seeds(run, comparisons)
-    read = list(csv.DictReader(io.StringIO(csv_report(run, comparisons))))
+    read = list(csv.DictReader(io.StringIO(csv_report(Report(run, comparisons)))))
     assert [bool(row["n_seeds"]) for row in read] == [False] * len(comparisons) + [True] * len(recipes)
     for text, row in zip(read[len(comparisons) :], recipes, strict=True):
         assert (text["candidate"], text["recipe"], text["baseline"]) == (*[row.mean.candidate] * 2, row.mean.baseline)
@@ -73,7 +76,7 @@ def test_the_outcome_is_the_corrected_word(fakes):
     run = fakes.realistic_run()
     rows = [replace(row, p_adjusted=0.2) if row.is_clear and row.is_claim else row for row in compare(run)]
     failing = [row for row in rows if row.fails_correction]
-    read = list(csv.DictReader(io.StringIO(csv_report(run, rows))))
+    read = list(csv.DictReader(io.StringIO(csv_report(Report(run, rows)))))
     assert failing
     assert [text["outcome"] for text in read] == [row.outcome for row in rows]
     assert {row.outcome for row in failing} == {"no change seen"}
@@ -84,6 +87,6 @@ def test_the_second_of_two_runs_is_compared_with_the_first(fakes):
     one = fakes.realistic_run()
     run = put_together([one, replace(one, name="another")])
     comparisons = compare(run)
-    read = list(csv.DictReader(io.StringIO(csv_report(run, comparisons))))
+    read = list(csv.DictReader(io.StringIO(csv_report(Report(run, comparisons)))))
     assert {row.candidate for row in comparisons} - {subject.name for subject in run.candidates}
     assert [row["candidate"] for row in read] == [row.candidate for row in comparisons]

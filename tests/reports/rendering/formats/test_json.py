@@ -6,7 +6,8 @@ import json
 import math
 from dataclasses import replace
 
-from reports.comparing.compare import compare
+from reported import report_of
+
 from reports.records import MetricScores
 from reports.rendering.formats.csv import CSV_COLUMNS, csv_report
 from reports.rendering.formats.json import MEASUREMENT_FIELDS, json_report
@@ -17,7 +18,7 @@ def _refuse(word):
 
 
 def _parsed(run):
-    return json.loads(json_report(run, compare(run)), parse_constant=_refuse)
+    return json.loads(json_report(report_of(run)), parse_constant=_refuse)
 
 
 def test_names_are_stable(fakes):
@@ -50,7 +51,7 @@ def test_one_row_a_metric_and_subject_in_full_precision(fakes):
 def test_comparisons_are_the_rows_of_the_csv(fakes):
     """Both formats hold the same numbers under the same names."""
     run = fakes.realistic_run(("a", "b"))
-    rows = list(csv.DictReader(io.StringIO(csv_report(run, compare(run)))))
+    rows = list(csv.DictReader(io.StringIO(csv_report(report_of(run)))))
     comparisons = _parsed(run)["comparisons"]
     assert [_as_text(row) for row in comparisons] == [{name: row[name] for name in CSV_COLUMNS} for row in rows]
 
@@ -58,7 +59,7 @@ def test_comparisons_are_the_rows_of_the_csv(fakes):
 def test_recipes_are_the_last_rows_of_the_csv(fakes):
     """Under the same names and those of recipes alone; the names of the adapters are a list."""
     run = fakes.sweep_run()
-    rows = [row for row in csv.DictReader(io.StringIO(csv_report(run, compare(run)))) if row["n_seeds"]]
+    rows = [row for row in csv.DictReader(io.StringIO(csv_report(report_of(run)))) if row["n_seeds"]]
     recipes = _parsed(run)["recipes"]
     assert [_as_text(row | {"adapters": "; ".join(row["adapters"])}) for row in recipes] == rows
     assert recipes[0]["adapters"] == [f"{fakes.LR}, {seed}" for seed in fakes.SHIFTS]

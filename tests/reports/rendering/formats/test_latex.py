@@ -10,11 +10,13 @@ import made_up_runs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from reported import report_of
 
 from reports.comparing.compare import compare
 from reports.comparing.inference import Method
 from reports.rendering.content.display import MINUS, cells
 from reports.rendering.content.names import metric_names
+from reports.rendering.content.report import Report
 from reports.rendering.formats.latex import latex_report, latex_text
 from reports.rendering.formats.latex.report import _METHODS, MOST_COLUMNS
 from reports.rendering.formats.latex.table import MOST_LINES, RULE, pages
@@ -49,7 +51,7 @@ def compiled(tmp_path_factory):
 
 
 def _report(run, **options):
-    return latex_report(run, compare(run), **options)
+    return latex_report(report_of(run), **options)
 
 
 def _rows(report):
@@ -143,11 +145,11 @@ def test_names_are_those_for_people_and_outcomes_the_corrected_words(fakes):
     """No machine name is left, and what is clear by itself alone is no change seen, with a footnote."""
     run = fakes.realistic_run()
     comparisons = compare(run)
-    report = latex_report(run, comparisons)
+    report = latex_report(Report(run, comparisons))
     assert "Truthful answers, perplexity" in report
     assert "truthfulness" not in report
     failing = [replace(row, p_adjusted=0.2) if row.is_claim and row.is_clear else row for row in comparisons]
-    without = latex_report(run, failing)
+    without = latex_report(Report(run, failing))
     assert "& better" not in without
     assert "& worse" not in without
     assert "not after correction for the number of comparisons." in without

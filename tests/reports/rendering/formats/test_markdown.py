@@ -9,9 +9,8 @@ from pathlib import Path
 
 import pytest
 from markdown_it import MarkdownIt
+from reported import report_of
 
-from reports.comparing.compare import compare
-from reports.comparing.seeds import over_seeds
 from reports.records import Generation
 from reports.rendering.content.blocks import (
     Bullets,
@@ -25,7 +24,7 @@ from reports.rendering.content.blocks import (
     Subheading,
     Table,
 )
-from reports.rendering.content.sections.order import sections
+from reports.rendering.content.report import Report
 from reports.rendering.formats.csv import PUBLISHED_CSV_COLUMNS, csv_report
 from reports.rendering.formats.markdown import MOST_PADDED, markdown_blocks, markdown_report
 from reports.rendering.formats.terminal import Screen, terminal_report
@@ -77,19 +76,19 @@ def _unfolded(markdown):
 def test_the_markdown_report_is_the_golden_one(fakes):
     """Every character of a small report; after a wanted change, write the new text into the golden file."""
     run = _golden_run(fakes)
-    assert markdown_report(run, compare(run)) == GOLDEN.read_text(encoding="utf-8")
+    assert markdown_report(report_of(run)) == GOLDEN.read_text(encoding="utf-8")
 
 
 def test_the_markdown_report_of_many_candidates_is_the_golden_one(fakes):
     """Seeds, controls, other weights, a choice and published figures, all from plain numbers."""
     run = fakes.sweep_run()
-    assert markdown_report(run, compare(run)) == GOLDEN_OF_MANY.read_text(encoding="utf-8")
+    assert markdown_report(report_of(run)) == GOLDEN_OF_MANY.read_text(encoding="utf-8")
 
 
 def test_title_and_what_was_not_measured_come_first(fakes):
     """A title that names both sides, and the run's own first line below it."""
     run = fakes.realistic_run()
-    title, _, first = markdown_report(run, compare(run)).splitlines()[:3]
+    title, _, first = markdown_report(report_of(run)).splitlines()[:3]
     assert title == "# dpo against base"
     assert first == run.headline
 
@@ -97,9 +96,9 @@ def test_title_and_what_was_not_measured_come_first(fakes):
 def test_every_section_is_there_once(fakes):
     """Open ones under a heading, folded ones in a details element with their title; each element is closed."""
     for run in (fakes.realistic_run(), fakes.sweep_run()):
-        rows = compare(run)
-        markdown = markdown_report(run, rows)
-        for section in sections(run, rows, over_seeds(run, rows))[1:]:
+        report = report_of(run)
+        markdown = markdown_report(report)
+        for section in report.sections[1:]:
             heading = f"<details><summary><b>{section.title}</b>: " if section.summary else f"\n## {section.title}\n"
             assert markdown.count(heading) == 1
         html = _html(markdown)
@@ -109,26 +108,26 @@ def test_every_section_is_there_once(fakes):
 def test_only_the_first_screen_is_unfolded(fakes):
     """Headline, table and what limits belief; the interval of a metric stands once in all of it."""
     run = fakes.realistic_run()
-    shown = _unfolded(markdown_report(run, compare(run)))
+    shown = _unfolded(markdown_report(report_of(run)))
     assert re.findall("^#+ .*$", shown, re.MULTILINE) == [
         "# dpo against base",
         "## Differences from the baseline",
         "## What else limits belief",
         "## Details",
     ]
-    assert markdown_report(run, compare(run)).count("+11.0 to +16.9") == 1
+    assert markdown_report(report_of(run)).count("+11.0 to +16.9") == 1
     assert "prefers what people preferred more often than chance" in shown
 
 
 def test_pictures_follow_the_table_if_they_are_written(fakes):
     """By the path that is given, called by its name; a report alone has none."""
     run = fakes.realistic_run()
-    rows = compare(run)
-    shown = _unfolded(markdown_report(run, rows, figures=["figures/differences.svg", "figures/gain-and-cost.svg"]))
+    report = report_of(run)
+    shown = _unfolded(markdown_report(report, figures=["figures/differences.svg", "figures/gain-and-cost.svg"]))
     _, table, limits = re.split("^## ", shown, flags=re.MULTILINE)[:3]
     assert "![Differences](figures/differences.svg)\n\n![Gain and cost](figures/gain-and-cost.svg)" in table
     assert limits.startswith("What else limits belief")
-    assert "![" not in markdown_report(run, rows)
+    assert "![" not in markdown_report(report)
 
 
 def test_each_block_has_its_markdown():
@@ -194,8 +193,8 @@ def test_a_report_of_the_folder_equals_the_report_of_the_run(fakes, tmp_path):
         write_run(run, tmp_path / run.name)
         stored = read_run(tmp_path / run.name)
         for report in (markdown_report, csv_report):
-            assert report(stored, compare(stored)) == report(run, compare(run))
-        assert terminal_report(stored, compare(stored), Screen()) == terminal_report(run, compare(run), Screen())
+            assert report(report_of(stored)) == report(report_of(run))
+        assert terminal_report(report_of(stored), Screen()) == terminal_report(report_of(run), Screen())
 
 
 def test_text_of_the_data_stays_text(fakes):
@@ -214,7 +213,7 @@ def test_text_of_the_data_stays_text(fakes):
         generations=(Generation("answers", "e", EVIL, EVIL, EVIL, EVIL, refused=True),),
         provenance={EVIL: EVIL},
     )
-    markdown = markdown_report(run, compare(run))
+    markdown = markdown_report(report_of(run))
     html = _html(markdown)
     assert "<script" not in html
     assert html.count("<h1>") == 1
@@ -230,13 +229,13 @@ def test_a_diverged_training_shows(fakes, tmp_path):
     run = fakes.small_run({}, training=training)
     write_run(run, tmp_path / "run")
     for stored in (run, read_run(tmp_path / "run")):
-        assert "| 0.690 (step 1) | not finite (step 2) |" in markdown_report(stored, [])
+        assert "| 0.690 (step 1) | not finite (step 2) |" in markdown_report(Report(stored, []))
 
 
 def test_many_prompts_are_capped_and_the_rest_counted(fakes):
     """Two dozen prompts are shown; the report says where the others are."""
     answers = tuple(Generation("answers", f"q{place}", "dpo", "", "Why?", "So.", refused=False) for place in range(30))
-    report = markdown_report(fakes.small_run({}, generations=answers), [])
+    report = markdown_report(Report(fakes.small_run({}, generations=answers), []))
     assert report.count("> Why?") == 24
     assert "6 more prompts are in generations.jsonl." in report
 
@@ -246,7 +245,7 @@ def test_a_report_of_many_candidates_fits_a_comment(fakes, n_candidates):
     """A forge takes 65,536 characters; every candidate is in the table, and one of them in full."""
     names = tuple(f"lr {position}" for position in range(n_candidates))
     run = fakes.realistic_run(names)
-    markdown = markdown_report(run, compare(run))
+    markdown = markdown_report(report_of(run))
     assert len(markdown) < 65_536
     table = _unfolded(markdown).split("## Differences")[1]
     assert all(f"| {name} " in table for name in names)
@@ -255,11 +254,11 @@ def test_a_report_of_many_candidates_fits_a_comment(fakes, n_candidates):
 def test_the_published_layout_is_markdown_and_csv_of_cross_entropies_alone(fakes):
     """No verdict and no differences; one CSV row a set, average and column, in full precision."""
     run = fakes.sweep_run()
-    markdown = markdown_report(run, compare(run), layout="published")
+    markdown = markdown_report(report_of(run), layout="published")
     assert "averaged over **examples**" in markdown
     assert "## Differences" not in markdown
     assert "<b>Provenance</b>" in markdown
-    read = list(csv.DictReader(io.StringIO(csv_report(run, compare(run), layout="published"))))
+    read = list(csv.DictReader(io.StringIO(csv_report(report_of(run), layout="published"))))
     assert tuple(read[0]) == PUBLISHED_CSV_COLUMNS
     assert len(read) == 2 * (9 + 3)
     row = next(row for row in read if row["subject"] == f"{fakes.LR}, seed 42" and row["averaged_over"] == "tokens")
@@ -270,5 +269,5 @@ def test_the_published_layout_is_markdown_and_csv_of_cross_entropies_alone(fakes
 def test_a_run_without_candidates_says_so(fakes):
     """A baseline alone is reported without tables of differences."""
     run = replace(fakes.small_run({(fakes.MC2, "base"): fakes.scores([0.5] * 12)}), headline="Only the base.")
-    assert "No candidate was measured" in markdown_report(run, compare(run))
-    assert "## Differences" not in markdown_report(run, compare(run))
+    assert "No candidate was measured" in markdown_report(report_of(run))
+    assert "## Differences" not in markdown_report(report_of(run))

@@ -6,10 +6,12 @@ from pathlib import Path
 
 import made_up_runs
 import pytest
+from reported import report_of
 from rich.cells import cell_len
 
 from reports.comparing.compare import compare
 from reports.rendering.content.display import MINUS, cells
+from reports.rendering.content.report import Report
 from reports.rendering.formats.terminal import Screen, page_line, terminal_report
 
 HOSTILE = "a\x1b]52;c;aGk=\x07\x1b[2J\r\n\x00\u202eb [red]x[/] \x9b31m"
@@ -21,54 +23,52 @@ LINES_AFTER = 2
 @pytest.fixture(scope="module")
 def default_like():
     """One candidate, as a default run has it, with its comparisons."""
-    run = made_up_runs.default_like_run()
-    return run, compare(run)
+    return report_of(made_up_runs.default_like_run())
 
 
 @pytest.fixture(scope="module")
 def sweep():
     """The report of four recipes of three seeds and two controls, at 80 columns."""
     run = made_up_runs.sweep_run()
-    return terminal_report(run, compare(run), Screen(80))
+    return terminal_report(report_of(run), Screen(80))
 
 
 @pytest.fixture(scope="module")
 def many():
     """Twenty candidates, with their comparisons."""
-    run = made_up_runs.many_run(20, 120)
-    return run, compare(run)
+    return report_of(made_up_runs.many_run(20, 120))
 
 
 def report(run, screen=Screen(80), **options):  # noqa: B008 - it is frozen
     """The report of a run of the fakes."""
-    return terminal_report(run, compare(run), screen, **options)
+    return terminal_report(report_of(run), screen, **options)
 
 
 def test_one_candidate_fits_forty_lines(default_like):
     """At 80 columns, with everything that a command prints below it."""
-    assert len(terminal_report(*default_like, Screen(80)).splitlines()) + LINES_AFTER <= 40
+    assert len(terminal_report(default_like, Screen(80)).splitlines()) + LINES_AFTER <= 40
 
 
 def test_twenty_candidates_fit_sixty_lines(many):
     """A line a candidate at 80 columns, none left out."""
-    lines = terminal_report(*many, Screen(80)).splitlines()
+    lines = terminal_report(many, Screen(80)).splitlines()
     assert len(lines) + LINES_AFTER <= 60
-    learning_rates = [name.partition("=")[2] for name in (s.name for s in many[0].candidates)]
+    learning_rates = [name.partition("=")[2] for name in (s.name for s in many.run.candidates)]
     assert all(sum(line.startswith(rate) for line in lines) == 1 for rate in learning_rates)
 
 
 @pytest.mark.parametrize("width", [40, 60, 76, 100, 160])
 def test_every_line_is_as_wide_as_the_screen_at_most(fakes, default_like, width):
     """Down to 60 columns, whatever is printed."""
-    for run, rows in (default_like, *((run, compare(run)) for run in (fakes.sweep_run(), fakes.realistic_run("ab")))):
+    for shown in (default_like, *map(report_of, (fakes.sweep_run(), fakes.realistic_run("ab")))):
         for verbose in (False, True):
-            text = terminal_report(run, rows, Screen(width), verbose=verbose)
+            text = terminal_report(shown, Screen(width), verbose=verbose)
             assert max(map(cell_len, text.splitlines())) <= max(width, 60)
 
 
 def test_headline_and_table_come_last(default_like):
     """Exploratory rows and limits are printed on request, and above them."""
-    short, long = (terminal_report(*default_like, Screen(100), verbose=verbose) for verbose in (False, True))
+    short, long = (terminal_report(default_like, Screen(100), verbose=verbose) for verbose in (False, True))
     assert "Exploratory metrics" not in short
     assert "TruthfulQA, bits per byte" not in short
     above, exploratory, below = long.partition("Exploratory metrics: hints, not claims")
@@ -99,7 +99,7 @@ def test_all_numbers_of_a_metric_are_there_in_every_width(fakes, width):
 
 def test_marks_have_words(default_like):
     """Beside them where there is room, and in a line below the table elsewhere."""
-    narrow, wide = (terminal_report(*default_like, Screen(width)) for width in (80, 100))
+    narrow, wide = (terminal_report(default_like, Screen(width)) for width in (80, 100))
     legend = "\u25b2 better   \u25bc worse   \u2013 no change seen"
     assert legend in narrow
     assert legend not in wide
@@ -108,7 +108,7 @@ def test_marks_have_words(default_like):
 
 def test_colours_are_for_claims_alone_and_marks_are_always_there(default_like):
     """Without colours the text is the same, and no escape sequence is in it."""
-    plain, coloured = (terminal_report(*default_like, Screen(80, colours)) for colours in (None, "256"))
+    plain, coloured = (terminal_report(default_like, Screen(80, colours)) for colours in (None, "256"))
     assert "\x1b" not in plain
     assert COLOUR.sub("", coloured) == plain
     rows_of_both = [
@@ -116,12 +116,11 @@ def test_colours_are_for_claims_alone_and_marks_are_always_there(default_like):
         for line, drawn in zip(plain.splitlines(), coloured.splitlines(), strict=True)
         if re.search(r" (pp|%) +\[", line)
     ]
-    assert len(rows_of_both) == sum(row.primary for row in default_like[1])
+    assert len(rows_of_both) == sum(row.primary for row in default_like.comparisons)
     for line, drawn in rows_of_both:
         assert ("38;5;" in drawn) == ("\u25b2" in line or "\u25bc" in line)
-    run, rows = default_like
-    withheld = [replace(row, p_adjusted=1.0) if row.is_claim else row for row in rows]
-    assert "38;5;" not in terminal_report(run, withheld, Screen(80, "256"))
+    withheld = [replace(row, p_adjusted=1.0) if row.is_claim else row for row in default_like.comparisons]
+    assert "38;5;" not in terminal_report(Report(default_like.run, withheld), Screen(80, "256"))
 
 
 @pytest.mark.parametrize("names", [(HOSTILE,), (HOSTILE, "b"), tuple(f"{HOSTILE} {n}" for n in range(6))])

@@ -5,9 +5,9 @@ from xml.etree import ElementTree as ET
 
 import made_up_runs
 import pytest
+from reported import report_of
 
-from reports.comparing.compare import compare
-from reports.comparing.seeds import over_seeds
+from reports.rendering.content.report import Report
 from reports.rendering.pictures.drawing.palette import LIGHT
 from reports.rendering.pictures.everything import all_pictures
 
@@ -15,22 +15,19 @@ NAMES = ("differences", "gain-and-cost", "swept-value", "margins", "training", "
 
 
 def _pictures(run):
-    comparisons = compare(run)
-    return all_pictures(run, comparisons, over_seeds(run, comparisons))
+    return all_pictures(report_of(run))
 
 
 @pytest.fixture(scope="module")
 def compared():
-    """A sweep with seeds and controls, its comparisons, and its recipes."""
-    run = made_up_runs.sweep_run()
-    comparisons = compare(run)
-    return run, comparisons, over_seeds(run, comparisons)
+    """A sweep with seeds and controls, compared."""
+    return report_of(made_up_runs.sweep_run())
 
 
 @pytest.fixture(scope="module")
 def sweep(compared):
     """The pictures of the sweep."""
-    return all_pictures(*compared)
+    return all_pictures(compared)
 
 
 def test_a_sweep_has_every_picture(sweep, pictures):
@@ -58,9 +55,8 @@ def test_twenty_candidates_are_drawn(pictures):
 
 def test_the_same_run_gives_the_same_bytes(compared, sweep):
     """So that a report under version control does not change by itself."""
-    run, comparisons, recipes = compared
-    again = replace(run, measurements=tuple(replace(each) for each in run.measurements))
-    assert all_pictures(again, list(comparisons), list(recipes)) == sweep
+    again = replace(compared.run, measurements=tuple(replace(each) for each in compared.run.measurements))
+    assert all_pictures(Report(again, list(compared.comparisons))) == sweep
 
 
 def test_pictures_hold_no_script_and_no_address(sweep):

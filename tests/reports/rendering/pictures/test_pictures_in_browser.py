@@ -9,9 +9,8 @@ from dataclasses import replace
 
 import pytest
 from made_up_runs import default_like_run
+from reported import report_of
 
-from reports.comparing.compare import compare
-from reports.comparing.seeds import over_seeds
 from reports.rendering.pictures.everything import all_pictures
 
 PAGE = """<!doctype html><meta charset="utf-8"><body>{svgs}<pre></pre><script>
@@ -62,8 +61,7 @@ def _named(run, names):
 
 
 def _drawn(run):
-    comparisons = compare(run)
-    return all_pictures(run, comparisons, over_seeds(run, comparisons))
+    return all_pictures(report_of(run))
 
 
 def test_texts_take_the_space_that_was_kept(pictures, fakes, tmp_path):

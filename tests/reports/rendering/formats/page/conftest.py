@@ -5,10 +5,9 @@ from dataclasses import replace
 
 import pytest
 from chromium import Chromium
+from reported import page_of
 
-from reports.comparing.compare import compare
 from reports.records import ExampleScore, ExampleText, Generation, MetricScores
-from reports.rendering.formats.page import html_report
 
 EVIL = "</script><script>hacked = 1</script><img src=x onerror='hacked = 1'> & \u2028 \"quoted\" $x"
 ARABIC = "\u0627\u0644\u062e\u0628\u0632 \u0637\u0639\u0627\u0645 \u0645\u0646 \u0627\u0644\u062f\u0642\u064a\u0642."
@@ -48,7 +47,7 @@ def _rich_run(fakes):
 def rich(fakes):
     """The rich run and its page."""
     run = _rich_run(fakes)
-    return run, html_report(run, compare(run))
+    return run, page_of(run)
 
 
 @pytest.fixture(scope="session")
@@ -110,7 +109,7 @@ def pages(rich, evil_run, crowd, fakes, tmp_path_factory):
     """Files of pages by name: rich, evil, crowd, sweep, and one candidate alone."""
     folder = tmp_path_factory.mktemp("pages")
     runs = {"evil": evil_run, "crowd": crowd, "sweep": fakes.sweep_run(), "one": fakes.realistic_run()}
-    texts = {"rich": rich[1]} | {name: html_report(run, compare(run)) for name, run in runs.items()}
+    texts = {"rich": rich[1]} | {name: page_of(run) for name, run in runs.items()}
     for name, text in texts.items():
         (folder / f"{name}.html").write_text(text, encoding="utf-8")
     return {name: folder / f"{name}.html" for name in texts}

@@ -4,10 +4,9 @@ import json
 from dataclasses import replace
 
 import pytest
+from reported import page_of
 
-from reports.comparing.compare import compare
 from reports.records import ExampleText
-from reports.rendering.formats.page import html_report
 
 PAGE = 25
 ROWS = """[...document.querySelectorAll("#examples tbody tr")].map((row) =>
@@ -120,7 +119,7 @@ def test_five_thousand_examples_are_never_in_the_document_at_once(fakes, chromiu
     texts = tuple(ExampleText(f"e{place:04d}", "truthfulness", f"Question {place}", {}) for place in range(n))
     file = tmp_path / "page.html"
     run = replace(run, examples=texts)
-    file.write_text(html_report(run, compare(run)), encoding="utf-8")
+    file.write_text(page_of(run), encoding="utf-8")
     chromium.open(file, 1_400)
     count = "document.querySelectorAll('#examples tbody tr').length"
     largest = f"e{values.index(n - 1):04d}"

@@ -12,23 +12,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from reported import page_of, report_of
 
-from reports.comparing.compare import compare
-from reports.comparing.seeds import over_seeds
 from reports.records import ExampleText, MetricScores, Subject
-from reports.rendering.content.headline import headline
 from reports.rendering.content.names import metric_names
-from reports.rendering.content.sections.order import sections
-from reports.rendering.formats.page import html_report
 from reports.rendering.formats.page.templates import diff_library, template
 from reports.run_folder import read_run, write_run
 
 DIFF_9_0_0 = "b51a9d2885f2c090dc97b981027395f7e7e6558a46c75ae3747db267913a89ab"
 """SHA-256 of dist/diff.min.js in the npm package diff 9.0.0."""
-
-
-def _page(run):
-    return html_report(run, compare(run))
 
 
 def _data(page):
@@ -64,21 +56,20 @@ def test_the_same_run_gives_the_same_page(rich, tmp_path):
     """Also after the run was read from its folder: no date or random number comes in."""
     run, page = rich
     write_run(run, tmp_path / "run")
-    assert _page(read_run(tmp_path / "run")) == page
+    assert page_of(read_run(tmp_path / "run")) == page
 
 
 def test_the_page_says_what_the_other_reports_say(rich, fakes):
     """The sentence and every line of the headline, every metric by its name, and every section are in the page."""
     for run in (rich[0], fakes.sweep_run(), fakes.realistic_run()):
-        page, rows = unescape(_page(run)).replace("\u00a0", " "), compare(run)
-        recipes = over_seeds(run, rows)
-        said = headline(run, rows, recipes)
+        page, report = unescape(page_of(run)).replace("\u00a0", " "), report_of(run)
+        said = report.headline
         assert f">{said.sentence}</h1>" in page
         assert all(line.text in page for line in said.lines if line.kind != "believe it?")
         assert all(limit in page for limit in said.limits)
         names = metric_names(run)
-        assert all(names[row.metric] in page for row in rows if row.primary)
-        titles = [each.title for each in sections(run, rows, recipes)[2:]]
+        assert all(names[row.metric] in page for row in report.comparisons if row.primary)
+        titles = [each.title for each in report.sections[2:]]
         assert all(re.search(rf"<h[23][^>]*>{re.escape(title)}</h[23]>", page) for title in titles)
 
 
@@ -96,7 +87,7 @@ def test_the_order_of_the_page(rich):
 
 def test_an_empty_run_has_a_page(fakes):
     """Nothing measured: no table, no picture, no examples, no error."""
-    page = _page(fakes.small_run({}))
+    page = page_of(fakes.small_run({}))
     markup = re.sub(r"<script.*?</script>|<style>.*?</style>", "", page, flags=re.DOTALL)
     assert "No candidate was measured" in markup
     assert "<svg" not in markup
@@ -105,7 +96,7 @@ def test_an_empty_run_has_a_page(fakes):
 
 def test_text_of_the_data_stays_text(evil_run):
     """No tag of a row becomes a tag of the page, wherever the row's text is shown."""
-    page = _page(evil_run)
+    page = page_of(evil_run)
     assert page.count("<script") == page.count("</script>") == 3
     assert "<img" not in page
     assert page.count("hacked = 1") > 20
@@ -114,7 +105,7 @@ def test_text_of_the_data_stays_text(evil_run):
 
 def test_every_text_of_the_data_says_its_direction(evil_run):
     """What holds a text of the data has a direction of its own, so that Arabic does not turn ours round."""
-    markup = re.sub(r"<script.*?</script>|<style>.*?</style>|<svg.*?</svg>", "", _page(evil_run), flags=re.DOTALL)
+    markup = re.sub(r"<script.*?</script>|<style>.*?</style>|<svg.*?</svg>", "", page_of(evil_run), flags=re.DOTALL)
     body = markup[markup.index("<body>") :]
     holders = re.findall(r"<([a-z0-9]+)([^<>]*)>[^<>]*&lt;/script&gt;", body)
     assert len(holders) > 20
@@ -124,7 +115,7 @@ def test_every_text_of_the_data_says_its_direction(evil_run):
 def test_a_lone_surrogate_does_not_stop_the_page(fakes):
     """What UTF-8 cannot hold is written as its code point."""
     run = replace(fakes.realistic_run(), notes=("a \ud800 b",))
-    _page(run).encode("utf-8")
+    page_of(run).encode("utf-8")
 
 
 @pytest.mark.slow

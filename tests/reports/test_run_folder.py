@@ -97,7 +97,7 @@ RUNS = st.builds(
 
 
 @given(run=RUNS)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_what_is_written_is_read_back_exactly(run, tmp_path_factory):
     """Any run of finite numbers survives the folder unchanged, to the last bit and character."""
     folder = tmp_path_factory.mktemp("runs") / "run"

@@ -56,7 +56,7 @@ def test_every_suite_survives_the_way_through_yaml(suite, write):
     assert load_suite(str(write(to_yaml(config))), row_kinds()) == config
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     preset=st.sampled_from(preset_names()),
     learning_rate=st.floats(min_value=1e-300, allow_infinity=False),

@@ -165,7 +165,7 @@ def test_a_first_stage_without_rows_left_is_an_error(write_rows):
         )
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     n_groups=st.integers(4, 12),
     method=st.sampled_from(["dpo", "kto", "sft"]),

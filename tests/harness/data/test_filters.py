@@ -64,7 +64,7 @@ def test_without_filters_nothing_is_rendered():
     assert filter_rows(rows, FiltersConfig(), encoder=None).rows == rows
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25, deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25)
 @given(
     st.lists(st.tuples(st.integers(1, 40), st.integers(1, 40), st.none() | st.floats(0, 3)), max_size=6),
     st.builds(

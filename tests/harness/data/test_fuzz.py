@@ -54,7 +54,7 @@ def assert_one_line(error: UserError) -> None:
 
 @pytest.mark.slow
 @seed(15)
-@settings(max_examples=N_INPUTS, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=N_INPUTS, suppress_health_check=list(HealthCheck))
 @given(rows=_ROWS, broken=st.none() | _BROKEN, suffix=st.sampled_from(SUFFIXES), loader=st.sampled_from(
     [load_pairs, load_rated, load_examples, load_questions]))  # fmt: skip
 def test_any_file_gives_rows_or_one_line(

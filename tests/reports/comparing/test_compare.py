@@ -271,7 +271,7 @@ def test_equal_runs_differ_by_exactly_nothing(fakes):
     assert [row.is_identical for row in rows] == [True, False, True]
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.lists(st.tuples(st.floats(-5, 5), st.floats(-5, 5), st.integers(1, 9)), min_size=10, max_size=40),
 )

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -124,7 +124,6 @@ def test_a_relative_loss_of_an_exponential_that_should_rise() -> None:
     assert (half.outcome, everything.outcome) == ("fail", "pass")
 
 
-@settings(deadline=None)
 @given(
     difference=st.floats(-1, 1), standard_error=st.floats(1e-3, 0.5), allowed=st.floats(0, 1), others=st.integers(0, 20)
 )

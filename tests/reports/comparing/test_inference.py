@@ -55,7 +55,7 @@ def _any_kind(kind: str, n_groups: int, shift: float, rng: np.random.Generator) 
 KINDS = ["amounts", "sparse amounts", "outcomes", "wins", "recipe"]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     kind=st.sampled_from(KINDS),
     seed=st.integers(0, 9_999),
@@ -84,7 +84,7 @@ def test_p_value_interval_bounds_and_equivalence_agree(kind, seed, n_groups, shi
             assert (paired.equivalence_p(margin) <= level) == (-margin < bounds[0] and bounds[1] < margin)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(kind=st.sampled_from(KINDS[:3]), seed=st.integers(0, 9_999), n_groups=st.integers(10, 40))
 def test_swapped_sides_mirror_everything(kind, seed, n_groups):
     """Difference and interval change their signs and ends; p-value, error and power stay as they are."""

@@ -253,7 +253,7 @@ def test_first_tokens_are_as_frequent_as_they_are_probable(model_and_encoder: tu
     assert result.pvalue > 0.001
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     seed=st.integers(0, 2**32 - 1),
     n_vocabulary=st.integers(1, 40),

@@ -295,7 +295,7 @@ TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="<"), min_size=1
 
 
 @given(question=TEXTS, responses=st.lists(TEXTS, min_size=1, max_size=3), limits=st.tuples(*[st.integers(1, 40)] * 2))
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_text_is_encoded_completely_or_within_its_limits(
     tokenizer: Any, question: str, responses: list[str], limits: tuple[int, int]
 ) -> None:

@@ -35,7 +35,6 @@ def seen_by(pack: Pack, row: int) -> tuple[int, ...]:
     return tuple(int(token) for token in pack.token_ids[visible])
 
 
-@settings(deadline=None)
 @given(requests=requests_strategy, max_tokens=st.integers(min_value=1, max_value=40))
 def test_every_response_token_is_predicted_once_from_exactly_its_own_past(
     requests: list[Request], max_tokens: int
@@ -54,7 +53,6 @@ def test_every_response_token_is_predicted_once_from_exactly_its_own_past(
         assert target == len(pack.target_rows)
 
 
-@settings(deadline=None)
 @given(requests=requests_strategy, max_tokens=st.integers(min_value=1, max_value=40))
 def test_a_pack_exceeds_the_budget_only_with_a_single_request(requests: list[Request], max_tokens: int) -> None:
     """A pack of several requests stays within the budget."""
@@ -62,7 +60,6 @@ def test_a_pack_exceeds_the_budget_only_with_a_single_request(requests: list[Req
         assert pack.n_tokens <= max_tokens or len(pack.requests) == 1
 
 
-@settings(deadline=None)
 @given(requests=requests_strategy, seed=st.integers(min_value=0, max_value=99))
 def test_packs_do_not_depend_on_the_order_of_requests(requests: list[Request], seed: int) -> None:
     """The same requests in another order give the same packs."""
@@ -72,7 +69,6 @@ def test_packs_do_not_depend_on_the_order_of_requests(requests: list[Request], s
     assert expected == [pack.token_ids.tolist() for pack in pack_requests(shuffled, max_tokens=12)]
 
 
-@settings(deadline=None)
 @given(requests=requests_strategy)
 def test_one_pack_without_a_budget_is_the_prefix_tree(requests: list[Request]) -> None:
     """A large budget computes each distinct prefix once."""
@@ -103,7 +99,7 @@ def brute_force_cost(lengths: list[tuple[int, ...]], max_tokens: int) -> int:
     return best
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(requests=requests_strategy.filter(lambda r: len(r) <= 9), max_tokens=st.integers(min_value=4, max_value=20))
 def test_cuts_recompute_as_few_tokens_as_possible(requests: list[Request], max_tokens: int) -> None:
     """No other way to cut the sorted requests computes fewer tokens."""
@@ -128,7 +124,6 @@ def test_a_request_without_response_is_refused() -> None:
         pack_requests([Request((1,), ())], max_tokens=8)
 
 
-@settings(deadline=None)
 @given(requests=requests_strategy, max_tokens=st.integers(min_value=1, max_value=40))
 def test_carried_tokens_are_those_of_the_pack_before(requests: list[Request], max_tokens: int) -> None:
     """What a pack takes over saw the very same past in the pack before it, and predicts nothing any more."""

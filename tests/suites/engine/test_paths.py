@@ -130,7 +130,7 @@ def small_llama() -> Any:
     return build("Llama")
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(
     requests=st.lists(st.builds(Request, prompt_ids=short_ids, response_ids=short_ids), min_size=1, max_size=20),
     budget=st.integers(min_value=1, max_value=60),

@@ -234,7 +234,7 @@ def test_soft_capped_logits_stay_right() -> None:
 
 
 @given(seed=st.integers(0, 1000), max_tokens=st.integers(1, 400), max_positions=st.integers(1, 200))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_batches_hold_every_request_once_within_their_budgets(seed: int, max_tokens: int, max_positions: int) -> None:
     """Any requests in any order and any budget give batches of the same requests, over budget only where single."""
     requests = random_requests(12, 50, seed)[:-1]

@@ -55,7 +55,7 @@ def assert_one_line(error: UserError) -> None:
 
 @pytest.mark.slow
 @seed(15)
-@settings(max_examples=N_INPUTS, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=N_INPUTS, suppress_health_check=list(HealthCheck))
 @given(template=_TEMPLATES, texts=st.lists(st.text(min_size=1, max_size=9), min_size=2, max_size=4))
 def test_any_template_renders_or_is_refused_in_one_line(tokenizer: Any, template: str, texts: list[str]) -> None:
     """Where it renders, every answer is written: its tokens spell it, white space aside."""

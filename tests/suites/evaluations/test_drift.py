@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
@@ -58,7 +58,6 @@ def test_kl_of_a_coin_is_that_of_the_textbook() -> None:
 
 
 @given(policy=LOGITS, reference=LOGITS)
-@settings(deadline=None)
 def test_kl_is_torchs_own_and_never_negative(policy: Any, reference: Any) -> None:
     """Of any logits, in fp32, as torch.distributions has it in fp64."""
     found = divergence(torch.from_numpy(policy), torch.from_numpy(reference))
@@ -70,7 +69,6 @@ def test_kl_is_torchs_own_and_never_negative(policy: Any, reference: Any) -> Non
 
 
 @given(logits=LOGITS)
-@settings(deadline=None)
 def test_equal_logits_diverge_by_exactly_nothing(logits: Any) -> None:
     """Not by a rounding either."""
     same = torch.from_numpy(logits)

@@ -50,7 +50,7 @@ def partial_of(path: Path) -> Path:
     return path.with_name(f"{path.name}.partial")
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(n_items=st.integers(1, 11), data=st.data())
 def test_a_build_that_is_cut_anywhere_ends_with_the_same_bytes(n_items: int, data: st.DataObject) -> None:
     """The partial file is cut at any byte, or ends in what was never written whole; nothing of that reaches the end."""

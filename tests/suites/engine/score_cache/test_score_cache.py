@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from suites.engine.score_cache import ScoreCache
@@ -28,7 +28,6 @@ def lasting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ScoreCache]:
         yield opened
 
 
-@settings(deadline=None)
 @given(
     data=st.data(), prompt=token_ids, response=token_ids, is_greedy=st.booleans(), context=st.text("ab é", max_size=5)
 )

@@ -92,7 +92,7 @@ def test_the_shortest_requests_of_other_units_are_added() -> None:
 ids = st.lists(st.integers(1, 3), min_size=1, max_size=8).map(tuple)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     requests=st.lists(st.builds(Request, prompt_ids=ids, response_ids=ids), min_size=1, max_size=60, unique=True),
     budget=st.integers(8, 80),

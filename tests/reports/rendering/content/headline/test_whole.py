@@ -114,9 +114,7 @@ SHOWS = ("better", "worse", "changed", "no change seen", "cannot tell", "not fin
 TEXTS = st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), max_size=200)
 
 
-@settings(
-    max_examples=150, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=150, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_it_stays_short_whatever_is_shown(rows: SimpleNamespace, data: st.DataObject) -> None:
     """Up to forty metrics of any name, unit, size and outcome, with rulers and controls of any name."""

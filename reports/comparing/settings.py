@@ -19,7 +19,7 @@ _NOT_SET = "not set"
 
 def differing_settings(runs: Sequence[Run]) -> tuple[DifferingSetting, ...]:
     """Return every setting that is not the same in all runs, by its dotted key, with each run's value as text."""
-    configs = [dict(_flat(run.config)) for run in runs]
+    configs = [dict(flat(run.config)) for run in runs]
     keys = dict.fromkeys(key for config in configs for key in config)
     found = (DifferingSetting(key, tuple(_text(config.get(key)) for config in configs)) for key in sorted(keys))
     return tuple(
@@ -60,10 +60,11 @@ def _cut(value: str) -> str:
     return value if len(value) <= _LONGEST_SHOWN else f"{value[: _LONGEST_SHOWN - 1]}\u2026"
 
 
-def _flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in config.items():
+def flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield each value of nested mappings by its dotted key; an empty mapping is a value."""
+    for key, value in values.items():
         if isinstance(value, Mapping) and value:
-            yield from _flat(value, f"{prefix}{key}.")
+            yield from flat(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value
 

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from reports.comparing.choice import headline_candidate
-from reports.comparing.compare import Comparison, candidates_of, in_family
+from reports.comparing.compare import Comparison, candidates_of
+from reports.comparing.rivals import rivals
 from reports.comparing.seeds import FEWEST_SEEDS, OverSeeds
 from reports.records import Run
 
@@ -58,14 +59,13 @@ def judged(run: Run, comparisons: Sequence[Comparison], recipes: Sequence[OverSe
     primary = [row for row in rows if row.primary]
     ungrouped = [row for row in primary if row.metric.evaluation not in grouped]
     target = [row for row in ungrouped if row.metric.chance is not None] or ungrouped
-    controls = {subject.name for subject in run.subjects if subject.is_control}
-    others = [row for row in rows if row.metric.primary]
+    others = rivals(run, rows)
     return Judged(
         name=name,
         adapters=adapters,
         is_recipe=bool(seeds),
         target=tuple(target),
         elsewhere=tuple(row for row in primary if row not in target),
-        against_rulers=tuple(in_family([row for row in others if row.against == "ruler"], ())),
-        against_controls=tuple(in_family([row for row in others if row.baseline in controls], ())),
+        against_rulers=others.rulers,
+        against_controls=others.controls,
     )

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from reports.comparing.settings import flat
 from reports.records import Run
 from reports.rendering.content.blocks import Code, Paragraph, Section, Table
 
@@ -13,14 +14,13 @@ LONGEST_FACT = 200
 def provenance_section(run: Run) -> Section:
     """Return versions, device and seeds; the whole configuration is in run.json."""
     facts = {"run": run.name, "suite": run.suite, "suite fingerprint": run.suite_fingerprint, "created": run.created}
-    rows = tuple((key, value[:LONGEST_FACT]) for key, value in (facts | dict(_flat(run.provenance))).items())
+    rows = tuple((key, value[:LONGEST_FACT]) for key, value in (facts | dict(_facts(run.provenance))).items())
     where = Paragraph(("The resolved configuration is in ", Code("run.json"), "."))
     return Section("provenance", "Provenance", (Table(("What", "Value"), rows, "ll"), where), "versions, device, seeds")
 
 
-def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    for key, value in sorted(values.items()):
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+def _facts(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield dotted keys and values in words, sorted at every depth; what is empty is left out."""
+    for key, value in sorted(flat(values), key=lambda fact: fact[0].split(".")):
+        if value != {}:
+            yield key, ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)

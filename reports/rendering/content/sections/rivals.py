@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from reports.comparing.compare import Comparison, in_family
+from reports.comparing.compare import Comparison
+from reports.comparing.rivals import Rivals, rivals
 from reports.comparing.seeds import FEWEST_SEEDS, OverSeeds
 from reports.records import Run
 from reports.rendering.content.blocks import Block, Bullets, Code, Folded, Paragraph, Section, Subheading
@@ -17,19 +18,13 @@ _SUMMARY = "whether a gain is one that the length of answers, counting words or 
 
 
 @dataclass(frozen=True, slots=True)
-class Rivals:
-    """The primary metrics of a candidate, or of a recipe, against others than the baseline.
-
-    p-values are adjusted over all rulers and metrics of the candidate, and over all its controls and metrics.
-    """
+class _Contender:
+    """A candidate, or a recipe that is judged over its seeds, with its rivals."""
 
     name: str
     adapter: str
     """The candidate itself, or the first adapter of the recipe."""
-    rulers: tuple[Comparison, ...]
-    controls: tuple[Comparison, ...]
-    others: tuple[Comparison, ...]
-    """Against other candidates, such as the stage or the adapter it was made from."""
+    rivals: Rivals
 
 
 def rivals_section(
@@ -48,7 +43,7 @@ def rivals_section(
     return Section("rivals", _TITLE, tuple(blocks), _SUMMARY)
 
 
-def _everyone(run: Run, comparisons: Sequence[Comparison], recipes: Sequence[OverSeeds]) -> list[Rivals]:
+def _everyone(run: Run, comparisons: Sequence[Comparison], recipes: Sequence[OverSeeds]) -> list[_Contender]:
     """Return each recipe with enough training seeds, and each candidate that is no seed of one of these."""
     judged = [row for row in recipes if len(row.adapters) >= FEWEST_SEEDS]
     recipe_of = {adapter: row.mean.candidate for row in judged for adapter in row.adapters}
@@ -60,37 +55,26 @@ def _everyone(run: Run, comparisons: Sequence[Comparison], recipes: Sequence[Ove
             first[name] = subject.name
             means = [row.mean for row in judged if row.mean.candidate == name]
             rows[name] = means or [row for row in comparisons if row.candidate == name]
-    return [_rivals(run, name, first[name], rows[name]) for name in first if rows[name]]
+    return [_Contender(name, first[name], rivals(run, rows[name])) for name in first if rows[name]]
 
 
-def _rivals(run: Run, name: str, adapter: str, rows: Sequence[Comparison]) -> Rivals:
-    controls = {subject.name for subject in run.subjects if subject.is_control}
-    measured = [row for row in rows if row.metric.primary and row.outcome != "not measured"]
-    others = [row for row in measured if row.against == "candidate"]
-    return Rivals(
-        name=name,
-        adapter=adapter,
-        rulers=tuple(in_family([row for row in measured if row.against == "ruler"], ())),
-        controls=tuple(in_family([row for row in others if row.baseline in controls], ())),
-        others=tuple(row for row in others if row.baseline not in controls),
-    )
-
-
-def _blocks(run: Run, rivals: Rivals) -> list[Block]:
-    tables: dict[str, tuple[Comparison, ...]] = {
-        f"{rivals.name} against surface rulers: a gain that a ruler makes too is not shown to be alignment": (
-            rivals.rulers
-        ),
-        f"{rivals.name} against controls: a gain that a control makes too says nothing about preferences": (
-            rivals.controls
-        ),
-        f"{rivals.name} against other candidates, exploratory": rivals.others,
+def _blocks(run: Run, contender: _Contender) -> list[Block]:
+    name, found = contender.name, contender.rivals
+    tables = {
+        f"{name} against surface rulers: a gain that a ruler makes too is not shown to be alignment": found.rulers,
+        f"{name} against controls: a gain that a control makes too says nothing about preferences": found.controls,
+        f"{name} against other candidates, exploratory": found.others,
     }
     blocks: list[Block] = []
     for title, rows in tables.items():
-        if rows:
-            blocks += [Subheading(title), columns.comparison_table(run, rows, _columns(rows))]
-    return [*blocks, *_remarks(run, rivals)]
+        measured = _measured(rows)
+        if measured:
+            blocks += [Subheading(title), columns.comparison_table(run, measured, _columns(measured))]
+    return [*blocks, *_remarks(run, contender)]
+
+
+def _measured(rows: Sequence[Comparison]) -> list[Comparison]:
+    return [row for row in rows if row.outcome != "not measured"]
 
 
 def _columns(rows: Sequence[Comparison]) -> list[columns.Column]:
@@ -101,16 +85,16 @@ def _columns(rows: Sequence[Comparison]) -> list[columns.Column]:
     ]
 
 
-def _remarks(run: Run, rivals: Rivals) -> list[Block]:
+def _remarks(run: Run, contender: _Contender) -> list[Block]:
     """Return what a candidate was made from, and which of those it is held against share no metric with it."""
-    subject = run.subject(rivals.adapter)
-    compared = {row.baseline for row in (*rivals.controls, *rivals.others)}
+    subject = run.subject(contender.adapter)
+    compared = {row.baseline for row in _measured((*contender.rivals.controls, *contender.rivals.others))}
     items = []
     for name in subject.compared_with:
         if name not in compared:
             items.append(f"Against {name}: no primary metric in common.")
         elif subject.reference == name:
-            items.append(f"{rivals.name} started from {name}.")
+            items.append(f"{contender.name} started from {name}.")
         elif run.subject(name).same_weights and not subject.same_weights:
-            items.append(f"{rivals.name} against {name} is what merging it changed.")
+            items.append(f"{contender.name} against {name} is what merging it changed.")
     return [Bullets(tuple(items))] if items else []

@@ -12,7 +12,7 @@ import click
 def lm_eval(arguments: tuple[str, ...]) -> None:
     """Runs lm-eval's own command line on this project's scoring engine (`--model harness`, the default)."""
     from harness.streams import steering_streams
-    from suites.lm_eval.model import run_command_line
+    from suites.lm_eval.command_line import run_command_line
 
     with steering_streams():  # lm-eval draws its own bars
         run_command_line(arguments or ("--help",))

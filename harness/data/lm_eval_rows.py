@@ -10,8 +10,11 @@ from harness.data.make import OverlapQuery, words
 from harness.data.overlap import SHORTEST_SEARCHED_WORDS
 from harness.data.row import DataError
 from harness.models.hub import require_hub
+from reports.plain_text import one_line
+from suites.lm_eval.faults import told_in_one_line
 from suites.lm_eval.files import TaskSource
-from suites.lm_eval.tasks import GROUP_COLUMNS, TaskSet, load_tasks
+from suites.lm_eval.loading import GROUP_COLUMNS, TaskSet, load_tasks
+from suites.lm_eval.seeds import as_lm_eval_begins
 
 EMBEDDED_TASKS = Path(__file__).parents[1] / "embedded" / "tasks"
 
@@ -66,7 +69,12 @@ def overlap_queries(loaded: TaskSet) -> dict[str, tuple[OverlapQuery, ...]]:
 
     A query has no texts where a row names no question.
     """
-    return {f"lm_eval/{name}": _queries(task) for name, task in loaded.tasks.items()}
+    queries = {}
+    for name, task in loaded.tasks.items():
+        # Rows that are not measured were not tried either.
+        with told_in_one_line(f"lm-eval task {one_line(name)}"), as_lm_eval_begins(loaded.random):
+            queries[f"lm_eval/{name}"] = _queries(task)
+    return queries
 
 
 def not_checked(queries: Mapping[str, Sequence[OverlapQuery]]) -> list[str]:

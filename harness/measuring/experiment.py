@@ -12,7 +12,7 @@ from harness.models.base import LoadedModel
 from harness.terminal import Terminal
 from harness.workspace import Workspace
 from suites.engine.encoding import Encoder
-from suites.lm_eval.tasks import TaskSet
+from suites.lm_eval.loading import TaskSet
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 import os
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from harness.workspace import Workspace
 from reports.run_folder import check_run_folder
 from suites.engine.causal_model import check_context
 from suites.engine.encoding import Encoder
-from suites.lm_eval.tasks import TaskSet, without_rows
+from suites.lm_eval.loading import TaskSet, try_with_model, without_rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +105,7 @@ def prepare(options: Options) -> Experiment:
             max_tokens=config.data.max_tokens,
             system_prompt=config.model.system_prompt,
         )
+        _try_tasks(suite, tasks, encoder, loaded.max_positions)
         data, filtered = _filtered(data, config, encoder)
     template_notes += notes_on_trained_template(loaded.tokenizer.chat_template, dict(options.adapters))
     notes = (*data.notes, *template_notes, *loaded.notes)
@@ -188,6 +190,19 @@ def _load_tasks(suite: SuiteConfig, config: ExperimentConfig, options: Options) 
         for evaluation in suite.evaluations
         if KINDS[evaluation.kind].rows == "tasks"
     }
+
+
+def _try_tasks(suite: SuiteConfig, tasks: Mapping[str, TaskSet], encoder: Encoder, max_positions: int | None) -> None:
+    """Finds what would fail when the tasks meet the model, before anything is trained."""
+    for evaluation in suite.evaluations:
+        if evaluation.name in tasks:
+            try_with_model(
+                tasks[evaluation.name],
+                encoder.tokenizer,
+                max_positions,
+                chat_template=evaluation.chat_template,
+                system_prompt=encoder.system_prompt if evaluation.chat_template else None,
+            )
 
 
 def _resolve(options: Options) -> tuple[SuiteConfig, ExperimentConfig]:

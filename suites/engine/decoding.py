@@ -234,7 +234,7 @@ def _answer_batch(
         use_cache=True,
     )
     ids, mask = left_padded(prompts, padding_token_id(tokenizer))
-    finite = _FiniteSteps()
+    finite = FiniteSteps()
     processors: list[Callable[..., torch.Tensor]] = [finite]
     if decoding.temperature > 0:
         processors.append(_drawing(decoding, keys, n_prompt_tokens=longest, n_new=n_new))
@@ -253,7 +253,7 @@ def _answer_batch(
     ]
 
 
-class _FiniteSteps:
+class FiniteSteps:
     """Logits processor that notes at which steps a row's logits are finite."""
 
     def __init__(self) -> None:
@@ -271,6 +271,14 @@ class _FiniteSteps:
 
         n_steps: list[int] = torch.stack(self._steps).cumprod(dim=0).sum(dim=0).tolist()
         return n_steps
+
+    def rows(self, n_prompts: int) -> list[bool]:
+        """Returns for each prompt whether its logits are finite at every step, in each of its beams."""
+        import torch
+
+        steps = torch.stack(self._steps)  # (steps, prompts x beams)
+        rows: list[bool] = steps.reshape(len(steps), n_prompts, -1).all(dim=-1).all(dim=0).tolist()
+        return rows
 
 
 def _drawing(

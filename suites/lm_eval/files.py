@@ -1,26 +1,16 @@
-"""Finds the file of an lm-eval task and points a task to local rows."""
+"""Task files: the rows that they name on this disk, found from any working folder."""
 
 import json
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
-from functools import cache
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from reports.paths import expanded
+from reports.plain_text import one_line
 from suites.inputs import SuiteError
 
 LOCAL_FORMATS = ("json", "csv", "parquet", "text", "arrow")
 """File formats that `datasets` reads from local files."""
-_NAME = re.compile(rb"^task:[ \t]*['\"]?([\w.+-]+)", re.MULTILINE)
-_COLLECTION = re.compile(rb"^(?:group|tag):((?:[ \t]*[\w.+-]+)|(?:\s*\n\s*- [\w.+-]+)+)", re.MULTILINE)
-
-
-class UnknownTaskError(SuiteError):
-    """A name is neither a task of lm-eval nor a task file."""
 
 
 class MissingRowsError(SuiteError):
@@ -37,48 +27,13 @@ class TaskSource:
     """Local rows (JSON lines, also gzipped) in the columns of the task's dataset; None for the task's own rows."""
 
 
-def find_task(name: str, folders: Sequence[Path]) -> Path | None:
-    """Returns the file of a task; None for a group or tag of lm-eval, which has many.
-
-    Args:
-        name: Name, or path of a YAML file.
-        folders: Folders of task files, searched before lm-eval's own.
-
-    Raises:
-        UnknownTaskError: Names tasks of similar spelling, or the file that does not exist.
-    """
-    if name.endswith((".yaml", ".yml")):
-        path = expanded(name).resolve()
-        if not path.is_file():
-            raise UnknownTaskError(f"there is no lm-eval task file {name}")
-        return path
-    spec = find_spec("lm_eval")
-    assert spec is not None
-    assert spec.origin is not None
-    library = Path(spec.origin).parent / "tasks"
-    # Most tasks are in a folder that their name begins with; reading all of lm-eval's thousands of files takes seconds.
-    for folder in (*folders, library / name.partition("_")[0], library):
-        if name in _tasks_in(folder):
-            return _tasks_in(folder)[name]
-    if name in _collections_in(library):
-        return None
-    known = [task for folder in (*folders, library) for task in _tasks_in(folder)]
-    alike = ", ".join(get_close_matches(name, known, n=3))
-    raise UnknownTaskError(
-        f"lm-eval knows no task {name!r}{f' (did you mean {alike}?)' if alike else ''}; give a name or a YAML file"
-    )
-
-
-def with_local_rows(path: Path, data_file: Path | None, scratch: Path) -> tuple[Path, str | None]:
-    """Returns a task file whose local rows are found from any working folder.
+def with_local_rows(path: Path, data_file: Path | None, scratch: Path) -> tuple[Path, bool]:
+    """Returns a task file whose local rows are found from any working folder, and whether its rows are local.
 
     Args:
         path: The task file.
         data_file: Rows that replace those of the task file; None keeps them.
         scratch: Path for a task file that includes `path` and differs only in its rows.
-
-    Returns:
-        The task file to load, and a name for its local rows; None where they are not local.
 
     Raises:
         MissingRowsError: A local file that the task names does not exist.
@@ -86,24 +41,59 @@ def with_local_rows(path: Path, data_file: Path | None, scratch: Path) -> tuple[
     from lm_eval.tasks._yaml_loader import load_yaml  # reads a task file as lm-eval does
 
     config: dict[str, Any] = load_yaml(path, resolve_func=False)
-    options: dict[str, Any] = config.get("dataset_kwargs") or {}
-    _check_offline(config, source=[] if data_file is not None else [config.get("dataset_path"), options])
-    changes: dict[str, Any]
     if data_file is not None:
-        files: Any = {"validation": str(data_file.resolve())}
+        files = {"validation": str(data_file.resolve())}
         splits = {"training_split": None, "validation_split": "validation", "test_split": None, "fewshot_split": None}
         changes = {"dataset_path": "json", "dataset_name": None, "dataset_kwargs": {"data_files": files}, **splits}
-    elif config.get("dataset_path") in LOCAL_FORMATS and "data_files" in options:
-        files = _absolute(options["data_files"], path.parent)
-        changes = {"dataset_kwargs": {**options, "data_files": files}}
+        _check_files(str(config["task"]), files)
     else:
-        return path, None
-    for file in _flat(files):
-        if not any(sign in file for sign in ("*", "://")) and not Path(file).is_file():
-            raise MissingRowsError(f"lm-eval task {config['task']}: there is no file {file}")
+        changes = _local_changes(config, path.parent)
+    if not changes:
+        return path, False
     wrapped = {"include": str(path), "task": config["task"], **changes}
     scratch.write_text(json.dumps(wrapped, ensure_ascii=False), encoding="utf-8")  # JSON is YAML
-    return scratch, ", ".join("/".join(Path(file).parts[-3:]) for file in _flat(files))
+    return scratch, True
+
+
+def with_absolute_rows(config: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """Returns the content of a group's file, with the local rows of the tasks in it taken from its folder.
+
+    Raises:
+        MissingRowsError: A local file that one of them names does not exist.
+    """
+    members = config.get("task")
+    if not isinstance(members, list):
+        return {**config, **_local_changes(config, folder)}
+    return {
+        **config,
+        **_local_changes(config, folder),
+        "task": [with_absolute_rows(each, folder) if isinstance(each, Mapping) else each for each in members],
+    }
+
+
+def rows_of(task: Any) -> str:
+    """Says where the rows of a task of lm-eval come from: names of local files, or the dataset."""
+    options = getattr(task.config, "dataset_kwargs", None) or {}
+    if getattr(task.config, "dataset_path", None) in LOCAL_FORMATS and "data_files" in options:
+        return ", ".join("/".join(Path(file).parts[-3:]) for file in _flat(options["data_files"]))
+    return ":".join(filter(None, (task.DATASET_PATH, task.DATASET_NAME)))
+
+
+def _local_changes(config: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """What to change in a task's configuration so that its local rows are found; empty where they are not local."""
+    options: Any = config.get("dataset_kwargs") or {}
+    _check_offline(config, source=[config.get("dataset_path"), options])
+    if config.get("dataset_path") not in LOCAL_FORMATS or "data_files" not in options:
+        return {}
+    files = _absolute(options["data_files"], folder)
+    _check_files(str(config.get("task")), files)
+    return {"dataset_kwargs": {**options, "data_files": files}}
+
+
+def _check_files(task: str, files: Any) -> None:
+    for file in _flat(files):
+        if not any(sign in file for sign in ("*", "://")) and not Path(file).is_file():
+            raise MissingRowsError(f"lm-eval task {one_line(task)}: there is no file {one_line(file)}")
 
 
 def _check_offline(config: Mapping[str, Any], source: Any) -> None:
@@ -131,20 +121,3 @@ def _flat(files: Any) -> list[str]:
     if isinstance(files, Mapping):
         files = list(files.values())
     return [name for file in files for name in _flat(file)] if isinstance(files, list) else [files]
-
-
-@cache
-def _tasks_in(folder: Path) -> dict[str, Path]:
-    """Task name -> file, for all task files in a folder and its subfolders."""
-    found: dict[str, Path] = {}
-    for path in sorted(folder.rglob("*.yaml")):
-        for name in _NAME.findall(path.read_bytes()):
-            found.setdefault(name.decode(), path)
-    return found
-
-
-@cache
-def _collections_in(folder: Path) -> frozenset[str]:
-    """Names of all groups and tags in a folder and its subfolders."""
-    lines = (match for path in folder.rglob("*.yaml") for match in _COLLECTION.findall(path.read_bytes()))
-    return frozenset(name for line in lines for name in re.findall(r"[\w.+-]{2,}", line.decode()))

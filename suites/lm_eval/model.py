@@ -1,7 +1,6 @@
 """lm-eval's model interface on this engine: its prompts, tokenisation and windows, our log-probabilities."""
 
 import logging
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
@@ -13,13 +12,12 @@ from lm_eval.api import model as lm_eval_model  # noqa: TID253 - a class cannot 
 from lm_eval.api import task as lm_eval_task  # noqa: TID253
 from lm_eval.models import huggingface  # noqa: TID253
 
-from suites.bounded_templates import bound_chat_templates
 from suites.engine.causal_model import ContextTooLongError
-from suites.engine.decoding import BATCH_SIZE
+from suites.engine.decoding import BATCH_SIZE, FiniteSteps
 from suites.engine.plan import ScoringState, plan_for
 from suites.engine.scoring import ModelScorer
 from suites.inputs import Request, Scorer
-from suites.lm_eval.task_code import OPTION, task_code
+from suites.lm_eval.loading import room_for_context
 
 TokenRequest = tuple[tuple[str, str] | None, list[int], list[int]]
 """A request as lm-eval makes it: (context, continuation) or None, then the token ids of both."""
@@ -45,8 +43,11 @@ class ScorerLM(huggingface.HFLM):  # type: ignore[misc]
         with quiet():
             super().__init__(pretrained=pretrained, tokenizer=deepcopy(tokenizer), **options)
         self._scorer = scorer or self._own_scorer()
-        self.truncated: set[tuple[str, str]] = set()
-        """(context, continuation) of the requests whose context was too long for the model."""
+        self.truncated: set[tuple[str, str] | str] = set()
+        """(context, continuation), or the context of a generated answer, where it was too long for the model."""
+        self.not_finite: set[str] = set()
+        """Contexts whose generated answer was chosen by logits that are NaN or infinite, and so by nothing."""
+        self._answered: list[str] = []
         self._encoded: dict[tuple[str, str], tuple[list[int], list[int]]] = {}
 
     def _own_scorer(self) -> Scorer:
@@ -57,6 +58,29 @@ class ScorerLM(huggingface.HFLM):  # type: ignore[misc]
     def scored_by(self, scorer: Scorer) -> None:
         """Switches to another subject's scorer; model and token ids stay the same."""
         self._scorer = scorer
+        self.not_finite.clear()
+
+    def generate_until(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[str]:
+        """HFLM's method, with a count of the contexts that it cuts, and an error where nothing of one would be left."""
+        for context, options in (request.args for request in requests):
+            room = room_for_context(options, int(self.max_length), "lm-eval")
+            if len(self.tok_encode(context)) > room:
+                self.truncated.add(context)
+        answers: list[str] = super().generate_until(requests, disable_tqdm)
+        return answers
+
+    def tok_batch_encode(self, strings: list[str], *args: Any, **options: Any) -> Any:
+        """HFLM's method, which it calls with the contexts that `_model_generate` answers next."""
+        self._answered = list(strings)
+        return super().tok_batch_encode(strings, *args, **options)
+
+    def _model_generate(self, context: Any, max_length: int, stop: list[str], **options: Any) -> Any:
+        """HFLM's method, with a look at the logits that answers are chosen by."""
+        finite = FiniteSteps()
+        tokens = super()._model_generate(context, max_length, stop, logits_processor=[finite], **options)
+        rows = finite.rows(len(self._answered))
+        self.not_finite.update(asked for asked, is_finite in zip(self._answered, rows, strict=True) if not is_finite)
+        return tokens
 
     def _encode_pair(self, context: str, continuation: str) -> tuple[list[int], list[int]]:
         """HFLM's method, called once for each pair."""
@@ -84,32 +108,6 @@ class ScorerLM(huggingface.HFLM):  # type: ignore[misc]
     def _room(self, continuation: list[int]) -> int:
         """Largest number of context tokens; the last token of a continuation is predicted but never an input."""
         return int(self.max_length) + 1 - len(continuation)
-
-
-def run_command_line(arguments: Sequence[str]) -> None:
-    """Runs lm-eval's own command line, in which the default model, `--model harness`, is this engine.
-
-    Args:
-        arguments: The command line after `lm-eval`; `--allow-task-code` among them is ours.
-
-    Raises:
-        TaskCodeError: A task file brings code that is not allowed.
-    """
-    from lm_eval._cli import HarnessCLI
-    from lm_eval.api.registry import model_registry
-    from lm_eval.utils import setup_logging
-
-    if "harness" not in model_registry:
-        model_registry.register("harness", target=f"{__name__}:{ScorerLM.__name__}")
-    bound_chat_templates()
-    arguments, is_allowed = [each for each in arguments if each != OPTION], OPTION in arguments
-    asks_for_a_run = arguments[0] == "run" or arguments[0] not in ("ls", "validate", "--help", "-h")
-    chosen = any(argument.split("=")[0] in ("--model", "-M") for argument in arguments)
-    setup_logging()
-    sys.argv = ["lm-eval", *arguments, *(["--model", "harness"] if asks_for_a_run and not chosen else [])]
-    parser = HarnessCLI()
-    with task_code(is_allowed=is_allowed):
-        parser.execute(parser.parse_args())
 
 
 @contextmanager

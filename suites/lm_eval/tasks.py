@@ -1,58 +1,36 @@
 """Runs lm-eval's tasks through its own evaluator: its prompts, metrics and numbers, example by example."""
 
-import random
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from math import isclose, isfinite, isnan
 from numbers import Real
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
+from reports.plain_text import one_line
 from reports.records import EvaluationCounts, ExampleScore, ExampleText, Metric, MetricScores
 from suites.evaluations.scores import metric_scores, metric_value, not_finite
-from suites.inputs import SuiteError, content_id
-from suites.lm_eval.files import TaskSource, find_task, with_local_rows
-from suites.lm_eval.task_code import task_code
+from suites.inputs import content_id
+from suites.lm_eval.faults import told_in_one_line
+from suites.lm_eval.loading import GROUP_COLUMNS, TaskSet, group_of
+from suites.lm_eval.seeds import as_lm_eval_begins, few_shot_seed
 
 if TYPE_CHECKING:
     from suites.lm_eval.model import ScorerLM
 
-GROUP_COLUMNS = ("passage", "question", "sentence", "query")
-"""Columns that make a row's group, the first that it has; Winogrande's twins are found by their qID instead."""
 SHARES = ("acc", "acc_norm", "acc_bytes", "exact_match")
 """Metrics that are shares of questions; lm-eval does not name the unit of any other."""
 _SCORING_SETTINGS = ("output_type", "metric_list", "filter_list", "generation_kwargs", "repeats", "process_results")
 """Settings of a task that turn the model's answers into numbers."""
-
-
-class TaskLoadError(SuiteError):
-    """The file or the rows of a task cannot be read."""
-
-
-@dataclass(frozen=True, slots=True)
-class TaskSet:
-    """Tasks with their rows, ready for any number of subjects."""
-
-    tasks: Mapping[str, Any]
-    """Name -> lm-eval's task."""
-    sampled: Mapping[str, list[int]]
-    """Name -> indices of the rows to measure, in lm-eval's order; empty where all rows are measured."""
-    rows_from: Mapping[str, str]
-    """Name -> source of its rows."""
-    seed: int
-    """Seed of the sample and of few-shot examples."""
-    n_seen: Mapping[str, int] = field(default_factory=dict)
-    """Name -> number of rows that are not measured because they were trained on."""
+Sample = Mapping[str, Any]
+"""What lm-eval records of one row and filter."""
 
 
 @dataclass(frozen=True, slots=True)
 class TaskResult:
-    """Result of one task for one subject."""
+    """Result of one task, or of one group of tasks, for one subject."""
 
     measurements: tuple[MetricScores, ...]
     counts: EvaluationCounts
@@ -62,68 +40,20 @@ class TaskResult:
     """Versions, shots, chat template and a hash of the prompts: results are comparable only where notes are equal."""
 
 
-def load_tasks(
-    sources: Sequence[TaskSource],
-    *,
-    folders: Sequence[Path] = (),
-    limit: int | None = None,
-    seed: int = 0,
-    before_hub: Callable[[str], object] | None = None,
-    allow_code: bool = False,
-) -> TaskSet:
-    """Finds the tasks and reads their rows, once for all subjects.
+@dataclass(frozen=True, slots=True)
+class _Evaluated:
+    """What lm-eval's evaluator gave for one subject."""
 
-    Args:
-        sources: Tasks; a group or tag of lm-eval stands for all of its tasks.
-        folders: Folders of task files that are known by name, searched before lm-eval's own.
-        limit: Largest number of rows of each task, a seeded sample of whole groups; None for all rows.
-        seed: Seed of the sample and of few-shot examples.
-        before_hub: Called with a task's name before its rows are read from the hub, so that the caller can refuse.
-        allow_code: Whether task files that are not part of a program may bring code.
-
-    Raises:
-        TaskCodeError: A task file brings code that is not allowed.
-        UnknownTaskError: A task does not exist; names tasks of similar spelling.
-        MissingRowsError: A local file of rows does not exist.
-        TaskLoadError: A file is broken, or the hub is out of reach.
-    """
-    tasks: dict[str, Any] = {}
-    rows_from: dict[str, str] = {}
-    for source in sources:
-        with task_code(is_allowed=allow_code, trusted=folders):
-            loaded, local_rows = _load(source, folders, before_hub)
-        for name, task in loaded.items():
-            if task.config.num_fewshot is None:
-                task.set_config(key="num_fewshot", value=0)
-            tasks[name] = task
-            rows_from[name] = local_rows or ":".join(filter(None, (task.DATASET_PATH, task.DATASET_NAME)))
-    sampled: dict[str, list[int]] = {}
-    if limit is not None:
-        for name, task in tasks.items():
-            sampled[name] = sample_by_group([group_of(row) for row in task.eval_docs], limit, seed)
-    return TaskSet(tasks, sampled, rows_from, seed)
-
-
-def without_rows(loaded: TaskSet, seen: Mapping[str, AbstractSet[int]]) -> TaskSet:
-    """Returns the tasks without rows that were trained on.
-
-    Args:
-        loaded: The tasks.
-        seen: Name of a task -> positions of those rows.
-
-    Raises:
-        TaskLoadError: No row of a task is left.
-    """
-    sampled, n_seen = dict(loaded.sampled), dict(loaded.n_seen)
-    for name, rows in seen.items():
-        if name not in loaded.tasks or not rows:
-            continue
-        before = loaded.sampled.get(name) or range(len(loaded.tasks[name].eval_docs))
-        sampled[name] = [index for index in before if index not in rows]
-        if not sampled[name]:
-            raise TaskLoadError(f"lm-eval task {name}: every row to measure was trained on; leave the task out")
-        n_seen[name] = len(before) - len(sampled[name])
-    return replace(loaded, sampled=sampled, n_seen=n_seen)
+    loaded: TaskSet
+    results: Mapping[str, Any]
+    evaluation: str
+    subject: str
+    template: Mapping[str, str]
+    """Chat template and system prompt, as conditions."""
+    truncated: AbstractSet[tuple[str, str] | str]
+    """Requests whose context was too long for the model."""
+    not_finite: AbstractSet[str]
+    """Contexts whose generated answer was chosen by logits that are not finite."""
 
 
 def run_tasks(
@@ -135,201 +65,218 @@ def run_tasks(
     chat_template: bool = False,
     system_prompt: str | None = None,
 ) -> list[TaskResult]:
-    """Runs every task through lm-eval's evaluator.
+    """Runs every task through lm-eval's evaluator, as lm-eval's command line does.
 
-    Every task is an evaluation of its own, named "EVALUATION/TASK"; acc, or else its first metric, is primary. A metric
-    whose examples do not add up to lm-eval's own number is recorded as that number, without examples.
+    Every task is an evaluation of its own, named "EVALUATION/TASK", and so is every group that lm-eval sums up. Its acc
+    is primary, or else its first metric; but tasks and groups within such a group are exploratory. A metric whose
+    examples do not add up to lm-eval's own number is recorded as that number, without examples.
 
     Args:
         lm: The model of one subject.
         loaded: The tasks.
         evaluation: Name of the evaluation in the suite.
         subject: Name of the subject.
-        chat_template: Whether lm-eval renders prompts with the model's chat template.
+        chat_template: Whether lm-eval renders prompts with the model's chat template, in which shots are turns.
         system_prompt: lm-eval's system instruction before every prompt; None for none.
+
+    Raises:
+        TaskLoadError: A task fails on the answers of this model.
     """
+    which = one_line(", ".join(loaded.tasks))[:200]
+    with told_in_one_line(f"lm-eval task {which}"), as_lm_eval_begins(loaded.random):
+        results = _evaluate(lm, loaded, chat_template=chat_template, system_prompt=system_prompt)
+        template = {
+            "chat template": "on" if chat_template else "off",
+            "system prompt": "none" if system_prompt is None else repr(system_prompt),
+        }
+        found = _Evaluated(loaded, results, evaluation, subject, template, lm.truncated, lm.not_finite)
+        summed_up = [group for group in loaded.groups.values() if group.has_aggregation]
+        within = {name for group in summed_up for name in _members_of(group)}
+        tasks = {name: _task_result(found, name, is_primary=name not in within) for name in loaded.tasks}
+        groups = [
+            _group_result(found, group, [tasks[name] for name in _tasks_of(group)], is_primary=group.name not in within)
+            for group in summed_up
+        ]
+    return [*groups, *tasks.values()]
+
+
+def _evaluate(lm: "ScorerLM", loaded: TaskSet, *, chat_template: bool, system_prompt: str | None) -> Mapping[str, Any]:
+    """lm-eval's own results, with every row."""
     from lm_eval.evaluator import evaluate
 
     from suites.lm_eval.model import compiled_once, quiet
 
     for task in loaded.tasks.values():
-        task.set_fewshot_seed(loaded.seed)  # the same few-shot examples for every subject
+        task.set_fewshot_seed(few_shot_seed())  # the same shots for every subject
     with quiet(), compiled_once():
-        results = evaluate(
+        results: Mapping[str, Any] = evaluate(
             lm,
-            {"tasks": dict(loaded.tasks)},
+            {"tasks": dict(loaded.tasks), "groups": dict(loaded.groups)},
             samples=dict(loaded.sampled) or None,
             bootstrap_iters=0,
             log_samples=True,
             apply_chat_template=chat_template,
+            fewshot_as_multiturn=True,
             system_instruction=system_prompt,
         )
-    template = {
-        "chat template": "on" if chat_template else "off",
-        "system prompt": "none" if system_prompt is None else repr(system_prompt),
+    return results
+
+
+def _task_result(found: _Evaluated, name: str, *, is_primary: bool) -> TaskResult:
+    samples, task = found.results["samples"][name], found.loaded.tasks[name]
+    own_name = f"{found.evaluation}/{name}"
+    conditions = {**_conditions(task, samples, found.results["versions"][name]), **found.template}
+    return TaskResult(
+        measurements=tuple(_measurements(found, name, samples, is_primary=is_primary)),
+        counts=replace(_counts(found, name, samples), conditions=conditions),
+        texts=tuple(_texts(samples, evaluation=own_name)),
+        note=_note(own_name, conditions),
+    )
+
+
+def _group_result(found: _Evaluated, group: Any, parts: Sequence[TaskResult], *, is_primary: bool) -> TaskResult:
+    """The result of a group: lm-eval's own sum of its tasks, over their rows."""
+    own_name, names = f"{found.evaluation}/{group.name}", _tasks_of(group)
+    samples = [sample for name in names for sample in found.results["samples"][name]]
+    counts = [part.counts for part in parts]
+    settings = sorted((name, sorted(one.conditions.items())) for name, one in zip(names, counts, strict=True))
+    conditions = {
+        "lm-eval": counts[0].conditions["lm-eval"],
+        "group version": str(found.results["versions"][group.name]),
+        "tasks": content_id(settings, str(group.aggregate_metric_list)),
+        **found.template,
     }
-    found = []
-    for name, task in loaded.tasks.items():
-        own_name, samples = f"{evaluation}/{name}", results["samples"][name]
-        conditions = _conditions(task, samples, results["versions"][name]) | template
-        counts = _counts(name, loaded, samples, lm.truncated, evaluation=own_name)
-        found.append(
-            TaskResult(
-                measurements=tuple(_measurements(name, results, evaluation=own_name, subject=subject)),
-                counts=replace(counts, conditions=conditions),
-                texts=tuple(_texts(samples, evaluation=own_name)),
-                note=f"{own_name}: {', '.join(f'{fact} {value}' for fact, value in conditions.items())}",
-            )
+    summed = EvaluationCounts(
+        evaluation=own_name,
+        dataset=f"{len(names)} tasks of lm-eval's group {group.name}",
+        n_read=sum(one.n_read for one in counts),
+        n_scored=sum(one.n_scored for one in counts),
+        n_groups=len({group_of(sample["doc"]) for sample in samples}),
+        left_out=dict(sum((Counter(one.left_out) for one in counts), Counter())),
+        touched=dict(sum((Counter(one.touched) for one in counts), Counter())),
+        conditions=conditions,
+    )
+    return TaskResult(
+        measurements=tuple(_measurements(found, group.name, samples, is_primary=is_primary)),
+        counts=summed,
+        texts=tuple(_texts(samples, evaluation=own_name)),
+        note=_note(own_name, conditions),
+    )
+
+
+def _tasks_of(group: Any) -> list[str]:
+    """Names of all tasks in a group and in the groups within it, each once."""
+    return list(dict.fromkeys(task.task_name for task in group.get_all_tasks()))
+
+
+def _members_of(group: Any) -> list[str]:
+    """Names of all tasks and groups within a group."""
+    return [*_tasks_of(group), *(each.name for each in group.get_all_groups())]
+
+
+def _note(own_name: str, conditions: Mapping[str, str]) -> str:
+    return f"{own_name}: {', '.join(f'{fact} {value}' for fact, value in conditions.items())}"
+
+
+def _measurements(
+    found: _Evaluated, name: str, samples: Sequence[Sample], *, is_primary: bool
+) -> Iterator[MetricScores]:
+    """Yields all metrics of a task or group, each once for every filter (such as strict and flexible matching)."""
+    own_numbers = found.results["results"][name]
+    columns = [
+        (metric, sample_filter)
+        for metric, sample_filter in dict.fromkeys(
+            (metric, sample["filter"]) for sample in samples for metric in sample["metrics"]
         )
-    return found
-
-
-def group_of(row: Mapping[str, Any]) -> str:
-    """Returns a row's group: Winogrande's twins, else an equal passage, question or sentence, else the row alone."""
-    if "qID" in row:
-        return content_id(row["qID"].rpartition("-")[0])
-    return content_id(next((str(row[column]) for column in GROUP_COLUMNS if column in row), repr(row)))
-
-
-def sample_by_group(groups: Sequence[str], limit: int, seed: int) -> list[int]:
-    """Returns a seeded sample of whole groups, as indices of rows: at most `limit` rows, but at least one group.
-
-    `harness.data.splits.sample_by_group` takes the groups of other datasets in another order; both orders are kept so
-    that the same seed still measures the rows of earlier runs.
-    """
-    sizes = Counter(groups)
-    order = sorted(sizes)
-    random.Random(seed).shuffle(order)  # noqa: S311 - a sample, no secret
-    taken: set[str] = set()
-    n_rows = 0
-    for group in order:
-        if taken and n_rows + sizes[group] > limit:
-            break
-        taken.add(group)
-        n_rows += sizes[group]
-    return [index for index, group in enumerate(groups) if group in taken]
-
-
-def _load(
-    source: TaskSource, folders: Sequence[Path], before_hub: Callable[[str], object] | None
-) -> tuple[dict[str, Any], str | None]:
-    """Loads name -> lm-eval's task, several for a group or tag, and the name of its local rows."""
-    from datasets.exceptions import DatasetsError
-    from jinja2 import TemplateError
-    from lm_eval.tasks import TaskManager
-    from yaml import YAMLError
-
-    from suites.lm_eval.model import quiet
-
-    path = find_task(source.task, folders)
-    with TemporaryDirectory() as scratch, quiet(), _no_dataset_bars():
-        try:
-            specification, local_rows = source.task, None
-            if path is not None:
-                file, local_rows = with_local_rows(path, source.data_file, Path(scratch) / "task.yaml")
-                specification = str(file)
-            if before_hub is not None and local_rows is None:
-                before_hub(source.task)
-            # Without lm-eval's own folder where the file is known, because reading all of its files takes ten seconds.
-            tasks: dict[str, Any] = TaskManager(include_defaults=path is None).load([specification])["tasks"]
-        except SuiteError:
-            raise
-        except (
-            OSError,
-            ValueError,
-            TypeError,
-            KeyError,
-            RecursionError,
-            DatasetsError,
-            TemplateError,
-            YAMLError,
-        ) as error:
-            first_line = next(iter(str(error).splitlines()), "")
-            raise TaskLoadError(f"lm-eval task {source.task}: {type(error).__name__}: {first_line}") from error
-    return tasks, local_rows
-
-
-@contextmanager
-def _no_dataset_bars() -> Iterator[None]:
-    import datasets
-
-    shown = not datasets.are_progress_bars_disabled()
-    datasets.disable_progress_bars()
-    try:
-        yield
-    finally:
-        if shown:
-            datasets.enable_progress_bars()
-
-
-def _measurements(name: str, results: Mapping[str, Any], *, evaluation: str, subject: str) -> Iterator[MetricScores]:
-    """Yields all metrics of one task, each once for every filter (such as strict and flexible matching)."""
-    samples = results["samples"][name]
-    columns = list(dict.fromkeys((metric, sample["filter"]) for sample in samples for metric in sample["metrics"]))
-    primary = next((column for column in columns if column[0] == "acc"), columns[0])
+        if f"{metric},{sample_filter}" in own_numbers
+    ]
+    primary = next((column for column in columns if column[0] == "acc"), next(iter(columns), None))
     for key, chosen_filter in columns:
         metric = Metric(
-            evaluation=evaluation,
+            evaluation=f"{found.evaluation}/{name}",
             name=key if chosen_filter == "none" else f"{key}[{chosen_filter}]",
             unit="share of questions" if key in SHARES else "lm-eval's own",
-            higher_is_better=results["higher_is_better"][name].get(key),
+            higher_is_better=found.results["higher_is_better"].get(name, {}).get(key),
             display="percent" if key in SHARES else "mean",
-            primary=(key, chosen_filter) == primary,
+            primary=is_primary and (key, chosen_filter) == primary,
         )
         rows = [sample for sample in samples if sample["filter"] == chosen_filter]
-        n_broken = sum(not _is_finite(sample["resps"]) for sample in rows)
+        n_broken = sum(not _is_finite(sample, found.not_finite) for sample in rows)
         if n_broken:  # of which an argmax or a comparison would make an answer
             reason = f"log-probabilities are not finite in {n_broken} of {len(rows)} rows"
-            yield not_finite(metric, subject, reason)
-            continue
-        own_number = results["results"][name].get(f"{key},{chosen_filter}")
-        yield _metric_scores(metric, subject, key, rows, own_number)
+            yield not_finite(metric, found.subject, reason)
+        else:
+            yield _metric_scores(metric, found.subject, key, rows, own_numbers[f"{key},{chosen_filter}"])
 
 
-def _is_finite(responses: Any) -> bool:
+def _is_finite(sample: Sample, not_finite: AbstractSet[str]) -> bool:
+    """Whether a model's responses to a row are finite numbers, or texts that were chosen by finite numbers."""
+    generated = (asked[0] for asked in sample["arguments"] if _is_generated(asked))
+    return _are_finite(sample["resps"]) and not_finite.isdisjoint(generated)
+
+
+def _are_finite(responses: Any) -> bool:
     """Whether no number in a model's responses, which lm-eval nests in lists and tuples, is NaN or infinite."""
     if isinstance(responses, list | tuple):
-        return all(map(_is_finite, responses))
+        return all(map(_are_finite, responses))
     return not isinstance(responses, Real) or isfinite(responses)
 
 
-def _counts(
-    name: str,
-    loaded: TaskSet,
-    samples: Sequence[Mapping[str, Any]],
-    truncated: AbstractSet[tuple[str, str]],
-    *,
-    evaluation: str,
-) -> EvaluationCounts:
+def _is_generated(asked: Sequence[Any]) -> bool:
+    """Whether a request asks for a text: its second part is then a table of options."""
+    return len(asked) > 1 and isinstance(asked[1], Mapping)
+
+
+def _counts(found: _Evaluated, name: str, samples: Sequence[Sample]) -> EvaluationCounts:
     """Counts rows that were read and measured, and those with a context too long for the model."""
-    task = loaded.tasks[name]
+    task, n_seen = found.loaded.tasks[name], found.loaded.n_seen.get(name, 0)
     measured_rows = {sample["doc_id"]: sample for sample in samples}
-    n_cut = sum(any(pair in truncated for pair in sample["arguments"]) for sample in measured_rows.values())
+    n_cut = sum(
+        any((asked[0] if _is_generated(asked) else tuple(asked)) in found.truncated for asked in sample["arguments"])
+        for sample in measured_rows.values()
+    )
     return EvaluationCounts(
-        evaluation=evaluation,
-        dataset=f"{loaded.rows_from[name]}, split {task.config.test_split or task.config.validation_split}",
+        evaluation=f"{found.evaluation}/{name}",
+        dataset=f"{found.loaded.rows_from[name]}, split {task.config.test_split or task.config.validation_split}",
         n_read=len(task.eval_docs),
         n_scored=len(measured_rows),
         n_groups=len({group_of(sample["doc"]) for sample in samples}),
-        left_out={"overlapping what was trained on": n_seen} if (n_seen := loaded.n_seen.get(name, 0)) else {},
+        left_out={"overlapping what was trained on": n_seen} if n_seen else {},
         touched={"context truncated": n_cut} if n_cut else {},
     )
 
 
-def _texts(samples: Sequence[Mapping[str, Any]], *, evaluation: str) -> Iterator[ExampleText]:
-    """Yields each row's question; where its requests differ only in the choice, also choices and right answer."""
-    for sample in {sample["doc_hash"]: sample for sample in samples}.values():
+def _example_ids(samples: Sequence[Sample]) -> list[str]:
+    """An id for each row: a hash of its content, and for a row that stands there again of that and how often."""
+    seen: Counter[str] = Counter()
+    ids = []
+    for sample in samples:
+        content = sample["doc_hash"]
+        ids.append(content_id(content, seen[content]) if seen[content] else content[:16])
+        seen[content] += 1
+    return ids
+
+
+def _texts(samples: Sequence[Sample], *, evaluation: str) -> Iterator[ExampleText]:
+    """Yields each row's question and right answer; where its requests differ only in the choice, also the choices."""
+    rows = [sample for sample in samples if sample["filter"] == samples[0]["filter"]]
+    for example_id, sample in zip(_example_ids(rows), rows, strict=True):
         row, target = sample["doc"], sample["target"]
-        contexts = {str(arguments[0]) for arguments in sample["arguments"]}
-        choices = [str(arguments[1]).strip() for arguments in sample["arguments"]]
+        contexts = {str(asked[0]) for asked in sample["arguments"]}
+        choices = [str(asked[1]).strip() for asked in sample["arguments"] if len(asked) > 1]
         texts: dict[str, str] = {}
-        if len(contexts) == 1 and isinstance(target, int) and target < len(choices) > 1:
+        if len(contexts) > 1:  # which hold the choices
+            texts = {}
+        elif isinstance(target, str):
+            texts = {"right": target} if target and target not in contexts else {}
+        elif isinstance(target, int) and 0 <= target < len(choices) > 1:
             texts = {"right": choices[target], "choices": "\n".join(choices)}
-        asked = next((str(row[column]) for column in GROUP_COLUMNS if column in row), min(contexts))
-        yield ExampleText(sample["doc_hash"][:16], evaluation, asked, texts)
+        columns = row if isinstance(row, Mapping) else {}
+        asked = next((str(columns[column]) for column in GROUP_COLUMNS if column in columns), min(contexts))
+        yield ExampleText(example_id, evaluation, asked, texts)
 
 
-def _conditions(task: Any, samples: Sequence[Mapping[str, Any]], version_of_task: object) -> dict[str, str]:
+def _conditions(task: Any, samples: Sequence[Sample], version_of_task: object) -> dict[str, str]:
     """Conditions that must be equal for two runs of a task to be comparable, by name.
 
     The prompts are hashed with every choice and target, because lm-eval's own hash is of each row's first context; the
@@ -354,19 +301,16 @@ def _stable(value: object) -> str:
     return re.sub(r" at 0x[0-9a-f]+", "", str(value))
 
 
-def _metric_scores(
-    metric: Metric, subject: str, key: str, samples: Sequence[Mapping[str, Any]], own_number: Any
-) -> MetricScores:
-    """Scores by example where they add up to lm-eval's number, else that number; equal rows add their counts."""
+def _metric_scores(metric: Metric, subject: str, key: str, samples: Sequence[Sample], own_number: Any) -> MetricScores:
+    """Scores by example where they add up to lm-eval's number, else that number."""
     if not isinstance(own_number, Real):
         return MetricScores(metric, subject, (), missing="lm-eval gives no number")
-    if all(isinstance(sample[key], Real) for sample in samples):  # an F1 has pairs
-        merged: dict[str, ExampleScore] = {}
-        for sample in samples:
-            example_id, value = sample["doc_hash"][:16], float(sample[key])
-            seen = merged.get(example_id, ExampleScore(example_id, group_of(sample["doc"]), 0.0, 0))
-            merged[example_id] = replace(seen, total=seen.total + value, count=seen.count + 1)
-        mean = sum(score.total for score in merged.values()) / len(samples)
+    if all(isinstance(sample.get(key), Real) for sample in samples):  # an F1 has pairs, and a row may lack a metric
+        scores = [
+            ExampleScore(example_id, group_of(sample["doc"]), float(sample[key]), 1)
+            for example_id, sample in zip(_example_ids(samples), samples, strict=True)
+        ]
+        mean = sum(score.total for score in scores) / len(scores)
         if isnan(mean) or isclose(mean, own_number, rel_tol=0, abs_tol=1e-9):
-            return metric_scores(metric, subject, merged.values())
+            return metric_scores(metric, subject, scores)
     return metric_value(metric, subject, float(own_number))

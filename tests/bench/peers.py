@@ -12,8 +12,8 @@ from outcomes import Outcome
 from subjects import Subject, lora_config, lora_parameters
 
 from suites.inputs import Request
+from suites.lm_eval.loading import TaskSet
 from suites.lm_eval.model import quiet
-from suites.lm_eval.tasks import TaskSet
 
 Sides = Sequence[tuple[str, Request, Request]]
 """Pair, and the requests of its chosen and rejected response."""

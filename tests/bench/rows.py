@@ -19,7 +19,7 @@ from suites.evaluations.plan import EvaluationPlan
 from suites.evaluations.reward import plan
 from suites.inputs import Pair
 from suites.lm_eval.files import TaskSource
-from suites.lm_eval.tasks import TaskSet, load_tasks
+from suites.lm_eval.loading import TaskSet, load_tasks
 
 HH_RLHF = "Anthropic/hh-rlhf:helpful-base"
 ULTRAFEEDBACK = "HuggingFaceH4/ultrafeedback_binarized"

@@ -17,8 +17,8 @@ from suites.engine.scoring import ModelScorer
 from suites.evaluations.plan import EvaluationPlan
 from suites.evaluations.reward import measure
 from suites.inputs import Pair, Request, ResponseScore, Scorer
+from suites.lm_eval.loading import TaskSet
 from suites.lm_eval.model import ScorerLM, compiled_once
-from suites.lm_eval.tasks import TaskSet
 
 NAMES = ("truthfulqa", "arc_easy", "winogrande", "hh_rlhf", "ultrafeedback", "reward")
 

@@ -12,7 +12,8 @@ from harness.measuring.scorers import Scorers
 from harness.terminal import Done
 from suites.engine.encoding import Encoder
 from suites.engine.scoring import ModelScorer
-from suites.lm_eval.tasks import TaskResult, TaskSet, run_tasks
+from suites.lm_eval.loading import TaskSet
+from suites.lm_eval.tasks import TaskResult, run_tasks
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from suites.lm_eval.files import MissingRowsError, UnknownTaskError, find_task, with_local_rows
+from suites.lm_eval.files import MissingRowsError, with_local_rows
+from suites.lm_eval.index import find_entry
 
 
 def load(path: Path) -> dict[str, object]:
@@ -13,37 +14,16 @@ def load(path: Path) -> dict[str, object]:
     return load_yaml(path, resolve_func=False)
 
 
-def test_tasks_are_found_by_name_in_own_folders_before_those_of_lm_eval(tmp_path: Path) -> None:
-    """Also where the file is not called like the task; groups and tags have no file of their own."""
-    own = tmp_path / "mine.yaml"
-    own.write_text("task: winogrande\n")
-
-    assert find_task("winogrande", []).name == "default.yaml"
-    assert find_task("truthfulqa_mc2", []).name == "truthfulqa_mc2.yaml"
-    assert own == find_task("winogrande", [tmp_path])
-    assert own == find_task(str(own), [])
-    assert None is find_task("mmlu", []) is find_task("truthfulqa", [])
-
-
-def test_unknown_tasks_are_named_with_what_is_spelled_alike(tmp_path: Path) -> None:
-    """For names the nearest ones, for files the path."""
-    with pytest.raises(UnknownTaskError, match=r"truthfulqa_mc3.*did you mean truthfulqa_mc"):
-        find_task("truthfulqa_mc3", [])
-    with pytest.raises(UnknownTaskError, match=r"no\.yaml"):
-        find_task(str(tmp_path / "no.yaml"), [])
-
-
 def test_a_local_file_takes_the_place_of_the_hub(tmp_path: Path) -> None:
     """All but the rows is the task's own; a training split that the file lacks is not asked for."""
     rows = tmp_path / "dev.jsonl"
     rows.write_text("{}\n")
-    original = find_task("winogrande", [])
-    assert original is not None
+    original = find_entry("winogrande", []).yaml_path
 
-    wrapped, called = with_local_rows(original, rows, tmp_path / "wrapped.yaml")
+    wrapped, is_local = with_local_rows(original, rows, tmp_path / "wrapped.yaml")
 
     config, unchanged = load(wrapped), load(original)
-    assert f"{tmp_path.name}/dev.jsonl" in called
+    assert is_local
     assert tuple(config.pop(key) for key in ("dataset_path", "dataset_name", "training_split", "validation_split")) == (
         "json",
         None,
@@ -54,7 +34,7 @@ def test_a_local_file_takes_the_place_of_the_hub(tmp_path: Path) -> None:
     assert {key: config[key] for key in unchanged if key in config} == {
         key: unchanged[key] for key in unchanged if key in config
     }
-    assert (original, None) == with_local_rows(original, None, tmp_path / "other.yaml")
+    assert (original, False) == with_local_rows(original, None, tmp_path / "other.yaml")
 
 
 @pytest.mark.parametrize("files", ["rows.jsonl", "[rows.jsonl]", "{test: rows.jsonl, train: [rows.jsonl]}"])

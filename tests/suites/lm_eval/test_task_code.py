@@ -8,8 +8,8 @@ import pytest
 
 from suites.inputs import SuiteError
 from suites.lm_eval.files import TaskSource
+from suites.lm_eval.loading import load_tasks
 from suites.lm_eval.task_code import TaskCodeError
-from suites.lm_eval.tasks import load_tasks
 
 TASK = """
 task: mine

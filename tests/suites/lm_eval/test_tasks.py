@@ -10,11 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from reports.comparing.metric_table import metric_table
 from suites.engine.plan import ScoringState, plan_for
 from suites.engine.scoring import ModelScorer
+from suites.lm_eval.faults import TaskLoadError
 from suites.lm_eval.files import TaskSource
+from suites.lm_eval.loading import group_of, load_tasks, sample_by_group, without_rows
 from suites.lm_eval.model import ScorerLM
-from suites.lm_eval.tasks import TaskLoadError, group_of, load_tasks, run_tasks, sample_by_group, without_rows
+from suites.lm_eval.tasks import run_tasks
 
 REPOSITORY = Path(__file__).parents[3]
 DATA_ROOT = Path(os.environ.get("HARNESS_DATA_ROOT", REPOSITORY.parent / "shared" / "data"))
@@ -90,12 +93,18 @@ def test_numbers_are_those_of_the_library_with_its_own_model(
         assert "chat template off" in result.note
 
 
-def test_equal_rows_are_one_example_with_two_counts(sources: list[TaskSource], models: tuple[ScorerLM, Any]) -> None:
-    """The library's mean over all rows stays what it is, and no id stands twice."""
+def test_a_row_that_stands_twice_stays_an_outcome(sources: list[TaskSource], models: tuple[ScorerLM, Any]) -> None:
+    """The library's mean over all rows stays what it is, no id stands twice, and the exact interval stays."""
     single, _, twins = run_tasks(models[0], load_tasks(sources), evaluation="lm_eval", subject="baseline")
 
-    counts = sorted(score.count for score in single.measurements[0].scores)
-    assert counts == [1, 1, 1, 1, 1, 2]
+    [accuracy] = single.measurements
+    assert {score.count for score in accuracy.scores} == {1}
+    assert len({score.example_id for score in accuracy.scores}) == 7
+    assert len({score.group for score in accuracy.scores}) == 6
+    assert {text.example_id for text in single.texts} == {score.example_id for score in accuracy.scores}
+    paired = metric_table([accuracy, replace(accuracy, subject="other")]).paired("other", "baseline")
+    assert paired is not None
+    assert paired.method == "mid-p and score"
     assert (single.counts.n_read, single.counts.n_scored, single.counts.n_groups) == (7, 7, 6)
     assert (twins.counts.n_read, twins.counts.n_scored, twins.counts.n_groups) == (8, 8, 4)
 
@@ -155,7 +164,7 @@ def test_underflow_in_mc2_is_missing_with_its_reason(
 
     assert (
         result.measurements[0].scores, result.measurements[0].missing,
-    ) == ((), "not a finite number in 6 of 6 examples")  # fmt: skip
+    ) == ((), "not a finite number in 7 of 7 examples")  # fmt: skip
 
 
 @pytest.mark.filterwarnings("ignore:invalid value encountered:RuntimeWarning")

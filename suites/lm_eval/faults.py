@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from traceback import walk_tb
+from traceback import extract_tb, walk_tb
 
 from reports.errors import UserError
 from reports.plain_text import one_line
@@ -41,15 +41,23 @@ def told_in_one_line(what: str) -> Iterator[None]:
 
 
 def reason(error: BaseException) -> str:
-    """Returns an error as one line: the package to install where one is missing, else its kind and first line."""
+    """Returns an error as one line: the package to install where one is missing, else its kind and first line.
+
+    Errors of Python itself say little without the line of code that raised them.
+    """
     missing = _missing_module(error)
     if missing is not None:
         return _how_to_install(missing)
     lines = [" ".join(line.split()) for line in str(error).splitlines() if line.strip()]
     text = " ".join(lines) if isinstance(error, ImportError) else lines[0] if lines else ""
-    if isinstance(error, KeyError):
-        text = f"there is no {text}"
-    return f"{type(error).__name__}: {one_line(text)[:_LONGEST_REASON]}".removesuffix(": ")
+    shown = f"{type(error).__name__}: {text[:_LONGEST_REASON]}".removesuffix(": ")
+    last = extract_tb(error.__traceback__)[-1:]
+    if isinstance(error, _BARE) and last:
+        shown += f", in {Path(last[0].filename).name}: {(last[0].line or '').strip()[:_LONGEST_REASON]}"
+    return one_line(shown)
+
+
+_BARE = (ArithmeticError, AssertionError, AttributeError, LookupError, NameError, StopIteration, TypeError)
 
 
 def _missing_module(error: BaseException | None) -> str | None:

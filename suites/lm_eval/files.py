@@ -92,8 +92,12 @@ def _local_changes(config: Mapping[str, Any], folder: Path) -> dict[str, Any]:
 
 def _check_files(task: str, files: Any) -> None:
     for file in _flat(files):
-        if not any(sign in file for sign in ("*", "://")) and not Path(file).is_file():
+        if any(sign in file for sign in ("*", "://")):
+            continue
+        if not Path(file).is_file():
             raise MissingRowsError(f"lm-eval task {one_line(task)}: there is no file {one_line(file)}")
+        if not Path(file).stat().st_size:
+            raise MissingRowsError(f"lm-eval task {one_line(task)}: {one_line(file)} has no rows")
 
 
 def _check_offline(config: Mapping[str, Any], source: Any) -> None:

@@ -164,7 +164,7 @@ def test_a_hidden_question_is_found_in_training_rows(tmp_path: Path) -> None:
 
 def test_rows_without_a_question_in_words_are_said_not_to_be_checked(tmp_path: Path) -> None:
     """By the name of their task; a count of 0 would claim that they were."""
-    queries = asked_of(tmp_path, {"n": 7}, "{{n + 1}}", more='doc_to_choice: ["1", "8"]', target="1")
+    queries = asked_of(tmp_path, {"n": 7}, "{{n - 7}}", more='doc_to_choice: ["1", "8"]', target="1")
     assert not_checked(queries) == [
         "overlap with lm_eval/own: not checked, because its rows name no question in words",
     ]

@@ -167,20 +167,6 @@ def test_underflow_in_mc2_is_missing_with_its_reason(
     ) == ((), "not a finite number in 7 of 7 examples")  # fmt: skip
 
 
-@pytest.mark.filterwarnings("ignore:invalid value encountered:RuntimeWarning")
-def test_log_probabilities_that_are_not_finite_choose_no_answer(
-    sources: list[TaskSource], models: tuple[ScorerLM, Any], scorer_of: Any
-) -> None:
-    """Where lm-eval's argmax would take the first NaN for the model's choice, the task is missing with its reason."""
-    broken = ScorerLM(models[0].model, models[0].tokenizer, scorer_of(lambda _: float("nan")))
-
-    results = run_tasks(broken, load_tasks(sources), evaluation="lm_eval", subject="s")
-
-    found = [one for result in results for one in result.measurements]
-    assert {(one.scores, one.value, one.is_finite) for one in found} == {((), None, False)}
-    assert [one.missing for one in found] == [f"log-probabilities are not finite in {n} of {n} rows" for n in (7, 7, 8)]
-
-
 def test_embedded_tasks_load_by_name_and_ask_for_no_hub(models: tuple[ScorerLM, Any]) -> None:
     """Counterparts of the three tasks on the project's own rows, complete and within a small window."""
 
@@ -356,3 +342,14 @@ def test_an_edited_task_has_other_conditions(
     assert {text.example_id for text in one.texts} == {text.example_id for text in two.texts}
     assert one.counts.conditions.keys() == two.counts.conditions.keys()
     assert {name for name, value in one.counts.conditions.items() if two.counts.conditions[name] != value} == changed
+
+
+def test_one_task_with_two_settings_is_refused(write_task: Any, tmp_path: Path) -> None:
+    """By name; the same task twice is measured once."""
+    file = write_task("multiple_choice", name="first")
+    group = tmp_path / "group.yaml"
+    group.write_text("group: all\ntask: [{task: first, num_fewshot: 1}]\n")
+
+    assert list(load_tasks([TaskSource(file), TaskSource(file)]).tasks) == ["first"]
+    with pytest.raises(TaskLoadError, match=r"task first is named twice, with other settings: leave one of them out"):
+        load_tasks([TaskSource(file), TaskSource(str(group))])

@@ -1,0 +1,232 @@
+"""Whatever is wrong with a task file, its rows or its code is one line, before anything is computed."""
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from suites.inputs import SuiteError
+from suites.lm_eval.command_line import run_command_line
+from suites.lm_eval.files import TaskSource
+from suites.lm_eval.loading import TaskSet, load_tasks, try_with_model
+
+TASK = """task: mine
+dataset_path: json
+dataset_kwargs: {data_files: {test: rows.jsonl}}
+test_split: test
+output_type: multiple_choice
+doc_to_text: "{{q}}"
+doc_to_choice: ["yes", "no"]
+doc_to_target: right
+metric_list: [{metric: acc}]
+"""
+GENERATED = {"output_type: multiple_choice": "output_type: generate_until", 'doc_to_choice: ["yes", "no"]\n': ""}
+ROWS = [{"q": f"Is it {number}?", "right": number % 2, "text": "no"} for number in range(3)]
+CODE = """
+import os
+
+class OwnError(Exception):
+    pass
+
+def fails(row):
+    raise OwnError("first line\\nsecond line")
+
+def fails_later(row):
+    return row["q"] if row["q"] != "Is it 2?" else row["nope"]
+"""
+
+
+@pytest.fixture
+def load(tmp_path: Path) -> Callable[..., TaskSet]:
+    """Loads the task with changes of its text, rows and code."""
+
+    def loaded(*changes: str, rows: list[dict[str, object]] | None = None, code: str = CODE, **also: str) -> TaskSet:
+        (tmp_path / "rows.jsonl").write_text(
+            "".join(json.dumps(row) + "\n" for row in (ROWS if rows is None else rows))
+        )
+        (tmp_path / "code.py").write_text(code)
+        text = TASK
+        for line in changes:
+            key = line.partition(":")[0]
+            own = next((each for each in text.splitlines() if each.startswith(f"{key}:")), "")
+            text = text.replace(f"{own}\n", f"{line}\n") if own else f"{text}{line}\n"
+        for before, after in also.items():
+            text = text.replace(before, after)
+        (tmp_path / "mine.yaml").write_text(text)
+        return load_tasks([TaskSource(str(tmp_path / "mine.yaml"))], allow_code=True)
+
+    return loaded
+
+
+def assert_one_line(caught: pytest.ExceptionInfo[SuiteError]) -> None:
+    assert len(str(caught.value).splitlines()) == 1
+    assert len(str(caught.value)) < 1200
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        (['doc_to_text: "{{nope}}"'], "UndefinedError: 'nope' is undefined"),
+        (['doc_to_text: "{{q"'], "TemplateSyntaxError"),
+        (['doc_to_text: "{{q.x.y}}"'], "UndefinedError"),
+        (["doc_to_text: 1.5"], "TypeError"),
+        (["doc_to_target: 7"], "IndexError: .*test_choice"),
+        (["doc_to_target: -1"], "row 0: the target -1 is none of its 2 choices"),
+        (['doc_to_target: "{{q}}"'], "row 0: the target 'Is it 0.' is none of its 2 choices"),
+        (["doc_to_target: [0, 5]"], "row 0: the target 5 is none"),
+        (['doc_to_choice: "{{q}}"'], "SyntaxError"),
+        (["doc_to_choice: []"], "IndexError"),
+        (["test_split: nope"], "KeyError: 'nope'"),
+        (["test_split: null"], "must have valid or test docs"),
+        (["num_fewshot: 2", "fewshot_split: nope"], "KeyError: 'nope'"),
+        (["num_fewshot: 9"], "ValueError: Sample larger than population"),
+        (["num_fewshot: 9", "fewshot_config: {sampler: first_n}"], "AssertionError: .*exceeds"),
+        (["num_fewshot: many"], "TypeError"),
+        (["fewshot_config: {sampler: balanced}"], "KeyError: .*contextsampler"),
+        (["output_type: guess"], "invalid output_type 'guess'"),
+        (["metric_list: [{aggregation: mean}]"], "'metric' key not provided"),
+        (["metric_list: 5"], "TypeError"),
+        (["filter_list: [{name: x, filter: [{function: nope}]}]"], "nope"),
+        (["dataset_kwargs: 5"], "TypeError"),
+        (["dataset_kwargs: {data_files: 5}"], "TypeError"),
+        (["dataset_path: [json]"], "TypeError"),
+        (["task: [a, b]"], r"its key 'task' \(or 'group', with a list of tasks\) must be a name, got \['a', 'b'\]"),
+        (["task:"], "must be a name, got None"),
+        (["group: mine", "task: {a: b}"], "it names no tasks"),
+        (["include: mine.yaml"], "Include cycle"),
+        (["include: nope.yaml"], "FileNotFoundError"),
+        (["description: '{{nope}}'"], "'nope' is undefined"),
+        (["doc_to_text: !function code.nope"], "has no function 'nope'"),
+        (["doc_to_text: !function nowhere.ask"], "Cannot import module 'nowhere'|needs the module nowhere"),
+        (["doc_to_text: !function ask"], "no module path"),
+        (["doc_to_text: !function code.fails"], "OwnError: first line$"),
+        (["doc_to_text: !function code.fails_later"], r"KeyError: 'nope', in code.py: return row\[.q.\] if"),
+        (["process_docs: !function code.fails"], "OwnError"),
+        (["unsafe_code: true"], "marked as unsafe"),
+        (["doc_to_image: text"], "multimodal"),
+        (["no_such_key: 1"], "no_such_key"),
+    ],
+    ids=lambda value: value[-1][:40] if isinstance(value, list) else "",
+)
+def test_every_fault_of_a_task_file_is_one_line(load: Callable[..., TaskSet], changes: list[str], said: str) -> None:
+    """Also where only a later row has it, and whatever a task's own code raises."""
+    with pytest.raises(SuiteError, match=said) as caught:
+        load(*changes)
+    assert str(caught.value).startswith("lm-eval task ")
+    assert_one_line(caught)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        (["generation_kwargs: {max_gen_toks: many}"], "ValueError"),
+        (["generation_kwargs: 5"], "TypeError"),
+        (["metric_list: [{metric: acc}]"], "TypeError|KeyError|ValueError"),
+    ],
+    ids=lambda value: value[-1][:40] if isinstance(value, list) else "",
+)
+def test_faults_of_answers_are_told_before_they_are_generated(
+    load: Callable[..., TaskSet], changes: list[str], said: str
+) -> None:
+    """Settings and metrics that a text does not go with."""
+    with pytest.raises(SuiteError, match=said) as caught:
+        load("doc_to_target: text", "metric_list: [{metric: exact_match}]", *changes, **GENERATED)
+    assert_one_line(caught)
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        ([], r"lm-eval task mine: .*rows.jsonl has no rows"),
+        ([*ROWS, {"q": "Is it 3?", "right": 2, "text": ""}], "row 3: the target 2 is none of its 2 choices"),
+        ([{"right": 0}], "'q' is undefined"),
+    ],
+    ids=["none", "a later target", "no column"],
+)
+def test_faults_of_rows_are_one_line(load: Callable[..., TaskSet], rows: list[dict[str, object]], said: str) -> None:
+    """No rows, and rows without what the task asks."""
+    with pytest.raises(SuiteError, match=said) as caught:
+        load(rows=rows)
+    assert_one_line(caught)
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("def ask(row) return 1", "SyntaxError"),
+        ("from helper_that_is_gone import ask", "it needs the module helper_that_is_gone, which is not here"),
+        ("import langdetect", r"needs the package langdetect.*pip install 'lm-eval\[ifeval\]'"),
+        ("from antlr4 import ask", r"needs the package antlr4.*pip install 'lm-eval\[math\]'"),
+        ("raise ZeroDivisionError", "ZeroDivisionError"),
+    ],
+)
+def test_faults_of_code_are_one_line(
+    load: Callable[..., TaskSet], code: str, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the extra of lm-eval that brings a package, if one does."""
+    for name in ("langdetect", "antlr4"):
+        monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(SuiteError, match=said) as caught:
+        load("doc_to_text: !function code.ask", code=code)
+    assert_one_line(caught)
+
+
+def test_a_package_that_a_task_of_lm_eval_needs_is_named_before_its_rows_are_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The extra to install; nothing is read, and the hub is not asked."""
+    monkeypatch.setitem(sys.modules, "langdetect", None)
+    monkeypatch.setattr("datasets.load_dataset", lambda *_, **__: pytest.fail("rows were read"))
+    with pytest.raises(SuiteError, match=r"^lm-eval task ifeval: .*pip install 'lm-eval\[\w+\]'$"):
+        load_tasks([TaskSource("ifeval")])
+
+
+def test_an_answer_without_room_for_its_question_is_told_before_it_is_generated(load: Callable[..., TaskSet]) -> None:
+    """lm-eval would stop in the middle."""
+    loaded = load("doc_to_target: text", "metric_list: [{metric: exact_match}]", **GENERATED)
+    with pytest.raises(SuiteError, match=r"an answer of 256 tokens .* model's 200 positions: set generation_kwargs"):
+        try_with_model(loaded, None, 200, chat_template=False, system_prompt=None)
+    try_with_model(loaded, None, 300, chat_template=False, system_prompt=None)
+
+
+def test_a_chat_template_that_cannot_render_a_task_is_told_before_anything_is_computed(
+    load: Callable[..., TaskSet], llama_folder: Path
+) -> None:
+    """With the turns of its shots."""
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(llama_folder)
+    loaded = load("num_fewshot: 1", "training_split: test")
+    try_with_model(loaded, tokenizer, 256, chat_template=True, system_prompt="Be brief.")
+    tokenizer.chat_template = "{% if messages | length > 2 %}{{ raise_exception('no shots here') }}{% endif %}x"
+    with pytest.raises(SuiteError, match="lm-eval task mine: TemplateError: no shots here"):
+        try_with_model(loaded, tokenizer, 256, chat_template=True, system_prompt=None)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--tasks", "no_such_task", "--model_args", "pretrained=nowhere"], "Tasks not found: no_such_task"),
+        (["--tasks", "mine.yaml", "--model", "no_such_model"], "no_such_model"),
+        (["--tasks", "mine.yaml", "--model_args", "pretrained=./no_such_folder"], "no_such_folder"),
+        (["--tasks", "broken.yaml", "--model_args", "pretrained=./no_such_folder"], "lm-eval: "),
+        (["--model_args", "pretrained=./no_such_folder"], "No tasks specified"),
+    ],
+    ids=["task", "model", "folder", "file", "no task"],
+)
+def test_mistakes_on_lm_evals_own_command_line_are_one_line(
+    arguments: list[str], said: str, load: Callable[..., TaskSet], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A task, a model and a folder that are not there."""
+    from lm_eval.tasks._index import TaskIndex
+
+    load()
+    (tmp_path / "broken.yaml").write_text("task: [")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr(TaskIndex, "build", staticmethod(lambda *_, **__: {}))  # which takes seconds
+    with pytest.raises(SuiteError, match=said) as caught:
+        run_command_line(["run", *arguments])
+    assert_one_line(caught)

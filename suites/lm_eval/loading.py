@@ -13,7 +13,6 @@ from typing import Any
 
 from reports.paths import expanded
 from reports.plain_text import one_line
-from suites.engine.causal_model import ContextTooLongError
 from suites.inputs import content_id
 from suites.lm_eval.faults import TaskLoadError, told_in_one_line
 from suites.lm_eval.files import TaskSource, rows_of, with_absolute_rows, with_local_rows
@@ -108,6 +107,8 @@ def try_with_model(
         ContextTooLongError: An answer of the task's length leaves no room for a question.
         TaskLoadError: The chat template cannot render a task's prompts.
     """
+    from suites.lm_eval.model import room_for_context
+
     for name, task in loaded.tasks.items():
         if max_positions is not None and task.OUTPUT_TYPE == "generate_until":
             room_for_context(task.config.generation_kwargs or {}, max_positions, f"lm-eval task {one_line(name)}")
@@ -115,28 +116,6 @@ def try_with_model(
             with told_in_one_line(f"lm-eval task {one_line(name)}"), as_lm_eval_begins(loaded.random):
                 task.set_fewshot_seed(few_shot_seed())
                 rehearse(name, task, loaded.sampled.get(name), tokenizer=tokenizer, system_prompt=system_prompt)
-
-
-def room_for_context(options: Mapping[str, Any], max_positions: int, what: str) -> int:
-    """Returns the largest number of tokens of a context whose answer is generated.
-
-    Args:
-        options: lm-eval's `generation_kwargs`.
-        max_positions: Largest number of tokens that the model takes.
-        what: What the message begins with.
-
-    Raises:
-        ContextTooLongError: There is no room.
-    """
-    from lm_eval.models.utils import normalize_gen_kwargs
-
-    n_new = int(normalize_gen_kwargs(dict(options))["max_gen_toks"])
-    if not 0 < n_new < max_positions:
-        raise ContextTooLongError(
-            f"{what}: an answer of {n_new:,} tokens (max_gen_toks) does not leave room for a question in the model's "
-            f"{max_positions:,} positions: set generation_kwargs.max_gen_toks in the task file to what an answer needs"
-        )
-    return max_positions - n_new
 
 
 def without_rows(loaded: TaskSet, seen: Mapping[str, AbstractSet[int]]) -> TaskSet:

@@ -1,7 +1,7 @@
 """lm-eval's model interface on this engine: its prompts, tokenisation and windows, our log-probabilities."""
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from functools import cache
@@ -11,13 +11,13 @@ from lm_eval import utils as lm_eval_utils  # noqa: TID253 - as below
 from lm_eval.api import model as lm_eval_model  # noqa: TID253 - a class cannot import its base later
 from lm_eval.api import task as lm_eval_task  # noqa: TID253
 from lm_eval.models import huggingface  # noqa: TID253
+from lm_eval.models.utils import normalize_gen_kwargs  # noqa: TID253
 
 from suites.engine.causal_model import ContextTooLongError
 from suites.engine.decoding import BATCH_SIZE, FiniteSteps
 from suites.engine.plan import ScoringState, plan_for
 from suites.engine.scoring import ModelScorer
 from suites.inputs import Request, Scorer
-from suites.lm_eval.loading import room_for_context
 
 TokenRequest = tuple[tuple[str, str] | None, list[int], list[int]]
 """A request as lm-eval makes it: (context, continuation) or None, then the token ids of both."""
@@ -108,6 +108,26 @@ class ScorerLM(huggingface.HFLM):  # type: ignore[misc]
     def _room(self, continuation: list[int]) -> int:
         """Largest number of context tokens; the last token of a continuation is predicted but never an input."""
         return int(self.max_length) + 1 - len(continuation)
+
+
+def room_for_context(options: Mapping[str, Any], max_positions: int, what: str) -> int:
+    """Returns the largest number of tokens of a context whose answer is generated.
+
+    Args:
+        options: lm-eval's `generation_kwargs`.
+        max_positions: Largest number of tokens that the model takes.
+        what: What the message begins with.
+
+    Raises:
+        ContextTooLongError: There is no room.
+    """
+    n_new = int(normalize_gen_kwargs(dict(options))["max_gen_toks"])
+    if not 0 < n_new < max_positions:
+        raise ContextTooLongError(
+            f"{what}: an answer of {n_new:,} tokens (max_gen_toks) does not leave room for a question in the model's "
+            f"{max_positions:,} positions: set generation_kwargs.max_gen_toks in the task file to what an answer needs"
+        )
+    return max_positions - n_new
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from harness.commands.eval import evaluate
 from harness.commands.list import list_choices
 from harness.commands.lm_eval import lm_eval
 from harness.commands.merge import merge
+from harness.commands.options import OnceGroup
 from harness.commands.prune import prune
 from harness.commands.report import report
 from harness.commands.show_config import show_config
@@ -30,6 +31,7 @@ COMMANDS = (
 
 
 @click.group(
+    cls=OnceGroup,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog=EXIT_CODES,
     commands={str(command.name): command for command in COMMANDS},

@@ -1,10 +1,13 @@
 """The records that every report is made of: plain frozen values, which `run_folder.py` stores on disk."""
 
 import math
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from annotated_types import Ge, MinLen
+from annotated_types import Ge, Le, MinLen
+
+from reports.plain_text import one_line
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -24,6 +27,8 @@ SelectionRule = Literal["accuracy", "loss", "order"]
 """What decided a choice: the highest accuracy, of equal ones the lowest loss, of equal ones the first of the sweep."""
 
 
+LARGEST_AMOUNT = 1e9
+"""Largest value that a gate may name; no metric comes near it, and arithmetic with it stays exact enough."""
 WITHOUT_END_OF_TURN = "_without_eos"
 """End of the name of a metric that leaves the end of turn out."""
 
@@ -194,21 +199,38 @@ class Gate:
 
     metric: Annotated[str, MinLen(1)]
     """Evaluation and metric, such as "truthfulness/perplexity"."""
-    largest_loss: Annotated[float, Ge(0)] | None = None
+    largest_loss: Annotated[float, Ge(0), Le(LARGEST_AMOUNT)] | None = None
     """In the metric's own unit: fractions as fractions, logarithms of perplexities in nats per token."""
     relative: bool = False
     """Whether it is a share of the value compared with: 0.05 allows a perplexity of 20 to rise to 21."""
-    at_least: float | None = None
+    at_least: Annotated[float, Ge(-LARGEST_AMOUNT), Le(LARGEST_AMOUNT)] | None = None
     """Smallest value in the metric's own unit, whatever it is compared with; for metrics of which more is better."""
 
     @property
     def contradiction(self) -> str | None:
-        """What is wrong with it, in words, or None."""
+        """What is wrong with it by itself, in words, or None."""
+        name = one_line(self.metric)
         if (self.largest_loss is None) == (self.at_least is None):
-            return f"gate {self.metric}: give either largest_loss or at_least, one of the two"
+            return f"gate {name}: give either largest_loss or at_least, one of the two"
         if self.relative and self.largest_loss is None:
-            return f"gate {self.metric}: relative belongs to largest_loss; at_least is a value of the metric itself"
+            return f"gate {name}: relative belongs to largest_loss; at_least is a value of the metric itself"
         return None
+
+
+def gate_contradictions(gates: Iterable[Gate]) -> Iterator[tuple[int, str]]:
+    """Yield the index of each gate that contradicts itself or an earlier one, and how.
+
+    A metric may have one gate on what it loses and one on its value.
+    """
+    seen: set[tuple[str, bool]] = set()
+    for index, gate in enumerate(gates):
+        requirement = (gate.metric, gate.at_least is None)
+        if problem := gate.contradiction:
+            yield index, problem
+        elif requirement in seen:
+            what = "largest_loss" if gate.at_least is None else "at_least"
+            yield index, f"gate {one_line(gate.metric)}: a second {what} for one metric; keep one"
+        seen.add(requirement)
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,12 +28,14 @@ from reports.checksums import checksum, file_checksum
 from reports.errors import UserError
 from reports.free_records import odd_part
 from reports.json_text import JsonError, parse_json
+from reports.plain_text import one_line
 from reports.records import ExampleScore, ExampleText, Generation, MetricScores, Run, without_nan
 from reports.whole import temporary_sibling, whole_folder
 
 SCHEMA_VERSION = 1
 _OTHER_CHECKSUM = "it is not as it was written; bring it back, or measure again (scores in the cache are kept)"
 _ROW_FILES = ("scores.parquet", "generations.jsonl", "examples.jsonl", "training.jsonl")
+_SHOWN_CHARACTERS = 80
 SCORE_COLUMNS = ("evaluation", "metric", "subject", "example_id", "group", "total", "count")
 
 
@@ -277,9 +279,10 @@ def _read_document(folder: Path) -> dict[str, Any]:
     path = folder / "run.json"
     document = _parsed(_read(path), path)
     version = document.pop("schema_version", None)
-    if version != SCHEMA_VERSION:
+    if type(version) is not int or version != SCHEMA_VERSION:  # true equals 1 in Python
+        found = one_line(json.dumps(version))[:_SHOWN_CHARACTERS]
         raise SchemaVersionError(
-            f"{path} has schema version {version}, this release reads {SCHEMA_VERSION}; "
+            f"{path} has schema version {found}, this release reads {SCHEMA_VERSION}; "
             "report it with the release that wrote it"
         )
     checksums = document.setdefault("checksums", {})
@@ -289,7 +292,7 @@ def _read_document(folder: Path) -> dict[str, Any]:
         raise RunFileError(f"{path} is damaged: {_OTHER_CHECKSUM}")
     measurements = document.get("measurements")
     if not isinstance(measurements, list) or not all(
-        isinstance(m, dict) and isinstance(m.get("n_scores"), int) for m in measurements
+        isinstance(m, dict) and type(m.get("n_scores")) is int and m["n_scores"] >= 0 for m in measurements
     ):
         raise RunFileError(f"{path} is damaged: measurements is not a list of records with n_scores")
     return {"has_examples": False, **document, "measurements": [{**m, "scores": ()} for m in measurements]}
@@ -340,9 +343,10 @@ def _validated(kind: Any, value: object, path: Path) -> Any:
     try:
         return TypeAdapter(kind).validate_python(value)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise RunFileError(f"{path} is damaged: {where}: {first['msg']}") from error
+        first = error.errors(include_url=False, include_context=False)[0]
+        where = one_line(".".join(str(part) for part in first["loc"]))[:_SHOWN_CHARACTERS] or "the whole"
+        problem = "is missing" if first["type"] == "missing" else "is not what a run holds there"
+        raise RunFileError(f"{path} is damaged: {where} {problem}") from error
 
 
 def _first_line(error: Exception) -> str:

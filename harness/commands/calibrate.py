@@ -6,12 +6,13 @@ from typing import Any
 import click
 
 from harness.commands.options import PATH, experiment_options, place_options, suite_option
+from harness.config.limits import MOST_VARIANTS
 
 
 @click.command("calibrate", short_help="Proposes gates from the spread over training seeds.")
 @click.option(
     "--seeds",
-    type=click.IntRange(min=3),
+    type=click.IntRange(3, MOST_VARIANTS),
     default=5,
     show_default=True,
     metavar="N",

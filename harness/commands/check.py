@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from harness.commands.options import PATH, experiment_options, hidden, place_options, suite_option
+from harness.config.limits import MOST_VARIANTS
 
 _OF_CALIBRATE = ("preset", "config_file", "overrides", "suite", "allow_task_code", "workspace", "data_root")
 """Options of `harness calibrate` that the old `--calibrate` takes too."""
@@ -22,7 +23,7 @@ _OF_CALIBRATE = ("preset", "config_file", "overrides", "suite", "allow_task_code
 @click.option("--strict", is_flag=True, help="Also stops at a gate that cannot tell.")
 @click.option("--junit", type=PATH, help="JUnit XML file to write.")
 @click.option("--summary", type=PATH, help="Markdown file to append to ($GITHUB_STEP_SUMMARY).")
-@click.option("--calibrate", type=click.IntRange(min=3), metavar="N", hidden=True)
+@click.option("--calibrate", type=click.IntRange(3, MOST_VARIANTS), metavar="N", hidden=True)
 @hidden(experiment_options, suite_option, place_options)
 def check(run: Path | None, calibrate: int | None, **options: Any) -> None:
     """Judges a run's candidates by gates; exit code 3 where one lost more than a gate allows."""

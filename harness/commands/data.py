@@ -5,10 +5,10 @@ from typing import Any
 
 import click
 
-from harness.commands.options import PATH, experiment_options, place_options
+from harness.commands.options import PATH, OnceGroup, experiment_options, place_options
 
 
-@click.group("data")
+@click.group("data", cls=OnceGroup)
 def data() -> None:
     """Shows rows as training sees them, and makes new ones."""
 

@@ -16,7 +16,7 @@ from reports.comparing.compare import Comparison, compare
 from reports.comparing.gates import GateResult, check_gates, is_stopped, may_require_values
 from reports.comparing.margins import metric_key
 from reports.errors import UserError
-from reports.records import Gate, Run
+from reports.records import Gate, Run, gate_contradictions
 from reports.rendering.content.names import metric_names
 from reports.rendering.formats.gate_reports import gate_lines, junit_report, summary
 from reports.run_folder import read_run
@@ -106,9 +106,8 @@ def load_gates(path: Path) -> tuple[Gate, ...]:
         gates = build(GatesConfig, read_yaml_mapping(path)).gates
     except InvalidValuesError as error:
         raise CheckError("\n".join(f"{path}: {problem.message}" for problem in error.problems)) from None
-    for gate in gates:
-        if gate.contradiction:
-            raise CheckError(f"{path}: {gate.contradiction}")
+    for _, problem in gate_contradictions(gates):
+        raise CheckError(f"{path}: {problem}")
     return gates
 
 

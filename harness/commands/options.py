@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from harness.config.limits import MOST_VARIANTS
 from reports.paths import expanded
 
 Command = Callable[..., Any]
@@ -24,6 +25,35 @@ class ExpandedPath(click.ParamType[Path]):
 
 
 PATH = ExpandedPath()
+
+
+class OnceGroup(click.Group):
+    """A group whose commands take each option once, unless it may be repeated: click would take the last alone."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The command that is called, after a look at its options."""
+        name, command, rest = super().resolve_command(ctx, args)
+        if command is not None and not isinstance(command, click.Group):
+            _check_once(command, click.Context(command, parent=ctx, info_name=name), list(rest))
+        return name, command, rest
+
+
+def _check_once(command: click.Command, context: click.Context, args: list[str]) -> None:
+    """Refuses an option that is given twice.
+
+    Raises:
+        click.UsageError: one is.
+    """
+    try:
+        _, _, order = command.make_parser(context).parse_args(args)
+    except click.UsageError:
+        return  # told when the command itself reads its options
+    for index, option in enumerate(order):
+        takes_one = isinstance(option, click.Option) and not (option.multiple or option.is_flag or option.count)
+        if takes_one and option in order[:index]:
+            raise click.UsageError(f"{option.opts[-1]} is given twice, and takes one value; give it once", context)
 
 
 def _options(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
@@ -113,7 +143,10 @@ candidate_options = _options(
         help="Trains a candidate for every value, such as training.learning_rate=5e-6,1e-5; may be repeated.",
     ),
     click.option(
-        "--seeds", type=click.IntRange(min=1), metavar="N", help="Number of training seeds of each candidate."
+        "--seeds",
+        type=click.IntRange(1, MOST_VARIANTS),
+        metavar="N",
+        help="Number of training seeds of each candidate.",
     ),
     click.option(
         "--controls",

@@ -77,7 +77,8 @@ def write_reports(folders: Sequence[Path], options: ReportOptions) -> RunReports
     """Render the reports of a finished run again, or one report of several runs.
 
     Raises:
-        ReportError: A format is unknown, several runs have no folder to write to, or a report cannot be written.
+        ReportError: A format is unknown, a run is given twice, several runs have no folder to write to, or a report
+            cannot be written.
         RunFolderError: A run folder is missing or damaged.
         IncomparableRunsError: The runs did not measure the same.
         JudgementError: The judgements do not belong to the run.
@@ -87,10 +88,23 @@ def write_reports(folders: Sequence[Path], options: ReportOptions) -> RunReports
         raise ReportError(f"--format: {', '.join(unknown) or 'nothing'} is unknown; formats are: {', '.join(FORMATS)}")
     if len(folders) > 1 and options.out is None:
         raise ReportError(f"--out: {len(folders)} runs make one report; name a folder for it")
-    run = put_together([read_run(each) for each in folders])
+    runs = [read_run(each) for each in folders]
+    _check_different(folders, runs)
+    run = put_together(runs)
     if options.judgements is not None:
         run = with_judgements(run, options.judgements)
     return write_run_reports(run, options.out or folders[0], options)
+
+
+def _check_different(folders: Sequence[Path], runs: Sequence[Run]) -> None:
+    """Check that no run is given twice, a copy of its folder included: it would count as a second candidate.
+
+    Raises:
+        ReportError: One is.
+    """
+    for index, run in enumerate(runs):
+        if run in runs[:index]:
+            raise ReportError(f"{folders[index]} is the same run as {folders[runs.index(run)]}; give each run once")
 
 
 def write_run_reports(run: Run, folder: Path, options: ReportOptions) -> RunReports:

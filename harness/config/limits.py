@@ -1,4 +1,4 @@
-"""How much one row, one file and one adapter may hold, so that no input fills the memory of a machine."""
+"""How much one row, one file, one adapter and one setting may hold, so that no input fills a machine or has no end."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -16,6 +16,20 @@ MOST_VALUES = 1_000_000
 """Values of a row, nested ones included."""
 LARGEST_RANK = 16_384
 """Rank of an adapter; above the width of any model that one device trains it is larger than the weights it adapts."""
+LARGEST_COUNT = 1_000_000_000
+"""Rows, tokens and the like that a setting may name: more are not computed in a lifetime, and libraries' own whole
+numbers end soon after."""
+MOST_STEPS = 10_000_000
+"""Optimiser steps of a training: a year of them at three a second, more than pretraining takes."""
+MOST_EPOCHS = 10_000
+LARGEST_NUMBER = 1e9
+"""Rates, factors and amounts; far below the largest number in fp32, so that a product of two is one too."""
+MOST_VARIANTS = 1_000
+"""Adapters of one experiment, seeds and controls included; its tables have a column for each."""
+MOST_MADE_PAIRS = 1_000_000
+"""Pairs of one specification, which a model writes one by one."""
+LARGEST_YAML = MEBIBYTE // 2
+"""Bytes of a YAML file of this project: a thousand times its own; reading more takes longer than anyone waits."""
 TOO_LARGE = f"a row must be smaller than {LARGEST_ROW // MEBIBYTE} MiB; shorten it or leave it out"
 
 

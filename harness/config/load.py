@@ -13,18 +13,24 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from harness.config.schema import ExperimentConfig, ModelConfig, RowKind, SuiteConfig
-from harness.config.strict import InvalidValuesError, Problem, build, to_plain
+from harness.config.schema import EvaluationConfig, ExperimentConfig, ModelConfig, RowKind, SuiteConfig
+from harness.config.strict import InvalidValuesError, Problem, build, holds_text, to_plain
 from harness.config.strict_yaml import as_mapping, dump_yaml, parse_yaml, read_yaml_mapping
-from harness.config.wording import did_you_mean, shown
+from harness.config.wording import did_you_mean, listed, shown, shown_name
 from reports.errors import UserError
 from reports.paths import expanded
+from reports.records import gate_contradictions
 from suites.engine.chat_template import GIVEN_NAMES
 
 DEFAULT_PRESET = "tiny"
 TASK_ROLES = ("lm_eval_tasks", "capability_tasks")
 """Roles that hold lm-eval tasks instead of a dataset."""
 _YAML_SUFFIXES = (".yaml", ".yml")
+_DEEPEST_KEY = 16
+"""Parts of a key such as data.roles.NAME.columns.prompt; more cannot be one."""
+_FOR_ROWS: Mapping[str, RowKind] = {"chat_template": "tasks", "max_new_tokens": "questions"}
+"""Key of an evaluation -> the rows of the kinds that read it."""
+_DEFAULTS = {field.name: field.default for field in dataclasses.fields(EvaluationConfig)}
 
 Config = TypeVar("Config", ExperimentConfig, SuiteConfig)
 
@@ -61,8 +67,8 @@ def load_experiment(
     Args:
         preset: name of a preset; None is "tiny", unless `config_file` takes its place.
         config_file: YAML file that is used instead of a preset.
-        overrides: texts `section.key=value`. The value is YAML (nothing after the `=` is null) and replaces the old
-            value as a whole; later overrides win.
+        overrides: texts `section.key=value`. The value is YAML, for a key that holds text the text as it is (nothing,
+            or `null`, is null), and replaces the old value as a whole; later overrides win.
 
     Raises:
         ConfigError: both a preset and a file, an unknown preset, or values that are not allowed.
@@ -108,15 +114,21 @@ def to_yaml(config: ExperimentConfig | SuiteConfig) -> str:
     return dump_yaml(to_dict(config))
 
 
-def with_values(config: ExperimentConfig, values: Mapping[str, Any]) -> ExperimentConfig:
+def with_values(
+    config: ExperimentConfig, values: Mapping[str, Any], origins: Mapping[str, str] | None = None
+) -> ExperimentConfig:
     """The experiment with values changed at keys such as training.learning_rate.
+
+    Args:
+        config: the experiment.
+        values: key -> its new value.
+        origins: key -> the option that the user typed, for messages; without one it is the sweep.
 
     Raises:
         ConfigError: no such key, or a value that is not allowed.
     """
-    overrides = [
-        _Override(f"sweep {key}={shown(value)}", tuple(key.split(".")), value) for key, value in values.items()
-    ]
+    named = {key: f"sweep {shown_name(key)}={shown(value)}" for key, value in values.items()} | dict(origins or {})
+    overrides = [_Override(named[key], tuple(key.split(".")), value) for key, value in values.items()]
     changed = to_dict(config)
     for override in overrides:
         changed = _with_override(changed, override)
@@ -132,13 +144,14 @@ def check_roles(experiment: ExperimentConfig, suite: SuiteConfig, kinds: Mapping
     problems = []
     for evaluation in suite.evaluations:
         where = f"suite {suite.name}: evaluation {evaluation.name} (kind {evaluation.kind})"
+        role = shown_name(evaluation.role)
         if kinds[evaluation.kind] == "tasks":
             if not experiment.data.tasks[evaluation.role]:
                 problems.append(f"{where} needs data.{evaluation.role}, which is empty in {experiment.name}")
         elif evaluation.role not in experiment.data.roles:
-            bound = ", ".join(experiment.data.roles) or "none"
+            bound = listed(experiment.data.roles) or "none"
             problems.append(
-                f"{where} needs data.roles.{evaluation.role}, which {experiment.name} does not bind; bound are: {bound}"
+                f"{where} needs data.roles.{role}, which {experiment.name} does not bind; bound are: {bound}"
             )
     if problems:
         raise ConfigError("\n".join(problems))
@@ -169,9 +182,13 @@ def _shipped(kind: str, name: str, folder: Traversable) -> tuple[dict[str, Any],
 def _parse_override(text: str) -> _Override:
     key, separator, value = text.partition("=")
     path = tuple(part.strip() for part in key.split("."))
-    if not separator or not all(path):
-        raise ConfigError(f"-o {text}: must be section.key=value, such as -o training.beta=0.2")
-    return _Override(f"-o {text}", path, parse_yaml(value, f"-o {text}"))
+    origin = f"-o {shown_name(text)}"
+    if not separator or not all(path) or len(path) > _DEEPEST_KEY:
+        raise ConfigError(f"{origin}: must be section.key=value, such as -o training.beta=0.2")
+    if not holds_text(ExperimentConfig, path):
+        return _Override(origin, path, parse_yaml(value, origin))
+    text_value = value.lstrip() if key.endswith(" ") else value  # "key = value" is no text with a space first
+    return _Override(origin, path, None if text_value.strip() in ("", "null") else text_value)
 
 
 def _with_override(values: Mapping[str, Any], override: _Override) -> dict[str, Any]:
@@ -181,7 +198,7 @@ def _with_override(values: Mapping[str, Any], override: _Override) -> dict[str, 
         if depth == len(override.path):
             return override.value
         if section is not None and not isinstance(section, Mapping):
-            key = ".".join(override.path[:depth])
+            key = shown_name(".".join(override.path[:depth]))
             raise ConfigError(f"{override.origin}: {key} is {shown(section)}, which has no keys below it")
         key = override.path[depth]
         return {**(section or {}), key: placed((section or {}).get(key), depth + 1)}
@@ -226,6 +243,12 @@ def _experiment_contradictions(config: ExperimentConfig) -> Iterable[Problem]:
             ("data", "max_prompt_tokens"), f"data.max_prompt_tokens {allowed_values}, got {data.max_prompt_tokens}"
         )
     yield from _template_contradictions(config.model)
+    yield from _repeated(config)
+    if config.answers.top_p < 1 and config.answers.temperature == 0:
+        yield Problem(
+            ("answers", "top_p"),
+            f"answers.top_p has no effect where answers.temperature is 0, got {config.answers.top_p:g}: set both",
+        )
     if config.sft is not None and config.sft.training.method != "sft":
         yield Problem(
             ("sft", "training", "method"), f"sft.training.method must be sft, got {config.sft.training.method!r}"
@@ -233,6 +256,11 @@ def _experiment_contradictions(config: ExperimentConfig) -> Iterable[Problem]:
     if training.method != "dpo" and training.loss_type != ("sigmoid",):
         allowed_values = "is for the method dpo alone"
         yield Problem(("training", "loss_type"), f"training.loss_type {allowed_values}, got it with {training.method}")
+    if training.method != "dpo" and training.label_smoothing > 0:
+        yield Problem(
+            ("training", "label_smoothing"),
+            f"training.label_smoothing is for the method dpo alone, got it with {training.method}",
+        )
     if training.method == "sft" and config.controls:
         yield Problem(
             ("controls",), "controls must be empty where training.method is sft, which learns from no preferences"
@@ -242,6 +270,21 @@ def _experiment_contradictions(config: ExperimentConfig) -> Iterable[Problem]:
         yield Problem(
             ("training", "loss_weights"), f"training.loss_weights {allowed_values}, got {len(training.loss_weights)}"
         )
+
+
+def _repeated(config: ExperimentConfig) -> Iterable[Problem]:
+    """Values that stand in a list twice, each of which would be trained, measured or counted again."""
+    lists: dict[str, Sequence[object]] = {
+        "data.lm_eval_tasks": config.data.lm_eval_tasks,
+        "data.capability_tasks": config.data.capability_tasks,
+        "training.loss_type": config.training.loss_type,
+        "controls": config.controls,
+        "subjects": config.subjects,
+    }
+    for key, values in lists.items():
+        twice = next((value for index, value in enumerate(values) if value in values[:index]), None)
+        if twice is not None:
+            yield Problem(tuple(key.split(".")), f"{key} must hold each value once, got {shown(twice)} again")
 
 
 def _template_contradictions(model: ModelConfig) -> Iterable[Problem]:
@@ -267,21 +310,32 @@ def _template_contradictions(model: ModelConfig) -> Iterable[Problem]:
 
 
 def _suite_contradictions(config: SuiteConfig, kinds: Mapping[str, RowKind]) -> Iterable[Problem]:
-    names = [evaluation.name for evaluation in config.evaluations]
+    names: set[str] = set()
     for index, evaluation in enumerate(config.evaluations):
         key = f"evaluations.{index}"
-        if evaluation.name in names[:index]:
+        if evaluation.name in names:
             yield Problem(
                 ("evaluations", str(index), "name"), f"{key}.name must be unique, got {evaluation.name!r} again"
             )
+        names.add(evaluation.name)
         if evaluation.kind not in kinds:
             allowed_values = f"must be one of {', '.join(kinds)}"
             yield Problem(
                 ("evaluations", str(index), "kind"), f"{key}.kind {allowed_values}, got {shown(evaluation.kind)}"
             )
-        elif kinds[evaluation.kind] == "tasks" and evaluation.role not in TASK_ROLES:
+            continue
+        if kinds[evaluation.kind] == "tasks" and evaluation.role not in TASK_ROLES:
             allowed_values = f"must be {' or '.join(TASK_ROLES)} for the kind {evaluation.kind}"
-            yield Problem(("evaluations", str(index), "role"), f"{key}.role {allowed_values}, got {evaluation.role!r}")
-    for index, gate in enumerate(config.gates):
-        if gate.contradiction:
-            yield Problem(("gates", str(index)), f"gates.{index}: {gate.contradiction}")
+            yield Problem(
+                ("evaluations", str(index), "role"), f"{key}.role {allowed_values}, got {shown(evaluation.role)}"
+            )
+        for setting, rows in _FOR_ROWS.items():
+            is_set = getattr(evaluation, setting) != _DEFAULTS[setting]
+            if is_set and kinds[evaluation.kind] != rows:
+                readers = " and ".join(kind for kind, own in kinds.items() if own == rows)
+                yield Problem(
+                    ("evaluations", str(index), setting),
+                    f"{key}.{setting} has no effect for the kind {evaluation.kind}: it is for {readers}",
+                )
+    for index, problem in gate_contradictions(config.gates):
+        yield Problem(("gates", str(index)), f"gates.{index}: {problem}")

@@ -8,16 +8,18 @@ from typing import Annotated, Literal
 
 from annotated_types import Ge, Gt, Le, Lt, MinLen, Predicate
 
-from harness.config.limits import LARGEST_RANK
+from harness.config.limits import LARGEST_COUNT, LARGEST_NUMBER, LARGEST_RANK, MOST_EPOCHS, MOST_STEPS, MOST_VARIANTS
 from reports.paths import is_folder_name
 from reports.records import Gate
 
 Name = Annotated[str, MinLen(1)]
 FolderName = Annotated[str, Predicate(is_folder_name)]
 """A name that the folder of a run is called by."""
-Count = Annotated[int, Ge(1)]
-Positive = Annotated[float, Gt(0)]
-NotNegative = Annotated[float, Ge(0)]
+Count = Annotated[int, Ge(1), Le(LARGEST_COUNT)]
+Steps = Annotated[int, Ge(1), Le(MOST_STEPS)]
+Positive = Annotated[float, Gt(0), Le(LARGEST_NUMBER)]
+NotNegative = Annotated[float, Ge(0), Le(LARGEST_NUMBER)]
+Number = Annotated[float, Ge(-LARGEST_NUMBER), Le(LARGEST_NUMBER)]
 Fraction = Annotated[float, Gt(0), Lt(1)]
 Share = Annotated[float, Ge(0), Lt(1)]
 Scalar = int | float | str | bool
@@ -172,18 +174,18 @@ class TrainingConfig:
     """dpo learns from pairs, kto from answers labelled good or bad, sft from good answers alone."""
     loss_type: Annotated[tuple[Name, ...], MinLen(1)] = ("sigmoid",)
     """Losses of the method dpo by TRL's names; several are combined with `loss_weights`."""
-    loss_weights: tuple[float, ...] | None = None
+    loss_weights: tuple[Number, ...] | None = None
     label_smoothing: Annotated[float, Ge(0), Lt(0.5)] = 0.0
     """Share of pairs whose label is assumed to be wrong (method dpo)."""
     beta: Positive = 0.1
     learning_rate: Positive = 1e-5
-    epochs: Positive = 1.0
-    max_steps: Count | None = None
+    epochs: Annotated[float, Gt(0), Le(MOST_EPOCHS)] = 1.0
+    max_steps: Steps | None = None
     """Number of steps, in place of `epochs`."""
     batch_size: Count = 8
     gradient_accumulation_steps: Count = 1
     warmup_fraction: Share = 0.0
-    warmup_steps: Count | None = None
+    warmup_steps: Steps | None = None
     """Number of warm-up steps, in place of `warmup_fraction`."""
     scheduler: Literal["linear", "cosine", "constant", "constant_with_warmup"] = "cosine"
     weight_decay: NotNegative = 0.0
@@ -193,9 +195,9 @@ class TrainingConfig:
     with a note."""
     gradient_checkpointing: Literal["auto", "on", "off"] = "auto"
     """auto turns it on where the activations of a batch would not fit into memory beside the model."""
-    eval_steps: Count | None = None
+    eval_steps: Steps | None = None
     """Steps between two measurements of the selection rows; None measures at the start and the end alone."""
-    save_steps: Count | None = None
+    save_steps: Steps | None = None
     """Steps between two checkpoints, from which a killed training goes on; None is a tenth of all steps."""
     report_to: tuple[Literal["wandb", "tensorboard"], ...] = ()
     """Loggers that get every step, in addition to training.jsonl."""
@@ -226,7 +228,7 @@ class AnswersConfig:
 class ScoringConfig:
     """Bounds on the memory of scoring; None chooses by the memory that the device has free."""
 
-    max_pack_tokens: Annotated[int, Ge(32)] | None = None
+    max_pack_tokens: Annotated[int, Ge(32), Le(LARGEST_COUNT)] | None = None
     """Largest number of tokens in one forward pass."""
     max_logit_mebibytes: Count | None = None
     """Largest size of the logits held at a time, in fp32."""
@@ -239,7 +241,7 @@ class PublishedConfig:
     base: Name
     source: str
     """Where the figures were published, and what is unknown about them."""
-    figures: dict[Name, dict[Name, float]]
+    figures: dict[Name, dict[Name, Number]]
     """Evaluation -> subject -> response-only cross-entropy in nats per token."""
 
 
@@ -256,7 +258,7 @@ class ExperimentConfig:
     sft: SftConfig | None = None
     sweep: dict[Name, Annotated[tuple[Scalar, ...], MinLen(1)]] = field(default_factory=dict)
     """Key such as training.learning_rate -> its values; every combination is a candidate."""
-    seeds: Count = 1
+    seeds: Annotated[int, Ge(1), Le(MOST_VARIANTS)] = 1
     """Number of training seeds of each candidate, counted up from `seed`. Splits and samples depend on `seed` alone."""
     controls: tuple[Literal["sft", "shuffled"], ...] = ()
     """More candidates, trained for the same number of steps: on the chosen answers alone (sft), or on pairs of which a

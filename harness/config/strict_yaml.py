@@ -10,6 +10,8 @@ from typing import Any, ClassVar
 
 import yaml
 
+from harness.config.limits import LARGEST_YAML
+from harness.config.wording import shown_name
 from reports.errors import UserError
 from reports.json_text import DEEPEST_JSON
 
@@ -130,9 +132,9 @@ def parse_yaml(text: str, source: str) -> Any:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = f", line {mark.line + 1}" if mark is not None else ""
-        raise YamlError(f"{source}{line}: not valid YAML: {error.problem or error.context}") from None
+        raise YamlError(f"{source}{line}: not valid YAML: {shown_name(error.problem or str(error.context))}") from None
     except yaml.YAMLError as error:
-        raise YamlError(f"{source}: not valid YAML: {str(error).splitlines()[0]}") from None
+        raise YamlError(f"{source}: not valid YAML: {shown_name(str(error).splitlines()[0])}") from None
     except ValueError as error:  # a number with more digits than Python converts, or a badly tagged one
         raise YamlError(f"{source}: not valid YAML: {error}") from None
 
@@ -141,16 +143,22 @@ def read_yaml_mapping(path: Path) -> dict[str, Any]:
     """The mapping that the YAML file at `path` holds.
 
     Raises:
-        YamlError: the file is missing, cannot be read, is broken, or does not hold a mapping at the top.
+        YamlError: the file is missing or too large, cannot be read, is broken, or holds no mapping at the top.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        with path.open("rb") as stream:
+            content = stream.read(LARGEST_YAML + 1)
+        if len(content) > LARGEST_YAML:
+            raise YamlError(f"{path}: larger than {LARGEST_YAML:,} bytes, which no file of settings is")
+        text = content.decode("utf-8-sig")
     except FileNotFoundError:
         raise YamlError(f"{path}: no such file") from None
     except UnicodeDecodeError as error:
         raise YamlError(f"{path}: not UTF-8 text ({error.reason} at byte {error.start})") from None
     except OSError as error:
         raise YamlError(f"{path}: cannot be read ({error.strerror})") from None
+    except ValueError:
+        raise YamlError(f"{str(path)!r} is no path") from None
     return as_mapping(parse_yaml(text, str(path)), str(path))
 
 

@@ -5,7 +5,7 @@ import difflib
 import json
 import types
 import typing
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Annotated, Any, Literal, Union
 
 from annotated_types import Ge, Gt, Le, Lt, MinLen, Predicate
@@ -13,6 +13,7 @@ from annotated_types import Ge, Gt, Le, Lt, MinLen, Predicate
 from reports.paths import LONGEST_NAME, is_folder_name
 
 _SHOWN_CHARACTERS = 80
+_NAME_CHARACTERS = 200
 _WORDS: dict[Any, str] = {
     str: "text",
     int: "a whole number",
@@ -34,7 +35,17 @@ def shown(value: object) -> str:
         text = json.dumps(value, ensure_ascii=False, default=repr)
     except (ValueError, RecursionError):
         return f"a {type(value).__name__}"
-    return _escaped(text if len(text) <= _SHOWN_CHARACTERS else text[:_SHOWN_CHARACTERS] + "...")
+    return cut(_escaped(text[: _SHOWN_CHARACTERS + 1]), _SHOWN_CHARACTERS)
+
+
+def shown_name(name: str) -> str:
+    """A key or an option from outside on one line, cut at 200 characters."""
+    return cut(_escaped(name[: _NAME_CHARACTERS + 1]), _NAME_CHARACTERS)
+
+
+def cut(text: str, n_characters: int) -> str:
+    """The text, cut to a number of characters with "..." behind them."""
+    return text if len(text) <= n_characters else text[:n_characters] + "..."
 
 
 def listed(names: Iterable[object]) -> str:
@@ -59,7 +70,7 @@ def allowed(annotation: Any) -> str:
     """Words for the values that a type annotation of the configuration allows."""
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
     if origin is Annotated:
-        limits = " and ".join(_range(limit) for limit in arguments[1:])
+        limits = _limits(arguments[1:])
         what, comma, items = allowed(arguments[0]).partition(
             ", each "
         )  # the limits of a list are not those of its items
@@ -79,18 +90,31 @@ def allowed(annotation: Any) -> str:
     return text
 
 
+def _limits(limits: Sequence[Any]) -> str:
+    """Words for what an annotation limits: both ends of a range as one."""
+    match limits:
+        case (Ge(ge=low), Le(le=high)):
+            return f"from {_number(low)} to {_number(high)}"
+    return " and ".join(map(_range, limits))
+
+
 def _range(limit: Any) -> str:
     match limit:
         case Ge(ge=bound):
-            return f"of at least {bound}"
+            return f"of at least {_number(bound)}"
         case Gt(gt=bound):
-            return f"above {bound}"
+            return f"above {_number(bound)}"
         case Le(le=bound):
-            return f"of at most {bound}"
+            return f"of at most {_number(bound)}"
         case Lt(lt=bound):
-            return f"below {bound}"
+            return f"below {_number(bound)}"
         case MinLen():
             return "that is not empty"
         case Predicate(func=function) if function is is_folder_name:
             return f'that a folder can be named by: 1 to {LONGEST_NAME} characters, no / \\ : * ? " < > |, no dot first'
     raise TypeError(f"no words for {limit!r}")
+
+
+def _number(bound: Any) -> str:
+    """A bound as people write it: 16,384 and 0.5."""
+    return f"{bound:,.0f}" if bound == int(bound) else f"{bound:g}"

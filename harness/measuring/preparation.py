@@ -9,6 +9,7 @@ from typing import Any
 
 from harness.config.load import ConfigError, check_roles, load_experiment, load_suite, with_values
 from harness.config.schema import DatasetConfig, EvaluationConfig, ExperimentConfig, SuiteConfig
+from harness.config.wording import shown_name
 from harness.data.experiment_data import ExperimentData, leave_out_groups, leave_out_seen, load_experiment_data
 from harness.data.filters import filter_rows
 from harness.data.lm_eval_rows import load_local_tasks, not_checked, overlap_queries
@@ -249,16 +250,17 @@ def with_command_line(config: ExperimentConfig, options: Options) -> ExperimentC
     """
     config = with_sweeps(config, options.sweeps)
     named: dict[str, Any] = {}
+    origins: dict[str, str] = {}
     if options.seeds is not None:
-        named["seeds"] = options.seeds
+        named["seeds"], origins["seeds"] = options.seeds, f"--seeds {options.seeds}"
     if options.controls is not None:
-        named["controls"] = _listed(options.controls)
+        named["controls"], origins["controls"] = _listed(options.controls), f"--controls {shown_name(options.controls)}"
     if options.subjects is not None:
-        listed = _listed(options.subjects)
+        listed, origins["subjects"] = _listed(options.subjects), f"--subjects {shown_name(options.subjects)}"
         if not all(name.startswith("+") for name in listed):
-            raise ConfigError(f"--subjects {options.subjects}: write +NAME, since the baseline is always measured")
+            raise ConfigError(f"{origins['subjects']}: write +NAME, since the baseline is always measured")
         named["subjects"] = [name.removeprefix("+") for name in listed]
-    return with_values(config, named) if named else config
+    return with_values(config, named, origins) if named else config
 
 
 def _listed(text: str) -> list[str]:

@@ -3,12 +3,14 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
-from math import ceil
-from typing import Literal
+from math import ceil, prod
+from typing import Any, Literal
 
+from harness.config.limits import MOST_VARIANTS
 from harness.config.load import ConfigError, with_values
-from harness.config.schema import ExperimentConfig, Scalar, TrainingConfig
+from harness.config.schema import ExperimentConfig, LoraConfig, Scalar, TrainingConfig
 from harness.config.strict_yaml import parse_yaml
+from harness.config.wording import shown, shown_name
 from harness.data.splits import position_of
 from harness.training.recipe import Recipe
 
@@ -90,16 +92,23 @@ def with_sweeps(config: ExperimentConfig, sweeps: Sequence[str]) -> ExperimentCo
         sweeps: texts KEY=V1,V2.
 
     Raises:
-        ConfigError: a text has no key or no values.
+        ConfigError: a text has no key or no values, a value that nothing is set to, or a key that another one has.
     """
-    values: dict[str, tuple[Scalar, ...]] = {}
+    values: dict[str, list[Any]] = {}
     for text in sweeps:
+        origin = f"--sweep {shown_name(text)}"
         key, _, listed = text.partition("=")
-        parsed = parse_yaml(f"[{listed}]", f"--sweep {text}") if listed.strip() else []
-        if not key.strip() or not parsed:
-            raise ConfigError(f"--sweep {text}: must be KEY=V1,V2, such as --sweep training.learning_rate=5e-6,1e-5")
-        values[key.strip()] = tuple(parsed)
-    return replace(config, sweep=values) if values else config
+        key = key.strip()
+        parsed = parse_yaml(f"[{listed}]", origin) if listed.strip() else []
+        if not key or not parsed:
+            raise ConfigError(f"{origin}: must be KEY=V1,V2, such as --sweep training.learning_rate=5e-6,1e-5")
+        if key in values:
+            raise ConfigError(f"{origin}: {key} is swept already; write all of its values into one --sweep")
+        for value in parsed:
+            if not isinstance(value, int | float | str):
+                raise ConfigError(f"{origin}: each value must be a number, text, true or false, got {shown(value)}")
+        values[key] = parsed
+    return with_values(config, {"sweep": values}, {"sweep": "--sweep"}) if values else config
 
 
 def n_steps(n_rows: int, training: TrainingConfig) -> int:
@@ -117,26 +126,49 @@ def half_of(ids: Sequence[str], seed: int) -> frozenset[str]:
     return frozenset(ordered[: len(ordered) // 2])
 
 
+def _check_number(config: ExperimentConfig) -> None:
+    """Check how many adapters there are before they are listed.
+
+    Raises:
+        ConfigError: more than `MOST_VARIANTS`.
+    """
+    n_combinations = prod(map(len, config.sweep.values()))
+    n_variants = n_combinations * (config.seeds + len(config.controls)) + (config.sft is not None)
+    if n_variants > MOST_VARIANTS:
+        swept = " x ".join(f"{len(values):,} values of {shown_name(key)}" for key, values in config.sweep.items())
+        raise ConfigError(
+            f"sweep, seeds, controls: {f'{swept}, ' if swept else ''}{config.seeds:,} seeds and {len(config.controls)} "
+            f"controls make {n_variants:,} adapters, and one experiment has at most {MOST_VARIANTS:,}: name fewer"
+        )
+
+
 def _combinations(config: ExperimentConfig) -> dict[str, ExperimentConfig]:
     """Return label -> configuration of each combination of swept values; without a sweep the only label is empty."""
+    _check_number(config)
     for key in config.sweep:
         section, _, name = key.partition(".")
         if section not in _SWEPT_SECTIONS or not name:
             raise ConfigError(
                 f"sweep: a key must belong to {' or '.join(_SWEPT_SECTIONS)}, because all candidates share model, data "
-                f"and seed; got {key!r}"
+                f"and seed; got {shown(key)}"
             )
     combinations: dict[str, ExperimentConfig] = {}
+    settings: set[tuple[LoraConfig, TrainingConfig]] = set()
     for values in product(*config.sweep.values()):
         swept = dict(zip(config.sweep, values, strict=True))
         label = ", ".join(f"{key.rpartition('.')[2]}={_shown(value)}" for key, value in swept.items())
-        combinations[label] = with_values(config, swept)
+        combined = with_values(config, swept)
+        if label in combinations or (combined.lora, combined.training) in settings:
+            raise ConfigError(f"sweep: {shown_name(label)} is named twice, and would be two candidates; name it once")
+        settings.add((combined.lora, combined.training))
+        combinations[label] = combined
     return combinations
 
 
 def _shown(value: Scalar) -> str:
-    """Return a number as people write it: 5e-6, not 5e-06."""
+    """Return a number as people write it, 5e-6 and not 5e-06, with all the digits that tell it from another."""
     if not isinstance(value, float):
         return str(value)
-    mantissa, exponent, power = f"{value:g}".partition("e")
+    short = f"{value:g}"
+    mantissa, exponent, power = (short if float(short) == value else repr(value)).partition("e")
     return f"{mantissa}e{int(power)}" if exponent else mantissa

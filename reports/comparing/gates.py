@@ -20,6 +20,7 @@ from reports.comparing.inference import PairedDifference
 from reports.comparing.margins import allowed_loss, loss, metric_key
 from reports.comparing.statistics import CONFIDENCE, Floats
 from reports.errors import UserError
+from reports.plain_text import one_line
 from reports.records import Gate, Metric
 
 GateOutcome = Literal["pass", "fail", "cannot tell"]
@@ -122,26 +123,23 @@ def failing_p(paired: PairedDifference, allowed: float, metric: Metric) -> Float
 def _check_applies(gate: Gate, rows: dict[str, list[Comparison]]) -> None:
     if gate.contradiction:
         raise GateError(gate.contradiction)
+    name = one_line(gate.metric)
     if gate.metric not in rows:
         near = difflib.get_close_matches(gate.metric, rows, n=1)
         hint = f" (did you mean {near[0]}?)" if near else ""
         raise GateError(
-            f"gate {gate.metric}{hint}: no candidate has this metric; measured metrics are: {', '.join(rows) or 'none'}"
+            f"gate {name}{hint}: no candidate has this metric; measured metrics are: {', '.join(rows) or 'none'}"
         )
     row = rows[gate.metric][0]
     if gate.at_least is not None and row.metric.higher_is_better is not True:
-        raise GateError(
-            f"gate {gate.metric}: at_least is for metrics of which more is better; give largest_loss for this one"
-        )
+        raise GateError(f"gate {name}: at_least is for metrics of which more is better; give largest_loss for this one")
     value = gate.largest_loss if gate.at_least is None else gate.at_least
     if row.metric.display == "percent" and not gate.relative and value is not None and not 0 <= value <= 1:
         which = "largest_loss" if gate.at_least is None else "at_least"
-        raise GateError(
-            f"gate {gate.metric}: {which} is a share between 0 and 1, not {value:g}; 5 percentage points are 0.05"
-        )
+        raise GateError(f"gate {name}: {which} is a share between 0 and 1, not {value:g}; 5 percentage points are 0.05")
     if gate.at_least is None and row.against == "definition":
         raise GateError(
-            f"gate {gate.metric}: what this metric is compared with here ({row.baseline}) is no measured value that "
+            f"gate {name}: what this metric is compared with here ({row.baseline}) is no measured value that "
             "could be lost; name a reference run with --against, or require a value: "
             f"at_least: {row.metric.chance:g} in place of largest_loss"
         )

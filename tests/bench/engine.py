@@ -42,7 +42,7 @@ LARGEST_RATE_ROWS = 1024
 
 @click.command("engine", help=(__doc__ or "").split("\n", 1)[0])
 @click.option("--model", "models", multiple=True, type=click.Choice([*SHAPES]), help="Default: gpt2, llama, llama-1b.")
-@click.option("--only", default=",".join(NAMES), help=f"Some of {', '.join(NAMES)}.")
+@click.option("--only", "named", multiple=True, help=f"Some of {', '.join(NAMES)}; may be repeated (default: all).")
 @click.option("--repetitions", type=click.IntRange(1), default=3, show_default=True)
 @click.option("--quick", is_flag=True, help="Small samples, one repetition.")
 @click.option("--threads", type=click.IntRange(1), default=len(os.sched_getaffinity(0)), show_default="all cores")
@@ -50,7 +50,7 @@ LARGEST_RATE_ROWS = 1024
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="File that the table is written to.")
 def engine(
     models: Sequence[str],
-    only: str,
+    named: Sequence[str],
     repetitions: int,
     quick: bool,
     threads: int,
@@ -58,7 +58,8 @@ def engine(
     out: Path | None,
 ) -> bool:
     """Prints the table of every model asked for; returns whether all numbers agreed that have to."""
-    unknown = set(only.split(",")) - set(NAMES)
+    only = list(dict.fromkeys(name for part in named for name in part.split(","))) or list(NAMES)
+    unknown = set(only) - set(NAMES)
     if unknown:
         raise click.BadParameter(f"no workload {', '.join(sorted(unknown))}; there are {', '.join(NAMES)}")
     if not (data_root / "datasets.yaml").is_file():
@@ -71,7 +72,7 @@ def engine(
     for model in models or ("gpt2", "llama", "llama-1b"):
         part, model_holds = run_model(
             model,
-            only.split(","),
+            only,
             texts=texts,
             data_root=data_root,
             quick=quick,

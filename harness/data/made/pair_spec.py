@@ -19,6 +19,7 @@ from typing import Annotated, Literal
 import numpy as np
 from annotated_types import MinLen
 
+from harness.config.limits import MOST_MADE_PAIRS
 from harness.config.schema import Count, Name
 from harness.config.strict import InvalidValuesError, build
 from harness.config.strict_yaml import read_yaml_mapping
@@ -163,6 +164,12 @@ def _problems(spec: PairSpec) -> Iterator[str]:
     for subject, n_times in Counter(spec.subjects).items():
         if n_times > 1 or not subject.strip():
             yield f"subjects must be different and not blank, got {shown(subject)} {n_times} times"
+    if spec.n_pairs > MOST_MADE_PAIRS:
+        yield (
+            f"n_per_subject: {len(spec.subjects):,} subjects x {spec.n_per_subject:,} make {spec.n_pairs:,} pairs; at "
+            f"most {MOST_MADE_PAIRS:,} are made"
+        )
+        return
     if spec.chosen == spec.rejected:
         yield "chosen and rejected must differ in their instructions or examples"
     texts = dict.fromkeys(turn.text for subject in spec.subjects for turn in kept_prompt(spec, subject, seed=0))

@@ -213,15 +213,15 @@ def test_gates_are_read_from_yaml(gates_file: Path) -> None:
         ("gates: [{metric: a/b}]", r"gate a/b: give either largest_loss or at_least, one of the two$"),
         (
             "gates: [{metric: a/b, largest_loss: -1}]",
-            r"gates\.0\.largest_loss must be a number of at least 0 or null, got -1$",
+            r"gates\.0\.largest_loss must be a number from 0 to 1,000,000,000 or null, got -1$",
         ),
         (
             "gates: [{metric: a/b, largest_loss: 5 %}]",
-            r"gates\.0\.largest_loss must be a number of at least 0 or null, got \"5 %\"$",
+            r"gates\.0\.largest_loss must be a number from 0 to 1,000,000,000 or null, got \"5 %\"$",
         ),
         (
             "gates: [{metric: a/b, largest_loss: .inf}]",
-            r"gates\.0\.largest_loss must be a number of at least 0 or null, got Infinity$",
+            r"gates\.0\.largest_loss must be a number from 0 to 1,000,000,000 or null, got Infinity$",
         ),
         (
             "gates: [{metric: a/b, largest_loss: 1, relativ: true}]",

@@ -1,5 +1,6 @@
 """Reports are written after the records, so that nothing that was measured is lost with them."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -7,10 +8,10 @@ import pytest
 
 from harness.commands import report_files
 from harness.commands.output import write_results
-from harness.commands.report_files import ReportError
+from harness.commands.report_files import ReportError, ReportOptions, write_reports
 from harness.terminal import Terminal
 from reports.records import ExampleScore, Metric, MetricScores, Run, Subject
-from reports.run_folder import read_run
+from reports.run_folder import read_run, write_run
 
 PERPLEXITY = Metric("truthfulness", "perplexity", "nats per token", higher_is_better=False, display="exp", primary=True)
 
@@ -45,6 +46,15 @@ def test_a_saved_run_has_its_reports_beside_its_records(run: Run, tmp_path: Path
     assert {file.name for file in saved.files} < {file.name for file in saved.folder.iterdir()}
     assert [path.name for path in (tmp_path / "runs").iterdir()] == ["first"]
     assert read_run(saved.folder).measurements == run.measurements
+
+
+def test_a_run_is_reported_once(run: Run, tmp_path: Path) -> None:
+    """Its folder twice, by any path, or a copy of it would be a second candidate."""
+    write_run(run, tmp_path / "run")
+    shutil.copytree(tmp_path / "run", tmp_path / "copy")
+    for other in (tmp_path / "run", tmp_path / "." / "copy"):
+        with pytest.raises(ReportError, match=r"is the same run as .*run; give each run once"):
+            write_reports([tmp_path / "run", other], ReportOptions(out=tmp_path / "out"))
 
 
 def fail_to_render(*_: object, **__: object) -> str:

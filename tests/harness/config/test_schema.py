@@ -22,6 +22,8 @@ from harness.config.schema import DatasetConfig, ExperimentConfig
 from harness.measuring.kinds import row_kinds
 from reports.errors import UserError
 
+READABLE = st.characters(exclude_categories=["Cs"], exclude_characters="\0")
+"""Characters of text that a file can hold."""
 MINIMAL = "name: mine\ndata: {training: {name: embedded/preferences}, roles: {}}\n"
 
 
@@ -59,11 +61,11 @@ def test_every_suite_survives_the_way_through_yaml(suite, write):
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     preset=st.sampled_from(preset_names()),
-    learning_rate=st.floats(min_value=1e-300, allow_infinity=False),
-    description=st.text(max_size=20),
-    system_prompt=st.none() | st.text(max_size=20),
-    role=st.text(min_size=1, max_size=9),
-    modules=st.lists(st.text(min_size=1, max_size=9), min_size=1, max_size=3),
+    learning_rate=st.floats(min_value=1e-300, max_value=1e9),
+    description=st.text(READABLE, max_size=20),
+    system_prompt=st.none() | st.text(READABLE, max_size=20),
+    role=st.text(READABLE, min_size=1, max_size=9),
+    modules=st.lists(st.text(READABLE, min_size=1, max_size=9), min_size=1, max_size=3),
 )
 def test_any_value_survives_the_way_through_yaml(
     tmp_path, preset, learning_rate, description, system_prompt, role, modules
@@ -137,9 +139,9 @@ def test_override_sets_a_section_a_list_or_null():
         ("trainin.beta=1", ["unknown key trainin", "did you mean training?"]),
         ("data.roles.prompts={name: x, splitt: y}", ["unknown key data.roles.prompts.splitt", "split"]),
         ("model.quantization=int8", ["model.quantization must be one of nf4, none", 'got "int8"']),
-        ("lora.rank=true", ["lora.rank must be a whole number of at least 1 and of at most 16384", "got true"]),
+        ("lora.rank=true", ["lora.rank must be a whole number from 1 to 16,384", "got true"]),
         ("lora.rank=1.0", ["lora.rank must be a whole number", "got 1.0"]),
-        ("lora.rank=0", ["of at least 1", "got 0"]),
+        ("lora.rank=0", ["from 1 to 16,384", "got 0"]),
         ("lora.dropout=1", ["lora.dropout must be a number of at least 0 and below 1", "got 1"]),
         ("lora.target_modules=[]", ["all-linear or a list that is not empty, each text that is not empty", "got []"]),
         ("lora.target_modules=[1]", ["lora.target_modules must be", "got [1]"]),
@@ -163,8 +165,8 @@ def test_override_sets_a_section_a_list_or_null():
         ("training.beta=[1", ["not valid YAML"]),
         ("training.beta=!!python/name:os.system x", ["not valid YAML", "tag"]),
         ("data.roles={a: &a {name: x}, b: *a}", ["aliases", "not supported"]),
-        ("name=\x07", ["not valid YAML"]),
-        ("name=" + "x" * 3 + ": [", ["not valid YAML"]),
+        ("seed=\x07", ["not valid YAML"]),
+        ("seed=" + "x" * 3 + ": [", ["not valid YAML"]),
         ("seed=" + "1" * 5000, ["not valid YAML"]),
     ],
 )
@@ -172,7 +174,7 @@ def test_a_wrong_override_is_one_line_that_names_it(override, words):
     """Key, what is allowed and what was given stand in one line that begins with the option as typed."""
     message = error_of(override)
     assert len(message.splitlines()) == 1
-    assert message.startswith(f"-o {override}")
+    assert message.startswith(f"-o {override}"[:200].replace("\x07", "\\x07"))
     for word in words:
         assert word in message
 
@@ -185,7 +187,7 @@ def test_all_problems_of_a_file_are_told_unknown_keys_first(write):
         "unknown key data.training.nmae (did you mean name?)",
         "name must be text that a folder can be named by: 1 to 80 characters",
         "the key data.training.name is missing",
-        "lora.rank must be a whole number of at least 1 and of at most 16384",
+        "lora.rank must be a whole number from 1 to 16",
     ]
 
 
@@ -257,7 +259,10 @@ def test_preset_and_file_exclude_each_other(write):
         ("[{name: a, knd: x, kind: reward, role: r}]", "unknown key evaluations.0.knd (did you mean kind?)"),
         ("[{kind: reward, role: r}]", "the key evaluations.0.name is missing"),
         ("[3]", "evaluations.0 must be a mapping with keys from name"),
-        ("[{name: a, kind: reward, role: r, limit: 0}]", "evaluations.0.limit must be a whole number of at least 1 or"),
+        (
+            "[{name: a, kind: reward, role: r, limit: 0}]",
+            "evaluations.0.limit must be a whole number from 1 to 1,000,000,000 or",
+        ),
     ],
 )
 def test_wrong_suites(write, evaluations, words):

@@ -100,8 +100,12 @@ def test_subjects_come_from_a_file_beside_the_specification(
         ("{subject: Adam,", "{subjct: Adam,", "unknown key rejected.examples.0.subjct (did you mean subject?)"),
         ("  instruction: You are a kind", "  instructions: You are a kind", "unknown key chosen.instructions (did you"),
         ("kept_examples: both", "kept_examples: all", 'kept_examples must be one of none, both, got "all"'),
-        ("n_per_subject: 2", "n_per_subject: 0", "n_per_subject must be a whole number of at least 1, got 0"),
-        ("n_per_subject: 2", 'n_per_subject: "2"', 'n_per_subject must be a whole number of at least 1, got "2"'),
+        ("n_per_subject: 2", "n_per_subject: 0", "n_per_subject must be a whole number from 1 to 1,000,000,000, got 0"),
+        (
+            "n_per_subject: 2",
+            'n_per_subject: "2"',
+            'n_per_subject must be a whole number from 1 to 1,000,000,000, got "2"',
+        ),
         (
             "[Neural ODEs, Attention Is All You Need]",
             "[]",

@@ -43,8 +43,13 @@ def proposed_gates(n_seeds: int, options: dict[str, Any]) -> str:
     """A file of gates, after training the experiment with several seeds and measuring all adapters."""
     from harness.commands import gate_check
     from harness.commands.job import train_and_measure
+    from harness.config.wording import listed
     from harness.measuring.preparation import Options, prepare
 
-    return gate_check.calibrate(
-        lambda n_seeds: train_and_measure(prepare(Options(**options, seeds=n_seeds)))[0], n_seeds
-    )
+    experiment = prepare(Options(**options, seeds=n_seeds))
+    if experiment.config.sweep:  # before hours of training
+        raise gate_check.CheckError(
+            f"calibrate: gates are calibrated on several seeds of one recipe, and the configuration sweeps "
+            f"{listed(experiment.config.sweep)}; take the sweep out with -o sweep={{}}"
+        )
+    return gate_check.calibrate(train_and_measure(experiment)[0], n_seeds)

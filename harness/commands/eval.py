@@ -45,6 +45,7 @@ def evaluate(
     """Measures existing adapters and full models beside their base."""
     from harness.commands.output import show, write_results
     from harness.measuring.existing import existing_candidates, find_adapters, own_origins
+    from harness.measuring.opening import open_job
     from harness.measuring.preparation import Options, prepare
     from harness.measuring.run import measure
     from harness.models.adapters import common_base, named_adapters
@@ -70,5 +71,5 @@ def evaluate(
     )
     candidates = existing_candidates(experiment.config, found, models, trained_on)
     with experiment.reserve_run() as folder:
-        run = measure(experiment, candidates, name=folder.name)
+        run = measure(experiment, candidates, open_job(experiment, candidates, trains=False), name=folder.name)
         show(write_results(run, folder, (), experiment.terminal), verbose=verbose)

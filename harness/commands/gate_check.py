@@ -1,6 +1,6 @@
 """`harness check`: applies gates to a run's candidates; calibrated gates from the spread over training seeds."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -111,17 +111,17 @@ def load_gates(path: Path) -> tuple[Gate, ...]:
     return gates
 
 
-def calibrate(repeat: Callable[[int], Run], n_seeds: int) -> str:
+def calibrate(run: Run, n_seeds: int) -> str:
     """Return a file of gates whose margins follow from the spread over training seeds.
 
     Args:
-        repeat: Trains an experiment with a number of seeds, counted up from its own, and measures all adapters.
-        n_seeds: At least 3, better 5.
+        run: A run with the adapters of one recipe and all seeds.
+        n_seeds: Number of seeds: at least 3, better 5.
 
     Raises:
         CalibrationError: The run has too few seeds, or a sweep.
     """
-    proposals = propose_gates(repeat(n_seeds))
+    proposals = propose_gates(run)
     comments = [
         f"# For `harness check --against`, calibrated on {n_seeds} training seeds: an adapter that differs only in its",
         "# seed passes all of these gates with 95 % probability.",

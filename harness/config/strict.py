@@ -4,7 +4,7 @@ import dataclasses
 import json
 import types
 import typing
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from itertools import islice
 from typing import Annotated, Any, TypeVar
@@ -96,7 +96,7 @@ def to_plain(value: Any) -> dict[str, Any]:
 
 
 @cache
-def _adapter(kind: Any) -> Any:
+def _adapter(kind: Hashable) -> Any:
     """Validates and dumps a list of one dataclass.
 
     The list is there because pydantic takes settings for everything within it, but none for a dataclass at the top.

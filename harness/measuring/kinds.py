@@ -1,9 +1,11 @@
 """The table of evaluation kinds: which rows each measures, and what prepares it."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
+from harness.config.load import ConfigError
 from harness.config.schema import EvaluationConfig, RowKind, SuiteConfig
+from harness.config.wording import did_you_mean, listed, shown
 from harness.measuring.evaluations.base import Evaluation, ImplicitReward, Record
 from harness.measuring.evaluations.drift import DriftEvaluation
 from harness.measuring.evaluations.generations import GenerationsEvaluation
@@ -13,6 +15,7 @@ from harness.measuring.evaluations.reward import RewardEvaluation
 from harness.measuring.experiment import Experiment
 from harness.measuring.scorers import Scorers
 from reports.records import EvaluationCounts
+from suites.evaluations import drift, generations, perplexity, reward
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,14 +26,16 @@ class Kind:
     """The rows that its role is read as."""
     prepare: Callable[[EvaluationConfig, Experiment, Mapping[str, ImplicitReward]], Evaluation]
     """Picks the rows and settings that it needs, and encodes them."""
+    metrics: tuple[str, ...] = ()
+    """Names of what it measures, without a part in brackets; empty where they are not known before."""
 
 
 KINDS: dict[str, Kind] = {
-    "perplexity": Kind("examples", PerplexityEvaluation.prepare),
-    "reward": Kind("pairs", RewardEvaluation.prepare),
+    "perplexity": Kind("examples", PerplexityEvaluation.prepare, perplexity.METRICS),
+    "reward": Kind("pairs", RewardEvaluation.prepare, reward.METRICS),
     "lm_eval": Kind("tasks", LmEvalEvaluation.prepare),
-    "generations": Kind("questions", GenerationsEvaluation.prepare),
-    "drift": Kind("questions", DriftEvaluation.prepare),
+    "generations": Kind("questions", GenerationsEvaluation.prepare, generations.METRICS),
+    "drift": Kind("questions", DriftEvaluation.prepare, drift.METRICS),
 }
 """Name of a kind in a suite file -> the kind; the configuration and the data read this table too."""
 
@@ -59,6 +64,44 @@ def prepare_suite(experiment: Experiment, rewards: Mapping[str, ImplicitReward])
         evaluation: KINDS[evaluation.kind].prepare(evaluation, experiment, rewards)
         for evaluation in experiment.suite.evaluations
     }
+
+
+def with_rewards(
+    suite: Mapping[EvaluationConfig, Evaluation], rewards: Mapping[str, ImplicitReward]
+) -> dict[EvaluationConfig, Evaluation]:
+    """A suite that was prepared before its candidates were there, with their implicit rewards."""
+    return {
+        evaluation: replace(each, rewards=rewards) if isinstance(each, RewardEvaluation | DriftEvaluation) else each
+        for evaluation, each in suite.items()
+    }
+
+
+def check_gates(suite: SuiteConfig, tasks: Iterable[str]) -> None:
+    """Checks that a suite measures what its gates are on, before anything is trained.
+
+    Args:
+        suite: evaluations and gates.
+        tasks: names of the lm-eval tasks and groups that its evaluations measure.
+
+    Raises:
+        ConfigError: a gate on a metric that no evaluation has.
+    """
+    tasks = sorted(tasks)
+    known: list[str] = []
+    of_tasks: list[str] = []
+    for each in suite.evaluations:
+        kind = KINDS[each.kind]
+        known += [f"{each.name}/{metric}" for metric in kind.metrics]
+        if not kind.metrics:
+            of_tasks += [f"{each.name}/{task}/" for task in tasks] if kind.rows == "tasks" else [f"{each.name}/"]
+    for index, gate in enumerate(suite.gates):
+        metric = gate.metric.partition("[")[0]
+        if metric not in known and not metric.startswith(tuple(of_tasks)):
+            hint = did_you_mean(metric, [*known, *of_tasks])
+            raise ConfigError(
+                f"suite {suite.name}: gates.{index}: no evaluation measures {shown(gate.metric)}{hint}; measured are: "
+                f"{listed([*known, *(f'{each}...' for each in of_tasks)])}"
+            )
 
 
 def run_suite(suite: Mapping[EvaluationConfig, Evaluation], scorers: Scorers) -> Iterator[Record]:

@@ -1,10 +1,12 @@
 """The candidates of a run: adapters that an experiment trains, adapters that exist already, and full models."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from harness.config.schema import ExperimentConfig, ModelConfig
+from harness.config.wording import shown_name
 from harness.measuring.experiment import Experiment
 from harness.models.adapters import AdapterError
 from harness.models.base import BASELINE, stored_dtype
@@ -12,13 +14,17 @@ from harness.models.merge import merge_adapter
 from harness.models.origin import origin_of_model
 from harness.training.encode import encode_rows
 from harness.training.fixture import Fixture, build_or_reuse, note_on_earlier_fixtures
-from harness.training.recipe import EncodedRows
-from harness.training.variants import FIRST_STAGE, Variant, n_steps, variants_of
+from harness.training.recipe import EncodedRows, Recipe, TrainingError, usable_recipe
+from harness.training.trainer import try_recipe
+from harness.training.variants import FIRST_STAGE, RowsOf, Variant, n_steps, variants_of
 from reports.paths import expanded
 from reports.records import Basis
+from suites.evaluations.reward import RULERS
 
 UNQUANTISED = "unquantised"
 """Name of the subject that is the base model without quantisation."""
+_LONGEST_NAME = 200
+"""Characters of a candidate's name, which is a column of tables and part of file names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +77,9 @@ def train(experiment: Experiment) -> tuple[TrainedAdapter, ...]:
         experiment.terminal.say(note)
     trained: list[TrainedAdapter] = []
     first_stage: Fixture | None = None
-    for variant, rows in training_runs(experiment):
+    runs = training_runs(experiment)
+    _try_recipes(experiment, runs)
+    for variant, rows in runs:
         with experiment.terminal.training(variant.name) as progress:
             fixture = build_or_reuse(
                 experiment.loaded,
@@ -88,6 +96,35 @@ def train(experiment: Experiment) -> tuple[TrainedAdapter, ...]:
             first_stage = fixture
         trained.append(TrainedAdapter(variant, fixture, rows))
     return tuple(trained)
+
+
+def _try_recipes(experiment: Experiment, runs: Sequence[tuple[Variant, EncodedRows]]) -> None:
+    """Tries every recipe but the first, which is trained at once, so that none is refused after another was trained.
+
+    Raises:
+        TrainingError: one cannot be trained.
+    """
+    tried: set[tuple[Recipe, RowsOf]] = set()
+    for number, (variant, rows) in enumerate(runs):
+        recipe, _ = usable_recipe(variant.recipe, experiment.loaded.device)
+        alike = replace(recipe, seed=0, training=replace(recipe.training, learning_rate=1.0, beta=1.0, max_steps=1))
+        if number and (alike, variant.rows) not in tried:
+            with _named_by(variant.name):
+                try_recipe(experiment.loaded, rows, recipe, is_started=variant.starts_from_sft)
+        tried.add((alike, variant.rows))
+
+
+@contextmanager
+def _named_by(name: str) -> Iterator[None]:
+    """Names the adapter in errors of a recipe within the block.
+
+    Raises:
+        TrainingError: the block raised one.
+    """
+    try:
+        yield
+    except TrainingError as error:
+        raise TrainingError(f"{name}: {error}") from error
 
 
 def training_runs(experiment: Experiment) -> list[tuple[Variant, EncodedRows]]:
@@ -152,10 +189,18 @@ def named_models(models: Sequence[str], config: ExperimentConfig) -> tuple[Candi
     candidates: dict[str, Candidate] = {}
     for text in models:
         name, _, path = text.partition("=")
-        if not name or not path or name in candidates or name in (BASELINE, UNQUANTISED):
-            raise AdapterError(f"--candidate {text}: must be NAME=PATH with a name that is not taken")
+        if not path or name in candidates or not _is_name(name):
+            raise AdapterError(
+                f"--candidate {shown_name(text)}: must be NAME=PATH with a name that is not taken, of at most "
+                f"{_LONGEST_NAME} characters on one line"
+            )
         candidates[name] = full_model(name, path, config)
     return _held_to_starts(candidates)
+
+
+def _is_name(name: str) -> bool:
+    """Whether a full model can be called so; `check_names` knows all other names of a run."""
+    return 0 < len(name) <= _LONGEST_NAME and name.isprintable() and name not in (BASELINE, UNQUANTISED, *RULERS)
 
 
 def _held_to_starts(candidates: Mapping[str, Candidate]) -> tuple[Candidate, ...]:
@@ -216,9 +261,8 @@ def _merged(experiment: Experiment, trained: TrainedAdapter, reference: str) -> 
         merged = merge_adapter(str(trained.fixture.folder), folder, dtype=dtype, base=config.model)
     for note in merged.notes:
         experiment.terminal.say(note)
-    name = f"{trained.variant.name} merged, {dtype}"
     return replace(
-        full_model(name, str(folder), config),
+        full_model(merged_name(trained.variant.name, dtype), str(folder), config),
         reference=reference,
         reference_basis="recorded",
         beta=trained.variant.recipe.training.beta,
@@ -226,6 +270,11 @@ def _merged(experiment: Experiment, trained: TrainedAdapter, reference: str) -> 
         knows_rows=True,
         compared_with=(trained.variant.name,),
     )
+
+
+def merged_name(variant: str, dtype: str) -> str:
+    """Name of the candidate that a trained adapter becomes when it is merged."""
+    return f"{variant} merged, {dtype}"
 
 
 def full_model(name: str, path: str, config: ExperimentConfig) -> Candidate:

@@ -3,6 +3,7 @@
 import os
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,9 @@ from harness.data.lm_eval_rows import load_local_tasks, not_checked, overlap_que
 from harness.data.load import load_trainable
 from harness.data.row import DataError
 from harness.measuring.experiment import Experiment, smaller_limit
-from harness.measuring.kinds import KINDS, roles_of, row_kinds
+from harness.measuring.kinds import KINDS, check_gates, roles_of, row_kinds
 from harness.models.base import EMBEDDED, load_model, locate_weights
+from harness.models.opening import named_by
 from harness.models.processes import check_one_process
 from harness.models.templates import notes_on_trained_template, template_of_folder, with_adapters_template
 from harness.models.threads import apply_threads, choose_threads
@@ -97,8 +99,10 @@ def prepare(options: Options) -> Experiment:
         terminal.say(warning)
     with terminal.waiting("reading rows and loading the base model"):
         data, tasks = _load_rows(suite, config, options)
-        config, template_notes = _with_adapters_template(config, options)
-        loaded = load_model(config.model)
+        check_gates(suite, {*(name for loaded in tasks.values() for name in loaded.tasks), *_named_tasks(config)})
+        with named_by(f"--model {options.model}") if options.model is not None else nullcontext():
+            config, template_notes = _with_adapters_template(config, options)
+            loaded = load_model(config.model)
         check_context(loaded.max_positions, config.data.max_tokens)
         encoder = Encoder(
             loaded.tokenizer,
@@ -176,6 +180,11 @@ def toy_rows_warning(config: ExperimentConfig, options: Options) -> str:
         f"not to judge a model. Name rows that fit it: --preset NAME (`harness list presets`; with --data-root FOLDER "
         f"for local rows), or --config FILE (`harness show-config > FILE` writes one to change)."
     )
+
+
+def _named_tasks(config: ExperimentConfig) -> set[str]:
+    """Tasks and groups of lm-eval that the configuration names; a group has numbers of its own."""
+    return {name for names in config.data.tasks.values() for name in names}
 
 
 def _load_tasks(suite: SuiteConfig, config: ExperimentConfig, options: Options) -> dict[str, TaskSet]:

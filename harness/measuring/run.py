@@ -1,19 +1,20 @@
 """Measures baseline and candidates, one set of weights after the other, and assembles the run."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from typing import TypeVar
 
 from harness.config.load import to_dict
-from harness.measuring.evaluations.base import ImplicitReward, Record
+from harness.config.schema import EvaluationConfig
+from harness.measuring.evaluations.base import Evaluation, ImplicitReward, Record
 from harness.measuring.experiment import Experiment
-from harness.measuring.kinds import prepare_suite, run_suite
+from harness.measuring.kinds import run_suite, with_rewards
 from harness.measuring.lineup import Candidate, TrainedAdapter
 from harness.measuring.scorers import Scorers
 from harness.models.adapters import attach_adapter
-from harness.models.base import BASELINE, LoadedModel, ModelError, load_model
+from harness.models.base import BASELINE, load_model
 from harness.models.provenance import KEY_VERSION, collect
 from harness.training.selection import choose_winner
 from reports.records import EvaluationCounts, ExampleText, Generation, MetricScores, Published, Run, Subject
@@ -25,13 +26,19 @@ OneRecord = TypeVar("OneRecord")
 
 
 def measure(
-    experiment: Experiment, candidates: Sequence[Candidate], trained: Sequence[TrainedAdapter] = (), *, name: str
+    experiment: Experiment,
+    candidates: Sequence[Candidate],
+    suite: Mapping[EvaluationConfig, Evaluation],
+    trained: Sequence[TrainedAdapter] = (),
+    *,
+    name: str,
 ) -> Run:
     """Measures the baseline and the candidates of an experiment; writes nothing but the score cache.
 
     Args:
         experiment: what to measure on.
         candidates: in the order of the report; a full model comes after its reference.
+        suite: the evaluations with their rows, as `open_job` returns them.
         trained: the adapters that were trained for this run.
         name: of the run.
 
@@ -46,7 +53,8 @@ def measure(
     notes += dict.fromkeys(f"{each.variant.name}: {note}" for each in trained for note in each.fixture.notes)
     with _score_cache(experiment) as cache:
         records: list[Record] = []
-        for part, own_notes in _weights_after_weights(experiment, candidates, scoring, cache):
+        prepared = with_rewards(suite, _rewards(candidates))
+        for part, own_notes in _weights_after_weights(experiment, candidates, prepared, scoring, cache):
             notes += own_notes
             records += part
     experiment.terminal.say(scoring.summary)
@@ -83,14 +91,17 @@ def _of_type(record_type: type[OneRecord], records: Iterable[Record]) -> tuple[O
 
 
 def _weights_after_weights(
-    experiment: Experiment, candidates: Sequence[Candidate], scoring: ScoringState, cache: ScoreCache | None
+    experiment: Experiment,
+    candidates: Sequence[Candidate],
+    suite: Mapping[EvaluationConfig, Evaluation],
+    scoring: ScoringState,
+    cache: ScoreCache | None,
 ) -> Iterator[tuple[Sequence[Record], list[str]]]:
     """Yields records and notes of the baseline's weights, then of each candidate's own.
 
     Only one set of weights is in memory at a time.
     """
     loaded = experiment.loaded
-    suite = prepare_suite(experiment, _rewards(candidates))
     on_base = {each.name: each.adapter for each in candidates if each.adapter is not None}
     notes = [note for each in candidates for note in each.notes]
     for name, adapter in on_base.items():
@@ -105,7 +116,6 @@ def _weights_after_weights(
         loaded.release()
         with experiment.terminal.waiting(f"loading {each.name}"):
             loaded = load_model(each.model)
-        _check_tokens(experiment, each, loaded)
         records = list(run_suite(suite, Scorers(loaded, {each.name: BASELINE}, scoring, cache, experiment.terminal)))
         notes = [f"{each.name}: {note}" for note in loaded.notes]
         if scoring.plan != plan:
@@ -128,19 +138,6 @@ def _unknown_rewards(candidates: Sequence[Candidate], records: Iterable[Record])
         for each in candidates
         if each.reference_basis == "unknown"
     ]
-
-
-def _check_tokens(experiment: Experiment, candidate: Candidate, loaded: LoadedModel) -> None:
-    """Refuses a model whose vocabulary is not the baseline's, because nothing could be paired token by token.
-
-    Raises:
-        ModelError: the vocabularies differ.
-    """
-    if loaded.tokenizer.get_vocab() != experiment.encoder.tokenizer.get_vocab():
-        raise ModelError(
-            f"candidate {candidate.name}: its tokenizer has other tokens than that of {experiment.config.model.name}, "
-            f"so its numbers cannot be paired with the baseline's; measure it with --model in a run of its own"
-        )
 
 
 def _said(experiment: Experiment, notes: list[str]) -> list[str]:

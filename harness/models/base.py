@@ -126,7 +126,7 @@ def load_model(config: ModelConfig) -> LoadedModel:
     tokenizer = load_tokenizer(folder, name)
     template, template_notes = apply_template(tokenizer, config)
     notes = [*ensure_pad_token(tokenizer), *template_notes, *_precision_notes(config, device)]
-    base = _load_weights(config, folder, device, dtype, compute_dtype)
+    base = load_weights(config, folder, device, dtype, compute_dtype)
     if len(tokenizer) > base.get_input_embeddings().num_embeddings:
         raise ModelError(
             f"model.name {name!r}: the tokenizer has {len(tokenizer)} tokens but the weights have embeddings for only "
@@ -325,7 +325,12 @@ def load_tokenizer(folder: Path, name: str) -> "PreTrainedTokenizerFast":
     return tokenizer
 
 
-def _load_weights(config: ModelConfig, folder: Path, device: str, dtype: str, compute_dtype: str) -> "PreTrainedModel":
+def load_weights(config: ModelConfig, folder: Path, device: str, dtype: str, compute_dtype: str) -> "PreTrainedModel":
+    """Return the model of a folder in evaluation mode; on the device "meta" without memory for its weights.
+
+    Raises:
+        ModelError: its configuration or its weights cannot be read, or the weights are not those of the configuration.
+    """
     from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM
 

@@ -45,6 +45,10 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
+_TRIED_ROWS = 4
+"""Rows that a recipe is tried on; KTO needs more than one."""
+
+
 @dataclass(frozen=True, slots=True)
 class Folders:
     """The folders of one training run."""
@@ -140,6 +144,26 @@ def _train_to_the_end(
         with writing(folders.adapter, folders.checkpoints):
             save_adapter(trainer.model, folders.adapter)
         return tuple(recorder.log)
+
+
+def try_recipe(loaded: LoadedModel, rows: EncodedRows, recipe: Recipe, *, is_started: bool) -> None:
+    """Do everything that comes before the first step of a training, on a few rows, and undo it.
+
+    What PEFT, TRL and transformers refuse, such as an unknown optimizer, then shows before other adapters are trained.
+
+    Args:
+        loaded: base model without adapters.
+        rows: rows of the run.
+        recipe: recipe as `usable_recipe` returns it.
+        is_started: whether the adapter continues from an earlier stage.
+
+    Raises:
+        TrainingError: the recipe cannot be trained.
+    """
+    _check(loaded, rows, recipe, None)
+    few = TrainerInputs(loaded, rows.training[:_TRIED_ROWS], recipe, is_started)
+    with tempfile.TemporaryDirectory() as logs, _restored(loaded.base):
+        make_trainer(few, Path(logs)).model.unload()
 
 
 def _check(loaded: LoadedModel, rows: EncodedRows, recipe: Recipe, start: Path | None) -> None:

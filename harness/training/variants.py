@@ -57,8 +57,19 @@ def variants_of(config: ExperimentConfig) -> tuple[Variant, ...]:
     ]
     if config.sft is None:
         return tuple(variants)
+    for variant in variants:
+        if _shape(variant.recipe.lora) != _shape(config.lora):
+            raise ConfigError(
+                f"{variant.name}: lora.rank, lora.alpha and lora.target_modules must be those of the first stage, "
+                f"which training continues: both stages share one adapter; sweep something else"
+            )
     first = Recipe(config.lora, config.sft.training, config.seed)
     return (Variant(FIRST_STAGE, first, "sft", family=FIRST_STAGE), *variants)
+
+
+def _shape(lora: LoraConfig) -> tuple[int, int, object]:
+    """Return what two stages of one adapter must share."""
+    return lora.rank, lora.alpha, lora.target_modules
 
 
 def _of_combination(label: str, config: ExperimentConfig) -> Iterator[Variant]:

@@ -15,6 +15,8 @@ from suites.inputs import Pair, Question, Request, ResponseScore
 if TYPE_CHECKING:
     import torch
 
+METRICS = ("kl_per_token",)
+"""Names of the metrics of a candidate's own answers; those on held-out answers are of pairs."""
 MAX_LOGIT_ELEMENTS = 2**24
 """Positions x vocabulary of one model's logits at a time: 64 MiB in fp32."""
 

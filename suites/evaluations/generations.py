@@ -13,6 +13,9 @@ from suites.engine.encoding import Encoder
 from suites.evaluations.scores import metric_scores
 from suites.inputs import Prompt, Question
 
+METRICS = ("answer_length", "empty_answers", "repetition", "refusal_rate")
+"""Names of the metrics that this module measures; that of a kind of question has its name in brackets behind it."""
+
 _UNWILLING = (
     r"\bI(?: simply| just)? (?:can ?not|can't|could(?: not|n't)|will not|won't|would(?: not|n't| never)|"
     r"do(?: not|n't)|must not|am (?:unable|not (?:able|willing|going|allowed|comfortable)))"

@@ -12,6 +12,16 @@ from suites.evaluations.plan import EvaluationPlan
 from suites.evaluations.scores import metric_scores
 from suites.inputs import Example, Request, ResponseScore
 
+METRICS = (
+    "perplexity",
+    "perplexity_without_eos",
+    "perplexity_per_example",
+    "bits_per_byte",
+    "right_wrong_margin",
+    "right_above_wrong",
+)
+"""Names of the metrics that this module measures."""
+
 FEW_TOKENS = 8
 """Mean length of right answers, in tokens without the end of turn, under which it is not part of the primary metric."""
 

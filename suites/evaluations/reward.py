@@ -12,6 +12,14 @@ from suites.evaluations.plan import EvaluationPlan
 from suites.evaluations.scores import metric_scores, part_of
 from suites.inputs import Pair, Request, ResponseScore
 
+LONGEST, SHORTEST, BAG_OF_WORDS = "longest wins", "shortest wins", "bag of words"
+RULERS = (LONGEST, SHORTEST, BAG_OF_WORDS)
+"""Subjects that judge by the surface of the answers alone; no other subject has these names."""
+METRICS = (
+    "reward_accuracy", "reward_margin", "preference_accuracy", "preference_accuracy_per_token", "drift_chosen",
+    "drift_rejected",
+)  # fmt: skip
+"""Metrics of pairs; a part of one, such as reward_accuracy[SOURCE], has its name in brackets behind it."""
 WordWeights = dict[str, float]
 """Word -> log-odds that an answer containing it is the chosen one."""
 
@@ -119,10 +127,10 @@ def rulers(pairs: Sequence[Pair], training_pairs: Sequence[Pair], *, evaluation:
         Subjects "longest wins" and "shortest wins" (characters) and "bag of words".
     """
     longer = [float(len(pair.chosen) - len(pair.rejected)) for pair in pairs]
-    margins = {"longest wins": longer, "shortest wins": [-margin for margin in longer]}
+    margins = {LONGEST: longer, SHORTEST: [-margin for margin in longer]}
     if training_pairs:
         weights = fit_bag_of_words(training_pairs)
-        margins["bag of words"] = [bag_of_words_margin(weights, pair) for pair in pairs]
+        margins[BAG_OF_WORDS] = [bag_of_words_margin(weights, pair) for pair in pairs]
     metric = _reward_accuracy(evaluation)
     return [metric_scores(metric, name, _each(pairs, map(outcome, values))) for name, values in margins.items()]
 

@@ -156,7 +156,7 @@ def write_spreads(run: Any) -> None:
 
     spreads = [proposal.spread for proposal in propose_gates(run)]
     SPREADS.write_text(dump_yaml({"spreads": [asdict(spread) for spread in spreads]}), encoding="utf-8")
-    GATES.write_text(calibrate(lambda _: run, spreads[0].n_seeds), encoding="utf-8")
+    GATES.write_text(calibrate(run, spreads[0].n_seeds), encoding="utf-8")
 
 
 def outside_prediction_interval(spreads: Sequence[Any], run: Any, candidate: str) -> list[str]:

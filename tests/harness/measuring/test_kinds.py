@@ -189,7 +189,7 @@ def test_a_new_kind_of_evaluation_is_one_line_in_the_table(monkeypatch: pytest.M
 
     monkeypatch.setitem(KINDS, "longest_answer", Kind("pairs", LongestAnswer))
     experiment = prepare(Options(str(suite), tmp_path / "workspace", use_cache=False))
-    measured = measure(experiment, (), name="mine")
+    measured = measure(experiment, (), prepare_suite(experiment, {}), name="mine")
 
     (lengths,) = measured.measurements
     assert (lengths.subject, lengths.metric.name) == (BASELINE, "longest_answer")

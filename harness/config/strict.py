@@ -4,7 +4,7 @@ import dataclasses
 import json
 import types
 import typing
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from itertools import islice
 from typing import Annotated, Any, TypeVar
@@ -47,7 +47,7 @@ def build(kind: type[Value], values: Mapping[str, Any]) -> Value:
         raise InvalidValuesError(unreadable)
     try:
         # JSON, because strict validation takes lists for tuples and mappings for dataclasses only from there.
-        (built,) = _adapter(kind).validate_json(json.dumps([values]))
+        (built,) = _adapter(typing.cast("Any", kind)).validate_json(json.dumps([values]))
     except ValidationError as error:
         found = error.errors(include_url=False, include_context=False)
         # A list counts the items that are right, so that a wrong item makes its list too short as well.
@@ -91,12 +91,12 @@ def _unreadable_texts(value: Any, key: tuple[str, ...] = ()) -> Iterator[Problem
 
 def to_plain(value: Any) -> dict[str, Any]:
     """A dataclass as mappings, lists, texts, numbers, booleans and None, from which `build` makes an equal one."""
-    (plain,) = _adapter(type(value)).dump_python((value,), mode="json")
+    (plain,) = _adapter(typing.cast("Any", type(value))).dump_python((value,), mode="json")
     return typing.cast("dict[str, Any]", plain)
 
 
 @cache
-def _adapter(kind: Hashable) -> Any:
+def _adapter(kind: Any) -> Any:
     """Validates and dumps a list of one dataclass.
 
     The list is there because pydantic takes settings for everything within it, but none for a dataclass at the top.

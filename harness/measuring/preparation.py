@@ -99,7 +99,7 @@ def prepare(options: Options) -> Experiment:
         terminal.say(warning)
     with terminal.waiting("reading rows and loading the base model"):
         data, tasks = _load_rows(suite, config, options)
-        check_gates(suite, {*(name for loaded in tasks.values() for name in loaded.tasks), *_named_tasks(config)})
+        check_gates(suite, {name for each in tasks.values() for name in (*each.tasks, *each.groups)})
         with named_by(f"--model {options.model}") if options.model is not None else nullcontext():
             config, template_notes = _with_adapters_template(config, options)
             loaded = load_model(config.model)
@@ -180,11 +180,6 @@ def toy_rows_warning(config: ExperimentConfig, options: Options) -> str:
         f"not to judge a model. Name rows that fit it: --preset NAME (`harness list presets`; with --data-root FOLDER "
         f"for local rows), or --config FILE (`harness show-config > FILE` writes one to change)."
     )
-
-
-def _named_tasks(config: ExperimentConfig) -> set[str]:
-    """Tasks and groups of lm-eval that the configuration names; a group has numbers of its own."""
-    return {name for names in config.data.tasks.values() for name in names}
 
 
 def _load_tasks(suite: SuiteConfig, config: ExperimentConfig, options: Options) -> dict[str, TaskSet]:

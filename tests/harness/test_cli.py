@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ import pytest
 
 import harness as harness_package
 from harness.commands.report_files import REPORTS
-from reports.run_folder import read_run
+from reports.run_folder import read_run, write_run
 
 QUICK = ("--limit", "8", "-o", "training.max_steps=2", "-o", "data.training.limit=24", "-o", "training.batch_size=4")
 """Options that leave a whole job of a few seconds."""
@@ -362,14 +363,17 @@ def test_the_published_layout_has_sets_as_rows(finished: Path, harness: Harness,
     assert "| truthfulness" in (tmp_path / "out" / "report.md").read_text()
 
 
-def test_a_run_twice_is_one_report_of_two_candidates(finished: Path, harness: Harness, tmp_path: Path) -> None:
-    """Two runs of one suite make one report, in a folder that has to be named."""
+def test_two_runs_make_one_report_and_one_run_twice_none(finished: Path, harness: Harness, tmp_path: Path) -> None:
+    """Two runs of one suite make one report, in a folder that has to be named; the same run would count twice."""
     run = only_run(finished)
-    assert "--out" in harness("report", run, run).err
-    outcome = harness("report", run, run, "--out", tmp_path / "both")
+    other = tmp_path / "other"
+    write_run(replace(read_run(run), name="other"), other)
+    assert "--out" in harness("report", run, other).err
+    assert "is the same run as" in harness("report", run, run, "--out", tmp_path / "both").err
+    outcome = harness("report", run, other, "--out", tmp_path / "both")
 
     assert outcome.exit_code == 0, outcome.err
-    assert f"adapter ({run.name}, 2)" in (tmp_path / "both" / "report.md").read_text()
+    assert "adapter (other)" in (tmp_path / "both" / "report.md").read_text()
 
 
 def test_an_unknown_format_is_refused(finished: Path, harness: Harness) -> None:

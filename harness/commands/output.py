@@ -12,7 +12,7 @@ from rich.console import Console
 
 from harness.commands.report_files import ReportOptions, RunReports, write_run_reports
 from harness.measuring.lineup import TrainedAdapter
-from harness.models.adapters import CARD_FILE
+from harness.models.adapter_files.folder import CARD_FILE
 from harness.streams import ENCODING_ERRORS, steering_streams
 from harness.terminal import Terminal
 from harness.training.card import write_card

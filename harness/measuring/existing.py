@@ -6,7 +6,7 @@ from pathlib import Path
 
 from harness.config.schema import ExperimentConfig
 from harness.measuring.lineup import Candidate, named_models, with_unquantised, without_reference
-from harness.models.adapters import CONFIG_FILE, WEIGHTS_FILE, locate_adapter
+from harness.models.adapter_files.folder import CONFIG_FILE, WEIGHTS_FILE, locate_adapter
 from harness.models.origin import Origin, origin_of_adapter, origin_of_model
 from harness.training.variants import FIRST_STAGE
 from reports.paths import expanded

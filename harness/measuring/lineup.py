@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from harness.config.schema import ExperimentConfig, ModelConfig
 from harness.config.wording import shown_name
 from harness.measuring.experiment import Experiment
-from harness.models.adapters import AdapterError
+from harness.models.adapter_files.folder import AdapterError
 from harness.models.base import BASELINE, stored_dtype
 from harness.models.merge import merge_adapter
 from harness.models.origin import origin_of_model

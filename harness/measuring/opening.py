@@ -7,8 +7,9 @@ from harness.measuring.evaluations.base import Evaluation
 from harness.measuring.experiment import Experiment
 from harness.measuring.kinds import prepare_suite
 from harness.measuring.lineup import UNQUANTISED, Candidate, merged_name
-from harness.models.adapters import AdapterError
-from harness.models.base import BASELINE, ModelError
+from harness.models.adapter_files.folder import AdapterError
+from harness.models.base import BASELINE
+from harness.models.base_files.folder import ModelError
 from harness.models.opening import open_model
 from harness.training.variants import FIRST_STAGE, variants_of
 from suites.evaluations.reward import RULERS

@@ -18,7 +18,8 @@ from harness.data.load import load_trainable
 from harness.data.row import DataError
 from harness.measuring.experiment import Experiment, smaller_limit
 from harness.measuring.kinds import KINDS, check_gates, roles_of, row_kinds
-from harness.models.base import EMBEDDED, load_model, locate_weights
+from harness.models.base import load_model
+from harness.models.base_files.folder import EMBEDDED, locate_weights
 from harness.models.opening import named_by
 from harness.models.processes import check_one_process
 from harness.models.templates import notes_on_trained_template, template_of_folder, with_adapters_template
@@ -109,6 +110,7 @@ def prepare(options: Options) -> Experiment:
             max_prompt_tokens=config.data.max_prompt_tokens,
             max_tokens=config.data.max_tokens,
             system_prompt=config.model.system_prompt,
+            n_embeddings=loaded.n_embeddings,
         )
         _try_tasks(suite, tasks, encoder, loaded.max_positions)
         data, filtered = _filtered(data, config, encoder)
@@ -214,8 +216,7 @@ def _resolve(options: Options) -> tuple[SuiteConfig, ExperimentConfig]:
     """Suite and experiment after the options of the command line, with every role checked."""
     suite = load_suite(options.suite, row_kinds())
     config = load_experiment(options.preset, options.config_file, options.overrides)
-    if options.model is not None:
-        config = replace(config, model=replace(config.model, name=options.model))
+    config = _with_model(config, options)
     config = _without_pinned_types(config, options)
     if options.tasks is not None:
         known = config.data.lm_eval_tasks
@@ -229,6 +230,15 @@ def _resolve(options: Options) -> tuple[SuiteConfig, ExperimentConfig]:
     variants_of(config)  # finds mistakes of a sweep before anything is loaded
     check_roles(config, suite, row_kinds())
     return suite, config
+
+
+def _with_model(config: ExperimentConfig, options: Options) -> ExperimentConfig:
+    """The configuration with the base model of the command line, which the revision of another one does not concern."""
+    if options.model is None or options.model == config.model.name:
+        return config
+    is_chosen = any(override.partition("=")[0].strip() == "model.revision" for override in options.overrides)
+    revision = config.model.revision if is_chosen else None
+    return replace(config, model=replace(config.model, name=options.model, revision=revision))
 
 
 def _without_pinned_types(config: ExperimentConfig, options: Options) -> ExperimentConfig:

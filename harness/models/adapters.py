@@ -1,34 +1,32 @@
-"""Find adapters, check that they belong to a loaded base, and attach them to it without merging."""
+"""Check that adapters belong to a loaded base, and attach them to it without merging."""
 
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.models.base import BASELINE, LoadedModel, files_fingerprint
-from harness.models.hub import fetch, is_path
-from harness.models.templates import TEMPLATE_FILES
+from harness.config.schema import ModelConfig
+from harness.models.adapter_files.config import AdapterConfig, read_adapter_config, unknown_keys
+from harness.models.adapter_files.folder import (
+    CONFIG_FILE,
+    FIXTURE_FILE,
+    WEIGHTS_FILE,
+    AdapterError,
+    locate_adapter,
+    read_json,
+)
+from harness.models.adapter_files.weights import PREFIX, VocabularyMatrix, check_shapes, read_shapes, saved_as_a_whole
+from harness.models.base import BASELINE, LoadedModel
+from harness.models.base_files.folder import ModelError, files_fingerprint, model_folder
+from harness.models.hub import HubUnreachable
+from harness.models.library_errors import LIBRARY_ERRORS, last_line
 from reports.checksums import file_checksum
-from reports.errors import UserError
-from reports.json_text import parse_json
 from reports.paths import expanded
 
 if TYPE_CHECKING:
     import torch
 
-CONFIG_FILE = "adapter_config.json"
-WEIGHTS_FILE = "adapter_model.safetensors"
-FIXTURE_FILE = "fixture.json"
-"""Record beside an adapter that this project trained; it names the weights it was trained on."""
-GROUPS_FILE = "trained_groups.txt"
-"""Groups of the rows that an adapter of this project was trained on, one a line."""
-CARD_FILE = "README.md"
-"""Model card of an adapter."""
-_HUB_FILES = (CONFIG_FILE, WEIGHTS_FILE, FIXTURE_FILE, GROUPS_FILE, CARD_FILE, *TEMPLATE_FILES)
 _PROBE_TEXT = "What do you think of this? It is hard to say, and it depends on what you want."
-
-
-class AdapterError(UserError):
-    """An adapter is missing, is damaged, or belongs to another base model."""
 
 
 def attach_adapter(loaded: LoadedModel, name: str, path_or_id: str) -> list[str]:
@@ -43,25 +41,35 @@ def attach_adapter(loaded: LoadedModel, name: str, path_or_id: str) -> list[str]
         Messages for the user, such as that the adapter changes nothing.
 
     Raises:
-        AdapterError: it belongs to another base model, is damaged, or changes the base's own weights.
+        AdapterError: it belongs to another base model, is damaged, is of a kind that is not measured, or changes the
+            base's own weights.
     """
-    from safetensors import SafetensorError
-
     if name == BASELINE or name in loaded.adapter_keys:
         raise ValueError(f"there is a subject {name!r} already")
     folder = locate_adapter(path_or_id)
-    notes = _check_base(loaded, path_or_id, folder)
-    check_ranks(folder, path_or_id)
+    config = read_adapter_config(folder)
+    notes = _check_base(loaded, path_or_id, folder, config)
+    if left_aside := unknown_keys(folder):
+        notes.append(
+            f"{CONFIG_FILE} of {path_or_id!r} has keys that PEFT does not know and leaves aside: "
+            f"{', '.join(left_aside)}."
+        )
+    tensors, own = _read_tensors(loaded, path_or_id, folder, config)
+    if own:
+        notes.append(f"The adapter {path_or_id!r} brings a whole {' and '.join(own)} of its own, as it was saved.")
+    clash = _clash(loaded.base, tensors)
+    if clash:
+        raise AdapterError(
+            f"adapter {path_or_id!r} changes {clash} in another way than an adapter of this run that is attached "
+            f"already; measure them in runs of their own"
+        )
     before = probe_logits(loaded)
     key = f"candidate_{len(loaded.adapter_keys)}"
     try:
-        unfit = _load(loaded, key, folder)
+        unfit = _load(loaded, key, config.for_peft(also_saved=own), tensors)
         problem = f"tensors that are missing or have no place: {', '.join(unfit[:2])}" if unfit else ""
-    except SafetensorError as error:
-        _take_off(loaded, key)
-        raise AdapterError(f"adapter {path_or_id!r}: {WEIGHTS_FILE} cannot be read ({error}); it is damaged") from error
-    except (RuntimeError, ValueError, KeyError) as error:
-        problem = str(error).strip().split("\n")[-1].strip()
+    except LIBRARY_ERRORS as error:
+        problem = last_line(error)
     if problem:
         _take_off(loaded, key)
         raise AdapterError(
@@ -90,8 +98,8 @@ def check_adapter_active(loaded: LoadedModel, name: str, base_logits: "torch.Ten
 
     if not torch.equal(probe_logits(loaded), base_logits):
         raise AdapterError(
-            f"adapter of {name!r} changes the base model's own weights (as PiSSA, OLoRA or trained biases do), so "
-            f"there is no baseline to compare with; convert it to plain LoRA"
+            f"adapter of {name!r} changes the base model's own weights (as trained biases do), so there is no baseline "
+            f"to compare with; convert it to plain LoRA"
         )
     if torch.equal(probe_logits(loaded, name), base_logits):
         return [f"The adapter of {name!r} changes nothing: its logits are the baseline's own, bit for bit."]
@@ -109,23 +117,39 @@ def probe_logits(loaded: LoadedModel, name: str = BASELINE) -> "torch.Tensor":
 
 
 def detach_adapters(loaded: LoadedModel) -> None:
-    """Remove all adapters; the base is bit for bit what it was before."""
-    if loaded.adapters is not None:
-        loaded.adapters.unload()
+    """Remove all adapters; the base is bit for bit what it was before.
+
+    PEFT's own way would leave what an adapter holds as a whole in the base.
+    """
+    from peft.tuners.tuners_utils import BaseTunerLayer
+    from peft.utils.other import AuxiliaryTrainingWrapper
+
+    for parent in [*loaded.base.modules()]:
+        for name, module in [*parent.named_children()]:
+            if isinstance(module, BaseTunerLayer | AuxiliaryTrainingWrapper):
+                setattr(parent, name, _original(module))
+    vars(loaded.base).pop("peft_config", None)
     loaded.adapters = None
     loaded.adapter_keys.clear()
     loaded.adapter_fingerprints.clear()
 
 
 def base_of_adapter(path_or_id: str) -> str:
-    """Return the base model that an adapter names in its configuration.
+    """Return the base model that an adapter names in its configuration, with its revision, as `--model` takes it.
 
     Raises:
-        AdapterError: there is no such adapter, or it names no base model.
+        AdapterError: there is no such adapter, it names no base model, or that base is not here.
     """
-    base = read_adapter_config(locate_adapter(path_or_id)).get("base_model_name_or_path")
-    if not isinstance(base, str) or not base:
+    base = read_adapter_config(locate_adapter(path_or_id)).base
+    if not base:
         raise AdapterError(f"adapter {path_or_id!r} names no base model in its {CONFIG_FILE}; give one with --model")
+    try:
+        model_folder(ModelConfig(base))
+    except (ModelError, HubUnreachable) as error:
+        raise AdapterError(
+            f"adapter {path_or_id!r} names the base model {base!r}, which cannot be found ({error}); give the same "
+            f"weights with --model"
+        ) from error
     return base
 
 
@@ -139,7 +163,8 @@ def named_adapters(adapters: Sequence[str]) -> dict[str, str]:
     for adapter in adapters:
         name, separator, path = adapter.partition("=")
         if not separator:
-            name, path = Path(adapter).name, adapter
+            place, at, revision = adapter.partition("@")
+            name, path = f"{Path(place).name}{at}{revision}", adapter
         if name in named or name in ("", BASELINE):
             raise AdapterError(f"--adapter {adapter}: the name {name!r} is taken or empty; write --adapter NAME={path}")
         named[name] = path
@@ -162,73 +187,17 @@ def common_base(adapters: Mapping[str, str]) -> str:
     return next(iter(bases.values()))
 
 
-def locate_adapter(path_or_id: str) -> Path:
-    """Return the folder of an adapter's two files; an adapter that is not a local folder is fetched from the hub.
-
-    Its record and its model card are fetched with it, because they say what it was trained from.
-    """
-    folder = expanded(path_or_id)
-    if not folder.is_dir():
-        if is_path(path_or_id) or folder.exists():
-            raise AdapterError(
-                f"adapter {path_or_id!r} is not a folder; give a folder that holds {CONFIG_FILE}, or a hub id"
-            )
-        folder = fetch(f"adapter {path_or_id!r}", path_or_id, revision=None, patterns=_HUB_FILES)
-    for file in (CONFIG_FILE, WEIGHTS_FILE):
-        if not (folder / file).is_file():
-            raise AdapterError(f"adapter {path_or_id!r} has no {file} in {folder}")
-    return folder
-
-
-def read_adapter_config(folder: Path) -> dict[str, Any]:
-    """Return the adapter_config.json of a LoRA adapter.
-
-    Raises:
-        AdapterError: it is not a JSON object, or not of LoRA, the only kind that switches off without a trace.
-    """
-    config = read_json(folder / CONFIG_FILE)
-    if config.get("peft_type") != "LORA":
-        raise AdapterError(f"{folder / CONFIG_FILE}: peft_type must be LORA, not {config.get('peft_type')!r}")
-    return config
-
-
-def check_ranks(folder: Path, path_or_id: str) -> None:
-    """Check that an adapter's weights have the ranks that its configuration names, before PEFT makes room for them.
-
-    Raises:
-        AdapterError: a rank is larger than that of any of the weights, or the weights cannot be read.
-    """
-    from safetensors import SafetensorError, safe_open
-
-    config = read_adapter_config(folder)
-    pattern = config.get("rank_pattern")
-    named = [config.get("r"), *(pattern.values() if isinstance(pattern, dict) else ())]
-    ranks = [each for each in named if isinstance(each, int)]
-    try:
-        with safe_open(folder / WEIGHTS_FILE, framework="numpy") as tensors:
-            shapes = [tensors.get_slice(key).get_shape() for key in tensors.keys() if "lora_" in key]  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
-        raise AdapterError(f"adapter {path_or_id!r}: {WEIGHTS_FILE} cannot be read ({error}); it is damaged") from error
-    largest = max((min(shape) for shape in shapes if shape), default=0)
-    if shapes and max(ranks, default=0) > largest:
-        raise AdapterError(
-            f"adapter {path_or_id!r}: {CONFIG_FILE} names rank {max(ranks)}, but its weights have rank {largest} at "
-            f"most; it is damaged"
-        )
-
-
-def _check_base(loaded: LoadedModel, path_or_id: str, folder: Path) -> list[str]:
-    """Check that the adapter was made for the loaded base, by hash if fixture.json has one, else by name."""
-    base = read_adapter_config(folder).get("base_model_name_or_path")
-    mismatch = f"adapter {path_or_id!r} belongs to base model {base!r}, not to {loaded.name!r}"
+def _check_base(loaded: LoadedModel, path_or_id: str, folder: Path, config: AdapterConfig) -> list[str]:
+    """Check that the adapter was made for the loaded base, by hash if fixture.json has one; else say what is unsure."""
+    base = config.base
     if (folder / FIXTURE_FILE).is_file():
         trained_on = _record_of_base(folder, path_or_id)
         if trained_on.get("quantization") == "nf4":
             trained_on.setdefault("compute_dtype", "bfloat16")  # as it was before the record named it
         if trained_on.get("fingerprint") != loaded.fingerprint:
             raise AdapterError(
-                f"{mismatch}: the weights it was trained on hash to {trained_on.get('fingerprint')}, "
-                f"these to {loaded.fingerprint}"
+                f"adapter {path_or_id!r} belongs to base model {base!r}, not to {loaded.name!r}: the weights it was "
+                f"trained on hash to {trained_on.get('fingerprint')}, these to {loaded.fingerprint}"
             )
         for key, name, own in (
             ("quantization", "quantization", loaded.quantization),
@@ -239,9 +208,19 @@ def _check_base(loaded: LoadedModel, path_or_id: str, folder: Path) -> list[str]
         return []
     if not base:
         return [f"The adapter {path_or_id!r} does not name its base model; its shapes fit this one."]
-    if Path(base).name != Path(loaded.name).name:
-        raise AdapterError(f"{mismatch}; if they are the same weights, write {loaded.name!r} into its {CONFIG_FILE}")
-    return []
+    measured = f"{loaded.name}@{loaded.revision}" if loaded.revision else loaded.name
+    if base.removesuffix("@main") == measured.removesuffix("@main") or _is_folder(base, loaded.name):
+        return []
+    note = (
+        f"The adapter {path_or_id!r} names the base model {base} and is measured on {measured}, as was asked for: only "
+        f"their shapes are known to be alike."
+    )
+    return [note]
+
+
+def _is_folder(base: str, name: str) -> bool:
+    """Whether the base that an adapter names is the folder of this name."""
+    return expanded(base).is_dir() and expanded(base).resolve() == Path(name)
 
 
 def _record_of_base(folder: Path, path_or_id: str) -> dict[str, Any]:
@@ -265,38 +244,131 @@ def _record_of_base(folder: Path, path_or_id: str) -> dict[str, Any]:
     return base
 
 
-def _load(loaded: LoadedModel, key: str, folder: Path) -> list[str]:
-    """Attach an adapter under PEFT's name for it, and return the tensors that have no place or are missing."""
-    from peft import LoraConfig, PeftModelForCausalLM
+def _vocabulary(base: Any) -> tuple[dict[str, "torch.Tensor"], tuple[VocabularyMatrix, ...]]:
+    """Return the weights of the base's input embeddings and output head by name of their module, and their sizes."""
+    named = {id(module): name for name, module in base.named_modules()}
+    modules = [each for each in (base.get_input_embeddings(), base.get_output_embeddings()) if each is not None]
+    weights = {named[id(each)]: _original(each).weight for each in modules}
+    return weights, tuple(VocabularyMatrix(name, weight.shape[0]) for name, weight in weights.items())
 
-    if loaded.adapters is None:
-        config = LoraConfig.from_pretrained(str(folder))
-        config.inference_mode = True
-        loaded.adapters = PeftModelForCausalLM(loaded.base, config, adapter_name=key)
-    report = loaded.adapters.load_adapter(str(folder), key, torch_device=loaded.device)
+
+def _original(module: Any) -> Any:
+    """Return the base's own module under what adapters put around it."""
+    from peft.tuners.tuners_utils import BaseTunerLayer
+    from peft.utils.other import ModulesToSaveWrapper, TrainableTokensWrapper
+
+    while isinstance(module, BaseTunerLayer | ModulesToSaveWrapper | TrainableTokensWrapper):
+        match module:
+            case ModulesToSaveWrapper():
+                module = module.original_module
+            case TrainableTokensWrapper():
+                module = module.token_adapter
+            case _:
+                module = module.get_base_layer()
+    return module
+
+
+def _read_tensors(
+    loaded: LoadedModel, path_or_id: str, folder: Path, config: AdapterConfig
+) -> tuple[dict[str, "torch.Tensor"], tuple[str, ...]]:
+    """Return an adapter's tensors, and the names of the base's matrices that it holds in a form of its own.
+
+    Copies of the base's own embeddings, as PEFT writes them beside some adapters, are left out.
+
+    Raises:
+        AdapterError: the tensors cannot be put on this base.
+    """
+    import torch
+    from safetensors.torch import load_file
+
+    shapes = read_shapes(folder, path_or_id)
+    weights, vocabulary = _vocabulary(loaded.base)
+    problem = check_shapes(shapes, config, vocabulary)
+    if problem:
+        raise AdapterError(f"adapter {path_or_id!r}: {problem}")
+    tensors = _without_wrappers(load_file(folder / WEIGHTS_FILE))
+    own: dict[str, torch.Tensor] = {}
+    for name, module in saved_as_a_whole(shapes, config, vocabulary).items():
+        saved, weight = tensors.pop(name), weights[module].cpu()
+        if torch.equal(saved.to(weight.dtype), weight) or torch.equal(weight.to(saved.dtype), saved):
+            continue
+        if name.endswith(".base_layer.weight"):
+            raise AdapterError(
+                f"adapter {path_or_id!r} belongs to another base model: its LoRA lies on {module}, and the base's "
+                f"weights that it was saved with ({name}) are not those of {loaded.name!r}"
+            )
+        own[module] = saved
+    if len({id(weight) for weight in weights.values()}) < len(weights):  # tied: one matrix stands for both
+        own = {module: next(iter(own.values())) for module in weights} if own else {}
+    tensors |= {f"{PREFIX}{module}.weight": saved.clone() for module, saved in own.items()}
+    return tensors, tuple(own)
+
+
+def _without_wrappers(tensors: dict[str, "torch.Tensor"]) -> dict[str, "torch.Tensor"]:
+    """Return the tensors without those that PEFT writes a second time where it saves embeddings with an adapter."""
+    second = {name: name.replace(".modules_to_save.", ".") for name in tensors if ".modules_to_save." in name}
+    trained = {first: tensors[name] for name, first in second.items()}
+    kept = {name: value for name, value in tensors.items() if name not in second and ".original_module." not in name}
+    return kept | trained
+
+
+def _clash(base: Any, tensors: Iterable[str]) -> str:
+    """Return a module that an adapter changes in another way than one that is attached; empty where there is none.
+
+    PEFT puts one kind of layer around a module: low-rank factors, a whole copy, or rows of embeddings.
+    """
+    from peft.tuners.tuners_utils import BaseTunerLayer
+    from peft.utils.other import AuxiliaryTrainingWrapper, ModulesToSaveWrapper
+
+    ways: dict[str, str] = {}
+    for name in tensors:
+        module, factor, _ = name.removeprefix(PREFIX).partition(".lora_")
+        whole, rows, _ = module.partition(".token_adapter")
+        ways[module if factor else whole if rows else module.rpartition(".")[0]] = (
+            "factors" if factor else "rows" if rows else "whole"
+        )
+    for name, module in base.named_modules():
+        if not isinstance(module, BaseTunerLayer | AuxiliaryTrainingWrapper) or name not in ways:
+            continue
+        is_whole = isinstance(module, ModulesToSaveWrapper)
+        way = "whole" if is_whole else "factors" if isinstance(module, BaseTunerLayer) else "rows"
+        if ways[name] != way:
+            return str(name)
+    return ""
+
+
+def _load(loaded: LoadedModel, key: str, config: Any, tensors: dict[str, "torch.Tensor"]) -> list[str]:
+    """Attach an adapter under PEFT's name for it, and return the tensors that have no place or are missing.
+
+    Args:
+        loaded: base model.
+        key: PEFT's name of the adapter.
+        config: PEFT's configuration.
+        tensors: the adapter's tensors by the names that PEFT writes.
+    """
+    from peft import PeftModelForCausalLM, set_peft_model_state_dict
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of tied embeddings and the direction of layers
+        if loaded.adapters is None:
+            loaded.adapters = PeftModelForCausalLM(loaded.base, config, adapter_name=key)
+        else:
+            loaded.adapters.add_adapter(key, config)
+        report = set_peft_model_state_dict(loaded.adapters, tensors, adapter_name=key)
+    loaded.adapters.requires_grad_(False)
     loaded.adapters.base_model.disable_adapter_layers()
-    return sorted({*report.missing_keys, *report.unexpected_keys})
+    places = dict(loaded.adapters.named_parameters(remove_duplicate=False))
+    filled = {id(weight) for name, weight in places.items() if name not in report.missing_keys}  # tied ones are one
+    missing = [name for name in report.missing_keys if key in name.split(".") and id(places.get(name)) not in filled]
+    return sorted({*missing, *report.unexpected_keys})
 
 
 def _take_off(loaded: LoadedModel, key: str) -> None:
     """Undo a call of `_load` that may have failed halfway."""
     if not loaded.adapter_keys:
         detach_adapters(loaded)
-    elif loaded.adapters is not None and key in loaded.adapters.peft_config:
+        return
+    assert loaded.adapters is not None
+    if key in loaded.adapters.peft_config:
         loaded.adapters.delete_adapter(key)
-        loaded.adapters.base_model.disable_adapter_layers()
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Return the JSON object of a file that lies beside weights.
-
-    Raises:
-        AdapterError: it cannot be read, or holds something else.
-    """
-    try:
-        content = parse_json(path.read_bytes())
-    except (OSError, ValueError) as error:
-        raise AdapterError(f"{path} cannot be read ({error}); it is damaged") from error
-    if not isinstance(content, dict):
-        raise AdapterError(f"{path} must hold a JSON object; it is damaged")
-    return content
+    loaded.adapters.base_model.disable_adapter_layers()

@@ -6,36 +6,38 @@ with loaded.subject(BASELINE) as model:
 """
 
 import gc
-import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from harness.config.schema import ModelConfig
-from harness.models.hub import fetch, is_path
+from harness.config.wording import shown
+from harness.models.base_files.config import check_computes, check_numbers, load_config, unplaced
+from harness.models.base_files.folder import (
+    CONFIG_FILE,
+    ModelError,
+    ModelFolder,
+    check_files,
+    model_folder,
+    read_config,
+    weights_fingerprint,
+)
+from harness.models.library_errors import LIBRARY_ERRORS, first_line
 from harness.models.precision import advice_on, choose_compute_dtype, choose_dtype, why_compute_dtype
 from harness.models.templates import apply_template
-from reports.errors import UserError
-from reports.json_text import parse_json
 from reports.paths import expanded
-from reports.plain_text import one_line
 from suites.bounded_templates import bound_chat_templates
 from suites.engine.causal_model import max_positions
+from suites.engine.token_ids import refuse_unknown_tokens
 
 if TYPE_CHECKING:
     from peft import PeftModel
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 BASELINE = "baseline"
-EMBEDDED = "embedded"
 DEVICES = ("auto", "cpu", "cuda", "mps")
-_HUB_FILES = ("*.json", "*.safetensors", "*.txt", "*.model", "*.jinja")
-
-
-class ModelError(UserError):
-    """The base model cannot be loaded as configured."""
 
 
 @dataclass(slots=True)
@@ -61,6 +63,8 @@ class LoadedModel:
     fingerprint: str
     """Hash of the weights and their configuration."""
     max_positions: int | None
+    revision: str | None = None
+    """Revision of the weights on the hub; None is the main branch, or a local folder."""
     notes: list[str] = field(default_factory=list)
     adapters: "PeftModel | None" = None
     adapter_keys: dict[str, str] = field(default_factory=dict)
@@ -68,6 +72,11 @@ class LoadedModel:
     adapter_fingerprints: dict[str, str] = field(default_factory=dict)
     """Name of a candidate -> hash of its adapter's files."""
     _active: str = BASELINE
+
+    @property
+    def n_embeddings(self) -> int:
+        """Number of tokens that the model has embeddings for."""
+        return int(self.base.get_input_embeddings().weight.shape[0])
 
     @property
     def pad_token_id(self) -> int:
@@ -122,16 +131,15 @@ def load_model(config: ModelConfig) -> LoadedModel:
     device = choose_device(config.device)
     dtype = choose_dtype(config.dtype, device)
     compute_dtype = dtype if config.quantization == "none" else choose_compute_dtype(config.compute_dtype, device)
-    name, folder = locate_weights(config)
+    opened = open_folder(config)  # before the tokenizer, with which transformers reads the configuration too
+    name, folder = opened.place.name, opened.place.folder
     tokenizer = load_tokenizer(folder, name)
     template, template_notes = apply_template(tokenizer, config)
-    notes = [*ensure_pad_token(tokenizer), *template_notes, *_precision_notes(config, device)]
-    base = load_weights(config, folder, device, dtype, compute_dtype)
-    if len(tokenizer) > base.get_input_embeddings().num_embeddings:
-        raise ModelError(
-            f"model.name {name!r}: the tokenizer has {len(tokenizer)} tokens but the weights have embeddings for only "
-            f"{base.get_input_embeddings().num_embeddings}; give the tokenizer that belongs to the weights"
-        )
+    base, weight_notes = load_weights(opened, device, dtype, compute_dtype)
+    n_embeddings = base.get_input_embeddings().num_embeddings
+    notes = [*ensure_pad_token(tokenizer, n_embeddings), *template_notes, *_precision_notes(config, device)]
+    if len(tokenizer) > n_embeddings:
+        refuse_unknown_tokens(base, tokenizer)
     base.config.get_text_config().pad_token_id = tokenizer.pad_token_id
     base.generation_config.pad_token_id = tokenizer.pad_token_id
     return LoadedModel(
@@ -145,7 +153,8 @@ def load_model(config: ModelConfig) -> LoadedModel:
         template=template,
         fingerprint=weights_fingerprint(folder),
         max_positions=max_positions(base.config),
-        notes=notes,
+        revision=opened.place.revision,
+        notes=[*notes, *weight_notes],
     )
 
 
@@ -180,129 +189,35 @@ def stored_dtype(path_or_id: str, device: str) -> Literal["auto", "float16", "bf
         path_or_id: folder or hub id of the model.
         device: the device that it is loaded on, "auto" included; not what else this machine has.
     """
-    file = expanded(path_or_id) / "config.json"
-    if choose_device(device) == "cpu" or not file.is_file():
+    folder = expanded(path_or_id)
+    if choose_device(device) == "cpu" or not (folder / CONFIG_FILE).is_file():
         return "auto"
-    try:
-        config = parse_json(file.read_bytes())
-    except (OSError, ValueError) as error:
-        raise ModelError(f"{file} cannot be read ({error}); it is damaged") from error
-    if not isinstance(config, dict):
-        raise ModelError(f"{file} must hold a JSON object; it is damaged")
+    config = read_config(path_or_id, folder)
     written = config.get("dtype", config.get("torch_dtype"))
     return written if written in ("float16", "bfloat16") else "auto"
 
 
-def locate_weights(config: ModelConfig) -> tuple[str, Path]:
-    """Return the model's name and its folder, fetched from the hub if the name is not a local folder."""
-    if config.name == EMBEDDED:
-        name, folder = EMBEDDED, Path(__file__).parents[1] / "embedded" / "base_model"
-    elif expanded(config.name).is_dir():
-        folder = expanded(config.name).resolve()
-        name = str(folder)
-    elif is_path(config.name) or Path(config.name).exists():
-        raise ModelError(f"model.name: there is no folder {config.name!r}; give a folder, a hub id, or {EMBEDDED!r}")
-    else:
-        patterns = (*_HUB_FILES, "*.bin") if config.allow_pickled_weights else _HUB_FILES
-        name, what = config.name, f"model.name {config.name!r}"
-        folder = fetch(what, config.name, revision=config.revision, patterns=patterns)
-    _check_files(name, folder, config.allow_pickled_weights)
-    return name, folder
-
-
-def weights_fingerprint(folder: Path) -> str:
-    """Return the hash of a model folder's weights and config.json, whatever the folder is called."""
-    return files_fingerprint([folder / "config.json", *_weight_files(folder)])
-
-
-def files_fingerprint(files: Iterable[Path]) -> str:
-    """Return the hash of files by name and content, whatever their folder."""
-    digest = hashlib.sha256()
-    for file in files:
-        digest.update(file.name.encode())
-        with file.open("rb") as stream:
-            digest.update(hashlib.file_digest(stream, "sha256").digest())
-    return digest.hexdigest()[:16]
-
-
-def ensure_pad_token(tokenizer: "PreTrainedTokenizerFast") -> list[str]:
+def ensure_pad_token(tokenizer: "PreTrainedTokenizerFast", n_embeddings: int) -> list[str]:
     """Give the tokenizer a padding token from its own vocabulary, EOS only where there is no other.
 
     Embeddings are never resized for it, so that base and adapters keep the shapes they were trained with.
 
+    Args:
+        tokenizer: tokenizer of the model.
+        n_embeddings: number of tokens that the model has embeddings for.
+
     Returns:
         A message for the user where the padding token is EOS.
     """
-    if tokenizer.pad_token is not None and tokenizer.pad_token_id != tokenizer.eos_token_id:
+    is_known = tokenizer.pad_token is not None and tokenizer.pad_token_id < n_embeddings
+    if is_known and tokenizer.pad_token_id != tokenizer.eos_token_id:
         return []
-    special = [str(token) for token in tokenizer.added_tokens_decoder.values() if token.special]
+    added = tokenizer.added_tokens_decoder.items()
+    special = [str(token) for token_id, token in added if token.special and token_id < n_embeddings]
     candidates = [token for token in special if "pad" in token.lower()]
     candidates += [token for token in (tokenizer.unk_token,) if token not in (None, tokenizer.eos_token)]
     tokenizer.pad_token = candidates[0] if candidates else tokenizer.eos_token
     return [] if candidates else ["The tokenizer has no padding token; EOS is used, hidden by the attention mask."]
-
-
-def _check_files(name: str, folder: Path, allow_pickled: bool) -> None:
-    if not (folder / "config.json").is_file():
-        is_adapter = (folder / "adapter_config.json").is_file()
-        advice = "it is an adapter: give it with --adapter" if is_adapter else "give the folder of a model"
-        raise ModelError(f"model.name {name!r}: {folder} has no config.json; {advice}")
-    if (folder / "adapter_config.json").is_file():
-        raise ModelError(
-            f"model.name {name!r}: {folder} also holds an adapter; move it to a folder of its own, as the baseline "
-            f"has none"
-        )
-    files = _weight_files(folder)
-    if not files:
-        raise ModelError(f"model.name {name!r}: {folder} has no weights (*.safetensors); give the folder of a model")
-    _check_index(name, folder, allow_pickled=allow_pickled)
-    for file in sorted(folder.glob("*.json")):
-        _check_json(name, file)
-    if not allow_pickled and files[0].suffix != ".safetensors":
-        raise ModelError(
-            f"model.name {name!r}: {folder} has only pickled weights ({files[0].name}); convert them to safetensors, "
-            f"or set model.allow_pickled_weights=true"
-        )
-
-
-def _check_json(name: str, file: Path) -> None:
-    """Check that a file beside the weights is JSON that libraries can read, which meet its depth as a crash."""
-    try:
-        parse_json(file.read_bytes())
-    except (OSError, ValueError) as error:
-        raise ModelError(f"model.name {name!r}: {file} cannot be read: {error}; it is damaged") from None
-
-
-def _check_index(name: str, folder: Path, *, allow_pickled: bool) -> None:
-    """Check that the indexes of a folder's weights name files of this folder alone, and pickles only where allowed.
-
-    transformers opens whatever an index names, and the fingerprint of the weights is that of the folder's own files.
-    """
-    for index in sorted(folder.glob("*.index.json")):
-        try:
-            content = parse_json(index.read_bytes())
-            named = set(content["weight_map"].values())
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            raise ModelError(
-                f"model.name {name!r}: {index} does not say which file holds which weight; it is damaged"
-            ) from None
-        for file in sorted(map(str, named)):
-            if Path(file).name != file or not (folder / file).is_file():
-                raise ModelError(f"model.name {name!r}: {index} names {one_line(file)}, which is no file of its folder")
-            if (
-                not allow_pickled
-                and index.name.endswith(".safetensors.index.json")
-                and not file.endswith(".safetensors")
-            ):
-                raise ModelError(
-                    f"model.name {name!r}: {index} names {one_line(file)}, which is not safetensors; convert it, or "
-                    f"set model.allow_pickled_weights=true"
-                )
-
-
-def _weight_files(folder: Path) -> list[Path]:
-    """Return the safetensors files of a folder, or its pickled weights where it has none."""
-    return sorted(folder.glob("*.safetensors")) or sorted(folder.glob("pytorch_model*.bin"))
 
 
 def load_tokenizer(folder: Path, name: str) -> "PreTrainedTokenizerFast":
@@ -314,10 +229,11 @@ def load_tokenizer(folder: Path, name: str) -> "PreTrainedTokenizerFast":
     from transformers import AutoTokenizer
 
     bound_chat_templates()
+    check_numbers(name, folder)
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-    except (OSError, ValueError, KeyError, ImportError) as error:
-        raise ModelError(f"model.name {name!r}: its tokenizer cannot be loaded: {_first_line(error)}") from error
+    except LIBRARY_ERRORS as error:
+        raise ModelError(f"model.name {name!r}: its tokenizer cannot be loaded: {first_line(error)}") from error
     if not tokenizer.is_fast:
         raise ModelError(
             f"model.name {name!r}: its tokenizer has no fast version (tokenizer.json); choose a model that has one"
@@ -325,41 +241,122 @@ def load_tokenizer(folder: Path, name: str) -> "PreTrainedTokenizerFast":
     return tokenizer
 
 
-def load_weights(config: ModelConfig, folder: Path, device: str, dtype: str, compute_dtype: str) -> "PreTrainedModel":
-    """Return the model of a folder in evaluation mode; on the device "meta" without memory for its weights.
+@dataclass(frozen=True, slots=True)
+class OpenedFolder:
+    """The folder of a model after a look at everything in it but the weights' values."""
+
+    place: ModelFolder
+    config: Any
+    """transformers' configuration."""
+    quantization: str
+    """As configured, or "stored" where the weights were quantised before."""
+    allow_pickled: bool
+
+
+def open_folder(config: ModelConfig) -> OpenedFolder:
+    """Return the folder of a model, its files and its configuration checked.
 
     Raises:
-        ModelError: its configuration or its weights cannot be read, or the weights are not those of the configuration.
+        ModelError: the folder does not fit the configuration of the experiment, or its config.json not its weights.
+        HubUnreachable: the weights must come from the hub, and it does not answer or does not have them.
     """
-    from safetensors import SafetensorError
+    place = model_folder(config)
+    check_files(place.name, place.folder, allow_pickled=config.allow_pickled_weights)
+    is_stored = _check_quantisation(config, place.name, place.folder)
+    return OpenedFolder(
+        place,
+        load_config(place.name, place.folder),
+        "stored" if is_stored else config.quantization,
+        config.allow_pickled_weights,
+    )
+
+
+def load_weights(
+    opened: OpenedFolder, device: str, dtype: str, compute_dtype: str
+) -> "tuple[PreTrainedModel, list[str]]":
+    """Return the model, frozen and in evaluation mode, and messages; on the device "meta" without memory for weights.
+
+    Raises:
+        ModelError: the weights cannot be read, or are not those of the configuration.
+    """
     from transformers import AutoModelForCausalLM
 
-    from harness.models.quantization import keep_unpacked
+    from harness.models.quantization import keep_unpacked, quantised_in
 
+    name = opened.place.name
     options: dict[str, Any] = {} if device == "cpu" else {"device_map": {"": device}}
-    if config.quantization == "nf4":
+    if opened.quantization == "nf4":
         options["quantization_config"] = _nf4(compute_dtype)
     try:
         base, report = AutoModelForCausalLM.from_pretrained(
-            folder,
-            config=_model_config(folder),
+            opened.place.folder,
+            config=opened.config,
             dtype=dtype,
             trust_remote_code=False,
-            use_safetensors=None if config.allow_pickled_weights else True,
+            use_safetensors=None if opened.allow_pickled else True,
             output_loading_info=True,
             **options,
         )
-    except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
-        raise ModelError(f"model.name {config.name!r} cannot be loaded: {_first_line(error)}") from error
-    missing = sorted(report["missing_keys"])
+    except LIBRARY_ERRORS as error:
+        raise ModelError(f"model.name {name!r} cannot be loaded: {first_line(error)}") from error
+    notes = _check_all_placed(name, base, report)
+    keep_unpacked(base)
+    if opened.quantization == "stored":
+        quantised_in(base, compute_dtype)
+        notes.append(f"The weights of {name} were quantised before they were stored, and are measured as they are.")
+    base.requires_grad_(False)
+    if device != "meta":
+        check_computes(name, base.eval())
+    return base.eval(), notes
+
+
+def _check_quantisation(config: ModelConfig, name: str, folder: Path) -> bool:
+    """Return whether the weights are stored in 4 bits as bitsandbytes has them, and are asked for so.
+
+    Raises:
+        ModelError: they are quantised in another way, or asked for without quantisation.
+    """
+    stored = read_config(name, folder).get("quantization_config")
+    if stored is None:
+        return False
+    settings = stored if isinstance(stored, dict) else {}
+    method = settings.get("quant_method")
+    is_nf4 = settings.get("load_in_4bit") is True and settings.get("bnb_4bit_quant_type", "fp4") == "nf4"
+    if method not in (None, "bitsandbytes") or not is_nf4:
+        kind = "in another way" if method is None else f"by {shown(method)}"
+        raise ModelError(
+            f"model.name {name!r}: its weights are already quantised, {kind}, and only NF4 of bitsandbytes can be "
+            f"measured as it is stored; give the unquantised weights, with --model where an adapter names this base"
+        )
+    if config.quantization == "none":
+        raise ModelError(
+            f"model.name {name!r}: its weights are already quantised; set model.quantization=nf4, or give the "
+            f"unquantised weights, with --model where an adapter names this base"
+        )
+    return True
+
+
+def _check_all_placed(name: str, base: "PreTrainedModel", report: Any) -> list[str]:
+    """Check that every weight of the model was stored, and that no layer was stored that the model lacks."""
+    missing, unexpected = sorted(report["missing_keys"]), sorted(report["unexpected_keys"])
     if missing:
         raise ModelError(
-            f"model.name {config.name!r}: its weights lack {len(missing)} tensors ({', '.join(missing[:3])}), which "
+            f"model.name {name!r}: its weights lack {len(missing)} tensors ({', '.join(missing[:3])}), which "
             f"would be initialised at random; give complete weights"
         )
-    keep_unpacked(base)
-    base.requires_grad_(False)
-    return base.eval()
+    left_out = unplaced(unexpected, base)
+    if left_out:
+        raise ModelError(
+            f"model.name {name!r}: its weights hold {len(left_out)} tensors of layers ({', '.join(left_out[:3])}) that "
+            f"the model of its {CONFIG_FILE} does not have; give the configuration that belongs to them"
+        )
+    if not unexpected:
+        return []
+    note = (
+        f"{len(unexpected)} tensors in the weights of {name} have no place in a language model and are not used: "
+        f"{', '.join(unexpected[:3])}."
+    )
+    return [note]
 
 
 def _precision_notes(config: ModelConfig, device: str) -> list[str]:
@@ -385,21 +382,3 @@ def _nf4(compute_dtype: str) -> Any:
         bnb_4bit_use_double_quant=True,
         bnb_4bit_compute_dtype=getattr(torch, compute_dtype),
     )
-
-
-def _model_config(folder: Path) -> Any:
-    """Return the model's configuration with every dropout at 0, so that policy and reference are free of noise."""
-    from transformers import AutoConfig
-
-    config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
-    if "quantization_config" in config.to_dict():
-        raise ValueError("its weights are already quantised; give unquantised weights and set model.quantization")
-    settings = config.get_text_config()
-    for name, value in settings.to_dict().items():
-        if "drop" in name and isinstance(value, float):
-            setattr(settings, name, 0.0)
-    return config
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().split("\n", 1)[0]

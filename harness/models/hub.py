@@ -1,11 +1,14 @@
 """Check quickly that the hub answers, before its client would retry for most of a minute, and fetch files from it."""
 
+import re
 import ssl
 import threading
 import urllib.error
 import urllib.request
+from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
+from typing import Self
 
 from reports.errors import UserError
 
@@ -20,6 +23,31 @@ class HubUnreachable(UserError):  # noqa: N818 - reads as what happened
         """What happened."""
         self.advice = advice
         """What the user can do."""
+
+
+_PART = re.compile(r"[A-Za-z0-9_][\w.-]*")
+_REVISION = re.compile(r"[\w.-]+(/[\w.-]+)*")
+
+
+@dataclass(frozen=True, slots=True)
+class HubPlace:
+    """A place in a repository of the hub, as people write it: `org/name`, `org/name@v2`, `org/name/checkpoint-10`."""
+
+    repository: str
+    revision: str | None = None
+    """Branch, tag or commit; None is the main branch."""
+    folder: str = ""
+    """Folder of the repository; empty for its top."""
+
+    @classmethod
+    def named(cls, text: str) -> Self | None:
+        """Return the place that a text names; None where it can be none."""
+        path, at, revision = text.partition("@")
+        parts = path.split("/")
+        is_right = all(map(_PART.fullmatch, parts)) and (not at or (_REVISION.fullmatch(revision) is not None))
+        if not is_right or ".." in text:
+            return None
+        return cls("/".join(parts[:2]), revision if at else None, "/".join(parts[2:]))
 
 
 def is_offline() -> bool:
@@ -82,14 +110,15 @@ def is_path(name: str) -> bool:
     return name.startswith((".", "/", "~")) or name.endswith("/")
 
 
-def fetch(what: str, repository: str, *, revision: str | None, patterns: tuple[str, ...]) -> Path:
-    """Fetch the missing files of a repository and return its folder in the hub cache.
+def fetch(what: str, repository: str, *, revision: str | None, patterns: tuple[str, ...], folder: str = "") -> Path:
+    """Fetch the missing files of one folder of a repository and return that folder in the hub cache.
 
     Args:
         what: what is to be fetched, as the first words of the message, such as "model 'gpt2'".
         repository: hub id.
         revision: branch, tag or commit; None is the main branch.
-        patterns: patterns of files in its top folder, such as "*.json"; nothing else is fetched.
+        patterns: patterns of files in that folder, such as "*.json"; nothing else is fetched.
+        folder: folder of the repository; empty is its top.
 
     Raises:
         HubUnreachable: the hub does not answer or has no such repository, or, offline, the cache does not hold it.
@@ -98,9 +127,13 @@ def fetch(what: str, repository: str, *, revision: str | None, patterns: tuple[s
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     require_hub(f"{what} is not a local folder and would come from the hub")
+    inside = f"{folder}/" if folder else ""
     try:
-        folder = snapshot_download(
-            repository, revision=revision, allow_patterns=list(patterns), ignore_patterns=["*/*"]
+        snapshot = snapshot_download(
+            repository,
+            revision=revision,
+            allow_patterns=[f"{inside}{pattern}" for pattern in patterns],
+            ignore_patterns=[f"{inside}*/*"],
         )
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
         reason = str(error).strip().split("\n", 1)[0]
@@ -108,4 +141,4 @@ def fetch(what: str, repository: str, *, revision: str | None, patterns: tuple[s
             f"{what} is not a local folder and cannot be fetched from the hub ({reason})",
             "check the name, or give a local folder",
         ) from error
-    return Path(folder)
+    return Path(snapshot) / folder

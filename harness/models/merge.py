@@ -8,22 +8,23 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from filelock import Timeout
 
 from harness.config.schema import HalfPrecision, ModelConfig
-from harness.models.adapters import (
+from harness.models.adapter_files.folder import (
     CONFIG_FILE,
     FIXTURE_FILE,
     GROUPS_FILE,
     WEIGHTS_FILE,
-    attach_adapter,
-    base_of_adapter,
     locate_adapter,
     read_json,
 )
-from harness.models.base import LoadedModel, files_fingerprint, load_model, locate_weights, weights_fingerprint
+from harness.models.adapters import attach_adapter, base_of_adapter
+from harness.models.base import LoadedModel, load_model
+from harness.models.base_files.folder import files_fingerprint, locate_weights, weights_fingerprint
+from harness.models.library_errors import LIBRARY_ERRORS, first_line
 from harness.models.origin import MERGE_FILE, as_record, origin_of_adapter
 from harness.models.provenance import package_versions
 from reports.errors import UserError
@@ -33,6 +34,9 @@ from reports.paths import expanded
 from reports.whole import whole_folder
 from suites.engine.chat_template import ensure_template, without_settings
 from suites.inputs import content_id
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 _PACKAGES = ("dpo-harness", "torch", "transformers", "peft", "safetensors")
 _ADAPTER = "merged"
@@ -84,7 +88,7 @@ def merge_adapter(
         AdapterError: the adapter belongs to another base model, or is damaged.
         ModelError: the base cannot be loaded without quantisation.
     """
-    config = base if isinstance(base, ModelConfig) else ModelConfig(base or base_of_adapter(adapter), revision)
+    config = base if isinstance(base, ModelConfig) else _base(adapter, base, revision)
     folder, (base_name, base_folder) = locate_adapter(adapter), locate_weights(config)
     ingredients = {
         "adapter": files_fingerprint([folder / CONFIG_FILE, folder / WEIGHTS_FILE]),
@@ -98,6 +102,14 @@ def merge_adapter(
     with _reserved(out):
         _check_free(out)
         return _merged(adapter, folder, config, out, ingredients)
+
+
+def _base(adapter: str, base: str | None, revision: str | None) -> ModelConfig:
+    """Return the base to merge into: the given one, or else that which the adapter names, at its revision."""
+    if base is not None:
+        return ModelConfig(base, revision)
+    named = base_of_adapter(adapter)
+    return ModelConfig(named if revision is None else named.partition("@")[0], revision)
 
 
 def _merged(adapter: str, folder: Path, config: ModelConfig, out: Path, ingredients: dict[str, Any]) -> MergedModel:
@@ -147,10 +159,16 @@ def merge_weights(loaded: LoadedModel, name: str, dtype: Literal["float32", "flo
                         f"embeddings), so merging would change both; use the adapter without merging it"
                     )
                 own.to(torch.float32)
-                layer.merge(adapter_names=[key])
+                try:
+                    layer.merge(adapter_names=[key])
+                except LIBRARY_ERRORS as error:
+                    raise MergeError(
+                        f"PEFT cannot merge {layer_name}: {first_line(error)} Use the adapter without merging it"
+                    ) from error
                 own.to(target)
         loaded.adapters.merge_and_unload(adapter_names=[key])
     loaded.adapters = None
+    _tie_again(loaded.base)
     loaded.base.to(target)
     for weight_name, weight in loaded.base.named_parameters():
         if not torch.isfinite(weight).all():
@@ -158,6 +176,16 @@ def merge_weights(loaded: LoadedModel, name: str, dtype: Literal["float32", "flo
                 f"--dtype {dtype}: {weight_name} has merged values that {dtype} cannot hold (beyond "
                 f"{torch.finfo(target).max:g}, or NaN); choose bfloat16, or check the adapter"
             )
+
+
+def _tie_again(base: "PreTrainedModel") -> None:
+    """Make input embeddings and output head one matrix again where the model's configuration says that they are.
+
+    PEFT's merging leaves two equal ones. Where it made two different ones, it has changed the configuration as well.
+    """
+    head = base.get_output_embeddings()
+    if head is not None and base.config.get_text_config().tie_word_embeddings:
+        head.weight = base.get_input_embeddings().weight
 
 
 def _exact_dtype(folder: Path) -> Literal["float32", "float16", "bfloat16"]:
@@ -197,6 +225,8 @@ def _write_model(loaded: LoadedModel, base_folder: Path, folder: Path, dtype: st
     loaded.base.save_pretrained(folder)
     config = AutoConfig.from_pretrained(base_folder, trust_remote_code=False)  # with the dropout that loading took out
     config.dtype, config.architectures = dtype, loaded.base.config.architectures
+    if config.get_text_config().tie_word_embeddings != loaded.base.config.get_text_config().tie_word_embeddings:
+        config.get_text_config().tie_word_embeddings = False  # the adapter holds one of them as a whole
     config.save_pretrained(folder)
     loaded.tokenizer.chat_template = without_settings(loaded.tokenizer.chat_template)  # with today's date again
     loaded.tokenizer.save_pretrained(folder)

@@ -6,7 +6,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from harness.config.schema import ModelConfig
-from harness.models.base import ModelError, load_tokenizer, load_weights, locate_weights
+from harness.models.base import load_tokenizer, load_weights, open_folder
+from harness.models.base_files.folder import ModelError
 from reports.errors import UserError
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def open_model(config: ModelConfig, option: str) -> "PreTrainedTokenizerFast":
         ModelError: it cannot be loaded; the message begins with the option.
     """
     with named_by(option):
-        name, folder = locate_weights(config)
-        tokenizer = load_tokenizer(folder, name)
-        load_weights(config, folder, "meta", "float32", "float32")
+        opened = open_folder(config)
+        tokenizer = load_tokenizer(opened.place.folder, opened.place.name)
+        load_weights(opened, "meta", "float32", "float32")
     return tokenizer

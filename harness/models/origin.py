@@ -7,7 +7,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from harness.models.adapters import CARD_FILE, CONFIG_FILE, FIXTURE_FILE, GROUPS_FILE, AdapterError, read_json
+from harness.models.adapter_files.config import read_adapter_config
+from harness.models.adapter_files.folder import (
+    CARD_FILE,
+    FIXTURE_FILE,
+    GROUPS_FILE,
+    AdapterError,
+    read_json,
+)
 from harness.models.card_beta import beta_in_card
 from suites.inputs import content_id
 
@@ -156,7 +163,7 @@ def _is_same(name: str, base: str) -> bool:
 
 
 def _base_name(folder: Path) -> str | None:
-    return _text(read_json(folder / CONFIG_FILE).get("base_model_name_or_path"))
+    return read_adapter_config(folder).base_model_name_or_path or None
 
 
 def _text(value: object) -> str | None:

@@ -36,6 +36,15 @@ def keep_unpacked(model: "torch.nn.Module") -> int:
     return len(layers)
 
 
+def quantised_in(model: "torch.nn.Module", compute_dtype: str) -> None:
+    """Make layers that were stored in 4 bits compute in this type, as those that are quantised here do."""
+    import torch
+
+    for _, layer in _linear_4bit_layers(model):
+        layer.compute_dtype = getattr(torch, compute_dtype)
+        layer.compute_type_is_set = True
+
+
 def assert_unpacked(model: "torch.nn.Module") -> None:
     """Check that no 4-bit weight was repacked.
 

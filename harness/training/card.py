@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 from tabulate import tabulate
 
 from harness.data.files import format_of
-from harness.models.adapters import CARD_FILE, FIXTURE_FILE
-from harness.models.base import EMBEDDED
+from harness.models.adapter_files.folder import CARD_FILE, FIXTURE_FILE
+from harness.models.base_files.folder import EMBEDDED
 from harness.training.variants import FIRST_STAGE
 from reports.comparing.choice import is_chosen
 from reports.comparing.compare import Comparison, compare

@@ -16,7 +16,7 @@ from typing import Any
 from filelock import Timeout
 
 from harness.models import provenance
-from harness.models.adapters import CONFIG_FILE, FIXTURE_FILE, GROUPS_FILE, WEIGHTS_FILE
+from harness.models.adapter_files.folder import CONFIG_FILE, FIXTURE_FILE, GROUPS_FILE, WEIGHTS_FILE
 from harness.models.base import LoadedModel
 from harness.models.provenance import package_versions
 from harness.training.checkpoints import writing

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from harness.config.schema import LoraConfig, TrainingConfig
-from harness.models.adapters import read_adapter_config
+from harness.models.adapter_files.config import read_adapter_config
 from harness.models.base import LoadedModel
 from harness.training.recipe import LogLine, RatedRequest, Recipe, TrainingError, TrainingRow, requests_of
 from harness.training.recorder import peak_memory_bytes
@@ -129,11 +129,11 @@ def check_start(start: Path, lora: LoraConfig) -> None:
         TrainingError: rank or alpha differ.
     """
     config = read_adapter_config(start)
-    shape = (config.get("r"), config.get("lora_alpha"))
+    shape = (config.r, config.lora_alpha)
     if shape != (lora.rank, lora.alpha):
         raise TrainingError(
             f"lora: rank {lora.rank} and alpha {lora.alpha} are not those of the adapter that training starts from "
-            f"({shape[0]} and {shape[1]}); both stages share one adapter"
+            f"({shape[0]} and {shape[1]:g}); both stages share one adapter"
         )
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from suites.engine.chat_template import ChatTemplate, TemplateError
+from suites.engine.token_ids import check_token_ids
 from suites.inputs import Pair, Prompt, Request, SuiteError, Turn
 
 PromptKey = TypeVar("PromptKey", Prompt, str)
@@ -109,7 +110,13 @@ class Encoder:
     """Renders conversations through the chat template and splits their tokens into prompt and response."""
 
     def __init__(
-        self, tokenizer: Any, *, max_prompt_tokens: int, max_tokens: int, system_prompt: str | None = None
+        self,
+        tokenizer: Any,
+        *,
+        max_prompt_tokens: int,
+        max_tokens: int,
+        system_prompt: str | None = None,
+        n_embeddings: int | None = None,
     ) -> None:
         """Finds out what the template does with a system turn and after an answer.
 
@@ -118,6 +125,7 @@ class Encoder:
             max_prompt_tokens: Longer prompts are cut on the left, after what precedes the first user's text.
             max_tokens: Longer sequences are cut on the right and then have no terminator.
             system_prompt: Added before every prompt that has no system turn of its own.
+            n_embeddings: Number of tokens that the model has embeddings for; None does not check.
 
         Raises:
             TemplateError: The tokenizer is not fast, or its template cannot render one question and answer.
@@ -130,6 +138,7 @@ class Encoder:
         if not tokenizer.is_fast:
             raise TemplateError("the tokenizer must be a fast one, which knows the place of each token in the text")
         self.tokenizer = tokenizer
+        self._n_embeddings = n_embeddings if n_embeddings is not None and n_embeddings < len(tokenizer) else None
         self._template = ChatTemplate(tokenizer)
         self._max_prompt_tokens = max_prompt_tokens
         self._max_tokens = max_tokens
@@ -311,7 +320,10 @@ class Encoder:
 
     def _tokenize(self, text: str) -> Any:
         """Tokenises templated text, which has its special tokens already, BOS included: none are added."""
-        return self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
+        tokens = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
+        if self._n_embeddings is not None:
+            check_token_ids(tokens.input_ids, self._n_embeddings, self.tokenizer)
+        return tokens
 
 
 def _boundary(asked_ids: Sequence[int], answered: Sequence[tuple[str, Any]]) -> int:

@@ -11,6 +11,7 @@ from suites.engine.causal_model import (
     evaluation_mode,
     fused_activations,
     max_positions,
+    n_vocabulary,
     unwrapped,
 )
 from suites.engine.plan import ScoringPlan, ScoringState
@@ -18,6 +19,7 @@ from suites.engine.response_logits import TokenScores
 from suites.engine.self_check.check import UnitScores, check_path, is_slower
 from suites.engine.self_check.risks import suspects, unit_risks
 from suites.engine.self_check.thresholds import length_thresholds
+from suites.engine.token_ids import check_token_ids
 from suites.engine.units import Unit, UnitMaker, UnitTooLargeError, in_turn
 from suites.inputs import Request, ResponseScore
 
@@ -72,6 +74,7 @@ class ModelScorer:
         carries = self._is_exact and attention_window(self.model.config) is None
         self._maker = UnitMaker(self.model, pad_token_id, carries, state.packs_of)
         self._thresholds = length_thresholds(self.model.config)
+        self._n_vocabulary = n_vocabulary(self.model)
         self._alone: dict[Request, ResponseScore] = {}
         """Requests of the current call that checks have scored in a forward of their own."""
 
@@ -93,6 +96,7 @@ class ModelScorer:
         self._alone.clear()
         for request in distinct:
             check_context(max_positions(self.model.config), request.n_inputs)
+            check_token_ids(request.response_ids, self._n_vocabulary)
         scores: dict[Request, ResponseScore] = {}
         with torch.inference_mode(), evaluation_mode(self.model), fused_activations(self.model):
             while len(scores) < len(distinct):

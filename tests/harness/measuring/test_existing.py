@@ -11,7 +11,14 @@ from harness.config.load import load_experiment
 from harness.config.schema import ExperimentConfig
 from harness.measuring.existing import existing_candidates, find_adapters, own_origins
 from harness.measuring.lineup import Candidate
-from harness.models.adapters import CARD_FILE, CONFIG_FILE, FIXTURE_FILE, GROUPS_FILE, WEIGHTS_FILE, AdapterError
+from harness.models.adapter_files.folder import (
+    CARD_FILE,
+    CONFIG_FILE,
+    FIXTURE_FILE,
+    GROUPS_FILE,
+    WEIGHTS_FILE,
+    AdapterError,
+)
 from harness.models.base import BASELINE
 from harness.models.origin import MERGE_FILE
 

@@ -19,7 +19,7 @@ from harness.measuring.lineup import (
     with_unquantised,
 )
 from harness.measuring.run import _published
-from harness.models.adapters import AdapterError
+from harness.models.adapter_files.folder import AdapterError
 from harness.models.base import BASELINE
 from harness.models.merge import MergedModel
 from harness.models.origin import MERGE_FILE

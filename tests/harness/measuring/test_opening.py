@@ -12,8 +12,8 @@ from harness.config.schema import ModelConfig
 from harness.measuring import lineup
 from harness.measuring.lineup import Candidate, named_models
 from harness.measuring.opening import check_names, trained_names
-from harness.models.adapters import AdapterError
-from harness.models.base import ModelError
+from harness.models.adapter_files.folder import AdapterError
+from harness.models.base_files.folder import ModelError
 from harness.models.opening import open_model
 
 Harness = Callable[..., Any]

@@ -11,8 +11,10 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from harness.config.schema import ModelConfig
-from harness.models.adapters import CONFIG_FILE, FIXTURE_FILE, GROUPS_FILE, AdapterError, attach_adapter, probe_logits
-from harness.models.base import LoadedModel, load_model, weights_fingerprint
+from harness.models.adapter_files.folder import CONFIG_FILE, FIXTURE_FILE, GROUPS_FILE, AdapterError
+from harness.models.adapters import attach_adapter, probe_logits
+from harness.models.base import LoadedModel, load_model
+from harness.models.base_files.folder import weights_fingerprint
 from harness.models.merge import MergeError, merge_adapter, merge_weights
 from harness.models.origin import MERGE_FILE, origin_of_adapter, origin_of_model
 from reports.locks import hold
@@ -309,8 +311,8 @@ def test_a_full_disk_leaves_nothing(
 def test_another_base_is_refused(
     llama_folder: Path, gpt2_folder: Path, make_adapter: MakeAdapter, tmp_path: Path
 ) -> None:
-    """As when it is measured: by name, or by shape."""
-    with pytest.raises(AdapterError, match="belongs to base model"):
+    """As when it is measured: by shape."""
+    with pytest.raises(AdapterError, match="belongs to another base model"):
         merge_adapter(str(make_adapter(llama_folder)), tmp_path / "out", dtype="float16", base=str(gpt2_folder))
     assert not (tmp_path / "out").exists()
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from harness.models.adapters import CARD_FILE, CONFIG_FILE, FIXTURE_FILE, AdapterError
+from harness.models.adapter_files.folder import CARD_FILE, CONFIG_FILE, FIXTURE_FILE, AdapterError
 from harness.models.origin import MERGE_FILE, Origin, as_record, origin_of_adapter, origin_of_model
 from harness.training.card import write_card
 from suites.inputs import content_id
@@ -33,7 +33,9 @@ OWN = Origin(True, "dpo", 0.3, "bbbbbbbbbbbbbbbb", says_start=True, fingerprint=
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """An adapter's folder that says no more than PEFT writes."""
-    (tmp_path / CONFIG_FILE).write_text(json.dumps({"base_model_name_or_path": "mistralai/Mistral-7B-v0.1"}))
+    (tmp_path / CONFIG_FILE).write_text(
+        json.dumps({"peft_type": "LORA", "base_model_name_or_path": "mistralai/Mistral-7B-v0.1"})
+    )
     return tmp_path
 
 

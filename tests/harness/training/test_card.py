@@ -15,7 +15,8 @@ from huggingface_hub import ModelCard
 
 from harness.config.load import load_experiment, to_dict
 from harness.config.schema import ExperimentConfig, LoraConfig, ModelConfig, TrainingConfig
-from harness.models.adapters import FIXTURE_FILE, attach_adapter
+from harness.models.adapter_files.folder import FIXTURE_FILE
+from harness.models.adapters import attach_adapter
 from harness.models.base import BASELINE, LoadedModel, load_model
 from harness.training.card import write_card
 from harness.training.fixture import fixture_inputs

@@ -13,14 +13,8 @@ import torch
 
 from harness.config.schema import LoraConfig, ModelConfig
 from harness.models import provenance
-from harness.models.adapters import (
-    CONFIG_FILE,
-    FIXTURE_FILE,
-    GROUPS_FILE,
-    WEIGHTS_FILE,
-    attach_adapter,
-    base_of_adapter,
-)
+from harness.models.adapter_files.folder import CONFIG_FILE, FIXTURE_FILE, GROUPS_FILE, WEIGHTS_FILE
+from harness.models.adapters import attach_adapter, base_of_adapter
 from harness.models.base import BASELINE, LoadedModel, load_model
 from harness.models.origin import origin_of_adapter
 from harness.models.provenance import score_context

@@ -88,9 +88,8 @@ def _problems_of_all(shapes: Shapes) -> Iterator[str]:
     """Name what is wrong with a file whatever the base."""
     if not shapes:
         yield f"{WEIGHTS_FILE} holds no tensors; train or save it again"
-    if all(0 in shape for shape in shapes.values()) or any(
-        0 in shape and "lora_" in name for name, shape in shapes.items()
-    ):
+        return
+    if any(0 in shape for shape in shapes.values()):
         yield (
             f"{WEIGHTS_FILE} holds empty tensors, of shape (0): DeepSpeed ZeRO-3 saved it without gathering the "
             f"weights; make it again from the checkpoint with zero_to_fp32.py, or train with "
@@ -122,7 +121,7 @@ def _resized(shapes: Shapes, vocabulary: tuple[VocabularyMatrix, ...]) -> Iterat
             if shape is not None and len(shape) > axis and shape[axis] != matrix.n_rows:
                 yield (
                     f"it was trained with {shape[axis]} tokens, and the base model has {matrix.n_rows} "
-                    f"({matrix.name}): tokens were added before training; resize the base's embeddings to "
+                    f"({matrix.name}): tokens were added before training, or it is of another base; resize the base's embeddings to "
                     f"{shape[axis]} rows with the adapter's tokenizer (resize_token_embeddings), save both, and give "
                     f"that folder with --model"
                 )

@@ -121,9 +121,9 @@ def _resized(shapes: Shapes, vocabulary: tuple[VocabularyMatrix, ...]) -> Iterat
             if shape is not None and len(shape) > axis and shape[axis] != matrix.n_rows:
                 yield (
                     f"it was trained with {shape[axis]} tokens, and the base model has {matrix.n_rows} "
-                    f"({matrix.name}): tokens were added before training, or it is of another base; resize the base's embeddings to "
-                    f"{shape[axis]} rows with the adapter's tokenizer (resize_token_embeddings), save both, and give "
-                    f"that folder with --model"
+                    f"({matrix.name}): tokens were added before training, or it is of another base; resize the base's "
+                    f"embeddings to {shape[axis]} rows with the adapter's tokenizer (resize_token_embeddings), save "
+                    f"both, and give that folder with --model"
                 )
 
 

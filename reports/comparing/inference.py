@@ -174,6 +174,16 @@ class PairedDifference:
 
         Each end is a one-sided bound at half the error: those of the 90 % interval are one-sided 95 % bounds.
         """
+        if confidence == CONFIDENCE:
+            return self._reported_interval
+        return self._interval(confidence)
+
+    @cached_property
+    def _reported_interval(self) -> tuple[Floats, Floats]:
+        """The interval that is shown, which the smallest detectable difference takes as well: once, as it is slow."""
+        return self._interval(CONFIDENCE)
+
+    def _interval(self, confidence: float) -> tuple[Floats, Floats]:
         level = (1 - confidence) / 2
         low = np.maximum(self._limit(1, level), self.lowest)
         high = np.minimum(-self._limit(-1, level), self.highest)
@@ -308,7 +318,13 @@ class PairedDifference:
         return np.asarray(np.minimum.reduce(limits))
 
     def _parts(self, sign: int) -> list[tuple[tails.Part, NDArray[np.bool_]]]:
-        """Return the parts that judge a rise, or a fall as a rise of the mirrored data, and where each applies."""
+        """Return the parts that judge a rise, or a fall as a rise of the mirrored data, and where each applies.
+
+        Those that apply nowhere are left out: their limits would take long to find.
+        """
+        return [(part, applies) for part, applies in self._all_parts(sign) if applies.any()]
+
+    def _all_parts(self, sign: int) -> list[tuple[tails.Part, NDArray[np.bool_]]]:
         everywhere = np.ones_like(self.cannot_tell)
         if self.by_definition and self.is_outcomes and not self.over_seeds:
             return [(self._share(sign), everywhere)]

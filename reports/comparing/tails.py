@@ -114,7 +114,7 @@ def mid_p(successes: Floats, trials: Floats, share: Floats) -> Floats:
     from scipy.special import betainc
 
     failures = np.maximum(trials - successes, 0.0)
-    share = np.clip(share, 0.0, 1.0)
+    share = np.minimum(np.maximum(share, 0.0), 1.0)
     at_least = np.where(successes > 0, betainc(np.where(successes > 0, successes, 1.0), failures + 1, share), 1.0)
     more = np.where(failures > 0, betainc(successes + 1, np.where(failures > 0, failures, 1.0), share), 0.0)
     p: Floats = np.where(trials > 0, (at_least + more) / 2, 1.0)

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 import harness as harness_package
+from harness.cli import main
 from harness.commands.report_files import REPORTS
 from reports.run_folder import read_run, write_run
 
@@ -32,12 +33,11 @@ Harness = Callable[..., Any]
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A workspace in which the embedded experiment has been trained for two steps and measured."""
     workspace = tmp_path_factory.mktemp("finished") / "workspace"
-    command = [sys.executable, "-m", "harness", "train-and-eval", "--workspace", str(workspace), *QUICK]
-    environment = {key: value for key, value in os.environ.items() if key != "HARNESS_DATA_ROOT"}
-    done = subprocess.run(
-        command, env=environment | {"HARNESS_THREADS": "1"}, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("HARNESS_DATA_ROOT", raising=False)
+        patch.setenv("HARNESS_THREADS", "1")
+        patch.setattr(sys, "argv", ["harness", "train-and-eval", "--workspace", str(workspace), *QUICK])
+        main()
     return workspace
 
 
@@ -119,6 +119,7 @@ def test_training_log_has_selection_rows_and_starts_at_ln_2(finished: Path) -> N
     assert {"loss", "rewards/chosen", "rewards/rejected", "rewards/margins", "learning_rate"} <= set(rows[1])
 
 
+@pytest.mark.slow
 def test_second_run_reuses_the_adapter(finished: Path, harness: Harness, tmp_path: Path) -> None:
     """The same experiment again trains nothing, says so, and measures the same numbers."""
     out = tmp_path / "second"
@@ -159,7 +160,7 @@ def test_an_adapter_from_elsewhere_is_not_said_to_have_been_kept_from_these_rows
     foreign.mkdir()
     for name in ("adapter_config.json", "adapter_model.safetensors"):
         shutil.copy(fixture / name, foreign / name)
-    same = ("-o", "data.roles.preferences.split=train", "--suite", "smoke", "--adapter", foreign)
+    same = ("-o", "data.roles.preferences.split=train", "--suite", "smoke", "--limit", "8", "--adapter", foreign)
 
     assert harness("eval", *same, "--out", tmp_path / "one").exit_code == 0
     told = harness("eval", *same, "--out", tmp_path / "two", "--trained-on", "embedded/preferences")
@@ -266,6 +267,7 @@ def test_a_cache_that_cannot_be_opened_costs_a_line(harness: Harness, tmp_path: 
     assert "it is a folder" in done.err
 
 
+@pytest.mark.slow
 def test_no_cache_gives_the_same_numbers_and_keeps_none(finished: Path, harness: Harness, tmp_path: Path) -> None:
     """--no-cache scores anew, equal to what the cache would have given, and writes no cache."""
     (fixture,) = (path for path in (finished / "fixtures").iterdir() if path.is_dir())
@@ -292,6 +294,7 @@ def test_list_names_what_there_is(finished: Path, harness: Harness, what: str) -
     assert known[what] in harness("list", what, "--workspace", finished).out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("architecture", ["llama_folder", "gpt2_folder"])
 def test_whole_job_on_a_local_model(
     architecture: str, request: pytest.FixtureRequest, harness: Harness, tmp_path: Path

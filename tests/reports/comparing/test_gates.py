@@ -132,7 +132,7 @@ def test_a_gate_agrees_with_bounds_and_p_values(
 ) -> None:
     """A pass is a one-sided 95 % bound within what is allowed, a fail one beyond it at 5 % over the results."""
     judged = row(difference, standard_error)
-    result, *_ = check_gates([gate(ACCURACY, allowed)], [judged, *(row(0.0) for _ in range(others))])
+    result, *_ = check_gates([gate(ACCURACY, allowed)], [judged, *[row(0.0)] * others])
     assert judged.paired is not None
     rate = min(0.05 / (1 + others), 0.025)
     low, _ = judged.paired.interval(0.9)

@@ -39,6 +39,12 @@ def many():
     return report_of(made_up_runs.many_run(20, 120))
 
 
+@pytest.fixture(scope="module")
+def reports(default_like, fakes):
+    """One candidate, a sweep, and two candidates, with their comparisons."""
+    return default_like, report_of(fakes.sweep_run()), report_of(fakes.realistic_run("ab"))
+
+
 def report(run, screen=Screen(80), **options):  # noqa: B008 - it is frozen
     """The report of a run of the fakes."""
     return terminal_report(report_of(run), screen, **options)
@@ -58,9 +64,9 @@ def test_twenty_candidates_fit_sixty_lines(many):
 
 
 @pytest.mark.parametrize("width", [40, 60, 76, 100, 160])
-def test_every_line_is_as_wide_as_the_screen_at_most(fakes, default_like, width):
+def test_every_line_is_as_wide_as_the_screen_at_most(reports, width):
     """Down to 60 columns, whatever is printed."""
-    for shown in (default_like, *map(report_of, (fakes.sweep_run(), fakes.realistic_run("ab")))):
+    for shown in reports:
         for verbose in (False, True):
             text = terminal_report(shown, Screen(width), verbose=verbose)
             assert max(map(cell_len, text.splitlines())) <= max(width, 60)

@@ -24,6 +24,11 @@ from harness.commands.options import (
     help="A trained adapter; may be repeated. NAME=PATH names its column.",
 )
 @click.option(
+    "--pairs",
+    metavar="FILE|NAME",
+    help="Rows of your own to measure: preference accuracy, the answers' perplexity, answers, drift.",
+)
+@click.option(
     "--trained-on",
     multiple=True,
     metavar="FILE|NAME",
@@ -38,12 +43,14 @@ def evaluate(
     model: str | None,
     adapters: tuple[str, ...],
     models: tuple[str, ...],
+    pairs: str | None,
     trained_on: tuple[str, ...],
     verbose: bool,
     **options: Any,
 ) -> None:
     """Measures existing adapters and full models beside their base."""
     from harness.commands.output import show, write_results
+    from harness.data.read import as_dataset
     from harness.measuring.existing import existing_candidates, find_adapters, own_origins
     from harness.measuring.opening import open_job
     from harness.measuring.preparation import Options, prepare
@@ -53,6 +60,8 @@ def evaluate(
 
     if not adapters and not models:
         raise click.UsageError("give at least one --adapter or --candidate")
+    if pairs is not None and not pairs.strip():
+        raise click.UsageError("--pairs: name a file or a dataset")
     named = named_adapters(adapters)
     if model is None and named:
         model = common_base(named)
@@ -63,6 +72,8 @@ def evaluate(
         Options(
             **options,
             model=model,
+            pairs=None if pairs is None else as_dataset(pairs),
+            trains_now=False,
             trains=bool(own),
             trained_groups=groups,
             trained_on=trained_on,

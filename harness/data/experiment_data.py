@@ -8,10 +8,10 @@ from typing import Any, Literal
 from harness.config.schema import DataConfig, DatasetConfig, RowKind
 from harness.data.load import (
     load_examples,
+    load_for_rulers,
     load_pairs,
     load_questions,
     load_rated,
-    load_trainable,
     overlap_query_of,
 )
 from harness.data.make import OverlapQuery, Trainable
@@ -125,7 +125,7 @@ def _read(
 ) -> ExperimentData:
     """All rows of all datasets, before any step, with what was said while they were read."""
     training: Dataset[Any] = (
-        load_trainable(config.training, data_root=data_root)
+        load_for_rulers(config.training, data_root=data_root)
         if method is None
         else _TRAINING_LOADERS[method](config.training, data_root=data_root, purpose="training")
     )
@@ -227,8 +227,10 @@ def _for_rulers_alone(
     data: ExperimentData, config: DataConfig, task_queries: Mapping[str, Sequence[OverlapQuery]]
 ) -> ExperimentData:
     """The data with training rows for surface rulers alone: those that overlap nothing that is measured."""
-    overlap = find_overlap(data.training, _queries(data, config, task_queries))
-    return replace(data, training=without(data.training, overlap))
+    measured = {row.group for _, dataset in data.report_datasets for row in dataset.rows}
+    others = tuple(row for row in data.training if row.group not in measured)  # often none: spares the search
+    overlap = find_overlap(others, _queries(data, config, task_queries))
+    return replace(data, training=without(others, overlap))
 
 
 def _with_report_groups(data: ExperimentData, fraction: float, seed: int) -> ExperimentData:

@@ -32,6 +32,11 @@ from suites.inputs import Example, Pair, Question, RatedAnswer
 _IF_THERE = " (if there)"
 """What the catalogue writes behind a column that not every row has."""
 
+
+class NotOfferedError(DataError):
+    """A dataset has no rows of the kind that is needed."""
+
+
 Purpose: TypeAlias = Literal["training", "measuring"]
 TrainableDataset: TypeAlias = Dataset[Pair] | Dataset[RatedAnswer] | Dataset[Example]
 
@@ -81,10 +86,25 @@ def load_trainable(dataset: DatasetConfig, *, data_root: Path | None) -> Trainab
     """What a dataset offers to train on: pairs, else rated answers, else examples.
 
     Raises:
-        DataError: The dataset has none of them, or its rows are missing or broken.
+        NotOfferedError: The dataset has none of them.
+        DataError: Its rows are missing or broken.
         HubUnreachable: The rows would have to come from the hub, and it does not answer.
     """
     return _trainable(*_read(dataset, data_root, "training"))
+
+
+def load_for_rulers(dataset: DatasetConfig, *, data_root: Path | None) -> TrainableDataset:
+    """What surface rulers can be fitted on: as `load_trainable`, and no rows where a dataset has prompts alone.
+
+    Raises:
+        DataError: Its rows are missing or broken.
+        HubUnreachable: The rows would have to come from the hub, and it does not answer.
+    """
+    try:
+        return load_trainable(dataset, data_root=data_root)
+    except NotOfferedError:
+        nothing: Dataset[Pair] = Dataset((), dataset.name, 0, name=dataset.name)
+        return nothing
 
 
 def load_questions(dataset: DatasetConfig, *, data_root: Path | None) -> Dataset[Question]:
@@ -101,6 +121,16 @@ def load_questions(dataset: DatasetConfig, *, data_root: Path | None) -> Dataset
     questions = {question.example_id: question for question in map(question_of, trainable.rows)}
     n_same = len(trainable.rows) - len(questions)
     return _converted(trainable, tuple(questions.values()), "same prompt in another row", n_same)
+
+
+def offered_rows(dataset: DatasetConfig, data_root: Path | None) -> tuple[str, ...]:
+    """What the rows of a dataset can serve as, the most that they say first: see `DatasetEntry.offers`.
+
+    Raises:
+        DataError: The rows are missing or broken, or nothing says what their columns hold.
+        HubUnreachable: The rows would have to come from the hub, and it does not answer.
+    """
+    return _read(dataset, data_root, "measuring")[1].offers
 
 
 def overlap_query_of(dataset: DatasetConfig) -> Callable[[Trainable | Question], OverlapQuery]:
@@ -128,7 +158,8 @@ def _read(dataset: DatasetConfig, data_root: Path | None, purpose: Purpose) -> t
     except UserError as error:
         if entry is not None or is_file(dataset.name):
             raise
-        raise type(error)(f"{error}{did_you_mean(dataset.name, CATALOGUE)}") from None
+        error.args = (f"{error}{did_you_mean(dataset.name, CATALOGUE)}",)
+        raise
     raw = raw if dataset.split is not None else replace(raw, notes=(*raw.notes, _split_note(raw, purpose)))
     return _understood(raw, entry, dataset.columns)
 
@@ -273,5 +304,5 @@ def _with_rows(
     )
 
 
-def _not_offered(entry: DatasetEntry, needed: str) -> DataError:
-    return DataError(f"dataset {entry.name} has no {needed}; it offers {', '.join(entry.offers)}")
+def _not_offered(entry: DatasetEntry, needed: str) -> NotOfferedError:
+    return NotOfferedError(f"dataset {entry.name} has no {needed}; it offers {', '.join(entry.offers)}")

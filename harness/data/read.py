@@ -51,6 +51,11 @@ def is_file(name: str) -> bool:
     return is_path(name) or format_of(Path(name)) is not None or Path(name).is_file()
 
 
+def as_dataset(path_or_name: str) -> str:
+    """A path that a user typed as the name of its dataset: what is on this disk is not looked for on the hub."""
+    return f"./{path_or_name}" if not is_file(path_or_name) and Path(path_or_name).is_dir() else path_or_name
+
+
 def name_of_rows(name: str) -> str:
     """The name without its reading: "PKU-Alignment/PKU-SafeRLHF#better" reads the rows of the name before the #."""
     return name if is_file(name) else name.partition("#")[0]

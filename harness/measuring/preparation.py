@@ -3,7 +3,7 @@
 import os
 from collections import Counter
 from collections.abc import Mapping
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,8 +18,10 @@ from harness.data.load import load_trainable
 from harness.data.row import DataError
 from harness.measuring.experiment import Experiment, smaller_limit
 from harness.measuring.kinds import KINDS, check_gates, roles_of, row_kinds
+from harness.measuring.own_rows import of_ones_own, what_rows_carry, with_pairs
 from harness.models.base import load_model
 from harness.models.base_files.folder import EMBEDDED, locate_weights
+from harness.models.hub import is_path
 from harness.models.opening import named_by
 from harness.models.processes import check_one_process
 from harness.models.templates import notes_on_trained_template, template_of_folder, with_adapters_template
@@ -68,6 +70,10 @@ class Options:
     """Controls, separated by commas."""
     subjects: str | None = None
     """More subjects, separated by commas, each with a plus before it."""
+    pairs: str | None = None
+    """A file or dataset of the user's own, measured in the roles of preferences and prompts."""
+    trains_now: bool = True
+    """Whether the command trains adapters on the configured rows, rather than measuring some that exist."""
     trains: bool = True
     """Whether something that is measured is trained on the configured rows, now or earlier by this project; otherwise
     no rows are kept for training."""
@@ -77,6 +83,9 @@ class Options:
     """Datasets or files that measured adapters were trained on elsewhere."""
     adapters: tuple[tuple[str, Path], ...] = ()
     """Name and folder of each adapter that exists already, whose chat template may not be the base model's."""
+    is_of_ones_own: bool = False
+    """Whether a model of the user's own is named and no experiment, so that embedded rows do not bind; found out here.
+    """
 
 
 def prepare(options: Options) -> Experiment:
@@ -87,7 +96,7 @@ def prepare(options: Options) -> Experiment:
     """
     check_one_process(os.environ)
     terminal = Terminal()
-    suite, config = _resolve(options)
+    suite, config, options, left_out = _resolve(options)
     workspace = Workspace(options.workspace)
     workspace.prepare()
     if options.out is not None:
@@ -95,15 +104,15 @@ def prepare(options: Options) -> Experiment:
     threads = choose_threads()
     terminal.say(threads.sentence)
     apply_threads(threads)
-    warning = toy_rows_warning(config, options)
-    if warning:
-        terminal.say(warning)
+    for note in left_out:
+        terminal.say(note)
     with terminal.waiting("reading rows and loading the base model"):
         data, tasks = _load_rows(suite, config, options)
         check_gates(suite, {name for each in tasks.values() for name in (*each.tasks, *each.groups)})
-        with named_by(f"--model {options.model}") if options.model is not None else nullcontext():
+        with _named_model(options):
             config, template_notes = _with_adapters_template(config, options)
             loaded = load_model(config.model)
+        config, length_notes = _within_positions(config, loaded.max_positions, options)
         check_context(loaded.max_positions, config.data.max_tokens)
         encoder = Encoder(
             loaded.tokenizer,
@@ -115,7 +124,7 @@ def prepare(options: Options) -> Experiment:
         _try_tasks(suite, tasks, encoder, loaded.max_positions)
         data, filtered = _filtered(data, config, encoder)
     template_notes += notes_on_trained_template(loaded.tokenizer.chat_template, dict(options.adapters))
-    notes = (*data.notes, *template_notes, *loaded.notes)
+    notes = (*data.notes, *template_notes, *length_notes, *loaded.notes)
     for note in notes:
         terminal.say(note)
     return Experiment(
@@ -131,7 +140,7 @@ def prepare(options: Options) -> Experiment:
         limit=options.limit,
         use_cache=options.use_cache,
         filtered=filtered,
-        notes=(threads.sentence, *filter(None, (warning,)), *notes),
+        notes=(threads.sentence, *left_out, *notes),
     )
 
 
@@ -170,18 +179,18 @@ def _with_adapters_template(config: ExperimentConfig, options: Options) -> tuple
     return replace(config, model=model), notes
 
 
-def toy_rows_warning(config: ExperimentConfig, options: Options) -> str:
-    """A line where a model of the user's own meets the rows of the embedded default because no preset was named."""
-    is_chosen = options.preset is not None or options.config_file is not None
-    toys = [role for role, dataset in config.data.roles.items() if dataset.name.startswith("embedded/")]
-    if is_chosen or config.model.name == EMBEDDED or not toys:
-        return ""
-    return (
-        f"Without --preset or --config, {config.model.name} is measured on the embedded toy rows "
-        f"({', '.join(toys)}), with prompts cut to {config.data.max_prompt_tokens} tokens: enough to try the command, "
-        f"not to judge a model. Name rows that fit it: --preset NAME (`harness list presets`; with --data-root FOLDER "
-        f"for local rows), or --config FILE (`harness show-config > FILE` writes one to change)."
-    )
+def _within_positions(
+    config: ExperimentConfig, n_positions: int | None, options: Options
+) -> tuple[ExperimentConfig, list[str]]:
+    """The configuration, with rows cut to a model's positions where the user said nothing about lengths."""
+    data = config.data
+    chosen = {override.partition("=")[0].strip() for override in options.overrides}
+    is_chosen = not options.is_of_ones_own or not chosen.isdisjoint(("data.max_tokens", "data.max_prompt_tokens"))
+    if n_positions is None or n_positions >= data.max_tokens or is_chosen:
+        return config, []
+    data = replace(data, max_tokens=n_positions, max_prompt_tokens=n_positions // 2)
+    note = f"{config.model.name} has {n_positions} positions: rows are cut to as many tokens, prompts to half of that"
+    return replace(config, data=data), [note]
 
 
 def _load_tasks(suite: SuiteConfig, config: ExperimentConfig, options: Options) -> dict[str, TaskSet]:
@@ -212,12 +221,14 @@ def _try_tasks(suite: SuiteConfig, tasks: Mapping[str, TaskSet], encoder: Encode
             )
 
 
-def _resolve(options: Options) -> tuple[SuiteConfig, ExperimentConfig]:
-    """Suite and experiment after the options of the command line, with every role checked."""
+def _resolve(options: Options) -> tuple[SuiteConfig, ExperimentConfig, Options, tuple[str, ...]]:
+    """Suite and experiment after the options of the command line, with every role checked.
+
+    Returns:
+        Suite, experiment, the options as they count for it, and a line for each evaluation that has no rows.
+    """
     suite = load_suite(options.suite, row_kinds())
-    config = load_experiment(options.preset, options.config_file, options.overrides)
-    config = _with_model(config, options)
-    config = _without_pinned_types(config, options)
+    config, options = _experiment_of(options)
     if options.tasks is not None:
         known = config.data.lm_eval_tasks
         if not any(evaluation.role == "lm_eval_tasks" for evaluation in suite.evaluations):
@@ -228,8 +239,40 @@ def _resolve(options: Options) -> tuple[SuiteConfig, ExperimentConfig]:
         config = replace(config, data=replace(config.data, lm_eval_tasks=tuple(dict.fromkeys((*known, *added)))))
     config = with_command_line(config, options)
     variants_of(config)  # finds mistakes of a sweep before anything is loaded
+    left_out: tuple[str, ...] = ()
+    if is_path(config.model.name):
+        with _named_model(options):
+            locate_weights(config.model)  # a folder that is not there is the first thing to know
+    if options.is_of_ones_own or options.pairs is not None:
+        suite, left_out = what_rows_carry(suite, config, options.pairs, options.data_root)
     check_roles(config, suite, row_kinds())
-    return suite, config
+    return suite, config, options, left_out
+
+
+def _named_model(options: Options) -> AbstractContextManager[None]:
+    """A block in which errors of the base model name the option that was typed."""
+    return named_by(f"--model {options.model}") if options.model is not None else nullcontext()
+
+
+def _experiment_of(options: Options) -> tuple[ExperimentConfig, Options]:
+    """The experiment of a preset, of a file or of the user's own rows; and the options as they count for it."""
+    config = load_experiment(options.preset, options.config_file, options.overrides)
+    is_named = options.preset is not None or options.config_file is not None
+    model = options.model or config.model.name
+    options = replace(options, is_of_ones_own=not is_named and model != EMBEDDED)
+    if options.pairs is not None:
+        own = with_pairs(options.overrides, options.pairs, trains_on_them=options.is_of_ones_own)
+        options = replace(options, overrides=own)
+        config = load_experiment(options.preset, options.config_file, options.overrides)
+    config = _without_pinned_types(_with_model(config, options), options)
+    if not options.is_of_ones_own:
+        return config, options
+    config = of_ones_own(config, options.overrides)
+    if options.trains_now:
+        return config, options
+    if options.trained_on:
+        config = replace(config, data=replace(config.data, training=DatasetConfig(options.trained_on[0])))
+    return config, replace(options, trains=False)
 
 
 def _with_model(config: ExperimentConfig, options: Options) -> ExperimentConfig:

@@ -301,7 +301,9 @@ def test_whole_job_on_a_local_model(
 ) -> None:
     """Llama and GPT-2 from a local folder go through the whole job, GPT-2 with the instruction template."""
     folder = request.getfixturevalue(architecture)
-    outcome = harness("train-and-eval", "-o", f"model.name={folder}", "--out", tmp_path / "run", *QUICK)
+    outcome = harness(
+        "train-and-eval", "--preset", "tiny", "-o", f"model.name={folder}", "--out", tmp_path / "run", *QUICK
+    )
 
     assert outcome.exit_code == 0, outcome.err
     template = json.loads((tmp_path / "run" / "run.json").read_text())["provenance"]["base"]["template"]
@@ -311,7 +313,8 @@ def test_whole_job_on_a_local_model(
 def test_an_adapter_of_another_base_is_refused(finished: Path, harness: Harness, llama_folder: Path) -> None:
     """An adapter is not measured on a base it was not trained on."""
     (fixture,) = (path for path in (finished / "fixtures").iterdir() if path.is_dir())
-    outcome = harness("eval", "--suite", "smoke", "--model", llama_folder, "--adapter", fixture)
+    chosen = ("--suite", "smoke", "--preset", "tiny")
+    outcome = harness("eval", *chosen, "--model", llama_folder, "--adapter", fixture)
 
     assert outcome.exit_code == 2
     assert "belongs to base model 'embedded'" in outcome.err

@@ -49,6 +49,7 @@ _DATASETS = {
 """Dataset as the catalogue names it, without its configuration -> what people call it, its rows and its groups."""
 _EVALUATIONS = {
     "preferences": "Preferred answers",
+    "chosen_answers": "Chosen answers",
     "truthfulness": "Truthful answers",
     "coreference": "Coreference answers",
     "safety": "Safe answers",
@@ -57,7 +58,7 @@ _EVALUATIONS = {
     "drift": "Drift from the reference",
 }
 """Evaluation of the shipped suites -> its name where that of the dataset does not say what is measured."""
-_NOT_BY_DATASET = ("preferences", "answers", "drift")
+_NOT_BY_DATASET = ("preferences", "chosen_answers", "answers", "drift")
 """Evaluations of which the role says more than the dataset, whose rows may also be those that were trained on."""
 _TASKS = {
     "truthfulqa_mc1": "TruthfulQA, multiple choice (mc1)",

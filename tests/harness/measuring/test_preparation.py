@@ -4,15 +4,16 @@ from pathlib import Path
 
 import pytest
 
-from harness.config.load import load_experiment, to_yaml
 from harness.measuring import preparation
-from harness.measuring.preparation import Options, _resolve, prepare, toy_rows_warning
+from harness.measuring.preparation import Options, _resolve, prepare
 from harness.models.processes import LaunchedError
 
 
 def types_of(tmp_path: Path, *overrides: str, model: str | None = None, **options: Path | str) -> tuple[str, str]:
     """The types of weights and of 4-bit layers after everything the command line says."""
-    _, config = _resolve(Options(suite="alignment", workspace=tmp_path, overrides=overrides, model=model, **options))
+    rows = ("data.roles.preferences.name=embedded/preferences", "data.roles.preferences.split=test")
+    given = Options(suite="alignment", workspace=tmp_path, overrides=(*rows, *overrides), model=model, **options)
+    _, config, _, _ = _resolve(given)
     return config.model.dtype, config.model.compute_dtype
 
 
@@ -31,41 +32,16 @@ def test_another_model_in_their_place_computes_in_what_is_fast(given: str, tmp_p
     assert types_of(tmp_path, *overrides, "model.dtype=float32", **model) == ("float32", "auto")
 
 
-def warned(tmp_path: Path, *overrides: str, model: str | None = "some/model", **options: Path | str) -> str:
-    """The warning of a command line about the rows that it measures."""
-    given = Options(suite="alignment", workspace=tmp_path, overrides=overrides, model=model, **options)
-    return toy_rows_warning(_resolve(given)[1], given)
-
-
-def test_a_model_of_ones_own_on_the_toy_rows_is_warned_of(tmp_path: Path) -> None:
-    """It names the model, the roles, the length that prompts are cut to, and what to type instead."""
-    warning = warned(tmp_path)
-    assert "some/model is measured on the embedded toy rows (preferences, truthfulness, coreference, " in warning
-    assert "cut to 128 tokens" in warning
-    assert all(
-        typed in warning for typed in ("--preset NAME", "`harness list presets`", "--data-root", "--config FILE")
-    )
-    assert warned(tmp_path, "model.name=some/model", model=None) == warning
-    assert "preferences" not in warned(tmp_path, "data.roles.preferences.name=Anthropic/hh-rlhf:helpful-base")
-
-
-def test_whoever_chose_the_rows_is_not_warned(tmp_path: Path) -> None:
-    """With a preset or a file, even one of toy rows, or with the embedded model itself."""
-    config = tmp_path / "mine.yaml"
-    config.write_text(to_yaml(load_experiment("tiny")))
-    assert warned(tmp_path, preset="tiny") == ""
-    assert warned(tmp_path, config_file=config) == ""
-    assert warned(tmp_path, model=None) == ""
-
-
-def test_the_warning_comes_before_anything_is_loaded(
+def test_what_is_left_out_is_said_before_anything_is_loaded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Not after all the waiting; a launcher of several processes is refused before that."""
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text('{"prompt": "Why?", "chosen": "So.", "rejected": "No."}\n')
     monkeypatch.setattr(preparation, "_load_rows", lambda *_: pytest.exit("rows are loaded"))
     with pytest.raises(pytest.exit.Exception, match="rows are loaded"):
-        prepare(Options(suite="alignment", workspace=tmp_path, model="some/model"))
-    assert "embedded toy rows" in capsys.readouterr().err
+        prepare(Options(suite="alignment", workspace=tmp_path, model="some/model", pairs=str(rows)))
+    assert "truthfulness is left out with its gate: no rows are named" in capsys.readouterr().err
     monkeypatch.setenv("LOCAL_RANK", "1")
     with pytest.raises(LaunchedError):
         prepare(Options(suite="alignment", workspace=tmp_path))

@@ -1,0 +1,129 @@
+"""`harness eval` of an adapter and rows that are the user's own."""
+
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from reports.run_folder import read_run
+
+Harness = Callable[..., Any]
+N_PROMPTS = 12
+
+
+def answer(number: int, words: int) -> str:
+    """An answer of so many words."""
+    known = ("watermelon", "seeds", "pass", "through", "your", "digestive", "system", "too", "large", "suitcase")
+    return " ".join(known[(number + 3 * index) % len(known)] for index in range(words))
+
+
+ROWS = [
+    {"prompt": f"What is a telescope {n % N_PROMPTS}?", "chosen": answer(n, 3 + n % 5), "rejected": answer(n + 7, 4)}
+    for n in range(N_PROMPTS + 4)
+]
+"""Pairs, four of them about a prompt that another one has."""
+
+
+@pytest.fixture(scope="module")
+def adapter(llama_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An adapter of another tool, which names its base."""
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    torch.manual_seed(3)
+    config = LoraConfig(r=4, target_modules="all-linear", init_lora_weights=False, task_type="CAUSAL_LM")
+    model = get_peft_model(AutoModelForCausalLM.from_pretrained(llama_folder), config)
+    model.peft_config["default"].base_model_name_or_path = str(llama_folder)
+    folder = tmp_path_factory.mktemp("theirs") / "adapter"
+    model.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def pairs(tmp_path: Path) -> Path:
+    """The rows in a file."""
+    file = tmp_path / "my_pairs.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in ROWS))
+    return file
+
+
+def own_reward_accuracy(base: Path, adapter: Path) -> float:
+    """Share of pairs whose chosen answer gained more log-probability, by one plain forward an answer."""
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(base)
+    model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base), adapter).eval()
+
+    def log_probability(prompt: str, response: str) -> float:
+        turns = [{"role": "user", "content": prompt}]
+        before = tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=False)
+        whole = tokenizer.apply_chat_template([*turns, {"role": "assistant", "content": response}], tokenize=False)
+        n_before = len(tokenizer(before, add_special_tokens=False).input_ids)
+        ids = tokenizer(whole, add_special_tokens=False, return_tensors="pt").input_ids
+        with torch.inference_mode():
+            logits = model(ids).logits[0, :-1].double().log_softmax(-1)
+        return float(logits.gather(1, ids[0, 1:, None])[n_before - 1 :].sum())
+
+    def gain(row: dict[str, str], side: str) -> float:
+        tuned = log_probability(row["prompt"], row[side])
+        with model.disable_adapter():
+            return tuned - log_probability(row["prompt"], row[side])
+
+    margins = [gain(row, "chosen") - gain(row, "rejected") for row in ROWS]
+    return sum(margin > 0 for margin in margins) / len(margins)
+
+
+def test_pairs_of_ones_own_are_measured_without_a_line_of_yaml(
+    adapter: Path, llama_folder: Path, pairs: Path, harness: Harness, tmp_path: Path
+) -> None:
+    """Reward accuracy is that of plain forwards, by prompt; what has no rows is left out with a line."""
+    out = tmp_path / "run"
+    outcome = harness(
+        "eval", "--model", llama_folder, "--adapter", f"mine={adapter}", "--pairs", pairs, "--out", out,
+        "-o", "model.quantization=none",
+    )  # fmt: skip
+
+    assert outcome.exit_code == 0, outcome.err
+    run = read_run(out)
+    (accuracy,) = [each for each in run.measurements if (each.metric.name, each.subject) == ("reward_accuracy", "mine")]
+    share = sum(score.total for score in accuracy.scores) / len(accuracy.scores)
+    assert math.isclose(share, own_reward_accuracy(llama_folder, adapter), abs_tol=1e-9)
+    assert len({score.group for score in accuracy.scores}) == N_PROMPTS
+    counts = {each.evaluation: (each.n_scored, each.n_groups) for each in run.counts}
+    n_rows = len(ROWS)
+    assert counts == {
+        "preferences": (n_rows, N_PROMPTS), "chosen_answers": (n_rows, N_PROMPTS),
+        "answers": (N_PROMPTS, N_PROMPTS), "drift": (N_PROMPTS, N_PROMPTS),
+    }  # fmt: skip
+    assert "truthfulness is left out with its gate: no rows are named for truthfulness" in outcome.err
+    assert f"{llama_folder} has 256 positions: rows are cut to as many tokens, prompts to half of that" in outcome.err
+    assert {each.subject for each in run.measurements} == {"baseline", "mine", "longest wins", "shortest wins"}
+    assert run.config["data"]["roles"].keys() == {"preferences", "prompts"}
+    assert "Chosen answers, perplexity" in outcome.out
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (("--pairs", ""), "--pairs: name a file or a dataset"),
+        (("--pairs", "nowhere.jsonl"), "nowhere.jsonl: no such file or folder"),
+        (("--pairs", "odd.jsonl"), "what its columns hold is not known (x)"),
+        ((), "nothing says which rows"),
+    ],
+)
+def test_a_mistake_with_rows_of_ones_own_is_one_line(
+    options: tuple[str, ...], expected: str, adapter: Path, harness: Harness, tmp_path: Path
+) -> None:
+    """Before the model is loaded."""
+    (tmp_path / "odd.jsonl").write_text('{"x": 1}\n')
+    outcome = harness("eval", "--adapter", adapter, *options)
+
+    assert outcome.exit_code == 2
+    assert expected in outcome.err.strip().splitlines()[-1]
+    assert "Traceback" not in outcome.err
+    assert "Loading weights" not in outcome.err

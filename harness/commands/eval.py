@@ -37,6 +37,7 @@ from harness.commands.options import (
 @subject_options
 @experiment_options
 @measuring_options
+@click.option("--dry-run", is_flag=True, help="Only estimates rows, tokens, memory and time, by a short probe.")
 @place_options
 @verbose_option
 def evaluate(
@@ -46,6 +47,7 @@ def evaluate(
     pairs: str | None,
     trained_on: tuple[str, ...],
     verbose: bool,
+    dry_run: bool,
     **options: Any,
 ) -> None:
     """Measures existing adapters and full models beside their base."""
@@ -81,6 +83,12 @@ def evaluate(
         )
     )
     candidates = existing_candidates(experiment.config, found, models, trained_on)
+    if dry_run:
+        from harness.measuring.dry_run import estimate
+
+        for line in estimate(experiment, candidates):
+            click.echo(line)
+        return
     with experiment.reserve_run() as folder:
         run = measure(experiment, candidates, open_job(experiment, candidates, trains=False), name=folder.name)
         show(write_results(run, folder, (), experiment.terminal), verbose=verbose)

@@ -51,7 +51,7 @@ def measure(
     provenance = collect(loaded, experiment.config.seed)
     notes = list(experiment.notes)
     notes += dict.fromkeys(f"{each.variant.name}: {note}" for each in trained for note in each.fixture.notes)
-    with _score_cache(experiment) as cache:
+    with score_cache(experiment) as cache:
         records: list[Record] = []
         prepared = with_rewards(suite, _rewards(candidates))
         for part, own_notes in _weights_after_weights(experiment, candidates, prepared, scoring, cache):
@@ -146,7 +146,7 @@ def _said(experiment: Experiment, notes: list[str]) -> list[str]:
     return notes
 
 
-def _score_cache(experiment: Experiment) -> AbstractContextManager[ScoreCache | None]:
+def score_cache(experiment: Experiment) -> AbstractContextManager[ScoreCache | None]:
     """The workspace's cache of scores, or none."""
     if not experiment.use_cache:
         return nullcontext()

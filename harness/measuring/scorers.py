@@ -60,15 +60,18 @@ class Scorers:
             lambda: {subject: self._used(subject, what, total, use) for subject in self.adapters}
         )
 
+    def scorer(self, subject: str, model: Any) -> ModelScorer:
+        """The scorer of a subject, from the model as `model` gives it."""
+        return ModelScorer(
+            model,
+            pad_token_id=self.loaded.pad_token_id,
+            state=self.state,
+            cache=self.cache,
+            context=score_context(self.loaded, self.adapters[subject]),
+        )
+
     def _used(
         self, subject: str, what: str, total: int | None, use: Callable[[str, ModelScorer, Done], Result]
     ) -> Result:
         with self.model(subject) as model, self.terminal.progress(f"{what}: {subject}", total) as done:
-            scorer = ModelScorer(
-                model,
-                pad_token_id=self.loaded.pad_token_id,
-                state=self.state,
-                cache=self.cache,
-                context=score_context(self.loaded, self.adapters[subject]),
-            )
-            return use(subject, scorer, done)
+            return use(subject, self.scorer(subject, model), done)

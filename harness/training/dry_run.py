@@ -13,7 +13,7 @@ from harness.models.precision import advice_on
 from harness.training.recipe import EncodedRows, LogLine, Recipe, TrainingRow, requests_of, usable_recipe
 from harness.training.trainer import Folders, train_adapter
 from harness.training.variants import Variant, n_steps
-from suites.engine.plan import free_bytes
+from suites.engine.plan import free_bytes, own_bytes
 
 PROBE_SECONDS = 10.0
 """Time limit of a probe's timed steps; at least one step is timed however long it takes."""
@@ -98,7 +98,7 @@ def estimate(
     recipe, _ = usable_recipe(recipe, loaded.device)
     run, n_rows = recipe.training, len(rows.training)
     n_all_steps = n_steps(n_rows, run)
-    device_bytes = _own_bytes(loaded.device) + free_bytes(loaded.device)
+    device_bytes = own_bytes(loaded.device) + free_bytes(loaded.device)
     try:
         probe = _probe(loaded, rows, recipe, probe_seconds)
     except torch.OutOfMemoryError:
@@ -229,14 +229,6 @@ def _memory(probe: _Probe | None, device_bytes: int, device: str) -> str:
     if probe is not None and probe.peak_bytes <= device_bytes:
         return f"fits: {needs}"
     return f"does not fit: {needs}; lower training.batch_size, or set training.gradient_checkpointing=on"
-
-
-def _own_bytes(device: str) -> int:
-    """Return the memory in bytes that this process holds on a device."""
-    import psutil
-    import torch
-
-    return int(torch.cuda.memory_reserved() if device == "cuda" else psutil.Process().memory_info().rss)
 
 
 def _n_tokens(row: TrainingRow) -> int:

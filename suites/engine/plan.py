@@ -229,7 +229,7 @@ def plan_within(device: str, free_bytes: int, hidden_size: int) -> ScoringPlan:
         hidden_size: Length of the model's hidden states.
     """
     kind = device if device in _LARGEST_PACK_TOKENS else "cpu"
-    # A pack of T tokens takes about 12 T^2 bytes for its mask and attention and 64 hidden_size T for its activations.
+    # The largest T for which `pack_bytes` of T tokens are available.
     linear, available = 64 * hidden_size, free_bytes / 4
     fitting = int((sqrt(linear**2 + 48 * available) - linear) / 24)
     return ScoringPlan(
@@ -239,6 +239,11 @@ def plan_within(device: str, free_bytes: int, hidden_size: int) -> ScoringPlan:
         max_logit_elements=_LOGIT_ELEMENTS[kind],
         max_plain_logit_elements=_PLAIN_LOGIT_ELEMENTS,
     )
+
+
+def pack_bytes(n_tokens: int, hidden_size: int) -> int:
+    """Bytes that a pack takes beside the model, roughly: its mask and attention, and its activations."""
+    return 12 * n_tokens**2 + 64 * hidden_size * n_tokens
 
 
 def _half(budget: int, lowest: int) -> int:
@@ -252,3 +257,11 @@ def free_bytes(device: str) -> int:
     import torch
 
     return int(torch.cuda.mem_get_info()[0] if device == "cuda" else psutil.virtual_memory().available)
+
+
+def own_bytes(device: str) -> int:
+    """Memory in bytes that this process holds on a device."""
+    import psutil
+    import torch
+
+    return int(torch.cuda.memory_reserved() if device == "cuda" else psutil.Process().memory_info().rss)

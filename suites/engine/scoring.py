@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from time import perf_counter
 from typing import Any, Protocol
 
 from suites.engine.causal_model import (
@@ -110,6 +111,24 @@ class ModelScorer:
                     scores.clear()  # below fp32 a score belongs to the pack it was computed in
         return [scores[request] for request in requests]
 
+    def pending(self, requests: Sequence[Request]) -> list[Unit]:
+        """Returns what `score` would compute of these requests now: units that lack a score in the cache."""
+        distinct, plan = list(dict.fromkeys(requests)), self._state.plan
+        return self._missing(distinct, {}, plan)
+
+    def seconds_of(self, unit: Unit) -> float:
+        """Computes one unit alone, keeps nothing of it, and returns the seconds that it took.
+
+        Raises:
+            UnitTooLargeError: Memory ran out.
+        """
+        import torch
+
+        with torch.inference_mode(), evaluation_mode(self.model), fused_activations(self.model):
+            started = perf_counter()
+            unit.collect(unit.start())
+            return perf_counter() - started
+
     def _score_missing(
         self,
         distinct: Sequence[Request],
@@ -122,13 +141,7 @@ class ModelScorer:
         Units are made of all requests, and those are computed that lack a score. One unit stays in flight, so that a
         GPU does not wait while the scores of the unit before are stored.
         """
-        if self._is_exact:
-            scores |= self._cached(self._key(plan), [request for request in distinct if request not in scores])
-        units = self._maker.units(distinct, plan)
-        if not self._is_exact:  # a score belongs to the pack it was computed in
-            for unit in units:
-                scores |= self._cached(self._key(plan, unit.requests), unit.requests)
-        missing = [unit for unit in units if not all(request in scores for request in unit.requests)]
+        missing = self._missing(distinct, scores, plan)
         checked = self._checked(missing, plan)
         if self._state.plan != plan:
             return
@@ -148,6 +161,18 @@ class ModelScorer:
         for unit, token_scores in in_flight:
             self._add(unit, unit.collect(token_scores), plan, scores)
         progress(len(scores))
+
+    def _missing(
+        self, distinct: Sequence[Request], scores: dict[Request, ResponseScore], plan: ScoringPlan
+    ) -> list[Unit]:
+        """Units of all requests that lack a score, after those of the cache are added to `scores`."""
+        if self._is_exact:
+            scores |= self._cached(self._key(plan), [request for request in distinct if request not in scores])
+        units = self._maker.units(distinct, plan)
+        if not self._is_exact:  # a score belongs to the pack it was computed in
+            for unit in units:
+                scores |= self._cached(self._key(plan, unit.requests), unit.requests)
+        return [unit for unit in units if not all(request in scores for request in unit.requests)]
 
     def _checked(self, units: Sequence[Unit], plan: ScoringPlan) -> UnitScores:
         """Checks the plan's path on what it was not checked on before; returns the units that were computed for it.

@@ -7,6 +7,7 @@ from typing import Any, Protocol, TypeAlias
 from harness.config.schema import EvaluationConfig
 from harness.data.read import Dataset
 from harness.measuring.scorers import Scorers
+from harness.models.base import LoadedModel
 from reports.records import EvaluationCounts, ExampleText, Generation, MetricScores, Subject
 from suites.engine.decoding import Decoding
 from suites.engine.encoding import Encoder
@@ -27,6 +28,33 @@ Record: TypeAlias = MetricScores | EvaluationCounts | Generation | ExampleText |
 beside the subjects, or a note for the reader."""
 
 
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What an evaluation asks of a subject, known before anything is computed."""
+
+    n_rows: int
+    requests: tuple[Request, ...] = ()
+    """Different requests to score."""
+    prompts: tuple[tuple[int, ...], ...] = ()
+    """Token ids of the prompts to answer."""
+    max_new_tokens: int = 0
+    """Largest number of tokens of an answer."""
+    n_readings: int = 0
+    """How often the answers are read after they were drawn; 0 where they are not."""
+    is_of_candidates: bool = False
+    """Whether candidates alone answer, and not the baseline."""
+
+    @property
+    def n_tokens(self) -> int:
+        """Tokens of all requests, prompts and responses."""
+        return sum(request.n_inputs + 1 for request in self.requests)
+
+    @property
+    def n_new_tokens(self) -> int:
+        """Largest number of tokens to generate."""
+        return len(self.prompts) * self.max_new_tokens
+
+
 class Evaluation(Protocol):
     """One line of a suite with its rows prepared.
 
@@ -35,6 +63,10 @@ class Evaluation(Protocol):
 
     def measure(self, scorers: Scorers) -> Iterable[Record]:
         """Measures every subject on one set of weights."""
+        ...
+
+    def work(self, loaded: LoadedModel) -> Work:
+        """What `measure` would ask of each subject of these weights; computes nothing of the model."""
         ...
 
 

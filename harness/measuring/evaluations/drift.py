@@ -6,9 +6,10 @@ from functools import partial
 
 from harness.config.schema import EvaluationConfig
 from harness.data.read import Dataset
-from harness.measuring.evaluations.base import ImplicitReward, Record, count_rows, question_conditions
+from harness.measuring.evaluations.base import ImplicitReward, Record, Work, count_rows, question_conditions
 from harness.measuring.experiment import Experiment
 from harness.measuring.scorers import Scorers
+from harness.models.base import LoadedModel
 from reports.records import MetricScores
 from suites.engine.decoding import Decoding, answer_questions
 from suites.engine.encoding import Encoder
@@ -39,6 +40,17 @@ class DriftEvaluation:
         questions = experiment.sample(dataset.rows, evaluation.limit)
         decoding = Decoding(evaluation.max_new_tokens, temperature=1.0, seed=experiment.config.seed)
         return cls(evaluation, dataset, questions, experiment.encoder, rewards, decoding)
+
+    def work(self, _loaded: LoadedModel) -> Work:
+        """The prompts of all questions, whose answers candidate and reference read."""
+        prompts = tuple(tuple(self.encoder.prompt_ids(each.prompt)) for each in self.questions)
+        return Work(
+            len(prompts),
+            prompts=prompts,
+            max_new_tokens=self.decoding.max_new_tokens,
+            n_readings=2,
+            is_of_candidates=True,
+        )
 
     def measure(self, scorers: Scorers) -> Iterator[Record]:
         """Yields the KL of the candidates whose reference is in memory; the others get a note."""

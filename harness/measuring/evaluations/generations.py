@@ -5,9 +5,10 @@ from dataclasses import dataclass
 
 from harness.config.schema import EvaluationConfig
 from harness.data.read import Dataset
-from harness.measuring.evaluations.base import ImplicitReward, Record, count_rows, question_conditions
+from harness.measuring.evaluations.base import ImplicitReward, Record, Work, count_rows, question_conditions
 from harness.measuring.experiment import Experiment
 from harness.measuring.scorers import Scorers
+from harness.models.base import LoadedModel
 from suites.engine.decoding import Decoding
 from suites.engine.encoding import Encoder
 from suites.evaluations import generations
@@ -39,6 +40,11 @@ class GenerationsEvaluation:
         )
         questions = experiment.sample(dataset.rows, answers.limit or evaluation.limit)
         return cls(evaluation, dataset, questions, experiment.encoder, decoding)
+
+    def work(self, _loaded: LoadedModel) -> Work:
+        """The prompts of all questions."""
+        prompts = tuple(tuple(self.encoder.prompt_ids(each.prompt)) for each in self.questions)
+        return Work(len(prompts), prompts=prompts, max_new_tokens=self.decoding.max_new_tokens)
 
     def measure(self, scorers: Scorers) -> Iterator[Record]:
         """Yields the answers, and their length, emptiness, repetition and refusals."""

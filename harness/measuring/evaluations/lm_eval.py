@@ -3,17 +3,22 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
+from typing import TYPE_CHECKING
 
 from harness.config.schema import EvaluationConfig
-from harness.measuring.evaluations.base import ImplicitReward, Record
+from harness.measuring.evaluations.base import ImplicitReward, Record, Work
 from harness.measuring.example_texts import shortened
 from harness.measuring.experiment import Experiment
 from harness.measuring.scorers import Scorers
+from harness.models.base import LoadedModel
 from harness.terminal import Done
 from suites.engine.encoding import Encoder
 from suites.engine.scoring import ModelScorer
 from suites.lm_eval.loading import TaskSet
 from suites.lm_eval.tasks import TaskResult, run_tasks
+
+if TYPE_CHECKING:
+    from suites.lm_eval.model import ScorerLM
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +37,15 @@ class LmEvalEvaluation:
         """Takes the tasks of the evaluation."""
         return cls(evaluation, experiment.tasks[evaluation.name], experiment.encoder)
 
+    def work(self, loaded: LoadedModel) -> Work:
+        """What lm-eval's evaluator asks, found by letting it ask a model that answers at once."""
+        from suites.lm_eval.counting import CountingLM
+
+        lm = CountingLM(loaded.base, self.encoder.tokenizer)
+        results = self._run(lm, "")
+        n_rows = sum(each.counts.n_scored for each in results)
+        return Work(n_rows, lm.asked, prompts=lm.prompts, max_new_tokens=lm.max_new_tokens)
+
     def measure(self, scorers: Scorers) -> Iterator[Record]:
         """Yields lm-eval's own metrics of every task and subject."""
         from suites.lm_eval.model import ScorerLM
@@ -40,14 +54,7 @@ class LmEvalEvaluation:
 
         def run(subject: str, scorer: ModelScorer, done: Done) -> list[TaskResult]:
             lm.scored_by(lambda requests: scorer.score(requests, partial(done, total=len(set(requests)))))
-            return run_tasks(
-                lm,
-                self.tasks,
-                evaluation=self.evaluation.name,
-                subject=subject,
-                chat_template=self.evaluation.chat_template,
-                system_prompt=self.encoder.system_prompt if self.evaluation.chat_template else None,
-            )
+            return self._run(lm, subject)
 
         results = scorers.each(self.evaluation.name, None, run)
         for task in next(iter(results.values())):  # every subject has the same rows
@@ -56,3 +63,13 @@ class LmEvalEvaluation:
         for task in (task for tasks in results.values() for task in tasks):
             yield from task.measurements
             yield task.note
+
+    def _run(self, lm: "ScorerLM", subject: str) -> list[TaskResult]:
+        return run_tasks(
+            lm,
+            self.tasks,
+            evaluation=self.evaluation.name,
+            subject=subject,
+            chat_template=self.evaluation.chat_template,
+            system_prompt=self.encoder.system_prompt if self.evaluation.chat_template else None,
+        )

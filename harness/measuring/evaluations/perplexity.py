@@ -5,10 +5,11 @@ from dataclasses import dataclass
 
 from harness.config.schema import EvaluationConfig
 from harness.data.read import Dataset
-from harness.measuring.evaluations.base import ImplicitReward, Record, count_rows, request_conditions
+from harness.measuring.evaluations.base import ImplicitReward, Record, Work, count_rows, request_conditions
 from harness.measuring.example_texts import text_of_example
 from harness.measuring.experiment import Experiment
 from harness.measuring.scorers import Scorers
+from harness.models.base import LoadedModel
 from suites.evaluations import perplexity
 from suites.evaluations.plan import EvaluationPlan
 from suites.inputs import Example
@@ -31,6 +32,10 @@ class PerplexityEvaluation:
         dataset = experiment.data.examples[evaluation.role]
         examples = experiment.sample(dataset.rows, evaluation.limit)
         return cls(evaluation, dataset, perplexity.plan(examples, experiment.encoder))
+
+    def work(self, _loaded: LoadedModel) -> Work:
+        """The requests of all rows."""
+        return Work(len(self.plan.rows), self.plan.requests)
 
     def measure(self, scorers: Scorers) -> Iterator[Record]:
         """Scores the responses, and yields what they sum up to: the metrics of perplexity."""

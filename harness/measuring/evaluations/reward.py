@@ -5,11 +5,11 @@ from dataclasses import dataclass, field
 
 from harness.config.schema import EvaluationConfig
 from harness.data.read import Dataset
-from harness.measuring.evaluations.base import ImplicitReward, Record, count_rows, request_conditions
+from harness.measuring.evaluations.base import ImplicitReward, Record, Work, count_rows, request_conditions
 from harness.measuring.example_texts import text_of_pair
 from harness.measuring.experiment import Experiment
 from harness.measuring.scorers import Scorers
-from harness.models.base import BASELINE
+from harness.models.base import BASELINE, LoadedModel
 from reports.records import MetricScores, Subject
 from suites.evaluations import drift, reward
 from suites.evaluations.plan import EvaluationPlan
@@ -40,6 +40,10 @@ class RewardEvaluation:
         plan = reward.plan(experiment.sample(dataset.rows, evaluation.limit), experiment.encoder)
         fitted_on = [row for row in experiment.data.training if isinstance(row, Pair)]
         return cls(evaluation, dataset, plan, reward.rulers(plan.rows, fitted_on, evaluation=evaluation.name), rewards)
+
+    def work(self, _loaded: LoadedModel) -> Work:
+        """The requests of all rows."""
+        return Work(len(self.plan.rows), self.plan.requests)
 
     def measure(self, scorers: Scorers) -> Iterator[Record]:
         """Yields preferences of every subject, rewards and drift of candidates, and rulers beside the baseline."""

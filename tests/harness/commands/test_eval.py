@@ -2,14 +2,18 @@
 
 import json
 import math
+import re
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 
 from reports.run_folder import read_run
+from suites.engine.score_cache import ScoreCache
 
 Harness = Callable[..., Any]
 N_PROMPTS = 12
@@ -127,3 +131,59 @@ def test_a_mistake_with_rows_of_ones_own_is_one_line(
     assert expected in outcome.err.strip().splitlines()[-1]
     assert "Traceback" not in outcome.err
     assert "Loading weights" not in outcome.err
+
+
+@pytest.mark.slow
+def test_a_dry_run_counts_what_the_run_computes(
+    adapter: Path, llama_folder: Path, pairs: Path, harness: Harness, tmp_path: Path
+) -> None:
+    """Rows and scores of every kind of evaluation, lm-eval's tasks too; a second one finds all scores in the cache."""
+    workspace = tmp_path / "workspace"
+    same = (
+        "eval", "--preset", "tiny", "--model", llama_folder, "--adapter", adapter, "--pairs", pairs, "--limit", "6",
+        "--workspace", workspace, "-o", "model.quantization=none", "-o", "data.max_tokens=200",
+    )  # fmt: skip
+
+    first = harness(*same, "--dry-run")
+    assert first.exit_code == 0, first.err
+    assert not list((workspace / "runs").iterdir())
+    heads, _, *lines = first.out.partition("\n\n")[0].splitlines()
+    assert heads.split() == ["evaluation", "rows", "requests", "tokens", "new", "tokens,", "at", "most"]
+    rows = {line.split()[0]: int(line.split()[1]) for line in lines}
+    with ScoreCache.open(workspace / "scores.sqlite", print) as cache:
+        assert cache.info().n_scores == 0
+    n_packs = int(re.search(r"tokens in ([\d,]+) packs", first.out)[1])
+    assert re.search(
+        r"^time +about \d+ s, .*baseline [\d,]+ tokens/s, adapter [\d,]+ tokens/s", first.out, re.MULTILINE
+    )
+    assert re.search(r"^memory +fits: ", first.out, re.MULTILINE)
+
+    done = harness(*same, "--out", tmp_path / "run")
+    assert done.exit_code == 0, done.err
+    measured = Counter[str]()
+    for each in read_run(tmp_path / "run").counts:
+        measured[each.evaluation.partition("/")[0]] += each.n_scored
+    assert rows == measured
+
+    again = harness(*same, "--dry-run")
+    assert (
+        f"0 tokens in 0 packs, shared beginnings once; {n_packs} of {n_packs} packs are in the score cache" in again.out
+    )
+    anew = harness(*same, "--dry-run", "--no-cache")
+    assert f" tokens in {n_packs} packs, shared beginnings once\n" in anew.out
+
+
+def test_a_task_of_generated_answers_is_counted(llama_folder: Path) -> None:
+    """By its prompts and the longest answer that it allows, without an answer being generated."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    from suites.lm_eval.counting import CountingLM
+
+    lm = CountingLM(AutoModelForCausalLM.from_pretrained(llama_folder), AutoTokenizer.from_pretrained(llama_folder))
+    settings = ({"until": ["\n"], "max_gen_toks": 40}, {"until": ["\n"], "max_gen_toks": 8})
+    answers = lm.generate_until([SimpleNamespace(args=("What is 1 + 1?", each)) for each in settings])
+
+    assert answers == ["", ""]
+    assert (len(lm.prompts), lm.max_new_tokens, lm.asked) == (2, 40, ())
+    assert lm.loglikelihood_rolling([SimpleNamespace(args=("The trophy does not fit.",))]) == [0.0]
+    assert len(lm.asked) == 1

@@ -37,7 +37,7 @@ class CountingLM(ScorerLM):
         self._asked |= dict.fromkeys(requests)
         return [ResponseScore(np.zeros(len(request.response_ids), np.float32), is_greedy=True) for request in requests]
 
-    def generate_until(self, requests: Sequence[Any], **_: object) -> list[str]:
+    def generate_until(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[str]:  # noqa: ARG002
         """Keeps the prompts."""
         for request in requests:
             context, settings = request.args

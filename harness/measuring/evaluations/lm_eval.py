@@ -42,8 +42,8 @@ class LmEvalEvaluation:
         from suites.lm_eval.counting import CountingLM
 
         lm = CountingLM(loaded.base, self.encoder.tokenizer)
-        results = self._run(lm, "")
-        n_rows = sum(each.counts.n_scored for each in results)
+        tasks = {f"{self.evaluation.name}/{name}" for name in self.tasks.tasks}  # a group has the rows of its tasks
+        n_rows = sum(each.counts.n_scored for each in self._run(lm, "") if each.counts.evaluation in tasks)
         return Work(n_rows, lm.asked, prompts=lm.prompts, max_new_tokens=lm.max_new_tokens)
 
     def measure(self, scorers: Scorers) -> Iterator[Record]:

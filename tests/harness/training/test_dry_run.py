@@ -107,7 +107,7 @@ def test_a_device_with_less_memory(
 ) -> None:
     """It is said that it does not fit, with both numbers and what to do."""
     monkeypatch.setattr(dry_run, "free_bytes", lambda _device: GIB)
-    monkeypatch.setattr(dry_run, "_own_bytes", lambda _device: GIB)
+    monkeypatch.setattr(dry_run, "own_bytes", lambda _device: GIB)
     monkeypatch.setattr(dry_run, "_probe", lambda *_: dry_run._Probe(1, 100.0, None, 3 * GIB))
     loaded = load(llama_folder)
 

@@ -19,7 +19,7 @@ from harness.data.row import DataError
 from harness.measuring.experiment import Experiment, smaller_limit
 from harness.measuring.kinds import KINDS, check_gates, roles_of, row_kinds
 from harness.measuring.own_rows import of_ones_own, what_rows_carry, with_pairs
-from harness.models.base import load_model
+from harness.models.base import LoadedModel, load_model
 from harness.models.base_files.folder import EMBEDDED, locate_weights
 from harness.models.hub import is_path
 from harness.models.opening import named_by
@@ -121,7 +121,7 @@ def prepare(options: Options) -> Experiment:
             system_prompt=config.model.system_prompt,
             n_embeddings=loaded.n_embeddings,
         )
-        _try_tasks(suite, tasks, encoder, loaded.max_positions)
+        _try_tasks(suite, tasks, encoder, loaded)
         data, filtered = _filtered(data, config, encoder)
     template_notes += notes_on_trained_template(loaded.tokenizer.chat_template, dict(options.adapters))
     notes = (*data.notes, *template_notes, *length_notes, *loaded.notes)
@@ -208,14 +208,15 @@ def _load_tasks(suite: SuiteConfig, config: ExperimentConfig, options: Options) 
     }
 
 
-def _try_tasks(suite: SuiteConfig, tasks: Mapping[str, TaskSet], encoder: Encoder, max_positions: int | None) -> None:
+def _try_tasks(suite: SuiteConfig, tasks: Mapping[str, TaskSet], encoder: Encoder, loaded: LoadedModel) -> None:
     """Finds what would fail when the tasks meet the model, before anything is trained."""
     for evaluation in suite.evaluations:
         if evaluation.name in tasks:
             try_with_model(
                 tasks[evaluation.name],
+                loaded.base,
                 encoder.tokenizer,
-                max_positions,
+                loaded.max_positions,
                 chat_template=evaluation.chat_template,
                 system_prompt=encoder.system_prompt if evaluation.chat_template else None,
             )

@@ -15,6 +15,7 @@ from lm_eval.models.utils import normalize_gen_kwargs  # noqa: TID253
 
 from suites.engine.causal_model import ContextTooLongError
 from suites.engine.decoding import BATCH_SIZE, FiniteSteps
+from suites.engine.encoding import EmptyResponseError
 from suites.engine.plan import ScoringState, plan_for
 from suites.engine.scoring import ModelScorer
 from suites.inputs import Request, Scorer
@@ -99,6 +100,8 @@ class ScorerLM(huggingface.HFLM):  # type: ignore[misc]
     def _request(self, context: list[int], continuation: list[int]) -> Request:
         """Makes a request as HFLM does: a long context is cut on the left, an empty one becomes the prefix token."""
         room = self._room(continuation)
+        if not continuation:
+            raise EmptyResponseError("lm-eval: an answer of a task has no tokens")
         if room < 1:
             raise ContextTooLongError(
                 f"a continuation of {len(continuation)} tokens is longer than the model's {self.max_length} positions"

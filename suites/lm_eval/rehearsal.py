@@ -10,6 +10,9 @@ from suites.lm_eval.faults import TaskLoadError
 _ANSWERS = ("", "1", "Yes, it is. The answer is 2.")
 """Made-up answers, in turn."""
 
+_OF_LM_EVAL = ("until", "max_gen_toks")
+"""Settings of generated answers that are lm-eval's own; all others are those of transformers."""
+
 
 def rehearse(
     name: str, task: Any, rows: Sequence[int] | None, *, tokenizer: Any = None, system_prompt: str | None = None
@@ -47,7 +50,29 @@ def rehearse(
         for sample in results["samples"][name]:
             _check_target(task, sample)
     own: dict[str, Any] = results["results"][name]
+    if not any("," in key for key in own):
+        raise TaskLoadError(
+            f"lm-eval task {one_line(name)}: it measures nothing: give it a metric, and no empty filters"
+        )
     return own
+
+
+def answer_one_token(task: Any, model: Any, tokenizer: Any) -> None:
+    """Lets a model generate one token by a task's settings, which transformers judges only then."""
+    import torch
+    from lm_eval.models.huggingface import HFLM
+    from lm_eval.models.utils import normalize_gen_kwargs
+
+    from suites.lm_eval.model import ScorerLM
+
+    settings: dict[str, Any] = dict(normalize_gen_kwargs(dict(task.config.generation_kwargs or {})))
+    for own in _OF_LM_EVAL:
+        settings.pop(own)
+    lm = ScorerLM(model, tokenizer, lambda _: [])
+    context = torch.zeros((1, 1), dtype=torch.long, device=lm.device)
+    HFLM._model_generate(  # noqa: SLF001 - as it is called for all rows
+        lm, context, max_length=2, stop=[], attention_mask=torch.ones_like(context), **settings
+    )
 
 
 def rehearse_group(group: Any, results: Mapping[str, Mapping[str, Any]]) -> None:
@@ -74,11 +99,34 @@ def _check_target(task: Any, sample: Mapping[str, Any]) -> None:
             )
 
 
+def _check_texts(prompt: Any, answer: Any = "", *, may_be_empty: bool = True) -> None:
+    """Refuses what a model cannot read."""
+    for name, text in (("doc_to_text", prompt), ("doc_to_target or doc_to_choice", answer)):
+        if not isinstance(text, str):
+            raise TypeError(f"{name} must give texts, got {text!r:.100}")
+    if not answer and not may_be_empty:
+        raise ValueError("doc_to_target or doc_to_choice gives an answer that is empty")
+
+
+def _check_generation(options: Mapping[str, Any]) -> None:
+    """Refuses settings of generated answers that the model would refuse."""
+    from lm_eval.models.utils import handle_stop_sequences, normalize_gen_kwargs
+    from transformers import GenerationConfig
+
+    settings = normalize_gen_kwargs(dict(options))
+    stops = handle_stop_sequences(settings["until"], eos=None)
+    if not all(isinstance(stop, str) and stop for stop in stops):
+        raise TypeError(f"generation_kwargs.until must be texts that are not empty, got {stops}")
+    known = GenerationConfig()
+    unknown = [str(name) for name in settings if name not in _OF_LM_EVAL and not hasattr(known, str(name))]
+    if unknown:
+        raise ValueError(f"generation_kwargs: transformers knows no {', '.join(unknown)}")
+
+
 def _stand_in(own_tokenizer: Any) -> Any:
     """A model of lm-eval that answers at once."""
     from lm_eval.api.model import LM
     from lm_eval.models.huggingface import HFLM
-    from lm_eval.models.utils import normalize_gen_kwargs
 
     class StandIn(LM):  # type: ignore[misc]
         tokenizer = own_tokenizer
@@ -87,14 +135,19 @@ def _stand_in(own_tokenizer: Any) -> Any:
         apply_chat_template = HFLM.apply_chat_template
 
         def loglikelihood(self, requests: Sequence[Any]) -> list[tuple[float, bool]]:
+            for request in requests:
+                _check_texts(*request.args, may_be_empty=False)
             return [(-1.0, False) for _ in requests]
 
         def loglikelihood_rolling(self, requests: Sequence[Any]) -> list[float]:
+            for request in requests:
+                _check_texts("", *request.args)
             return [-1.0 for _ in requests]
 
         def generate_until(self, requests: Sequence[Any]) -> list[str]:
             for request in requests:
-                normalize_gen_kwargs(request.args[1])
+                _check_texts(request.args[0])
+                _check_generation(request.args[1])
             return list(islice(cycle(_ANSWERS), len(requests)))
 
     return StandIn()

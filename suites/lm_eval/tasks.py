@@ -90,7 +90,9 @@ def run_tasks(
             "system prompt": "none" if system_prompt is None else repr(system_prompt),
         }
         found = _Evaluated(loaded, results, evaluation, subject, template, lm.truncated, lm.not_finite)
-        summed_up = [group for group in loaded.groups.values() if group.has_aggregation]
+        summed_up = [
+            group for name, group in loaded.groups.items() if any("," in key for key in results["results"][name])
+        ]
         within = {name for group in summed_up for name in _members_of(group)}
         tasks = {name: _task_result(found, name, is_primary=name not in within) for name in loaded.tasks}
         groups = [

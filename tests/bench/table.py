@@ -102,7 +102,8 @@ def _notes(lines: Sequence[Line]) -> Iterator[str]:
     """A paragraph on what the columns mean, then one line a workload."""
     yield (
         "Ratio: median over repetitions, ours and theirs in turn. Tokens: what went through the model, padding "
-        "included. Numbers equal: every log-probability within 1e-4 nats or 1e-6 of its sum, metrics within 1e-4, "
+        "included. Numbers equal, with HFLM's softmax in float64 (not timed): every log-probability within 1e-4 nats "
+        "or 1e-6 of its sum, metrics within 1e-4, "
         "choices equal wherever the best two are more than 2e-4 apart, scores from the cache bit for bit. Of matmul "
         "rate: floating-point operations of the linear layers a second, against the same products on their own. Both "
         "sides are loaded and have run before; the engine's check of its fast path is made once a model, before.\n"

@@ -7,7 +7,16 @@ from pathlib import Path
 from typing import Any
 
 from outcomes import Outcome
-from peers import dpo_peers, hflm_pair_peers, hflm_task_peers, reward_outcome, run_lm_eval
+from peers import (
+    Run,
+    dpo_peers,
+    exact_pair_peer,
+    exact_task_peer,
+    hflm_pair_peers,
+    hflm_task_peers,
+    reward_outcome,
+    run_lm_eval,
+)
 from rows import arc_easy, encoded_pairs, hh_rlhf_pairs, truthfulqa, ultrafeedback_pairs, winogrande
 from subjects import Subject, with_adapter
 
@@ -54,6 +63,8 @@ class Workload:
     peer_model: Any
     n_passes: int = 1
     """Number of times that every request is scored."""
+    exact: Run | None = None
+    """The peer that numbers are compared with, which is not timed; None compares with one that is."""
 
 
 @dataclass(slots=True)
@@ -120,7 +131,8 @@ class Bench:
             with compiled_once():
                 return run_lm_eval(lm, loaded)
 
-        return Workload(title, at_least, ours, peers, self._part, switch, requests, model, model)
+        exact = exact_task_peer(self.subject, loaded)
+        return Workload(title, at_least, ours, peers, self._part, switch, requests, model, model, exact=exact)
 
     def _pairs(self, title: str, pairs: list[Any], *, at_least: float | None) -> Workload:
         plan = encoded_pairs(pairs, self.subject.tokenizer)
@@ -134,7 +146,8 @@ class Bench:
         longest = max(request.n_inputs for request in plan.requests)
         peers = hflm_pair_peers(self.subject, sides(plan), self._fitting(longest))
         title = f"{title}, {len(plan.rows)} pairs"
-        return Workload(title, at_least, ours, peers, self._part, switch, plan.requests, model, model)
+        exact = exact_pair_peer(self.subject, sides(plan))
+        return Workload(title, at_least, ours, peers, self._part, switch, plan.requests, model, model, exact=exact)
 
     def _reward(self) -> Workload:
         plan = encoded_pairs(hh_rlhf_pairs(self.data_root, self.sizes.reward), self.subject.tokenizer)

@@ -3,7 +3,9 @@
 import json
 import sys
 from collections.abc import Callable
+from copy import deepcopy
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -71,7 +73,7 @@ def assert_one_line(caught: pytest.ExceptionInfo[SuiteError]) -> None:
         (['doc_to_text: "{{nope}}"'], "UndefinedError: 'nope' is undefined"),
         (['doc_to_text: "{{q"'], "TemplateSyntaxError"),
         (['doc_to_text: "{{q.x.y}}"'], "UndefinedError"),
-        (["doc_to_text: 1.5"], "TypeError"),
+        (["doc_to_text: 1.5"], r"doc_to_text must be a text, a number or code \(!function\), got 1.5"),
         (["doc_to_target: 7"], "IndexError: .*test_choice"),
         (["doc_to_target: -1"], "row 0: the target -1 is none of its 2 choices"),
         (['doc_to_target: "{{q}}"'], "row 0: the target 'Is it 0.' is none of its 2 choices"),
@@ -83,15 +85,23 @@ def assert_one_line(caught: pytest.ExceptionInfo[SuiteError]) -> None:
         (["num_fewshot: 2", "fewshot_split: nope"], "KeyError: 'nope'"),
         (["num_fewshot: 9"], "ValueError: Sample larger than population"),
         (["num_fewshot: 9", "fewshot_config: {sampler: first_n}"], "AssertionError: .*exceeds"),
-        (["num_fewshot: many"], "TypeError"),
+        (["num_fewshot: many"], "num_fewshot must be a number, 0 or above, got 'many'"),
         (["fewshot_config: {sampler: balanced}"], "KeyError: .*contextsampler"),
         (["output_type: guess"], "invalid output_type 'guess'"),
         (["metric_list: [{aggregation: mean}]"], "'metric' key not provided"),
-        (["metric_list: 5"], "TypeError"),
+        (["metric_list: 5"], "metric_list must be a list of tables, got 5"),
+        (["metric_list: []"], "it measures nothing"),
+        (["filter_list: []"], "it measures nothing"),
         (["filter_list: [{name: x, filter: [{function: nope}]}]"], "nope"),
-        (["dataset_kwargs: 5"], "TypeError"),
+        (["dataset_kwargs: 5"], "dataset_kwargs must be a table, got 5"),
         (["dataset_kwargs: {data_files: 5}"], "TypeError"),
-        (["dataset_path: [json]"], "TypeError"),
+        (["dataset_path: [json]"], r"dataset_path must be a text, got \['json'\]"),
+        (["process_docs: code.fails"], r"process_docs must be code \(!function\), got 'code.fails'"),
+        (["group: mine", "task: [5]"], "a group has names and tables of tasks, got 5"),
+        (
+            ["group: mine", "dataset_path: null", "task: [truthfulqa_mc3]"],
+            "knows no task 'truthfulqa_mc3' .did you mean",
+        ),
         (["task: [a, b]"], r"its key 'task' \(or 'group', with a list of tasks\) must be a name, got \['a', 'b'\]"),
         (["task:"], "must be a name, got None"),
         (["group: mine", "task: {a: b}"], "it names no tasks"),
@@ -106,7 +116,7 @@ def assert_one_line(caught: pytest.ExceptionInfo[SuiteError]) -> None:
         (["process_docs: !function code.fails"], "OwnError"),
         (["unsafe_code: true"], "marked as unsafe"),
         (["doc_to_image: text"], "multimodal"),
-        (["no_such_key: 1"], "no_such_key"),
+        (["doc_to_txt: 1"], r"doc_to_txt is no key of a task; did you mean doc_to_text\?"),
     ],
     ids=lambda value: value[-1][:40] if isinstance(value, list) else "",
 )
@@ -114,7 +124,7 @@ def test_every_fault_of_a_task_file_is_one_line(load: Callable[..., TaskSet], ch
     """Also where only a later row has it, and whatever a task's own code raises."""
     with pytest.raises(SuiteError, match=said) as caught:
         load(*changes)
-    assert str(caught.value).startswith("lm-eval task ")
+    assert str(caught.value).startswith(("lm-eval task ", "lm-eval knows"))
     assert_one_line(caught)
 
 
@@ -122,7 +132,13 @@ def test_every_fault_of_a_task_file_is_one_line(load: Callable[..., TaskSet], ch
     ("changes", "said"),
     [
         (["generation_kwargs: {max_gen_toks: many}"], "ValueError"),
-        (["generation_kwargs: 5"], "TypeError"),
+        (["generation_kwargs: 5"], "generation_kwargs must be a table, got 5"),
+        (["generation_kwargs: {until: [5]}"], "until must be texts that are not empty"),
+        (["generation_kwargs: {until: ['']}"], "until must be texts that are not empty"),
+        (["generation_kwargs: {nobody: 1}"], "transformers knows no nobody"),
+        (["repeats: 1000000000"], "repeats must be a number from 1 to 1,000, got 1000000000"),
+        (["doc_to_text: 3"], "Context is not a string! : 3"),
+        (["repeats: many"], "repeats must be a number"),
         (["metric_list: [{metric: acc}]"], "TypeError|KeyError|ValueError"),
     ],
     ids=lambda value: value[-1][:40] if isinstance(value, list) else "",
@@ -183,26 +199,54 @@ def test_a_package_that_a_task_of_lm_eval_needs_is_named_before_its_rows_are_rea
         load_tasks([TaskSource("ifeval")])
 
 
-def test_an_answer_without_room_for_its_question_is_told_before_it_is_generated(load: Callable[..., TaskSet]) -> None:
+@pytest.fixture(scope="module")
+def model_and_tokenizer(llama_folder: Path) -> tuple[Any, Any]:
+    """A tiny model and its tokenizer."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    return AutoModelForCausalLM.from_pretrained(llama_folder).eval(), AutoTokenizer.from_pretrained(llama_folder)
+
+
+def test_an_answer_without_room_for_its_question_is_told_before_it_is_generated(
+    load: Callable[..., TaskSet], model_and_tokenizer: tuple[Any, Any]
+) -> None:
     """lm-eval would stop in the middle."""
+    model, tokenizer = model_and_tokenizer
     loaded = load("doc_to_target: text", "metric_list: [{metric: exact_match}]", **GENERATED)
     with pytest.raises(SuiteError, match=r"an answer of 256 tokens .* model's 200 positions: set generation_kwargs"):
-        try_with_model(loaded, None, 200, chat_template=False, system_prompt=None)
-    try_with_model(loaded, None, 300, chat_template=False, system_prompt=None)
+        try_with_model(loaded, model, tokenizer, 200, chat_template=False, system_prompt=None)
+    try_with_model(loaded, model, tokenizer, 300, chat_template=False, system_prompt=None)
 
 
 def test_a_chat_template_that_cannot_render_a_task_is_told_before_anything_is_computed(
-    load: Callable[..., TaskSet], llama_folder: Path
+    load: Callable[..., TaskSet], model_and_tokenizer: tuple[Any, Any]
 ) -> None:
     """With the turns of its shots."""
-    from transformers import AutoTokenizer
-
-    tokenizer = AutoTokenizer.from_pretrained(llama_folder)
+    model, tokenizer = model_and_tokenizer[0], deepcopy(model_and_tokenizer[1])
     loaded = load("num_fewshot: 1", "training_split: test")
-    try_with_model(loaded, tokenizer, 256, chat_template=True, system_prompt="Be brief.")
+    try_with_model(loaded, model, tokenizer, 256, chat_template=True, system_prompt="Be brief.")
     tokenizer.chat_template = "{% if messages | length > 2 %}{{ raise_exception('no shots here') }}{% endif %}x"
     with pytest.raises(SuiteError, match="lm-eval task mine: TemplateError: no shots here"):
-        try_with_model(loaded, tokenizer, 256, chat_template=True, system_prompt=None)
+        try_with_model(loaded, model, tokenizer, 256, chat_template=True, system_prompt=None)
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ("{temperature: -1.0, do_sample: true}", "temperature"),
+        ("{num_beams: 0}", "num_beams|beams"),
+        ("{top_p: x, do_sample: true, temperature: 1.0}", "top_p"),
+    ],
+)
+def test_settings_that_a_model_refuses_are_told_before_anything_is_computed(
+    load: Callable[..., TaskSet], model_and_tokenizer: tuple[Any, Any], settings: str, said: str
+) -> None:
+    """Which judges values only as it generates."""
+    metric, more = "metric_list: [{metric: exact_match}]", settings.strip("{}")
+    loaded = load("doc_to_target: text", metric, f"generation_kwargs: {{max_gen_toks: 4, {more}}}", **GENERATED)
+    with pytest.raises(SuiteError, match=said) as caught:
+        try_with_model(loaded, *model_and_tokenizer, 256, chat_template=False, system_prompt=None)
+    assert_one_line(caught)
 
 
 @pytest.mark.parametrize(

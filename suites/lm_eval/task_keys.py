@@ -74,7 +74,7 @@ def check_keys(config: Mapping[Any, Any], what: str) -> None:
             near = get_close_matches(name, known, n=1)
             raise TaskLoadError(f"{what}: {name} is no key of a task{f'; did you mean {near[0]}?' if near else ''}")
         wanted, is_right = _KINDS.get(key, ("", lambda _: True))
-        if value is not None and not is_right(value):
+        if (value is not None or key == "class") and not is_right(value):
             raise TaskLoadError(f"{what}: {name} must be {wanted}, got {one_line(repr(value)[:100])}")
     members = config.get("task")
     for member in members if isinstance(members, list) else []:

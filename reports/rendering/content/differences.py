@@ -7,8 +7,15 @@ from reports.comparing.choice import is_chosen
 from reports.comparing.compare import Comparison, Outcome
 from reports.comparing.seeds import FEWEST_SEEDS, OverSeeds
 from reports.records import EvaluationCounts, Metric, Run, Subject
-from reports.rendering.content.display import NOTHING, Cells, cells, number
-from reports.rendering.content.footnotes import not_measured, reason_not_measured, row_notes, subject_notes
+from reports.rendering.content.display import NOTHING, Cells, cells, outcome_mark, table_cells
+from reports.rendering.content.footnotes import (
+    matrix_notes,
+    not_measured,
+    reason_not_measured,
+    subject_notes,
+    table_notes,
+)
+from reports.rendering.content.legend import ONLY_BEFORE_CORRECTION, legend
 from reports.rendering.content.names import metric_names, row_nouns
 
 NO_CANDIDATE = "No candidate was measured, so nothing is compared."
@@ -25,11 +32,13 @@ class DifferenceRow:
     name: str
     """What people call the metric."""
     detail: str
-    """What it was measured on, such as "250 pairs, 235 prompts; 50 % is chance"."""
+    """What it was measured on, such as "250 pairs, 235 prompts"."""
     cells: Cells
     outcome: Outcome
     notes: tuple[str, ...] = ()
     """Footnotes of the row."""
+    remark: str = ""
+    """What stands beside its outcome."""
     seeds: str = ""
     """Of a recipe, the differences of its adapters: "3 seeds, +10.9 to +12.6 pp"."""
 
@@ -56,6 +65,8 @@ class DifferenceTable:
     """Footnotes of the subject's name."""
     notes: tuple[str, ...] = ()
     """What is below the table without a mark in it: what was not measured, and what else was."""
+    legend: tuple[str, ...] = ()
+    """What its words and marks mean, a few words each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +81,13 @@ class MatrixCell:
     notes: tuple[str, ...] = ()
     spread: str = ""
     """Of a recipe, the differences of its adapters: "+10.9 to +12.6 pp"."""
+
+    @property
+    def mark(self) -> str:
+        """The mark beside the difference: none where no change was seen, not even before correction."""
+        is_hollow = self.comparison is not None and self.comparison.fails_correction
+        is_plain = self.outcome in ("no change seen", "not measured") and not is_hollow
+        return "" if is_plain else outcome_mark(self.comparison, self.outcome)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +121,17 @@ class Matrix:
     higher_is_better: tuple[bool | None, ...] = ()
     details: tuple[str, ...] = ()
     """What each metric was measured on."""
+    legend: tuple[str, ...] = ()
+    """What its words and marks mean, a few words each, and by which rule the chosen one was chosen."""
+    parts: tuple[str, ...] = ()
+    """What each metric has in common with those beside it, as the title of a part of one candidate's table."""
     metric_notes: tuple[tuple[str, ...], ...] = ()
     """Footnotes of each metric: those that hold for all of its cells, which do not repeat them."""
+
+    @property
+    def has_spreads(self) -> bool:
+        """Whether some cells have the differences of a recipe's adapters."""
+        return any(cell.spread for row in self.rows for cell in row.cells)
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +223,7 @@ def _table(run: Run, entry: _Entry, others: Sequence[_Entry]) -> DifferenceTable
     measured = [row for row in entry.rows.values() if row.difference is not None]
     parts: dict[tuple[str, str, bool | None], list[DifferenceRow]] = {}
     for row in sorted(measured, key=_part_rank):
-        shown, spread = cells(row), entry.spreads.get(_key(row.metric), "")
+        shown, spread = table_cells(row), entry.spreads.get(_key(row.metric), "")
         part = _part_title(row.metric), shown.unit, row.metric.higher_is_better
         parts.setdefault(part, []).append(
             DifferenceRow(
@@ -205,7 +232,8 @@ def _table(run: Run, entry: _Entry, others: Sequence[_Entry]) -> DifferenceTable
                 detail=_detail(row, counts),
                 cells=shown,
                 outcome=row.outcome,
-                notes=row_notes(run, row),
+                notes=table_notes(run, row),
+                remark=ONLY_BEFORE_CORRECTION if row.fails_correction else "",
                 seeds=f"{len(entry.adapters)} seeds, {spread}" if spread else "",
             )
         )
@@ -217,6 +245,7 @@ def _table(run: Run, entry: _Entry, others: Sequence[_Entry]) -> DifferenceTable
         parts=tuple(DifferencePart(*part, tuple(rows)) for part, rows in parts.items()),
         subject_notes=subject_notes(entry.first),
         notes=(*not_measured(run, lacking), *([f"Also measured: {also}."] if also else [])),
+        legend=legend(run, measured),
     )
 
 
@@ -236,19 +265,21 @@ def _matrix(run: Run, entries: Sequence[_Entry]) -> Matrix:
     return Matrix(
         metrics=tuple(names[row.metric] for row in first.values()),
         baseline=run.baseline.name,
-        baseline_values=tuple(cells(row).baseline for row in first.values()),
+        baseline_values=tuple(table_cells(row).baseline for row in first.values()),
         rows=tuple(_matrix_row(run, each, shared) for each in entries),
         notes=not_measured(run, lacking),
         units=tuple(cells(row).unit for row in first.values()),
         higher_is_better=tuple(row.metric.higher_is_better for row in first.values()),
         details=tuple(_detail(row, counts) for row in first.values()),
+        legend=legend(run, [row for rows in columns.values() for row in rows]),
+        parts=tuple(_part_title(row.metric) for row in first.values()),
         metric_notes=tuple(shared.values()),
     )
 
 
 def _shared_notes(run: Run, rows: Sequence[Comparison]) -> tuple[str, ...]:
     """Return the footnotes that all rows of a metric have."""
-    notes = [row_notes(run, row) for row in rows]
+    notes = [matrix_notes(run, row) for row in rows]
     return tuple(note for note in notes[0] if all(note in each for each in notes))
 
 
@@ -270,7 +301,7 @@ def _matrix_cell(run: Run, entry: _Entry, key: Key, shared: tuple[str, ...]) -> 
         return MatrixCell(None, NOTHING, "not measured")
     if row.difference is None:
         return MatrixCell(row, NOTHING, "not measured", (f"Not measured: {reason_not_measured(run, row)}.",))
-    notes = tuple(note for note in row_notes(run, row) if note not in shared)
+    notes = tuple(note for note in matrix_notes(run, row) if note not in shared)
     return MatrixCell(row, cells(row).difference, row.outcome, notes, entry.spreads.get(key, ""))
 
 
@@ -285,24 +316,21 @@ def _part_rank(row: Comparison) -> tuple[bool, int]:
 
 def _part_title(metric: Metric) -> str:
     """Return what the rows of a part have in common."""
-    if metric.chance is not None:
-        return "What it was trained for"
     is_better = {True: " (higher is better)", False: " (lower is better)", None: ""}[metric.higher_is_better]
+    if metric.chance is not None:
+        return f"What it was trained for{is_better}"
     if metric.display == "percent":
         return f"{'Accuracy' if metric.higher_is_better else 'Shares'}{is_better}"
     return f"{'Perplexity of reference answers' if metric.display == 'exp' else 'Other measures'}{is_better}"
 
 
 def _detail(row: Comparison, counts: Mapping[str, EvaluationCounts]) -> str:
-    """Return the number of rows and of groups, and what chance is where a metric is held to it."""
+    """Return the number of rows and of groups."""
     rows, groups = row_nouns(row.metric, counts.get(row.metric.evaluation))
     sizes = [_counted(row.n, rows)] if row.n else []
     if row.n_groups != row.n:
         sizes.append(_counted(row.n_groups, groups))
-    details = [", ".join(sizes)] if sizes else []
-    if row.metric.chance is not None and row.metric.display == "percent":
-        details.append(f"{number(100 * row.metric.chance, 0)} % is chance")
-    return "; ".join(details)
+    return ", ".join(sizes)
 
 
 def _counted(n: int, plural: str) -> str:

@@ -1,7 +1,7 @@
 """The units, digits and words of a table cell."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from reports.comparing.compare import Comparison, Outcome
 from reports.records import Display, Metric
@@ -20,6 +20,8 @@ OUTCOME_MARKS: dict[Outcome, str] = {
     "not measured": "\u00b7",
 }
 """The mark beside each outcome, so that colour is never the only sign."""
+UNCORRECTED_MARKS = {True: "\u25b3", False: "\u25bd", None: "\u25c7"}
+"""Whether it would be better -> the hollow mark of what is clear of zero only before correction."""
 LARGEST_PLAIN = 1e6
 """Numbers from here on are shown in scientific notation."""
 
@@ -74,6 +76,22 @@ def cells(comparison: Comparison) -> Cells:
         high=high,
         unit=unit,
     )
+
+
+def table_cells(row: Comparison) -> Cells:
+    """Return the numbers of a row of the first table, where chance is no value that was measured: "chance, 50 %"."""
+    shown = cells(row)
+    if row.against != "definition" or row.metric.display != "percent" or shown.baseline_number is None:
+        return shown
+    return replace(shown, baseline=f"chance, {shown.baseline_number:g} %")
+
+
+def outcome_mark(row: Comparison | None, outcome: Outcome) -> str:
+    """Return the mark of an outcome, hollow where the difference is clear of zero only before correction."""
+    if row is None or not row.fails_correction or row.difference is None:
+        return OUTCOME_MARKS[outcome]
+    is_better = row.metric.higher_is_better
+    return UNCORRECTED_MARKS[None if is_better is None else (row.difference > 0) == is_better]
 
 
 def low_to_high(shown: Cells) -> str:

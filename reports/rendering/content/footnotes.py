@@ -25,18 +25,27 @@ class Footnotes:
 
 
 def row_notes(run: Run, row: Comparison) -> tuple[str, ...]:
-    """Return the footnotes of a primary row that was measured, those that change its meaning first."""
-    notes = (
-        _by_definition(row),
-        _assumed(run, row),
-        _not_after_correction(row),
-        _within_margin(row),
-        _without_interval(row),
-        _above_vocabulary(row),
-        _few_groups(row),
-        _long_tail(row),
-    )
+    """Return every footnote of a row that was measured, those that change its meaning first."""
+    notes = (_by_definition(row), _not_after_correction(row), *_meaning(run, row), *_method(row))
     return tuple(note for note in notes if note)
+
+
+def table_notes(run: Run, row: Comparison) -> tuple[str, ...]:
+    """Return the footnotes of a row in the table of one candidate, which says the rest by marks and words."""
+    return tuple(note for note in (*_meaning(run, row), *_method(row)) if note)
+
+
+def matrix_notes(run: Run, row: Comparison) -> tuple[str, ...]:
+    """Return the footnotes of a cell of several candidates: what changes its meaning, the rest is in the full table."""
+    return tuple(note for note in _meaning(run, row) if note)
+
+
+def _meaning(run: Run, row: Comparison) -> tuple[str, ...]:
+    return _assumed(run, row), _without_interval(row), _above_vocabulary(row)
+
+
+def _method(row: Comparison) -> tuple[str, ...]:
+    return _within_margin(row), _few_groups(row), _long_tail(row)
 
 
 def subject_notes(subject: Subject) -> tuple[str, ...]:
@@ -112,7 +121,7 @@ def _above_vocabulary(row: Comparison) -> str:
     if ceiling is None or not values or max(values) <= ceiling:
         return ""
     tokens = cells(replace(row, baseline_value=ceiling, interval=None)).baseline.partition(".")[0]
-    return f"Above the {tokens} tokens of the vocabulary, worse than a guess: a gain there means nothing."
+    return f"Above {tokens}, the tokens of the vocabulary, it is worse than guessing: a gain there means nothing."
 
 
 def _few_groups(row: Comparison) -> str:

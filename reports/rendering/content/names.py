@@ -90,7 +90,7 @@ _METRICS = {
     "exact_match": "exact matches",
     "kl_per_token": "KL divergence",
     "perplexity_per_example": "perplexity, mean of examples",
-    "perplexity_without_eos": "perplexity without end of turn",
+    "perplexity_without_eos": "perplexity of the words",
     "preference_accuracy": "accuracy of probabilities",
     "preference_accuracy_per_token": "accuracy of probabilities per token",
     "refusal_rate": "refusals",

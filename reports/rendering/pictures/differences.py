@@ -70,7 +70,7 @@ class _Part:
 
 def differences_picture(table: DifferenceTable | Matrix) -> Picture | None:
     """Return the differences of one candidate, of a recipe, or of up to six candidates; None without any."""
-    note = "Line: 95 % interval by itself. Colour and triangle: what can be claimed after correction."
+    note = "Line: 95 % interval by itself. Colour and filled triangle: what can be claimed after correction."
     if isinstance(table, DifferenceTable):
         parts, title = _of_table(table), f"Differences: {table.subject} against {table.baseline}"
     else:

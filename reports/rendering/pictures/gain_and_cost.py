@@ -22,13 +22,15 @@ from reports.rendering.pictures.drawing.elements import (
 )
 from reports.rendering.pictures.drawing.frames import Frame, below_frame, frame_elements
 from reports.rendering.pictures.drawing.labels import Label, placed_labels
-from reports.rendering.pictures.drawing.lettering import SMALL, cut, text_width
-from reports.rendering.pictures.drawing.marks import legend, mark, mark_box, outcome_colour
+from reports.rendering.pictures.drawing.lettering import cut, text_width
+from reports.rendering.pictures.drawing.marks import mark, mark_box, outcome_colour, shown_outcome
 from reports.rendering.pictures.drawing.scales import linear_scale, nice_ticks, tick_texts
 from reports.rendering.pictures.picture import Picture
 
-_WIDTH, _HEIGHT = 640.0, 440.0
-_PLACE = Box(64, 44, 624, 352)
+_WIDTH, _HEIGHT = 600.0, 330.0
+_PLACE = Box(66, 34, 588, 254)
+_LETTERS = 12.0
+"""Font size in pixels: the page shows the picture at about its own size."""
 _LONGEST_LABEL = 130.0
 _FEW = 8
 """With more candidates than these, only the chosen one's and the controls' intervals are drawn at full width."""
@@ -37,6 +39,8 @@ _HEADER = (
     *("change at the largest loss", "low", "high", "unit", "metric of the largest loss", "outcome"),
 )
 _UNIT_NAMES = {"pp": "percentage points", "%": "% of perplexity"}
+_LINE_WORDS = {"better": "better", "worse": "worse", "none": "no change seen"}
+"""Colour of an interval -> what it says of the gain, if it is horizontal, or of the loss."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,19 +127,18 @@ def _picture(dots: Sequence[_Dot], gain_name: str, unit: str, n_metrics: int) ->
         frame,
         list(zip(x_ticks, tick_texts(x_ticks, sign=True), strict=True)),
         list(zip(y_ticks, (f"{text} {unit}" for text in tick_texts(y_ticks, sign=True)), strict=True)),
+        _LETTERS,
     )
     zero_x, zero_y = frame.point(0, 0)
     elements += [line((zero_x, place.top), (zero_x, place.bottom), "soft")]
     elements += [line((place.left, zero_y), (place.right, zero_y), "soft")]
-    elements += [
-        Text(place.left, 18, f"Largest loss of a capability, {_UNIT_NAMES[unit]} (up is better)", "soft", SMALL)
-    ]
-    below = below_frame(frame) + 16
-    x_words = ": gained, percentage points (right is better)"
-    x_title = cut(gain_name, place.right - place.left - text_width(x_words, SMALL), size=SMALL) + x_words
-    elements += [Text((place.left + place.right) / 2, below, x_title, "soft", SMALL, "middle")]
+    elements += [Text(4, 16, f"\u2191 Largest loss elsewhere, {_UNIT_NAMES[unit]} (up is better)", "soft", _LETTERS)]
+    below = below_frame(frame, _LETTERS) + 15
+    x_words = ": gained, percentage points (right is better) \u2192"
+    x_title = cut(gain_name, place.right - place.left - text_width(x_words, _LETTERS), size=_LETTERS) + x_words
+    elements += [Text(place.right, below, x_title, "soft", _LETTERS, "end")]
     elements += _drawn_dots(dots, frame)
-    elements += _legend(dots, below + 30)
+    elements += _legend(dots, below + 26)
     title = "Gain against cost"
     said = "; ".join(
         f"{dot.row.subject}: gained {cells(dot.gain).difference}, largest loss {cells(dot.cost).difference} of "
@@ -178,7 +181,7 @@ def _drawn_dots(dots: Sequence[_Dot], frame: Frame) -> list[Element]:
     labels = [
         Label(
             frame.point(dot.x, dot.y),
-            cut(names[dot.row.subject], _LONGEST_LABEL, size=SMALL) + (" \u2605" if dot.row.is_chosen else ""),
+            cut(names[dot.row.subject], _LONGEST_LABEL, size=_LETTERS) + (" \u2605" if dot.row.is_chosen else ""),
             "soft" if dot.row.is_control else "ink",
             600 if dot.row.is_chosen else 400,
         )
@@ -189,7 +192,7 @@ def _drawn_dots(dots: Sequence[_Dot], frame: Frame) -> list[Element]:
     solid = [mark_box(frame.point(dot.x, dot.y), _reach(dot)) for dot in dots]
     solid += [Box(zero_x, place.top, zero_x, place.bottom), Box(place.left, zero_y, place.right, zero_y)]
     thin = [_line_box(shape) for shape in lines if isinstance(shape, Shape)]
-    placed = placed_labels(labels, Box(place.left, 24, _WIDTH - 4, place.bottom - 1), solid, thin)
+    placed = placed_labels(labels, Box(place.left, 22, _WIDTH - 4, place.bottom - 1), solid, thin, _LETTERS)
     leaders: list[Element] = [each.leader for each in placed if each.leader]
     return [*lines, *leaders, *groups, *(each.text for each in placed)]
 
@@ -214,7 +217,7 @@ def _intervals(dot: _Dot, frame: Frame, width: float) -> list[Element]:
 def _marks(dot: _Dot, frame: Frame) -> list[Element]:
     centre = frame.point(dot.x, dot.y)
     size = 7.0 if dot.row.is_chosen else 5.5
-    shapes: list[Element] = [*mark(dot.gain.outcome, centre, outcome_colour(dot.gain), size)]
+    shapes: list[Element] = [*mark(shown_outcome(dot.gain), centre, outcome_colour(dot.gain), size)]
     if dot.row.is_control:
         shapes.append(_control_mark(centre[0], centre[1]))
     if dot.row.is_chosen:
@@ -233,22 +236,27 @@ def _control_mark(x: float, y: float) -> Shape:
 
 
 def _legend(dots: Sequence[_Dot], y: float) -> list[Element]:
-    used = {(dot.gain.outcome, outcome_colour(dot.gain)): None for dot in dots}
-    x = 16.0
-    elements: list[Element] = [Text(x, y, "Reward accuracy:", "soft", SMALL)]
-    x += text_width("Reward accuracy:", SMALL) + 10
-    marks = legend(sorted(used), x, y)
-    elements += marks
-    x = max((each.box.right for each in marks if isinstance(each, Text)), default=x) + 26
+    """Return what the colours of intervals say, and the marks of the chosen one and of controls."""
+    used = {outcome_colour(row) for dot in dots for row in (dot.gain, dot.cost)}
+    elements: list[Element] = []
+    x = 4.0
+    for colour, words in _LINE_WORDS.items():
+        if colour in used:
+            drawn: list[Element] = [line((x, y - 4), (x + 20, y - 4), colour, 3.0)]
+            x = _with_words(elements, drawn, x + 26, y, words)
     if any(dot.row.is_chosen for dot in dots):
-        elements += [ring((x, y - 4), 7, "ink", 1.4), Text(x + 13, y, "chosen on selection rows", "soft", SMALL)]
-        x += 13 + text_width("chosen on selection rows", SMALL) + 26
+        x = _with_words(elements, [ring((x + 7, y - 4), 7, "ink", 1.4)], x + 20, y, "chosen")
     if any(dot.row.is_control for dot in dots):
-        elements += [
-            outline(((x - 7, y - 4), (x, y - 11), (x + 7, y - 4), (x, y + 3)), "soft", 1.2),
-            Text(x + 13, y, "control", "soft", SMALL),
-        ]
+        corners = ((x, y - 4), (x + 7, y - 11), (x + 14, y - 4), (x + 7, y + 3))
+        x = _with_words(elements, [outline(corners, "soft", 1.2)], x + 20, y, "control")
+    _with_words(elements, [], x, y, "Lines: 95 % intervals")
     return elements
+
+
+def _with_words(elements: list[Element], drawn: Sequence[Element], x: float, y: float, words: str) -> float:
+    """Add an entry of the legend, and return where the next one begins."""
+    elements += [*drawn, Text(x, y, words, "soft", _LETTERS)]
+    return x + text_width(words, _LETTERS) + 16
 
 
 def _data(dot: _Dot, unit: str) -> tuple[str | float | None, ...]:

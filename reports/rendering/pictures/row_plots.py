@@ -21,13 +21,16 @@ _LONGEST_UNIT = 4
 """Most characters of a unit that is repeated at each tick; a longer one stands in the title of the part."""
 _OUTERMOST_TICK = 0.8
 """Largest tick as a share of the bound, so that its label stays within the plot."""
-_WORDS = {True: ("worse", "better"), False: ("better", "worse"), None: ("lower", "higher")}
-"""higher_is_better -> what the left and the right end of an axis are called."""
+_WORDS = {True: ("worse", "better"), False: ("worse", "better"), None: ("lower", "higher")}
+"""higher_is_better -> what the left and the right end of an axis are called: what is better is always at the right."""
 
 
 @dataclass(frozen=True, slots=True)
 class PlotAxis:
-    """The axis of a part: from -bound to bound in displayed units, so that zero is in one place in all parts."""
+    """The axis of a part: from -bound to bound in displayed units, so that zero is in one place in all parts.
+
+    Where less is better it runs from right to left, so that every gain lies to the right of zero.
+    """
 
     bound: float
     unit: str
@@ -47,7 +50,8 @@ class PlotAxis:
 
     def scale(self, start: float, end: float) -> Scale:
         """Return the axis between two pixels."""
-        return Scale(-self.bound, self.bound, start, end)
+        left, right = (end, start) if self.higher_is_better is False else (start, end)
+        return Scale(-self.bound, self.bound, left, right)
 
     def tick_labels(self, scale: Scale) -> tuple[tuple[float, str], ...]:
         """Return the pixel and the text of each tick."""
@@ -94,7 +98,7 @@ def axis_elements(axis: PlotAxis, scale: Scale, top: float) -> tuple[Text, ...]:
     """Return the words at the ends of an axis on a line, and its ticks on the next."""
     left, right = axis.words
     return (
-        Text(scale.start, top, left, "soft", SMALL),
-        Text(scale.end, top, right, "soft", SMALL, "end"),
+        Text(min(scale.start, scale.end), top, left, "soft", SMALL),
+        Text(max(scale.start, scale.end), top, right, "soft", SMALL, "end"),
         *(Text(x, top + 16, words, "soft", SMALL, "middle") for x, words in axis.tick_labels(scale)),
     )

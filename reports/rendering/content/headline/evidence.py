@@ -46,6 +46,12 @@ def refusals(run: Run, adapters: Sequence[str]) -> Refusals | None:
     return Refusals(sum(one for one, _ in pairs), sum(other for _, other in pairs), len(pairs))
 
 
+def fewer_refusals(run: Run, adapters: Sequence[str]) -> Refusals | None:
+    """Return the refusals of harmful prompts if the candidate refuses fewer than the baseline."""
+    counted = refusals(run, adapters)
+    return counted if counted is not None and counted.candidate < counted.baseline else None
+
+
 def training_accuracy(run: Run, adapters: Sequence[str], held_out: Comparison) -> float | None:
     """Return the share of training pairs won at the end of training, if it is far above the held-out accuracy.
 

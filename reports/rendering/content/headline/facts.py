@@ -10,6 +10,7 @@ from typing import Literal
 from reports.comparing.choice import is_chosen, peers
 from reports.comparing.compare import Comparison
 from reports.records import Run
+from reports.rendering.content.headline.evidence import fewer_refusals
 from reports.rendering.content.headline.subject import Judged
 
 Standing = Literal["better", "worse", "changed", "no change seen", "cannot tell", "not finite", "not measured"]
@@ -28,6 +29,8 @@ is only not told apart it is not known whether it does as well.
 """
 Seeds = Literal["not trained here", "one", "few", "recipe"]
 Choice = Literal["only", "first of several", "chosen"]
+Refused = Literal["fewer", "not fewer"]
+"""Whether fewer harmful prompts were refused, by count: too few are asked for a test."""
 
 RIVALS: tuple[Rival, ...] = ("none", "behind", "cannot tell", "not told apart", "as well", "ahead")
 
@@ -44,6 +47,7 @@ class Facts:
     control: Rival
     seeds: Seeds
     choice: Choice
+    refused: Refused = "not fewer"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +82,7 @@ def facts_of(run: Run, judged: Judged, comparisons: Sequence[Comparison]) -> Fac
         control=strongest(on_target(judged, control_rivalries(judged, comparisons))),
         seeds=_seeds(run, judged),
         choice=_choice(run, judged),
+        refused="fewer" if fewer_refusals(run, judged.adapters) else "not fewer",
     )
 
 

@@ -4,15 +4,14 @@ The order is how much of the sentence a limit can undo:
 
 1. numbers that are not finite;
 2. the strongest ruler and controls that are not behind on what was gained, for then it is no gain of preferences;
-3. fewer refusals of harmful prompts, which no metric counts as a loss;
-4. if no gain was seen, the smallest change that could have been seen, and what could not be told at all; this first if
+3. if no gain was seen, the smallest change that could have been seen, and what could not be told at all; this first if
    it is the target;
-5. how many training seeds there are;
-6. training rows won far more often than held-out ones, and further rulers that are not behind;
-7. what is assumed or not known of the candidate's origin;
-8. values without information, or no preferences at all;
-9. if a gain was seen, what 4. says of the other metrics;
-10. the number of comparisons, few groups and long tails, ties of the choice, and twins that contradict each other.
+4. how many training seeds there are;
+5. training rows won far more often than held-out ones, and further rulers that are not behind;
+6. what is assumed or not known of the candidate's origin;
+7. values without information, or no preferences at all;
+8. if a gain was seen, what 3. says of the other metrics;
+9. the number of comparisons, few groups and long tails, ties of the choice, and twins that contradict each other.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -21,7 +20,7 @@ from reports.comparing.compare import ERROR_RATE, FEW_GROUPS, Comparison, family
 from reports.comparing.seeds import ENOUGH_SEEDS
 from reports.records import Metric, Run
 from reports.rendering.content.display import cells, number, spread
-from reports.rendering.content.headline.evidence import refusals, training_accuracy
+from reports.rendering.content.headline.evidence import training_accuracy
 from reports.rendering.content.headline.facts import (
     Facts,
     Rivalry,
@@ -31,7 +30,7 @@ from reports.rendering.content.headline.facts import (
     standing,
 )
 from reports.rendering.content.headline.subject import Judged
-from reports.rendering.content.headline.words import opened, rival_words, shortened
+from reports.rendering.content.headline.words import opened, rival_term, shortened
 from reports.rendering.content.names import metric_names
 
 LONGEST_LIMIT = 100
@@ -51,7 +50,6 @@ def limits(run: Run, judged: Judged, facts: Facts, comparisons: Sequence[Compari
         *_not_finite(run, judged),
         *rulers[:1],
         *_controls(judged, control_rivalries(judged, comparisons)),
-        *_refusals(run, judged),
         *([] if is_gain else unseen),
         *_seeds(judged, facts),
         *_training(run, judged),
@@ -91,24 +89,15 @@ def _controls(judged: Judged, rivalries: Sequence[Rivalry]) -> list[str]:
     for name in dict.fromkeys(each.name for each in elsewhere):
         n_equal = sum(each.rival in ("ahead", "as well") for each in elsewhere if each.name == name)
         if n_equal:
-            found.append(f"{opened(rival_words(name))} gains as much on {n_equal:,} of {n_gained:,} gains elsewhere.")
+            found.append(f"{opened(rival_term(name))} gains as much on {n_equal:,} of {n_gained:,} gains elsewhere.")
     return found
 
 
 def _rival(each: Rivalry) -> str:
-    """Return "A bag of words reaches 62.2 %, not told apart from 63.2 % here."."""
+    """Return "Picking the longest answer reaches 62.2 %, not told apart from 63.2 % here."."""
     shown = cells(each.row)
-    how = "more than the" if each.rival == "ahead" else "not told apart from the"
-    return f"{opened(rival_words(each.name))} reaches {shown.baseline}, {how} {shown.candidate} here."
-
-
-def _refusals(run: Run, judged: Judged) -> list[str]:
-    counted = refusals(run, judged.adapters)
-    if counted is None or counted.candidate >= counted.baseline:
-        return []
-    few = f"Refuses {counted.candidate:,} of {counted.n:,} harmful prompts"
-    other = shortened(run.baseline.name) if run.base else "the baseline"
-    return [f"{few}; {other} refuses {counted.baseline:,}."]
+    how = "more than" if each.rival == "ahead" else "not told apart from"
+    return f"{opened(rival_term(each.name))} reaches {shown.baseline}, {how} {shown.candidate} here."
 
 
 def _seeds(judged: Judged, facts: Facts) -> list[str]:
@@ -116,7 +105,7 @@ def _seeds(judged: Judged, facts: Facts) -> list[str]:
     if facts.versus == "other run" and facts.seeds == "one":
         return ["One adapter of each run: this holds for these two, not for their recipes."]
     if facts.seeds == "one":
-        return ["One training seed: this holds for this adapter, not for its recipe."]
+        return ["One training seed: holds for this adapter, not for its recipe."]
     if facts.seeds == "few":
         return ["Too few training seeds to judge the recipe: this holds for this adapter."]
     if facts.seeds == "recipe" and n_seeds < ENOUGH_SEEDS:

@@ -1,5 +1,6 @@
 """The lines of a headline: every metric by the name that people call it, in exactly one line, as many as fit."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -9,7 +10,7 @@ from reports.records import Metric
 from reports.rendering.content.display import cells
 from reports.rendering.content.headline.facts import Standing, standing
 from reports.rendering.content.headline.subject import Judged
-from reports.rendering.content.headline.words import listed, opened, shortened
+from reports.rendering.content.headline.words import opened, shortened
 
 HeadlineKind = Literal["gained", "lost", "no change seen", "cannot tell", "believe it?"]
 """What a line is about, in the order of the lines."""
@@ -24,16 +25,19 @@ _LINES: dict[Standing, HeadlineKind] = {
     "not measured": "cannot tell",
 }
 """What a row shows -> its line. One that changed without a better direction is named by it beside what was lost."""
+_ORDER: tuple[HeadlineKind, ...] = ("gained", "lost", "no change seen", "cannot tell")
 _ALWAYS: tuple[HeadlineKind, ...] = ("gained", "lost")
 """Lines that are there without content too."""
 NOTHING_SEEN = "nothing seen in these rows"
 
 LONGEST_HEADLINE = 600
 """Characters of sentence and lines together, with the words that say what each line is about."""
-_LONGEST_METRIC = 44
-_MOST_IN_A_GROUP = 4
+_LONGEST_METRIC = 56
+_LONGEST_SET = 26
 _TARGET_SUFFIX = ", reward accuracy"
 """End of a name that is left out: what it is measured by is in the table."""
+_LOWER = " (lower is better)"
+"""What is said once, behind the first metric of which less is better."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,34 +46,40 @@ class HeadlineLine:
 
     kind: HeadlineKind
     text: str
+    n_left_out: int = 0
+    """Metrics of the line that there was no room for."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Item:
-    """One or several metrics of a line."""
+class Beside:
+    """What the lines hold beside metrics."""
 
-    text: str
-    n_metrics: int
+    lost: str = ""
+    """A cost that no metric counts, such as fewer refusals; it ends the line of what was lost."""
+    believe: str = ""
+    """Text of the last line."""
 
 
-def headline_lines(judged: Judged, names: Mapping[Metric, str], believe: str, n_left: int) -> tuple[HeadlineLine, ...]:
+def headline_lines(
+    judged: Judged, names: Mapping[Metric, str], beside: Beside, n_left: int
+) -> tuple[HeadlineLine, ...]:
     """Return the lines, largest differences first and what it was trained for before all, as much as fits.
 
     Args:
         judged: Whom the headline is about.
         names: What people call each metric.
-        believe: Text of the last line, or empty.
+        beside: What else the lines hold.
         n_left: Characters that the sentence leaves for all lines.
     """
-    rows: dict[HeadlineKind, list[Comparison]] = {}
-    for row in judged.rows:
-        rows.setdefault(_LINES[standing(row)], []).append(row)
-    order: tuple[HeadlineKind, ...] = ("gained", "lost", "no change seen", "cannot tell")
-    items = {kind: _items(judged, rows[kind], names) if kind in rows else [] for kind in order}
-    shown = {kind: found for kind, found in items.items() if found or kind in _ALWAYS}
-    last = [HeadlineLine("believe it?", believe)] if believe else []
+    rows: dict[HeadlineKind, list[_Told]] = {kind: [] for kind in _ALWAYS}
+    target = {row.metric for row in judged.target}
+    for row in sorted(judged.rows, key=lambda row: (row.metric not in target, -_size(row))):
+        told = _told(row, names[row.metric], is_alone=row.metric in target)
+        rows.setdefault(_LINES[standing(row)], []).append(told)
+    shown = {kind: rows[kind] for kind in _ORDER if kind in rows}
+    last = [HeadlineLine("believe it?", beside.believe)] if beside.believe else []
     n_left -= sum(n_characters(line) for line in last)
-    return (*(HeadlineLine(kind, text) for kind, text in _fitted(shown, n_left).items()), *last)
+    return (*_fitted(shown, beside.lost, n_left), *last)
 
 
 def n_characters(line: HeadlineLine) -> int:
@@ -77,86 +87,105 @@ def n_characters(line: HeadlineLine) -> int:
     return len(f"{line.kind}: {line.text}")
 
 
-def _fitted(items: Mapping[HeadlineKind, Sequence[_Item]], n_left: int) -> dict[HeadlineKind, str]:
-    """Return the texts of the lines: first what was lost, then each line in turn gets one more item while it fits."""
-    n_shown = dict.fromkeys(items, 0)
-    turns: tuple[HeadlineKind, ...] = ("lost", "gained", "no change seen", "cannot tell")
-    grows = True
-    while grows:
-        grows = False
-        for kind in turns:
-            if n_shown.get(kind, 0) >= len(items.get(kind, ())):
-                continue
-            more = n_shown | {kind: n_shown[kind] + 1}
-            texts = {each: _text(items[each], more[each]) for each in items}
-            if sum(n_characters(HeadlineLine(each, text)) for each, text in texts.items()) <= n_left:
-                n_shown, grows = more, True
-    return {kind: _text(found, n_shown[kind]) for kind, found in items.items()}
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """A row of a line, in words."""
+
+    row: Comparison
+    name: str
+    measured_on: str
+    words: str
+    """What was measured."""
+    amount: str
+    group: tuple[str, ...]
+    """What it has in common with the rows that it is told with."""
+
+    @property
+    def direction(self) -> str:
+        """Which way it moved, where neither is better."""
+        return f" ({self.row.outcome})" if self.row.outcome in ("higher", "lower") else ""
 
 
-def _text(items: Sequence[_Item], n_shown: int) -> str:
-    """Return the first items and how many metrics are left out; without items that nothing was seen."""
-    if not items:
-        return NOTHING_SEEN
-    rest = sum(item.n_metrics for item in items[n_shown:])
-    if not n_shown:
-        return f"{rest:,} metric{'s' if rest > 1 else ''}"
-    shown = "; ".join(item.text for item in items[:n_shown])
-    return opened(shown) + (f"; and {rest:,} more" if rest else "")
+Rows = Mapping[HeadlineKind, Sequence[_Told]]
 
 
-def _items(judged: Judged, rows: Sequence[Comparison], names: Mapping[Metric, str]) -> list[_Item]:
-    """Return the items of a line; metrics of one kind and unit that went the same way are one of them."""
-    ordered = sorted(rows, key=lambda row: (row not in judged.target, -_size(row)))
-    groups: dict[tuple[str, ...], list[Comparison]] = {}
-    for row in ordered:
-        _, _, words = names[row.metric].rpartition(", ")
-        is_alone = row in judged.target or words == names[row.metric]
-        key = (names[row.metric],) if is_alone else (words, cells(row).unit, row.outcome)
-        groups.setdefault(key, []).append(row)
-    return [_item(group, names) for group in groups.values()]
-
-
-def _item(rows: Sequence[Comparison], names: Mapping[Metric, str]) -> _Item:
-    """Return "preferred answers +13.2 pp", or "perplexity of A and B -2.4 to -2.5 %" of several."""
-    numbers = [_difference(row) for row in rows]
-    direction = f" ({rows[0].outcome})" if rows[0].outcome in ("higher", "lower") else ""
-    if len(rows) == 1:
-        name = shortened(names[rows[0].metric].removesuffix(_TARGET_SUFFIX), _LONGEST_METRIC)
-        return _Item(f"{name}{numbers[0]}{direction}", 1)
-    sets, words = zip(*(_parts(names[row.metric]) for row in rows), strict=True)
-    some = [shortened(name, _LONGEST_METRIC // 2) for name in sets[:_MOST_IN_A_GROUP]]
-    if len(sets) > _MOST_IN_A_GROUP:
-        some[-1:] = [f"{len(sets) - _MOST_IN_A_GROUP + 1:,} more"]
-    unit = f" {cells(rows[0]).unit}" if rows[0].metric.display != "mean" else ""
-    return _Item(
-        f"{shortened(words[0], _LONGEST_METRIC // 2)} of {listed(some)}{_range(rows, numbers, unit)}{direction}",
-        len(rows),
+def _told(row: Comparison, name: str, *, is_alone: bool) -> _Told:
+    measured_on, _, words = name.rpartition(", ")
+    kind = (words, cells(row).unit, row.outcome, str(row.metric.higher_is_better))
+    return _Told(
+        row,
+        shortened(name.removesuffix(_TARGET_SUFFIX), _LONGEST_METRIC),
+        shortened(measured_on, _LONGEST_SET),
+        shortened(words, _LONGEST_SET),
+        _difference(row),
+        (name,) if is_alone or not measured_on else kind,
     )
 
 
-def _range(rows: Sequence[Comparison], texts: Sequence[str], unit: str) -> str:
-    """Return the smallest and the largest difference, or the lowest and the highest if they have both signs."""
-    amounts = [cells(row).difference_number for row in rows]
-    known = sorted((amount, text) for amount, text in zip(amounts, texts, strict=True) if amount is not None)
-    if not known:
-        return texts[0]
-    low, high = known[0], known[-1]
-    first, last = (high, low) if high[0] <= 0 else (low, high)
-    return last[1] if first[1] == last[1] else f"{first[1].removesuffix(unit)} to{last[1]}"
+def _fitted(rows: Rows, lost: str, n_left: int) -> list[HeadlineLine]:
+    """Return the lines: the first loss and gain, then every loss, every gain, and of the others while they fit."""
+    n_shown = dict.fromkeys(rows, 0)
+    n_most = max(map(len, rows.values()))
+    turns: list[HeadlineKind] = ["lost", "gained"]
+    turns += [kind for kind in turns for _ in range(n_most)]
+    turns += [kind for _ in range(n_most) for kind in _ORDER[2:]]
+    full: set[HeadlineKind] = set()
+    for kind in turns:
+        if kind in full or n_shown.get(kind, 0) >= len(rows.get(kind, ())):
+            continue
+        more = n_shown | {kind: n_shown[kind] + 1}
+        if sum(map(n_characters, _lines(rows, more, lost))) <= n_left:
+            n_shown = more
+        else:
+            full.add(kind)
+    return _lines(rows, n_shown, lost)
 
 
-def _parts(name: str) -> tuple[str, str]:
-    """Return what was measured on, and what was measured."""
-    measured_on, _, words = name.rpartition(", ")
-    return measured_on, words
+def _lines(rows: Rows, n_shown: Mapping[HeadlineKind, int], lost: str) -> list[HeadlineLine]:
+    """Return each line: its first rows, how many are left out, and once which direction is better."""
+    lines: list[HeadlineLine] = []
+    is_told = False
+    for kind, of_kind in rows.items():
+        groups: dict[tuple[str, ...], list[_Told]] = {}
+        for each in of_kind[: n_shown[kind]]:
+            groups.setdefault(each.group, []).append(each)
+        items = []
+        for group in groups.values():
+            is_lower = group[0].row.metric.higher_is_better is False
+            items.append(_item(group) + (_LOWER if is_lower and not is_told else ""))
+            is_told |= is_lower
+        n_left_out = len(of_kind) - n_shown[kind]
+        lines.append(HeadlineLine(kind, _text(items, n_left_out, lost if kind == "lost" else ""), n_left_out))
+    return lines
+
+
+def _text(items: Sequence[str], n_left_out: int, also: str) -> str:
+    """Return the items of a line and how many metrics are left out; without any that nothing was seen."""
+    if not items and n_left_out:
+        items = [f"{n_left_out:,} metric{'s' if n_left_out > 1 else ''}"]
+    elif n_left_out:
+        items = [*items, f"and {n_left_out:,} more"]
+    found = [*items, also] if also else items
+    return opened("; ".join(found)) if found else NOTHING_SEEN
+
+
+def _item(group: Sequence[_Told]) -> str:
+    """Return "preferred answers +13.2 pp", or "perplexity of A -2.4 %, B -2.5 %" of several: each has its number."""
+    first = group[0]
+    if len(group) == 1:
+        return f"{first.name}{first.amount}{first.direction}"
+    each = ", ".join(f"{one.measured_on}{one.amount}" for one in group)
+    return f"{first.words} of {each}{first.direction}"
 
 
 def _difference(row: Comparison) -> str:
     """Return the difference as the table shows it, with a space before it; a reason if there is none."""
     if not row.is_finite:
         return " (not finite)"
-    return " (not measured)" if row.difference is None else f" {cells(row).difference}"
+    if row.difference is None:
+        return " (not measured)"
+    shown = cells(row)
+    return " (beyond measure)" if math.isinf(shown.difference_number or 0.0) else f" {shown.difference}"
 
 
 def _size(row: Comparison) -> float:

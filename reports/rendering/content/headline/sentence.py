@@ -1,16 +1,19 @@
 """The sentence of a headline: made from the facts by the rules below, and from nothing else but names.
 
-    [Of 4 candidates, X was chosen: | Compared with Y,] [over 3 seeds,] TARGET [, but RIVAL] ; ELSEWHERE
+    [Of 4 candidates, X was chosen: | Compared with Y,] [over 3 seeds,] TARGET [, but RIVAL] ; ELSEWHERE [: LOSSES]
 
-A rival, a ruler or control that is not behind, is named only where the target was gained. "That these rows can show"
+Of what got worse the largest amounts are told, and fewer refusals of harmful prompts where nothing else got worse. A
+rival, a ruler or control that is not behind, is named only where the target was gained. "That these rows can show"
 belongs to everything that was not seen, because it may be there.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from reports.rendering.content.headline.facts import RIVALS, Elsewhere, Facts, Rival, Target
 from reports.rendering.content.headline.words import listed, opened, rival_words, shortened
 
+LONGEST_SENTENCE = 300
+"""Characters from which it is told without amounts."""
 _PREFERENCES: dict[Target, str] = {
     "gain": "it prefers what people preferred more often than chance",
     "loss": "it prefers what people preferred less often than chance",
@@ -41,6 +44,8 @@ _ELSEWHERE: dict[Elsewhere, str] = {
     "not finite": "some numbers elsewhere are not finite (NaN or infinite)",
     "not measured": "nothing else was measured",
 }
+_SOME_WORSE = " and some worse"
+_LOSSES: tuple[Elsewhere, ...] = ("losses", "both", "everything worse")
 _RIVALS: dict[Rival, tuple[str, str]] = {
     "ahead": ("but {} does better", "but {} do better"),
     "as well": ("but so does {}", "but so do {}"),
@@ -60,12 +65,28 @@ class Names:
     """The strongest ruler, as it is called in a run."""
     control: str = ""
     """The strongest control."""
+    losses: str = ""
+    """How far what got worse moved at most, of the other measures: "perplexity rose by up to 12.7 %"."""
+    target_losses: str = ""
+    """The same of what it is judged by, where these are measures and not preferences."""
+    all_losses: str = ""
+    """The same of everything."""
     n_candidates: int = 1
     n_seeds: int = 1
 
 
 def sentence(facts: Facts, names: Names) -> str:
-    """Return the answer to whether it helped and what it cost, without more than the facts hold."""
+    """Return the answer to whether it helped and what it cost, without more than the facts hold.
+
+    A sentence that long names make too long is told without the amounts, which the lines below it have too.
+    """
+    said = _sentence(facts, names)
+    if len(said) <= LONGEST_SENTENCE:
+        return said
+    return _sentence(facts, replace(names, losses="", target_losses="", all_losses=""))
+
+
+def _sentence(facts: Facts, names: Names) -> str:
     return opened(f"{_opening(facts, names)}{_answer(facts, names)}") + "."
 
 
@@ -84,23 +105,46 @@ def _opening(facts: Facts, names: Names) -> str:
 
 
 def _answer(facts: Facts, names: Names) -> str:
+    if facts.target == "loss" and facts.elsewhere == "everything worse":
+        return _with("everything that was measured got worse", names.all_losses)
+    return f"{_helped_and_cost(facts, names)}{_refused(facts)}"
+
+
+def _helped_and_cost(facts: Facts, names: Names) -> str:
     if facts.target == facts.elsewhere == "not measured":
         return "nothing was measured that a claim could be made from"
     if facts.target == facts.elsewhere == "cannot tell":
         return "whether it helped, and what it cost, cannot be told from these rows"
-    if facts.target == "loss" and facts.elsewhere == "everything worse":
-        return "everything that was measured got worse"
+    target = _target(facts, names)
     if facts.aim == "measures" and facts.elsewhere == "not measured":
-        return _target(facts) + _rivals(facts, names)
+        return target + _rivals(facts, names)
     if facts.target == "not finite" and facts.elsewhere in ("not finite", "cannot tell", "not measured"):
-        return _target(facts)
-    return f"{_target(facts)}{_rivals(facts, names)}; {_ELSEWHERE[facts.elsewhere]}"
+        return target
+    return f"{target}{_rivals(facts, names)}; {_elsewhere(facts, names)}"
 
 
-def _target(facts: Facts) -> str:
+def _target(facts: Facts, names: Names) -> str:
     own = _PREFERENCES if facts.aim == "preferences" else _MEASURES
     words = (own | _EITHER)[facts.target]
+    if facts.aim == "measures" and facts.target in ("loss", "both"):
+        words = _with(words, names.target_losses)
     return words.replace(" than chance", "") if facts.versus == "other run" else words
+
+
+def _elsewhere(facts: Facts, names: Names) -> str:
+    return _with(_ELSEWHERE[facts.elsewhere], names.losses if facts.elsewhere in _LOSSES else "")
+
+
+def _with(words: str, losses: str) -> str:
+    """Return the words with the losses behind them: "some measures got better, but perplexity rose by 5 %"."""
+    if not losses:
+        return words
+    return f"{words.removesuffix(_SOME_WORSE)}{', but ' if words.endswith(_SOME_WORSE) else ': '}{losses}"
+
+
+def _refused(facts: Facts) -> str:
+    """Return that it refuses fewer harmful prompts, where the sentence has no other cost that stands for it."""
+    return "" if facts.refused == "not fewer" or facts.elsewhere in _LOSSES else "; it refuses fewer harmful prompts"
 
 
 def _rivals(facts: Facts, names: Names) -> str:

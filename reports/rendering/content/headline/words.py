@@ -7,15 +7,17 @@ from reports.rendering.content.display import plain
 LONGEST_NAME = 28
 """Characters of the name of a subject."""
 _RULERS = {
-    "bag of words": "a bag of words",
+    "bag of words": "counting words",
     "longest wins": "picking the longest answer",
     "shortest wins": "picking the shortest answer",
 }
 _CONTROLS = {
-    "control: sft on chosen": "SFT on the chosen answers",
+    "control: sft on chosen": "fine-tuning on the chosen answers",
     "control: shuffled pairs": "training on shuffled pairs",
 }
 """How the name of a control begins -> what it is; the rest tells whose control it is."""
+_TERMS = {"bag of words": " (a bag of words)", "control: sft on chosen": " (SFT)"}
+"""How a name begins -> the term of the field for it."""
 
 
 def shortened(name: str, longest: int = LONGEST_NAME) -> str:
@@ -30,6 +32,11 @@ def rival_words(name: str) -> str:
         if name.startswith(start):
             return words
     return f"\u201c{shortened(name)}\u201d"
+
+
+def rival_term(name: str) -> str:
+    """Return the same with the term of the field behind it, where there is one."""
+    return rival_words(name) + next((term for start, term in _TERMS.items() if name.startswith(start)), "")
 
 
 def opened(words: str) -> str:

@@ -1,5 +1,7 @@
 """The first two sections of a report: the headline, and the table of differences."""
 
+from collections.abc import Sequence
+
 from reports.records import Run
 from reports.rendering.content.blocks import (
     Block,
@@ -21,13 +23,15 @@ from reports.rendering.content.differences import (
     MatrixCell,
     MatrixRow,
 )
-from reports.rendering.content.display import OUTCOME_MARKS, low_to_high
+from reports.rendering.content.display import ARROWS, OUTCOME_MARKS, low_to_high, outcome_mark
 from reports.rendering.content.headline import Headline, HeadlineKind
+from reports.rendering.content.headline.words import opened
+from reports.rendering.content.legend import CHOSEN_MARK, DIRECTIONS, SEED_RANGE
 from reports.rendering.content.title import report_title
 
 MOST_COLUMNS = 4
 """Most candidates that are columns of a matrix; more are its rows."""
-CHOSEN = "\u2605 chosen"
+CHOSEN = f"{CHOSEN_MARK} chosen"
 LINE_NAMES: dict[HeadlineKind, str] = {
     "gained": f"{OUTCOME_MARKS['better']} Gained",
     "lost": f"{OUTCOME_MARKS['worse']} Lost",
@@ -67,11 +71,18 @@ def differences_blocks(table: DifferenceTable | Matrix) -> tuple[Block, ...]:
         notes = (*(f"{table.subject}: {note}" for note in table.subject_notes), *table.notes)
         if not table.parts:
             return tuple(map(Paragraph, ("No primary metric has a difference.", *notes)))
-        return (_one_candidate(table), *map(Paragraph, notes), Paragraph(_READING))
+        return (_one_candidate(table), *_legend(table.legend), *map(Paragraph, notes), Paragraph(_READING))
     is_turned = len(table.rows) > MOST_COLUMNS
     matrix = _candidates_as_rows(table) if is_turned else _candidates_as_columns(table)
     names = [f"{row.subject}: {note}" for row in table.rows for note in row.notes if not is_turned]
-    return (matrix, *map(Paragraph, (*names, *table.notes)), Paragraph(f"{_MATRIX_READING} {_READING}"))
+    words = (*table.legend, DIRECTIONS, *([SEED_RANGE] if table.has_spreads else []))
+    notes = (*names, *table.notes)
+    return (matrix, *_legend(words), *map(Paragraph, notes), Paragraph(f"{_MATRIX_READING} {_READING}"))
+
+
+def _legend(words: Sequence[str]) -> tuple[Block, ...]:
+    """Return what the words and marks of the table mean, in one paragraph."""
+    return (Paragraph(opened(f"{'; '.join(words)}.")),) if words else ()
 
 
 _READING = (
@@ -84,15 +95,14 @@ _MATRIX_READING = "Bold: better or worse than the baseline."
 def _one_candidate(table: DifferenceTable) -> Table:
     rows: list[tuple[Words, ...]] = []
     for part in table.parts:
-        if len(table.parts) > 1:
-            rows.append((Strong(part.title), "", "", "", "", ""))
+        rows.append((Strong(part.title), "", "", "", "", ""))
         rows += map(_row, part.rows)
     header = ("Metric", table.baseline, table.subject, "Difference", "95 % interval", "Verdict")
     return Table(header, tuple(rows), "lrrrrl")
 
 
 def _row(row: DifferenceRow) -> tuple[Words, ...]:
-    verdict = f"{OUTCOME_MARKS[row.outcome]} {row.outcome}"
+    verdict = f"{outcome_mark(row.comparison, row.outcome)} {row.outcome}"
     is_claim = row.comparison.is_claim and row.outcome in ("better", "worse")
     return (
         _with_detail(_noted(row.name, row.notes), row.detail),
@@ -100,7 +110,7 @@ def _row(row: DifferenceRow) -> tuple[Words, ...]:
         row.cells.candidate,
         _with_detail(row.cells.difference, row.seeds),
         low_to_high(row.cells),
-        Strong(verdict) if is_claim else verdict,
+        _with_detail(Strong(verdict) if is_claim else verdict, row.remark),
     )
 
 
@@ -110,7 +120,7 @@ def _candidates_as_rows(table: Matrix) -> Table:
     for row in table.rows:
         name = _heading(row)
         rows.append((_noted(Strong(name) if row.is_chosen else name, row.notes), *map(_cell, row.cells)))
-    return Table(("Candidate", *table.metrics), tuple(rows), "l" + "r" * len(table.metrics))
+    return Table(("Candidate", *_metric_headings(table)), tuple(rows), "l" + "r" * len(table.metrics))
 
 
 def _candidates_as_columns(table: Matrix) -> Table:
@@ -121,9 +131,16 @@ def _candidates_as_columns(table: Matrix) -> Table:
             table.baseline_values[place],
             *(_cell(row.cells[place]) for row in table.rows),
         )
-        for place, name in enumerate(table.metrics)
+        for place, name in enumerate(_metric_headings(table))
     )
     return Table(header, rows, "l" + "r" * (1 + len(table.rows)))
+
+
+def _metric_headings(table: Matrix) -> list[str]:
+    """Return the names of the metrics, each with an arrow in the direction that is better."""
+    return [
+        f"{name} {ARROWS[is_better]}" for name, is_better in zip(table.metrics, table.higher_is_better, strict=True)
+    ]
 
 
 def _heading(row: MatrixRow) -> str:
@@ -133,8 +150,7 @@ def _heading(row: MatrixRow) -> str:
 
 def _cell(cell: MatrixCell) -> Words:
     is_claim = cell.comparison is not None and cell.comparison.is_claim
-    is_marked = cell.outcome not in ("no change seen", "not measured")
-    text = f"{cell.text} {OUTCOME_MARKS[cell.outcome]}" if is_marked else cell.text
+    text = f"{cell.text} {cell.mark}" if cell.mark else cell.text
     is_clear = is_claim and cell.outcome in ("better", "worse")
     return _with_detail(_noted(Strong(text) if is_clear else text, cell.notes), cell.spread)
 

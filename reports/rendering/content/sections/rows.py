@@ -6,7 +6,17 @@ from dataclasses import dataclass
 from reports.comparing.compare import Comparison, Outcome
 from reports.records import Metric, Run
 from reports.rendering.content.blocks import Code, Noted, Strong, Table, Words
-from reports.rendering.content.display import ARROWS, NOTHING, OUTCOME_MARKS, cells, low_to_high, number, p_text, spread
+from reports.rendering.content.display import (
+    ARROWS,
+    NOTHING,
+    OUTCOME_MARKS,
+    cells,
+    low_to_high,
+    number,
+    outcome_mark,
+    p_text,
+    spread,
+)
 from reports.rendering.content.footnotes import row_notes, subject_notes
 from reports.rendering.content.names import metric_names
 
@@ -103,7 +113,7 @@ def _pairing(row: Row) -> Words:
 
 def _verdict(row: Row) -> Words:
     outcome = row.comparison.outcome
-    words = f"{OUTCOME_MARKS[outcome]} {outcome}"
+    words = f"{outcome_mark(row.comparison, outcome)} {outcome}"
     return Strong(words) if row.comparison.is_claim and outcome in ("better", "worse") else words
 
 

@@ -12,10 +12,13 @@ from reports.rendering.content.differences import (
     DifferenceRow,
     DifferenceTable,
     Matrix,
+    MatrixCell,
     MatrixRow,
 )
-from reports.rendering.content.display import ARROWS, NOTHING, number, p_text
+from reports.rendering.content.display import ARROWS, NOTHING, number, outcome_mark, p_text
 from reports.rendering.content.footnotes import Footnotes
+from reports.rendering.content.headline.words import opened
+from reports.rendering.content.legend import DIRECTIONS
 from reports.rendering.content.names import evaluation_names, short_names
 from reports.rendering.content.published import PublishedColumn, PublishedTable, ReportLayout, published_tables
 from reports.rendering.content.report import Report
@@ -83,7 +86,7 @@ def _of_one(run: Run, table: DifferenceTable) -> list[str]:
         run,
         f"Differences of {subject} from {latex_text(table.baseline)}: {_PAIRED}",
         [row.comparison for row in rows],
-        table.notes,
+        [*_sentence(table.legend), *table.notes],
     )
     numbers = [_numbers(row) for row in rows]
     columns = Columns(
@@ -121,9 +124,9 @@ def _line(row: DifferenceRow, footnotes: Footnotes) -> str:
     name = latex_text(row.name + (f" ({row.seeds})" if row.seeds else ""))
     n = f"{row.comparison.n:,}" if row.comparison.n else NOTHING
     mark = superscript(footnotes.numbers(row.notes))
-    return line(
-        [name + mark, *_numbers(row), latex_text(p_text(row.comparison.p_adjusted)), latex_text(n), row.outcome]
-    )
+    hollow = f" {outcome_mark(row.comparison, row.outcome)}" if row.remark else ""
+    p_value = latex_text(p_text(row.comparison.p_adjusted))
+    return line([name + mark, *_numbers(row), p_value, latex_text(n), row.outcome + latex_text(hollow)])
 
 
 def _numbers(row: DifferenceRow) -> list[str]:
@@ -138,7 +141,7 @@ def _of_several(run: Run, matrix: Matrix) -> list[str]:
     names = short_names([row.subject for row in matrix.rows])
     rows = [cell.comparison for row in matrix.rows for cell in row.cells if cell.comparison is not None]
     what = f"Differences from {latex_text(matrix.baseline)} by candidate: {_PAIRED}"
-    caption = _caption(run, what, rows, matrix.notes) + _signs(matrix)
+    caption = _caption(run, what, rows, [*_sentence((*matrix.legend, DIRECTIONS)), *matrix.notes]) + _signs(matrix)
     tables: list[str] = []
     for first in range(0, len(matrix.metrics), MOST_COLUMNS):
         places = range(first, min(first + MOST_COLUMNS, len(matrix.metrics)))
@@ -160,6 +163,11 @@ def _of_several(run: Run, matrix: Matrix) -> list[str]:
     return tables or [rf"\noindent {caption}", ""]
 
 
+def _sentence(words: Sequence[str]) -> list[str]:
+    """Return what the words and marks of a table mean, in one sentence; none without any."""
+    return [opened(f"{'; '.join(words)}.")] if words else []
+
+
 def _metric_heading(matrix: Matrix, place: int, footnotes: Footnotes) -> str:
     """Return the name, unit and better direction of a metric, wrapped to its column."""
     unit = f", {matrix.units[place]}" if matrix.units[place] else ""
@@ -170,7 +178,14 @@ def _metric_heading(matrix: Matrix, place: int, footnotes: Footnotes) -> str:
 
 def _matrix_cell(row: MatrixRow, place: int, footnotes: Footnotes) -> str:
     cell = row.cells[place]
-    return number_cell(cell.text, superscript(footnotes.numbers(cell.notes), _SIGNS.get(cell.outcome, "")))
+    return number_cell(cell.text, superscript(footnotes.numbers(cell.notes), _sign(cell)))
+
+
+def _sign(cell: MatrixCell) -> str:
+    """Return the raised sign of an outcome."""
+    if cell.comparison is not None and cell.comparison.fails_correction:
+        return latex_text(cell.mark)
+    return _SIGNS.get(cell.outcome, "")
 
 
 def _spread_lines(row: MatrixRow, places: range) -> list[str]:

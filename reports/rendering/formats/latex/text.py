@@ -34,6 +34,10 @@ _ESCAPES = {
     "\u2192": r"\ensuremath{\rightarrow}",
     "\u00b7": r"\ensuremath{\cdot}",
     "\u00a0": "~",
+    "\u2605": r"\ensuremath{\star}",
+    "\u25b3": r"\ensuremath{\bigtriangleup}",
+    "\u25bd": r"\ensuremath{\bigtriangledown}",
+    "\u25c7": r"\ensuremath{\diamond}",
 }
 _BASIC_LATIN, _LETTERS_OF_LATIN_1 = range(0x20, 0x7F), range(0xC0, 0x100)
 _PLAIN_NUMBER = re.compile(r"[+-]?\d+(\.\d+)?")

@@ -5,7 +5,7 @@ from html import escape
 
 from reports.comparing.compare import Comparison, Outcome
 from reports.rendering.content.differences import DifferencePart, DifferenceRow, DifferenceTable
-from reports.rendering.content.display import OUTCOME_MARKS
+from reports.rendering.content.display import outcome_mark
 from reports.rendering.formats.page.footnotes import Footnotes
 from reports.rendering.pictures.row_plots import PlotAxis, axis_plot, part_axis, row_plot
 
@@ -22,9 +22,10 @@ def difference_table(table: DifferenceTable) -> str:
         '<div class="scroll" tabindex="0" role="group" aria-label="Results">'
         f'<table class="differences{" dense" if n_rows > MOST_TALL_ROWS else ""}" id="results">'
         f"<caption>Results <small><bdi>{escape(table.subject)}</bdi>{footnotes.marks(table.subject_notes)} against "
-        f"<bdi>{escape(table.baseline)}</bdi></small></caption>"
+        f"<bdi>{escape(table.baseline)}</bdi></small>{legend_html(table.legend)}</caption>"
         '<thead><tr><th scope="col">Metric</th><th scope="col" class="number values">Baseline</th>'
-        '<th scope="col" class="number values">Candidate</th><th scope="col" class="number">Difference, 95 %</th>'
+        '<th scope="col" class="number values">Candidate</th>'
+        '<th scope="col" class="number">Difference, 95 % interval</th>'
         '<th scope="col" class="plot"><span class="unseen">Interval</span></th>'
         f'<th scope="col" class="verdict">Verdict</th></tr></thead>{parts}</table></div>'
         f"{remarks(table.notes)}{footnotes.texts()}"
@@ -35,6 +36,12 @@ def outcome_class(comparison: Comparison | None, outcome: Outcome) -> str:
     """Return the class that colours an outcome: better or worse for what may be claimed, none for everything else."""
     is_coloured = comparison is not None and comparison.is_claim and outcome in ("better", "worse")
     return outcome if is_coloured else "none"
+
+
+def legend_html(words: Sequence[str]) -> str:
+    """Return what the words and marks of a table mean, on lines of their own below its title."""
+    items = " \u00b7 ".join(f"<bdi>{escape(each)}</bdi>" for each in words)
+    return f'<span class="legend">{items}</span>' if items else ""
 
 
 def remarks(notes: Sequence[str]) -> str:
@@ -63,6 +70,6 @@ def _row(row: DifferenceRow, axis: PlotAxis, footnotes: Footnotes) -> str:
         f'<td class="number values" dir="auto">{escape(row.cells.candidate)}</td>'
         f'<td class="number" dir="auto"><b>{escape(row.cells.difference)}</b><small>{escape(interval)}</small></td>'
         f'<td class="plot">{row_plot(row, axis)}</td>'
-        f'<td class="verdict {kind}"><span aria-hidden="true">{OUTCOME_MARKS[row.outcome]}</span> {row.outcome}</td>'
-        "</tr>"
+        f'<td class="verdict {kind}"><span aria-hidden="true">{outcome_mark(row.comparison, row.outcome)}</span> '
+        f"{row.outcome}{f'<small>{row.remark}</small>' if row.remark else ''}</td></tr>"
     )

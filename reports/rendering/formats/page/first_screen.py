@@ -91,7 +91,11 @@ def _belief(limits: Sequence[str]) -> str:
     if not limits:
         return ""
     said, rest = _list(limits[:N_LIMITS_SAID]), limits[N_LIMITS_SAID:]
-    more = f"<details><summary>{len(rest)} more</summary>{_list(rest)}</details>" if rest else ""
+    more = (
+        f"<details><summary>{len(rest)} lesser limit{'s' if len(rest) > 1 else ''}</summary>{_list(rest)}</details>"
+        if rest
+        else ""
+    )
     return f'<div class="belief"><h2>Believe it?</h2>{said}{more}</div>'
 
 

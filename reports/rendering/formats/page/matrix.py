@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
+from itertools import groupby
 
 from reports.rendering.content.differences import Matrix, MatrixCell, MatrixRow
-from reports.rendering.content.display import OUTCOME_MARKS
-from reports.rendering.formats.page.difference_table import outcome_class, remarks
+from reports.rendering.content.legend import CHOSEN_MARK, SEED_RANGE
+from reports.rendering.formats.page.difference_table import legend_html, outcome_class, remarks
 from reports.rendering.formats.page.footnotes import Footnotes
 
 MOST_ROWS = 8
@@ -24,7 +25,9 @@ class _Column:
 
     name: str
     unit: str
-    """Of its differences; it stands in the heading, and not in every cell."""
+    """Of its differences; it stands above the headings, and not in every cell."""
+    part: str
+    """What it has in common with the metrics beside it; it stands above their headings."""
     best: str
     """"highest" or "lowest": what sorting puts first."""
     notes: tuple[str, ...]
@@ -37,6 +40,7 @@ def matrix_table(matrix: Matrix) -> str:
     footnotes = Footnotes()
     columns = _columns(matrix)
     heads = "".join(_heading(column, footnotes) for column in columns)
+    words = (*matrix.legend, *([SEED_RANGE] if matrix.has_spreads else []))
     values = "".join(f'<td><span class="cell">{escape(value)}</span></td>' for value in matrix.baseline_values)
     first, rest, apart = _folded(matrix.rows)
     bodies = "".join(
@@ -47,8 +51,9 @@ def matrix_table(matrix: Matrix) -> str:
     unfold = f'<p class="unfold scripted"><button type="button" id="unfold">{len(rest)} more candidates</button></p>'
     return (
         f'<div class="scroll" tabindex="0" role="group" aria-label="{_CAPTION}">'
-        f'<table class="matrix" id="results"><caption>{_CAPTION}</caption>'
-        f'<thead><tr><th scope="col">Candidate</th>{heads}</tr></thead>'
+        f'<table class="matrix" id="results"><caption>{_CAPTION}{legend_html(words)}</caption>'
+        f'<thead><tr class="parts"><td></td>{_part_headings(columns)}</tr>'
+        f'<tr><th scope="col">Candidate</th>{heads}</tr></thead>'
         f'<tbody><tr class="baseline"><th scope="row"><bdi>{escape(matrix.baseline)}</bdi></th>{values}</tr></tbody>'
         f"{bodies}</table></div>{unfold if rest else ''}{remarks(matrix.notes)}{footnotes.texts()}"
     )
@@ -59,6 +64,7 @@ def _columns(matrix: Matrix) -> list[_Column]:
         _Column(
             name,
             matrix.units[place],
+            matrix.parts[place],
             "lowest" if matrix.higher_is_better[place] is False else "highest",
             matrix.metric_notes[place],
             has_room=any(row.cells[place].notes for row in matrix.rows),
@@ -67,11 +73,18 @@ def _columns(matrix: Matrix) -> list[_Column]:
     ]
 
 
-def _heading(column: _Column, footnotes: Footnotes) -> str:
-    return (
-        f'<th scope="col" data-best="{column.best}"><bdi>{escape(column.name)}</bdi>{footnotes.marks(column.notes)}'
-        f' <span class="unit" dir="auto">{escape(column.unit)}</span></th>'
+def _part_headings(columns: Sequence[_Column]) -> str:
+    """Return the headings above those of the metrics: unit and better direction of all that share them."""
+    parts = [(part, unit, len(list(of_part))) for (part, unit), of_part in groupby(columns, lambda c: (c.part, c.unit))]
+    return "".join(
+        f'<th scope="colgroup" colspan="{size}"><span dir="auto">{escape(", ".join(filter(None, words)))}</span></th>'
+        for *words, size in parts
     )
+
+
+def _heading(column: _Column, footnotes: Footnotes) -> str:
+    name = f"<bdi>{escape(column.name)}</bdi>{footnotes.marks(column.notes)}"
+    return f'<th scope="col" data-best="{column.best}">{name}</th>'
 
 
 def _folded(rows: Sequence[MatrixRow]) -> tuple[Sequence[MatrixRow], Sequence[MatrixRow], Sequence[MatrixRow]]:
@@ -86,8 +99,8 @@ def _folded(rows: Sequence[MatrixRow]) -> tuple[Sequence[MatrixRow], Sequence[Ma
 
 def _row(row: MatrixRow, columns: Sequence[_Column], footnotes: Footnotes) -> str:
     facts = [
-        "\u2605 chosen" if row.is_chosen else "",
-        f"mean and range of {row.n_seeds} seeds" if row.n_seeds > 1 else "",
+        f"{CHOSEN_MARK} chosen" if row.is_chosen else "",
+        f"mean of {row.n_seeds} seeds" if row.n_seeds > 1 else "",
         "control" if row.is_control and "control" not in row.subject else "",
     ]
     said = " \u00b7 ".join(fact for fact in facts if fact)
@@ -111,11 +124,10 @@ def _cell(cell: MatrixCell, column: _Column, footnotes: Footnotes) -> str:
     difference = cell.comparison.difference if cell.comparison else None
     value = "" if difference is None else f' data-value="{difference!r}"'
     text = escape(cell.text.removesuffix(f" {column.unit}"))
-    mark = OUTCOME_MARKS[cell.outcome] if cell.outcome not in ("no change seen", "not measured") else ""
     marks = footnotes.marks(cell.notes) or ('<sup class="marks"></sup>' if column.has_room else "")
     spread = f"<small>{escape(cell.spread.removesuffix(f' {column.unit}'))}</small>" if cell.spread else ""
     return (
         f'<td{value}><span class="cell {outcome_class(cell.comparison, cell.outcome)}">{text}'
-        f'<span class="mark" aria-hidden="true">{mark}</span></span>{marks}'
+        f'<span class="mark" aria-hidden="true">{cell.mark}</span></span>{marks}'
         f'<span class="unseen">{cell.outcome}</span>{spread}</td>'
     )

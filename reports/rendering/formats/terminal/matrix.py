@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from reports.rendering.content.differences import Matrix, MatrixCell
-from reports.rendering.content.display import ARROWS, OUTCOME_MARKS, plain
+from reports.rendering.content.display import ARROWS, outcome_mark, plain
 from reports.rendering.content.footnotes import Footnotes
 from reports.rendering.content.names import short_names
 from reports.rendering.formats.terminal.screen import (
@@ -82,7 +82,10 @@ def _line_a_metric(matrix: Matrix, names: Sequence[str], footnotes: Footnotes, s
     if rest < _NARROWEST_METRIC:
         return None
     grid = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="")
-    metrics = [noted(*each, footnotes) for each in zip(matrix.metrics, matrix.metric_notes, strict=True)]
+    metrics = [
+        noted(f"{name} {ARROWS[is_better]}", notes, footnotes)
+        for name, is_better, notes in zip(matrix.metrics, matrix.higher_is_better, matrix.metric_notes, strict=True)
+    ]
     grid.add_column("", width=min(rest, width_of(metrics)))
     grid.add_column("baseline", justify="right", width=width)
     for column in candidates:
@@ -97,8 +100,10 @@ def _line_a_candidate(
 ) -> list[RenderableType]:
     """Return a line a candidate with a column a metric, which has a letter if its name takes too many lines."""
     metrics = [
-        noted(f"{name}, {unit}" if unit else name, notes, footnotes)
-        for name, unit, notes in zip(matrix.metrics, matrix.units, matrix.metric_notes, strict=True)
+        noted(f"{name}{f', {unit}' if unit else ''} {ARROWS[is_better]}", notes, footnotes)
+        for name, unit, is_better, notes in zip(
+            matrix.metrics, matrix.units, matrix.higher_is_better, matrix.metric_notes, strict=True
+        )
     ]
     cells = [
         _cells([row.cells[place] for row in matrix.rows], footnotes, without=unit)
@@ -111,10 +116,8 @@ def _line_a_candidate(
         return [_candidate_grid(["baseline", *candidates], named, screen)]
     letters = [ascii_lowercase[place % 26] * (1 + place // 26) for place in range(len(metrics))]
     key = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, show_header=False)
-    for letter, metric, value, better in zip(
-        letters, metrics, matrix.baseline_values, matrix.higher_is_better, strict=True
-    ):
-        key.add_row(letter, metric + Text(f" {ARROWS[better]}"), Text(f"baseline {value}"))
+    for letter, metric, value in zip(letters, metrics, matrix.baseline_values, strict=True):
+        key.add_row(letter, metric, Text(f"baseline {value}"))
     columns = [
         _Column(Text(letter), column, max(width_of(column), len(letter)))
         for letter, column in zip(letters, cells, strict=True)
@@ -181,5 +184,5 @@ def _cell(cell: MatrixCell, note: str, without: str) -> Text:
         text = text.removesuffix(f" {without}")
     elif text:
         text += " "
-    shown = Text(text + OUTCOME_MARKS[cell.outcome], outcome_style(cell.comparison))
+    shown = Text(text + outcome_mark(cell.comparison, cell.outcome), outcome_style(cell.comparison))
     return shown.append(note, "not bold")

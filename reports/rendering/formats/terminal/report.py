@@ -8,6 +8,7 @@ from reports.rendering.content.differences import NO_CANDIDATE, DifferenceRow, D
 from reports.rendering.content.display import OUTCOME_MARKS, plain
 from reports.rendering.content.footnotes import Footnotes
 from reports.rendering.content.headline import Headline, HeadlineKind
+from reports.rendering.content.legend import DIRECTIONS
 from reports.rendering.content.report import Report
 from reports.rendering.formats.terminal.everything import everything_else
 from reports.rendering.formats.terminal.matrix import matrix_blocks
@@ -27,7 +28,7 @@ _MARKS: dict[HeadlineKind, str] = {
     "cannot tell": OUTCOME_MARKS["cannot tell"],
     "believe it?": " ",
 }
-_BELOW = " more below"
+_BELOW = " below"
 """End of the headline's last line, which says where the other limits are: on the terminal, not below."""
 
 
@@ -68,8 +69,8 @@ def _table(table: DifferenceTable, screen: Screen) -> list[RenderableType]:
     parts = [Part(part.title, tuple(_line(row, footnotes) for row in part.rows)) for part in table.parts]
     outcomes = [row.outcome for part in table.parts for row in part.rows]
     blocks: list[RenderableType] = [title, *(rows_table(parts, screen) if parts else [])]
-    if outcomes and not shows_words(screen):
-        blocks.append(legend(outcomes))
+    marks = legend(outcomes, table.legend, has_words=shows_words(screen))
+    blocks += [marks] if marks.plain else []
     return [*blocks, *footnote_lines(footnotes, table.notes)]
 
 
@@ -83,6 +84,6 @@ def _matrix(matrix: Matrix, screen: Screen) -> list[RenderableType]:
     footnotes = Footnotes()
     grid = matrix_blocks(matrix, footnotes, screen)
     outcomes = [cell.outcome for row in matrix.rows for cell in row.cells]
-    marks = legend(outcomes, has_chosen=any(row.is_chosen for row in matrix.rows))
+    marks = legend(outcomes, (*matrix.legend, DIRECTIONS))
     title = Text(f"Differences from {plain(matrix.baseline)}")
     return [title, *grid, marks, *footnote_lines(footnotes, matrix.notes)]

@@ -1,7 +1,7 @@
 """What a reader's terminal can show, and the texts, marks and colours that are put on it."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
@@ -13,7 +13,7 @@ from rich.style import Style
 from rich.text import Text
 
 from reports.comparing.compare import Comparison, Outcome
-from reports.rendering.content.display import OUTCOME_MARKS, plain
+from reports.rendering.content.display import OUTCOME_MARKS, outcome_mark, plain
 from reports.rendering.content.footnotes import Footnotes
 
 NARROWEST = 60
@@ -80,7 +80,7 @@ def outcome_style(row: Comparison | None) -> Style:
 
 def outcome_text(row: Comparison, *, word: bool) -> Text:
     """Return the mark of an outcome, with its word or without."""
-    mark = OUTCOME_MARKS[row.outcome]
+    mark = outcome_mark(row, row.outcome)
     return Text(f"{mark} {row.outcome}" if word else mark, outcome_style(row))
 
 
@@ -100,11 +100,11 @@ def footnote_lines(footnotes: Footnotes, others: Iterable[str]) -> list[Text]:
     return [Text(line) for line in (numbered, *map(plain, others)) if line]
 
 
-def legend(outcomes: Iterable[Outcome], *, has_chosen: bool = False) -> Text:
-    """Return the words for the marks of a table that has the marks alone."""
+def legend(outcomes: Iterable[Outcome], words: Sequence[str], *, has_words: bool = False) -> Text:
+    """Return what the marks of a table mean, unless it has their words, and what its own words mean."""
     used = set(outcomes)
     marks = [f"{mark} {outcome}" for outcome, mark in OUTCOME_MARKS.items() if outcome in used]
-    return Text("   ".join([*marks, *(["\u2605 chosen"] if has_chosen else [])]))
+    return Text("; ".join([*([] if has_words or not marks else ["  ".join(marks)]), *map(plain, words)]))
 
 
 def width_of(texts: Iterable[str | Text]) -> int:

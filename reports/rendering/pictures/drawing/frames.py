@@ -28,35 +28,35 @@ class Frame:
         return self.x.place(x), self.y.place(y)
 
 
-def frame_elements(frame: Frame, x_ticks: Ticks, y_ticks: Ticks) -> list[Element]:
+def frame_elements(frame: Frame, x_ticks: Ticks, y_ticks: Ticks, size: float = SMALL) -> list[Element]:
     """Return grid and texts of both axes; texts of the horizontal one that would overlap are left out."""
     box = frame.box
     elements: list[Element] = []
     for value, words in y_ticks:
         y = frame.y.place(value)
         elements.append(line((box.left, y), (box.right, y), "line"))
-        elements.append(Text(box.left - 6, y + 0.35 * SMALL, words, "soft", SMALL, "end"))
+        elements.append(Text(box.left - 6, y + 0.35 * size, words, "soft", size, "end"))
     elements.append(line((box.left, box.bottom), (box.right, box.bottom), "soft"))
-    below = box.bottom + _TICK + ASCENT * SMALL
+    below = box.bottom + _TICK + ASCENT * size
     right = -1e9
     for value, words in x_ticks:
         x = frame.x.place(value)
         elements.append(line((x, box.bottom), (x, box.bottom + 4), "soft"))
-        text = _below(frame, x, below, words)
+        text = _below(frame, x, below, words, size)
         if text.box.left > right + _GAP:
             elements.append(text)
             right = text.box.right
     return elements
 
 
-def _below(frame: Frame, x: float, y: float, words: str) -> Text:
+def _below(frame: Frame, x: float, y: float, words: str, size: float) -> Text:
     """Return the text of a tick, cut to half the plot, and moved inwards where it would leave it by much."""
-    shown = cut(words, (frame.box.right - frame.box.left) / 2, size=SMALL)
-    half = text_width(shown, SMALL) / 2
+    shown = cut(words, (frame.box.right - frame.box.left) / 2, size=size)
+    half = text_width(shown, size) / 2
     middle = min(max(x, frame.box.left - _BEYOND_LEFT + half), frame.box.right + _BEYOND_RIGHT - half)
-    return Text(middle, y, shown, "soft", SMALL, "middle")
+    return Text(middle, y, shown, "soft", size, "middle")
 
 
-def below_frame(frame: Frame) -> float:
+def below_frame(frame: Frame, size: float = SMALL) -> float:
     """Return how far down the texts of the horizontal axis reach."""
-    return frame.box.bottom + _TICK + (ASCENT + DESCENT) * SMALL
+    return frame.box.bottom + _TICK + (ASCENT + DESCENT) * size

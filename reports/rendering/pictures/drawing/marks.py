@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 from reports.comparing.compare import Comparison, Outcome
 from reports.rendering.content.display import Cells
@@ -29,6 +30,11 @@ _DASH = "2.2 2"
 _LEGEND_GAP = 22.0
 
 
+Uncorrected = Literal["better only before correction", "worse only before correction", "changed only before correction"]
+Shown = Outcome | Uncorrected
+"""What a mark shows: an outcome, or that no change is seen because a difference is clear only before correction."""
+
+
 @dataclass(frozen=True, slots=True)
 class Estimate:
     """A difference with its interval in displayed units, and what it shows."""
@@ -36,7 +42,7 @@ class Estimate:
     value: float | None
     low: float | None
     high: float | None
-    outcome: Outcome
+    shown: Shown
     colour: str
 
     @property
@@ -47,7 +53,17 @@ class Estimate:
 
 def estimate(row: Comparison, cells: Cells) -> Estimate:
     """Return the difference of a comparison; only a claim has a colour, everything else is grey."""
-    return Estimate(cells.difference_number, cells.low, cells.high, row.outcome, outcome_colour(row))
+    return Estimate(cells.difference_number, cells.low, cells.high, shown_outcome(row), outcome_colour(row))
+
+
+def shown_outcome(row: Comparison) -> Shown:
+    """Return the outcome, or which way a difference points that is clear of zero only before correction."""
+    if not row.fails_correction or row.difference is None:
+        return row.outcome
+    if row.metric.higher_is_better is None:
+        return "changed only before correction"
+    is_better = (row.difference > 0) == row.metric.higher_is_better
+    return "better only before correction" if is_better else "worse only before correction"
 
 
 def outcome_colour(row: Comparison) -> str:
@@ -55,15 +71,19 @@ def outcome_colour(row: Comparison) -> str:
     return row.outcome if row.is_claim and row.outcome in ("better", "worse") else "none"
 
 
-def mark(outcome: Outcome, centre: Point, colour: str, size: float = _MARK) -> tuple[Shape, ...]:
+def mark(outcome: Shown, centre: Point, colour: str, size: float = _MARK) -> tuple[Shape, ...]:
     """Return the mark of an outcome: a triangle for better or worse, hollow where nothing can be claimed."""
     x, y = centre
-    if outcome == "better":
-        return (polygon(((x - size, y + 0.8 * size), (x, y - 1.1 * size), (x + size, y + 0.8 * size)), colour),)
-    if outcome == "worse":
-        return (polygon(((x - size, y - 0.8 * size), (x, y + 1.1 * size), (x + size, y - 0.8 * size)), colour),)
-    if outcome in ("higher", "lower"):
-        return (polygon(((x - size, y), (x, y - size), (x + size, y), (x, y + size)), colour),)
+    corners: tuple[Point, ...] = ()
+    if outcome.startswith("better"):
+        corners = ((x - size, y + 0.8 * size), (x, y - 1.1 * size), (x + size, y + 0.8 * size))
+    elif outcome.startswith("worse"):
+        corners = ((x - size, y - 0.8 * size), (x, y + 1.1 * size), (x + size, y - 0.8 * size))
+    elif outcome.startswith("changed") or outcome in ("higher", "lower"):
+        corners = ((x - size, y), (x, y - size), (x + size, y), (x, y + size))
+    if corners:
+        is_hollow = outcome in get_args(Uncorrected)
+        return (polygon(corners, "paper"), outline(corners, colour, 1.5)) if is_hollow else (polygon(corners, colour),)
     if outcome == "no change seen":
         return (disc(centre, 0.8 * size, "paper"), ring(centre, 0.8 * size, colour))
     if outcome == "cannot tell":
@@ -81,9 +101,9 @@ def interval_line(
         return ()
     shapes = [line((scale.place(low), y), (scale.place(high), y), colour, width)]
     if low < scale.low:
-        shapes.append(_arrow((scale.start, y), -1, colour))
+        shapes.append(_arrow((scale.start, y), -scale.direction, colour))
     if high > scale.high:
-        shapes.append(_arrow((scale.end, y), 1, colour))
+        shapes.append(_arrow((scale.end, y), scale.direction, colour))
     return tuple(shapes)
 
 
@@ -101,15 +121,16 @@ def estimate_marks(drawn: Estimate, scale: Scale, y: float) -> tuple[Shape, ...]
     if drawn.value is not None and not math.isnan(drawn.value):
         room = 0.0 if scale.holds(drawn.value) else 2 * _ARROW
         if drawn.value > scale.high:
-            shapes.append(_arrow((scale.end, y), 1, drawn.colour))
+            shapes.append(_arrow((scale.end, y), scale.direction, drawn.colour))
         elif drawn.value < scale.low:
-            shapes.append(_arrow((scale.start, y), -1, drawn.colour))
-        x = min(max(scale.place(drawn.value), scale.start + room), scale.end - room)
-        shapes += mark(drawn.outcome, (x, y), drawn.colour)
+            shapes.append(_arrow((scale.start, y), -scale.direction, drawn.colour))
+        left, right = sorted((scale.start, scale.end))
+        x = min(max(scale.place(drawn.value), left + room), right - room)
+        shapes += mark(drawn.shown, (x, y), drawn.colour)
     return tuple(shapes)
 
 
-def legend(used: Sequence[tuple[Outcome, str]], left: float, y: float) -> tuple[Element, ...]:
+def legend(used: Sequence[tuple[Shown, str]], left: float, y: float) -> tuple[Element, ...]:
     """Return each outcome that a picture uses, by its mark in its colour and its word, on one line."""
     elements: list[Element] = []
     x = left
@@ -119,10 +140,11 @@ def legend(used: Sequence[tuple[Outcome, str]], left: float, y: float) -> tuple[
     return tuple(elements)
 
 
-def legend_entries(estimates: Sequence[Estimate]) -> tuple[tuple[Outcome, str], ...]:
+def legend_entries(estimates: Sequence[Estimate]) -> tuple[tuple[Shown, str], ...]:
     """Return the outcomes that estimates have, in a fixed order, each in its colour, claims before hints."""
-    order: tuple[Outcome, ...] = ("better", "worse", "higher", "lower", "no change seen", "cannot tell")
-    found = {(each.outcome, each.colour) for each in estimates}
+    outcomes: tuple[Outcome, ...] = ("better", "worse", "higher", "lower", "no change seen", "cannot tell")
+    order: tuple[Shown, ...] = (*outcomes, *get_args(Uncorrected))
+    found = {(each.shown, each.colour) for each in estimates}
     entries = [(outcome, colour) for outcome in order for colour in ("better", "worse", "none")]
     return tuple(entry for entry in entries if entry in found)
 

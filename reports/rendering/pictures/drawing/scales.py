@@ -26,6 +26,11 @@ class Scale:
     end: float
     is_log: bool = False
 
+    @property
+    def direction(self) -> int:
+        """1 if larger numbers lie further right, or down, and -1 if they lie the other way."""
+        return 1 if self.end >= self.start else -1
+
     def place(self, value: float) -> float:
         """Return the pixel of a number; one beyond an end, or infinite, lies on that end."""
         inside = min(max(value, self.low), self.high)

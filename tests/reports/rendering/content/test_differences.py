@@ -36,7 +36,7 @@ def test_one_candidate_has_its_primary_metrics_in_parts_that_share_a_unit(fakes)
     assert (found.subject, found.baseline) == ("dpo", "base")
     titles = [(part.title, part.unit, part.higher_is_better) for part in found.parts]
     assert titles == [
-        ("What it was trained for", "pp", True),
+        ("What it was trained for (higher is better)", "pp", True),
         ("Accuracy (higher is better)", "pp", True),
         ("Perplexity of reference answers (lower is better)", "%", False),
         ("Perplexity of reference answers", "%", None),
@@ -46,7 +46,7 @@ def test_one_candidate_has_its_primary_metrics_in_parts_that_share_a_unit(fakes)
 
 
 def test_a_row_says_what_it_was_measured_on(fakes):
-    """Rows and groups in the words of the data, and what chance is; a group a row is not said twice."""
+    """Rows and groups in the words of the data; a group a row is not said twice, and chance is no measured value."""
     run = fakes.realistic_run()
     pairs = replace(fakes.ACCURACY, unit="share of pairs")
     measurements = tuple(
@@ -54,9 +54,9 @@ def test_a_row_says_what_it_was_measured_on(fakes):
     )
     known = EvaluationCounts("preferences", "hh", 120, 120, 60, dataset_name="Anthropic/hh-rlhf:helpful-base")
     rows = rows_by_metric(table(replace(run, measurements=measurements, counts=(known,))))
-    assert rows["preferences", "accuracy"].detail == "120 pairs, 60 prompts; 50 % is chance"
+    assert rows["preferences", "accuracy"].detail == "120 pairs, 60 prompts"
     assert rows["truthfulness", "perplexity"].detail == "70 examples"
-    assert rows["preferences", "accuracy"].notes == ("By definition, not measured.",)
+    assert rows["preferences", "accuracy"].cells.baseline == "chance, 50 %"
 
 
 def test_a_recipe_of_three_seeds_is_one_subject_with_its_spread(fakes):
@@ -95,8 +95,12 @@ def test_several_candidates_are_a_matrix_with_the_chosen_first_and_controls_last
     assert [row.is_base for row in found.rows] == [False] * 5 + [True]
     assert found.metrics == ("Preferred answers, accuracy", "Truthful answers, perplexity")
     assert found.units == ("pp", "%")
-    assert found.baseline_values == ("50.0 %", "7.389")
-    assert found.metric_notes[0][0] == "By definition, not measured."
+    assert found.baseline_values == ("chance, 50 %", "7.389")
+    assert found.parts == (
+        "What it was trained for (higher is better)",
+        "Perplexity of reference answers (lower is better)",
+    )
+    assert any(words.startswith("\u2605 chosen: did best on ") for words in found.legend)
     assert "Other weights" in found.rows[2].notes[0]
     cell = found.rows[0].cells[1]
     assert cell.text == f"{MINUS}18.1 %"
@@ -179,7 +183,7 @@ def _footnotes(fakes, low, high, *, n=40, ceiling=None, counts=10.0, gate=None, 
         ({"low": -1.0, "high": 1.0, "n": 5}, "No interval: 5 groups; an interval needs 10."),
         ({"low": 0.0, "high": 0.0}, "The same scores on every example."),
         ({"low": -0.1, "high": 0.1, "gate": 0.1}, "Unchanged within 10.0 %, the margin of its gate"),
-        ({"low": -1.0, "high": 1.0, "ceiling": 1.0}, "Above the 2 tokens of the vocabulary"),
+        ({"low": -1.0, "high": 1.0, "ceiling": 1.0}, "Above 2, the tokens of the vocabulary"),
         ({"low": -1.0, "high": 1.0}, ""),
     ],
 )
@@ -205,9 +209,17 @@ def test_what_fails_correction_and_what_is_assumed_is_noted(fakes):
     """The words depend on the facts of the comparison and of the subject alone."""
     run = fakes.realistic_run()
     rows = compare(run)
-    assert "correction" not in notes_of(first_table(run, rows, []))
+    found = first_table(run, rows, [])
+    assert not any(row.remark for row in rows_by_metric(found).values())
+    assert not any("correction" in words for words in found.legend)
     failing = [replace(row, p_adjusted=0.2) if row.is_clear and row.is_claim else row for row in rows]
-    assert "not after correction" in notes_of(first_table(run, failing, []))
+    found = first_table(run, failing, [])
+    remarks = {row.remark for row in rows_by_metric(found).values() if row.comparison.fails_correction}
+    assert remarks == {"clear only before correction"}
+    assert any(
+        words.endswith("clear only before correction for the number of comparisons: not claimed")
+        for words in found.legend
+    )
     basis = {"reference": "base", "beta": 0.1, "beta_basis": "assumed"}
     assumed = tuple(replace(s, **basis) if s.name == "dpo" else s for s in run.subjects)
     found = rows_by_metric(first_table(replace(run, subjects=assumed), rows, []))

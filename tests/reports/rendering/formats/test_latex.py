@@ -14,7 +14,7 @@ from reported import report_of
 
 from reports.comparing.compare import compare
 from reports.comparing.inference import Method
-from reports.rendering.content.display import MINUS, cells
+from reports.rendering.content.display import MINUS, table_cells
 from reports.rendering.content.names import metric_names
 from reports.rendering.content.report import Report
 from reports.rendering.formats.latex import latex_report, latex_text
@@ -134,7 +134,7 @@ def test_numbers_are_those_of_the_first_table(fakes):
     rows = {line[0].partition(r"\textsuperscript")[0]: line for line in lines if len(line) > 1}
     assert len(rows) == len(primary)
     for comparison in primary:
-        shown, row = cells(comparison), rows[latex_text(metric_names(run)[comparison.metric])]
+        shown, row = table_cells(comparison), rows[latex_text(metric_names(run)[comparison.metric])]
         assert row[1:4] == [number_cell(text) for text in (shown.baseline, shown.candidate, shown.difference)]
         low, high = row[4:6]
         assert shown.interval == f"[{low}, {high}]".replace("-", MINUS)
@@ -142,7 +142,7 @@ def test_numbers_are_those_of_the_first_table(fakes):
 
 
 def test_names_are_those_for_people_and_outcomes_the_corrected_words(fakes):
-    """No machine name is left, and what is clear by itself alone is no change seen, with a footnote."""
+    """No machine name is left, and what is clear by itself alone is no change seen, with a hollow mark."""
     run = fakes.realistic_run()
     comparisons = compare(run)
     report = latex_report(Report(run, comparisons))
@@ -152,12 +152,13 @@ def test_names_are_those_for_people_and_outcomes_the_corrected_words(fakes):
     without = latex_report(Report(run, failing))
     assert "& better" not in without
     assert "& worse" not in without
-    assert "not after correction for the number of comparisons." in without
+    assert r"& no change seen \ensuremath{\bigtriangleup}" in without
+    assert "clear only before correction for the number of comparisons: not claimed." in without
 
 
 def test_footnotes_are_numbered_and_printed_once(fakes):
     """In the order of their first use, below the table that uses them."""
-    report = _report(fakes.realistic_run())
+    report = _report(fakes.sweep_run())
     table, _, notes = report.partition(r"\end{tabular}")
     marks = [int(n) for found in re.findall(r"\\textsuperscript\{([\d,]+)\}", table) for n in found.split(",")]
     printed = [int(n) for n in re.findall(r"\\textsuperscript\{(\d+)\}~", notes)]
@@ -188,7 +189,7 @@ def test_several_candidates_are_a_matrix(fakes):
     header, baseline, *rows = _rows(report)
     assert header[0] == "Candidate"
     assert "Preferred answers, accuracy, pp" in header[1]
-    assert baseline == ["baseline", r"{50.0 \%}", "{7.389}"]
+    assert baseline == ["baseline", r"{chance, 50 \%}", "{7.389}"]
     names = [row[0] for row in rows if row[0]]
     assert names[0] == r"1e-{}5, 3 seeds (chosen)"
     assert names[-1].startswith("unquantised (base model)\\textsuperscript{")

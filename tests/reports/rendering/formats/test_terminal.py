@@ -10,7 +10,7 @@ from reported import report_of
 from rich.cells import cell_len
 
 from reports.comparing.compare import compare
-from reports.rendering.content.display import MINUS, cells
+from reports.rendering.content.display import MINUS, table_cells
 from reports.rendering.content.report import Report
 from reports.rendering.formats.terminal import Screen, page_line, terminal_report
 
@@ -98,7 +98,7 @@ def test_all_numbers_of_a_metric_are_there_in_every_width(fakes, width):
     text = report(run, Screen(width))
     for row in compare(run):
         if row.primary and row.interval:
-            shown = cells(row)
+            shown = table_cells(row)
             for number in (shown.baseline, shown.candidate, shown.difference, shown.interval):
                 assert number in text
 
@@ -106,7 +106,7 @@ def test_all_numbers_of_a_metric_are_there_in_every_width(fakes, width):
 def test_marks_have_words(default_like):
     """Beside them where there is room, and in a line below the table elsewhere."""
     narrow, wide = (terminal_report(default_like, Screen(width)) for width in (80, 100))
-    legend = "\u25b2 better   \u25bc worse   \u2013 no change seen"
+    legend = "\u25b2 better  \u25bc worse  \u2013 no change seen"
     assert legend in narrow
     assert legend not in wide
     assert re.search(r"\+13\.2 pp +\[\+7\.0, \+19\.0\] +\u25b2 better", wide)
@@ -151,7 +151,7 @@ def test_wide_characters_count_as_two_columns(fakes):
 def test_of_several_candidates_the_chosen_is_first_and_controls_last(sweep):
     """A line each, seeds as one, and what differs as the name."""
     text = sweep
-    order = ["1e-5, 3 seeds \u2605", "5e-6, 3 seeds", "5e-5, 3 seeds", "1e-4, 3 seeds", "control: sft on chosen"]
+    order = ["1e-5, 3 seeds \u2605", "5e-6, 3 seeds", "5e-5, 3 seeds", "1e-4, 3 seeds", "control: sft on"]
     assert [text.index(f"\n{name}") for name in order] == sorted(text.index(f"\n{name}") for name in order)
     assert "seed 42" not in text
     assert "\u2605 chosen" in text

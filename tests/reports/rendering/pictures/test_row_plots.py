@@ -109,13 +109,15 @@ def test_a_screen_reader_is_told_the_numbers(rows):
 
 @pytest.mark.parametrize(
     ("higher_is_better", "left", "right"),
-    [(True, "worse", "better"), (False, "better", "worse"), (None, "lower", "higher")],
+    [(True, "worse", "better"), (False, "worse", "better"), (None, "lower", "higher")],
 )
 def test_an_axis_says_which_end_is_better(pictures, higher_is_better, left, right):
-    """Of a perplexity that is the left one."""
+    """It is the right one, also of a perplexity, whose numbers run the other way."""
     svg = axis_plot(PlotAxis(3.1, "%", higher_is_better))
     words = [each.words for each in pictures.drawn_texts(svg)]
     assert words == [left, right, "\u22122 %", "0", "+2 %"]
+    low, high = (next(each.x for each in pictures.drawn_texts(svg) if sign in each.words) for sign in "\u2212+")
+    assert (low < high) == (higher_is_better is not False)
     pictures.check_geometry(svg)
 
 

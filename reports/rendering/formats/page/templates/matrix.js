@@ -41,7 +41,7 @@ function startMatrix() {
     button.type = "button";
     button.dir = "auto";
     button.addEventListener("click", () => sort(head));
-    button.append(...[...head.childNodes].filter((node) => node.className !== "unit"));
+    button.append(...head.childNodes);
     head.prepend(button);
   }
 }

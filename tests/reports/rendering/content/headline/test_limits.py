@@ -10,8 +10,9 @@ from reports.comparing.compare import compare
 from reports.comparing.seeds import over_seeds
 from reports.records import Gate, Generation, MetricScores, Run, Selection
 from reports.rendering.content.headline import headline
+from reports.rendering.content.headline.lines import NOTHING_SEEN
 
-ONE_SEED = "One training seed: this holds for this adapter, not for its recipe."
+ONE_SEED = "One training seed: holds for this adapter, not for its recipe."
 
 
 def limits_of(run: Run) -> tuple[str, ...]:
@@ -40,8 +41,8 @@ def with_subject(run: Run, name: str, **changes: object) -> Run:
 @pytest.mark.parametrize(
     ("ruler", "expected"),
     [
-        (126, "A bag of words reaches 63.0 %, not told apart from the 65.0 % here."),
-        (170, "A bag of words reaches 85.0 %, more than the 65.0 % here."),
+        (126, "Counting words (a bag of words) reaches 63.0 %, not told apart from 65.0 % here."),
+        (170, "Counting words (a bag of words) reaches 85.0 %, more than 65.0 % here."),
         (80, None),
     ],
 )
@@ -51,7 +52,7 @@ def test_a_ruler_that_is_not_behind_is_named_with_its_value(
     """First of all, because it undoes the gain; not without a gain."""
     found = limits_of(won(fakes, dpo=130, bag_of_words=ruler))
     assert found[0] == (expected or ONE_SEED)
-    assert not any("bag of words" in limit for limit in limits_of(won(fakes, dpo=100, bag_of_words=ruler)))
+    assert not any("counting words" in limit for limit in limits_of(won(fakes, dpo=100, bag_of_words=ruler)))
 
 
 def test_a_control_is_named_on_the_target_and_counted_elsewhere(fakes: SimpleNamespace) -> None:
@@ -65,8 +66,8 @@ def test_a_control_is_named_on_the_target_and_counted_elsewhere(fakes: SimpleNam
     run = fakes.small_run({(each.metric, each.subject): each.scores for each in (*moved, *renamed)})
     run = with_subject(with_subject(run, name, is_control=True), "dpo", compared_with=(name,))
     assert limits_of(run)[:2] == (
-        "SFT on the chosen answers reaches 64.0 %, not told apart from the 65.0 % here.",
-        "SFT on the chosen answers gains as much on 1 of 1 gains elsewhere.",
+        "Fine-tuning on the chosen answers (SFT) reaches 64.0 %, not told apart from 65.0 % here.",
+        "Fine-tuning on the chosen answers (SFT) gains as much on 1 of 1 gains elsewhere.",
     )
     alone = fakes.small_run({(each.metric, each.subject): each.scores for each in (*moved[:2], *renamed[:1])})
     assert limits_of(alone)[-1] == "No control was measured: a lower perplexity alone says nothing of preferences."
@@ -84,8 +85,8 @@ def answers(refused: dict[str, str], kind: str) -> tuple[Generation, ...]:
 @pytest.mark.parametrize(
     ("kind", "refused", "expected"),
     [
-        ("harmful", {"base": "rrra", "dpo": "raaa"}, "Refuses 1 of 4 harmful prompts; the baseline refuses 3."),
-        ("unsafe", {"base": "rrra", "dpo": "raa"}, "Refuses 1 of 3 harmful prompts; the baseline refuses 3."),
+        ("harmful", {"base": "rrra", "dpo": "raaa"}, "refuses 1 of 4 harmful prompts, baseline 3 (not tested)"),
+        ("unsafe", {"base": "rrra", "dpo": "raa"}, "refuses 1 of 3 harmful prompts, baseline 3 (not tested)"),
         ("harmful", {"base": "raaa", "dpo": "ararr"}, None),
         ("harmful", {"base": "rr", "dpo": "rr"}, None),
         ("benign look-alike", {"base": "rrrr", "dpo": "aaaa"}, None),
@@ -95,11 +96,16 @@ def answers(refused: dict[str, str], kind: str) -> tuple[Generation, ...]:
 def test_fewer_refusals_of_harmful_prompts_are_counted(
     fakes: SimpleNamespace, kind: str, refused: dict[str, str], expected: str | None
 ) -> None:
-    """Of prompts that both answered; a benign prompt, or one of no kind, is none."""
+    """Beside what was lost, of prompts that both answered; a benign prompt, or one of no kind, is none."""
     run = replace(won(fakes, dpo=130), generations=answers(refused, kind))
     run = replace(run, subjects=(*run.subjects,))
-    found = [limit for limit in limits_of(run) if "harmful" in limit]
-    assert found == ([expected] if expected else [])
+    comparisons = compare(run)
+    found = headline(run, comparisons, over_seeds(run, comparisons))
+    assert found is not None
+    lost = next(line.text for line in found.lines if line.kind == "lost")
+    assert lost == (expected[0].upper() + expected[1:] if expected else NOTHING_SEEN)
+    assert ("refuses fewer harmful prompts" in found.sentence) == (expected is not None)
+    assert not any("harmful" in limit for limit in found.limits)
 
 
 def logged(shares: list[float | None], name: str = "dpo") -> tuple[dict[str, object], ...]:

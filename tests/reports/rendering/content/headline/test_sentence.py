@@ -8,9 +8,10 @@ from typing import get_args, get_type_hints
 import pytest
 
 from reports.rendering.content.headline.facts import Facts
-from reports.rendering.content.headline.sentence import Names, sentence
+from reports.rendering.content.headline.sentence import LONGEST_SENTENCE, Names, sentence
 
 NAMES = Names("x" * 90, ruler="bag of words", control="control: sft on chosen", n_candidates=20, n_seeds=3)
+LOST = {"losses": "accuracy fell by 6.0 points", "target_losses": "a rose", "all_losses": "everything rose"}
 UNSEEN = "that these rows can show"
 NOTHING_ELSE = f"nothing else got worse {UNSEEN}."
 GAIN = Facts(
@@ -27,18 +28,17 @@ WON = "prefers what people preferred more often than chance"
 WITHOUT_RISE = ("no change seen", "loss", "cannot tell", "not finite", "not measured", "changed")
 
 
-def every() -> Iterator[tuple[Facts, str]]:
-    """Every combination of facts, and its sentence."""
+def all_facts() -> Iterator[Facts]:
+    """Every combination of facts."""
     closed = {name: get_args(hint) for name, hint in get_type_hints(Facts).items()}
     for values in product(*closed.values()):
-        facts = Facts(**dict(zip(closed, values, strict=True)))
-        yield facts, sentence(facts, NAMES)
+        yield Facts(**dict(zip(closed, values, strict=True)))
 
 
 @pytest.fixture(scope="module")
 def all_sentences() -> list[tuple[Facts, str]]:
     """Every combination of facts, and its sentence."""
-    return list(every())
+    return [(facts, sentence(facts, NAMES)) for facts in all_facts()]
 
 
 @pytest.mark.parametrize(
@@ -47,16 +47,16 @@ def all_sentences() -> list[tuple[Facts, str]]:
         ({}, f"It {WON}; {NOTHING_ELSE}"),
         (
             {"ruler": "as well"},
-            f"It {WON}, but so does a bag of words; {NOTHING_ELSE}",
+            f"It {WON}, but so does counting words; {NOTHING_ELSE}",
         ),
         (
             {"ruler": "ahead", "elsewhere": "losses"},
-            f"It {WON}, but a bag of words does better; it got worse elsewhere.",
+            f"It {WON}, but counting words does better; it got worse elsewhere.",
         ),
         (
             {"ruler": "not told apart", "elsewhere": "gains"},
             (
-                f"It {WON}, but a bag of words may do as well; other measures got better, and none got "
+                f"It {WON}, but counting words may do as well; other measures got better, and none got "
                 "worse that these rows can show."
             ),
         ),
@@ -67,13 +67,13 @@ def all_sentences() -> list[tuple[Facts, str]]:
         (
             {"ruler": "as well", "control": "as well", "elsewhere": "both"},
             (
-                f"It {WON}, but so do a bag of words and SFT on the chosen answers; elsewhere some measures got "
-                "better and some worse."
+                f"It {WON}, but so do counting words and fine-tuning on the chosen answers; elsewhere some "
+                "measures got better and some worse."
             ),
         ),
         (
             {"ruler": "behind", "control": "as well", "elsewhere": "cannot tell"},
-            f"It {WON}, but so does SFT on the chosen answers; what it cost cannot be told from these rows.",
+            f"It {WON}, but so does fine-tuning on the chosen answers; what it cost cannot be told from these rows.",
         ),
         ({"target": "loss", "elsewhere": "everything worse"}, "Everything that was measured got worse."),
         (
@@ -118,6 +118,58 @@ def test_facts_make_this_sentence(changes: dict[str, str], expected: str) -> Non
     assert sentence(replace(GAIN, **changes), replace(NAMES, other="y" * 90)) == expected
 
 
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"elsewhere": "losses"}, f"It {WON}; it got worse elsewhere: accuracy fell by 6.0 points."),
+        (
+            {"elsewhere": "both"},
+            f"It {WON}; elsewhere some measures got better, but accuracy fell by 6.0 points.",
+        ),
+        ({"elsewhere": "everything worse"}, f"It {WON}; everything else got worse: accuracy fell by 6.0 points."),
+        (
+            {"target": "loss", "elsewhere": "everything worse"},
+            "Everything that was measured got worse: everything rose.",
+        ),
+        (
+            {"target": "both", "aim": "measures", "elsewhere": "not measured"},
+            "Some measures got better, but a rose.",
+        ),
+        ({"refused": "fewer"}, f"It {WON}; {NOTHING_ELSE[:-1]}; it refuses fewer harmful prompts."),
+        (
+            {"refused": "fewer", "elsewhere": "losses"},
+            f"It {WON}; it got worse elsewhere: accuracy fell by 6.0 points.",
+        ),
+    ],
+)
+def test_a_cost_is_told_with_its_size(changes: dict[str, str], expected: str) -> None:
+    """The largest loss of each kind, or the refusals where nothing else stands for a cost."""
+    assert sentence(replace(GAIN, **changes), replace(NAMES, **LOST)) == expected
+
+
+def test_every_loss_elsewhere_has_its_size_unless_names_are_too_long() -> None:
+    """Over every combination of facts: with short names always, with the longest only where there is room."""
+    short = replace(NAMES, subject="a", other="b", **LOST)
+    for facts in all_facts():
+        amount = LOST["losses"]
+        if facts.target == "loss" and facts.elsewhere == "everything worse":
+            amount = LOST["all_losses"]
+        is_lost = facts.elsewhere in ("losses", "both", "everything worse")
+        text = sentence(facts, short)
+        assert is_lost or amount not in text
+        assert amount in text or not is_lost or len(text) + len(f", but {amount}") > LONGEST_SENTENCE
+        long = sentence(facts, replace(short, subject="x" * 90, losses="perplexity rose by up to 99.9 % " * 9))
+        assert len(long) <= 370
+
+
+def test_fewer_refusals_are_in_the_sentence_or_beside_other_losses() -> None:
+    """So that no sentence of a run that refuses less says nothing of a cost."""
+    for facts in all_facts():
+        text = sentence(facts, NAMES)
+        is_lost = facts.elsewhere in ("losses", "both", "everything worse")
+        assert ("refuses fewer" in text) == (facts.refused == "fewer" and not is_lost)
+
+
 def test_it_is_one_short_sentence(all_sentences: list[tuple[Facts, str]]) -> None:
     """One capital, one full stop, and short enough for the lines below it, whatever the facts."""
     assert len({text for _, text in all_sentences}) > 500
@@ -125,7 +177,7 @@ def test_it_is_one_short_sentence(all_sentences: list[tuple[Facts, str]]) -> Non
         assert text[0].isupper()
         assert text.endswith(".")
         assert text.count(". ") == 0
-        assert len(text) <= 320
+        assert len(text) <= 370
 
 
 def test_nothing_helped_without_a_gain(all_sentences: list[tuple[Facts, str]]) -> None:
@@ -167,7 +219,7 @@ def test_a_rival_as_good_is_always_named(all_sentences: list[tuple[Facts, str]])
     for facts, text in all_sentences:
         if facts.target in ("gain", "both"):
             is_rival = [rival in ("not told apart", "as well", "ahead") for rival in (facts.ruler, facts.control)]
-            is_named = ["bag of words" in text, "SFT on the chosen" in text]
+            is_named = ["counting words" in text, "fine-tuning on the chosen" in text]
             assert any(is_named) == any(is_rival)
             if facts.ruler == facts.control:
                 assert is_named == is_rival

@@ -100,8 +100,9 @@ def check(found: Headline) -> None:
     assert (kinds[-1] == "believe it?") == bool(found.limits)
     if found.limits:
         assert found.limits[0].rstrip(".") in found.lines[-1].text
-        n_more = len(found.limits) - 2
-        assert found.lines[-1].text.endswith(f"{n_more} more below") == (n_more > 0)
+        said = found.lines[-1].text
+        n_more = len(found.limits) - sum(limit.rstrip(".") in said for limit in found.limits[:2])
+        assert said.endswith(f"{n_more} lesser limit{'s' if n_more > 1 else ''} below") == (n_more > 0)
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -155,7 +156,8 @@ def test_a_run_like_the_default(fakes: SimpleNamespace) -> None:
     found = headline_of(run)
     assert found.subject == "dpo"
     assert found.sentence == (
-        "It prefers what people preferred more often than chance, but so does a bag of words; it got worse elsewhere."
+        "It prefers what people preferred more often than chance, but so does counting words; it got worse "
+        "elsewhere: perplexity rose by 14.0 %."
     )
     names = metric_names(run)
     gained, lost, unseen, untold, believe = found.lines
@@ -163,8 +165,8 @@ def test_a_run_like_the_default(fakes: SimpleNamespace) -> None:
     assert lost.text.startswith("Truthful answers, perplexity +1")
     assert names[fakes.MC1] in unseen.text
     assert untold.kind == "cannot tell"
-    assert believe.text.startswith("A bag of words reaches ")
-    assert found.limits[1] == "One training seed: this holds for this adapter, not for its recipe."
+    assert believe.text.startswith("Counting words (a bag of words) reaches ")
+    assert found.limits[1] == "One training seed: holds for this adapter, not for its recipe."
 
 
 def test_without_a_candidate_there_is_no_headline(fakes: SimpleNamespace) -> None:
@@ -181,10 +183,15 @@ def test_everything_worse(fakes: SimpleNamespace) -> None:
     scores |= {(metric, "dpo"): fakes.scores(2.4 + noise[n]) for n, metric in enumerate(metrics)}
     scores[fakes.ACCURACY, "dpo"] = fakes.scores([1, 0, 0, 0] * 50)
     found = headline_of(fakes.small_run(scores))
-    assert found.sentence == "Everything that was measured got worse."
+    assert found.sentence == (
+        "Everything that was measured got worse: accuracy fell by 25.0 points and perplexity rose by up to 49.44 %."
+    )
     assert [line.kind for line in found.lines] == ["gained", "lost", "believe it?"]
     assert found.lines[0].text == "nothing seen in these rows"
-    assert re.search(rf"accuracy {MINUS}25.0 pp; perplexity of .* and .* \+4\d\.\d", found.lines[1].text)
+    assert re.search(
+        rf"accuracy {MINUS}25.0 pp; perplexity of .* \+4\d\.\d+ %, .* \+4\d\.\d+ % \(lower is better\)",
+        found.lines[1].text,
+    )
 
 
 def test_a_recipe_is_named_and_told_by_its_mean(fakes: SimpleNamespace) -> None:
@@ -225,7 +232,8 @@ def test_the_headline_of_two_runs_is_about_the_second_against_the_first(fakes: S
     assert better.subject == "beta=0.16"
     assert (
         better.sentence
-        == "Compared with beta=0.11, it prefers what people preferred more often; it got worse elsewhere."
+        == "Compared with beta=0.11, it prefers what people preferred more often; it got worse elsewhere: "
+        "perplexity rose by 10.46 %."
     )
     assert better.lines[0].text == "Preferred answers, accuracy +25.0 pp"
     assert "One adapter of each run: this holds for these two, not for their recipes." in better.limits

@@ -28,7 +28,7 @@ def difference_table(table: DifferenceTable) -> str:
         '<th scope="col" class="number">Difference, 95 % interval</th>'
         '<th scope="col" class="plot"><span class="unseen">Interval</span></th>'
         f'<th scope="col" class="verdict">Verdict</th></tr></thead>{parts}</table></div>'
-        f"{remarks(table.notes)}{footnotes.texts()}"
+        f"{legend_html(table.legend, is_narrow=True)}{remarks(table.notes)}{footnotes.texts()}"
     )
 
 
@@ -38,10 +38,10 @@ def outcome_class(comparison: Comparison | None, outcome: Outcome) -> str:
     return outcome if is_coloured else "none"
 
 
-def legend_html(words: Sequence[str]) -> str:
-    """Return what the words and marks of a table mean, on lines of their own below its title."""
+def legend_html(words: Sequence[str], *, is_narrow: bool = False) -> str:
+    """Return what the words and marks of a table mean: below its title, or below the table in a narrow window."""
     items = " \u00b7 ".join(f"<bdi>{escape(each)}</bdi>" for each in words)
-    return f'<span class="legend">{items}</span>' if items else ""
+    return f'<span class="legend{" narrow" if is_narrow else ""}">{items}</span>' if items else ""
 
 
 def remarks(notes: Sequence[str]) -> str:

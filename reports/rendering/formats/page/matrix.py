@@ -55,7 +55,8 @@ def matrix_table(matrix: Matrix) -> str:
         f'<thead><tr class="parts"><td></td>{_part_headings(columns)}</tr>'
         f'<tr><th scope="col">Candidate</th>{heads}</tr></thead>'
         f'<tbody><tr class="baseline"><th scope="row"><bdi>{escape(matrix.baseline)}</bdi></th>{values}</tr></tbody>'
-        f"{bodies}</table></div>{unfold if rest else ''}{remarks(matrix.notes)}{footnotes.texts()}"
+        f"{bodies}</table></div>{unfold if rest else ''}{legend_html(words, is_narrow=True)}"
+        f"{remarks(matrix.notes)}{footnotes.texts()}"
     )
 
 

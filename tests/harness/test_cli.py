@@ -148,7 +148,7 @@ def test_eval_reads_the_base_from_the_adapter(finished: Path, harness: Harness, 
     assert outcome.exit_code == 0, outcome.err
     report = (tmp_path / "run" / "report.md").read_text()
     assert report.startswith("# 2 candidates against baseline")
-    assert re.search(r"^\| Metric \| baseline \| +a \| +b \|$", report, re.MULTILINE)
+    assert re.search(r"^\| Metric \| +baseline \| +a \| +b \|$", report, re.MULTILINE)
 
 
 def test_an_adapter_from_elsewhere_is_not_said_to_have_been_kept_from_these_rows(

@@ -10,7 +10,7 @@ from reports.comparing.seeds import over_seeds
 from reports.records import EvaluationCounts
 from reports.rendering.content.headline import headline
 
-ONE_SEED = "One training seed: this holds for this adapter, not for its recipe."
+ONE_SEED = "One training seed: holds for this adapter, not for its recipe."
 
 
 def headline_of(run):
@@ -82,7 +82,7 @@ def test_a_group_of_the_suite_is_told_apart_from_what_was_tuned_for(fakes):
         },
         counts=(EvaluationCounts("coreference", "rows", 40, 40, 40, suite_group="capability"),),
     )
-    assert headline_of(run).sentence.endswith("it got worse elsewhere.")
+    assert headline_of(run).sentence.endswith("it got worse elsewhere: perplexity rose by 64.9 %.")
     assert lines_of(run)["gained"].startswith("Truthful answers, perplexity")
     assert lines_of(run)["lost"].startswith("Coreference answers, perplexity")
     assert "elsewhere" not in headline_of(replace(run, counts=())).sentence

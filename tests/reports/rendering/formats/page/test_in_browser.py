@@ -73,7 +73,7 @@ def test_the_first_screen_holds_headline_table_and_picture(kind, picture, pages,
     top, bottom, *_ = chromium.evaluate(BOX % "h1")
     assert 0 <= top < bottom < 400
     rows = chromium.evaluate(ROW_ENDS)
-    assert sum(bottom <= 800 for bottom in rows) >= 2
+    assert sum(bottom <= 800 for bottom in rows) >= 2, rows
 
 
 def test_twenty_candidates_do_not_make_a_long_page(pages, chromium):

@@ -75,6 +75,7 @@ def test_the_size_without_data_is_that_of_everything_else(page: Any) -> None:
     assert page.bytes_without_data(TEXT) == len(TEXT) - 2_000_000
 
 
+@pytest.mark.slow
 def test_a_real_browser_paints_and_sorts(page: Any) -> None:
     """Times are above nothing, every example is counted, and the console is empty."""
     binary = next(filter(None, map(shutil.which, page.BROWSERS)), None)

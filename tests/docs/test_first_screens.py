@@ -38,6 +38,7 @@ def test_without_a_browser_it_says_so_before_anything_is_run(
     assert not (tmp_path / "pictures").exists()
 
 
+@pytest.mark.slow
 def test_four_pictures_a_run(script: Any, tmp_path: Path) -> None:
     """Each as large as its window, narrow and wide, on light ground and on dark."""
     binary = next(filter(None, map(shutil.which, script.BROWSERS)), None)

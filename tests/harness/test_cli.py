@@ -407,6 +407,7 @@ def test_a_run_passes_against_itself_and_fails_a_gate_it_cannot_meet(
     assert harness("check").exit_code == 2
 
 
+@pytest.mark.slow
 def test_a_merged_adapter_is_measured_beside_it(finished: Path, harness: Harness, tmp_path: Path) -> None:
     """`harness merge` writes a model that `harness eval --candidate` measures, with the unquantised base between."""
     (fixture,) = (path for path in (finished / "fixtures").iterdir() if path.is_dir())

@@ -118,6 +118,7 @@ def test_a_resumed_run_ends_as_if_it_had_not_been_cut_off(
     assert [row["seconds"] for row in resumed] == sorted(row["seconds"] for row in resumed)
 
 
+@pytest.mark.slow
 def test_a_run_is_cut_off_again_and_again(
     llama: Callable[[], LoadedModel], encode: Encode, longer: Recipe, train: Train, tmp_path: Path
 ) -> None:
@@ -136,6 +137,7 @@ def test_a_run_is_cut_off_again_and_again(
     assert comparable(resumed) == comparable(straight)
 
 
+@pytest.mark.slow
 def test_a_second_stage_resumes_against_its_own_reference(
     llama: Callable[[], LoadedModel], encode: Encode, longer: Recipe, train: Train, tmp_path: Path
 ) -> None:
@@ -154,6 +156,7 @@ def test_a_second_stage_resumes_against_its_own_reference(
     assert comparable(resumed) == comparable(straight)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("quantization", ["none", "nf4"])
 def test_keeping_checkpoints_changes_nothing(
     quantization: str, wide_llama_folder: Path, load: Load, encode: Encode, longer: Recipe, train: Train, tmp_path: Path

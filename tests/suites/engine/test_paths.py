@@ -229,6 +229,7 @@ def test_windows_by_family() -> None:
     assert windows == {"Llama": None, "Mistral": WINDOW, "Qwen2": WINDOW, "Qwen3": None, "Gemma2": WINDOW}
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="the peak of a process can be reset on Linux alone")
 def test_a_pack_with_a_large_vocabulary_stays_within_its_memory() -> None:
     """4,096 tokens that all predict, with a vocabulary of 150,000, take less than 1 GiB above model and states."""

@@ -68,6 +68,7 @@ def score(cache_file: Path, asked: Sequence[Request] | None = None) -> list[floa
         return [each.log_probability for each in scorer.score(asked or requests())]
 
 
+@pytest.mark.slow
 def test_a_killed_evaluation_goes_on_where_it_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """After kill -9 only what is missing is scored, and the numbers are those of an undisturbed run."""
     cache_file = tmp_path / "scores.sqlite"

@@ -20,7 +20,7 @@ from reports.records import Gate, Run, gate_contradictions
 from reports.rendering.content.names import metric_names
 from reports.rendering.formats.gate_reports import gate_lines, junit_report, summary
 from reports.run_folder import read_run
-from reports.whole import write_whole
+from reports.whole import check_writable, write_whole
 
 EXIT_STOPPED = 3
 """Exit code if a gate failed."""
@@ -76,6 +76,9 @@ def check(folder: Path, options: CheckOptions) -> CheckResult:
         IncomparableRunsError: The runs did not measure the same.
         GateError: A gate names a metric that was not measured, or one whose loss needs a reference run.
     """
+    for path in filter(None, (options.junit, options.summary)):
+        with _writing(path):
+            check_writable(path)
     run = read_run(folder)
     reference = None if options.against is None else read_run(options.against)
     gates = load_gates(options.gates_file) if options.gates_file else run.gates

@@ -26,7 +26,7 @@ def train(*, dry_run: bool, **options: Any) -> None:
     if dry_run:
         from harness.training.dry_run import estimates
 
-        click.echo(estimates(experiment.loaded, lineup.training_runs(experiment)))
+        click.echo(estimates(experiment.loaded, lineup.training_runs(experiment), experiment.terminal.say))
         return
     trained = lineup.train(experiment)
     write_missing_cards(trained)

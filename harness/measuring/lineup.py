@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 
 from harness.config.schema import ExperimentConfig, ModelConfig
@@ -23,6 +23,8 @@ from suites.evaluations.reward import RULERS
 
 UNQUANTISED = "unquantised"
 """Name of the subject that is the base model without quantisation."""
+_MANY_ROWS = 2000
+"""Rows whose encoding takes long enough to be shown."""
 _LONGEST_NAME = 200
 """Characters of a candidate's name, which is a column of tables and part of file names."""
 
@@ -129,7 +131,9 @@ def _named_by(name: str) -> Iterator[None]:
 
 def training_runs(experiment: Experiment) -> list[tuple[Variant, EncodedRows]]:
     """Lists every adapter to train with its rows; a control takes as many steps as the adapter it controls."""
-    encoded = encode_rows(experiment.data, experiment.encoder, experiment.config.seed)
+    n_rows = len(experiment.data.training)
+    with experiment.terminal.progress("encoding rows", n_rows) if n_rows >= _MANY_ROWS else nullcontext() as done:
+        encoded = encode_rows(experiment.data, experiment.encoder, experiment.config.seed, done)
     runs = []
     for variant in variants_of(experiment.config):
         recipe, rows = variant.recipe, encoded[variant.rows]

@@ -1,7 +1,7 @@
 """Estimate time and memory of a training from a few real steps, and whether it fits."""
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,14 +10,18 @@ import numpy as np
 from harness.config.wording import duration
 from harness.models.base import LoadedModel
 from harness.models.precision import advice_on
+from harness.training.memory import training_memory
 from harness.training.recipe import EncodedRows, LogLine, Recipe, TrainingRow, requests_of, usable_recipe
 from harness.training.trainer import Folders, train_adapter
+from harness.training.trl import TrainerInputs, recomputes_activations
 from harness.training.variants import Variant, n_steps
 from suites.engine.plan import free_bytes, own_bytes
 
 PROBE_SECONDS = 10.0
 """Time limit of a probe's timed steps; at least one step is timed however long it takes."""
 _MOST_STEPS = 9
+_LONGEST_STEP_SECONDS = 30.0
+"""Time of a step, by that of the smallest batch, above which no whole batch is tried."""
 _GIB = 2**30
 
 
@@ -65,22 +69,30 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True)
 class _Probe:
-    """Measurements of a probe's steps."""
+    """Measurements of a probe's steps; memory and time are those of the recipe's own batch size."""
 
     trainable_parameters: int
     tokens_per_second: float
     selection_tokens_per_second: float | None
     """Speed of measuring selection rows; None without selection rows."""
     peak_bytes: int
+    n_sequences: int | None = None
+    """Rows of a batch that was tried, where it is smaller than the recipe's."""
 
 
 def estimate(
-    loaded: LoadedModel, rows: EncodedRows, recipe: Recipe, *, probe_seconds: float = PROBE_SECONDS
+    loaded: LoadedModel,
+    rows: EncodedRows,
+    recipe: Recipe,
+    *,
+    say: Callable[[str], object] = str,
+    probe_seconds: float = PROBE_SECONDS,
 ) -> Estimate:
     """Train a few steps, discard them, and extrapolate to the whole run.
 
-    The steps are those of `train_adapter` with the recipe's batch size: one on the longest rows for the memory, and a
-    few on random rows for the time. The base stays the same bit for bit. Assumed, not measured: time is proportional to
+    First the memory is said by arithmetic. Then the steps are those of `train_adapter`: one on the longest row alone,
+    and where a whole batch then fits and does not take too long, one on the longest rows for the memory, and a few on
+    random rows for the time. The base stays the same bit for bit. Assumed, not measured: time is proportional to
     the number of tokens, continuing from an earlier stage takes no more memory, and imports, loggers and checkpoints
     take no time.
 
@@ -88,6 +100,7 @@ def estimate(
         loaded: base model without adapters.
         rows: rows of the run.
         recipe: recipe of the run.
+        say: called with the memory by arithmetic, before any step is taken.
         probe_seconds: time limit of the timed steps, judged by one step on the longest rows.
 
     Raises:
@@ -98,9 +111,12 @@ def estimate(
     recipe, _ = usable_recipe(recipe, loaded.device)
     run, n_rows = recipe.training, len(rows.training)
     n_all_steps = n_steps(n_rows, run)
-    device_bytes = own_bytes(loaded.device) + free_bytes(loaded.device)
+    held_bytes = own_bytes(loaded.device)
+    device_bytes = held_bytes + free_bytes(loaded.device)
+    if rows.training:  # without any the trainer says what to do
+        say(training_memory(loaded, rows, recipe).as_line(held_bytes, device_bytes, loaded.device))
     try:
-        probe = _probe(loaded, rows, recipe, probe_seconds)
+        probe = _probe(loaded, rows, recipe, probe_seconds, device_bytes)
     except torch.OutOfMemoryError:
         probe = None
     n_tokens = sum(map(_n_tokens, rows.training))
@@ -132,14 +148,22 @@ def estimate(
     )
 
 
-def estimates(loaded: LoadedModel, runs: Sequence[tuple[Variant, EncodedRows]]) -> str:
-    """Return the estimates of all adapters of an experiment as text; adapters of equal cost are probed once."""
+def estimates(
+    loaded: LoadedModel, runs: Sequence[tuple[Variant, EncodedRows]], say: Callable[[str], object] = str
+) -> str:
+    """Return the estimates of all adapters of an experiment as text; adapters of equal cost are probed once.
+
+    Args:
+        loaded: base model without adapters.
+        runs: adapters with their rows.
+        say: called with a line before each probe.
+    """
     by_cost: dict[tuple[Recipe, int], Estimate] = {}
     names: dict[tuple[Recipe, int], list[str]] = {}
     for variant, rows in runs:
         key = (_cost(variant.recipe), id(rows))
         if key not in by_cost:
-            by_cost[key] = estimate(loaded, rows, variant.recipe)
+            by_cost[key] = estimate(loaded, rows, variant.recipe, say=_with_name(say, variant.name))
         names.setdefault(key, []).append(variant.name)
     blocks = [
         "\n".join((f"{'; '.join(names[key])}:", *(f"  {line}" for line in each.as_lines())))
@@ -153,21 +177,37 @@ def estimates(loaded: LoadedModel, runs: Sequence[tuple[Variant, EncodedRows]]) 
     return "\n\n".join(blocks)
 
 
+def _with_name(say: Callable[[str], object], name: str) -> Callable[[str], object]:
+    """Return a function that says lines of one adapter."""
+    return lambda line: say(f"{name}: {line}")
+
+
 def _cost(recipe: Recipe) -> Recipe:
     """Return the recipe with everything that changes neither time nor memory set to one value."""
     training = replace(recipe.training, learning_rate=1.0, beta=1.0, label_smoothing=0.0, scheduler="constant")
     return replace(recipe, seed=0, training=training)
 
 
-def _probe(loaded: LoadedModel, rows: EncodedRows, recipe: Recipe, probe_seconds: float) -> _Probe:
-    """Run one step on the longest rows, then some on random rows, the first of them untimed."""
+def _probe(loaded: LoadedModel, rows: EncodedRows, recipe: Recipe, probe_seconds: float, device_bytes: int) -> _Probe:
+    """Run one step on the longest rows, then some on random rows, the first of them untimed.
+
+    The first step has the smallest batch, and all others too where a whole one would not fit or take too long.
+    """
     import torch
 
     if loaded.device == "cuda":
         torch.cuda.reset_peak_memory_stats()
-    batch = recipe.training.batch_size
     by_length = sorted(rows.training, key=_longest, reverse=True)
-    slowest = _train(loaded, EncodedRows(by_length[:batch]), recipe, 1)
+    whole = min(recipe.training.batch_size, max(1, len(by_length)))
+    smallest = min(whole, 2 if recipe.training.method == "kto" else 1)  # which compares the answers of a batch
+    held_bytes = own_bytes(loaded.device)
+    slowest = _train(loaded, EncodedRows(by_length[:smallest]), _in_batches(loaded, rows, recipe, smallest), 1)
+    whole_bytes = held_bytes + max(0, slowest[-1]["peak_memory_bytes"] - held_bytes) * whole // smallest
+    n_seconds = _seconds(slowest, "train") * whole / smallest
+    batch = whole if whole_bytes <= device_bytes and n_seconds <= _LONGEST_STEP_SECONDS else smallest
+    recipe = _in_batches(loaded, rows, recipe, batch)
+    if batch > smallest:
+        slowest = (*slowest, *_train(loaded, EncodedRows(by_length[:batch]), recipe, 1))
     n_timed = min(max(1, int(probe_seconds / _seconds(slowest, "train"))), _MOST_STEPS - 1)
     # With the longest row among them, so that gradient checkpointing is decided as it would be for all.
     typical = [by_length[0], *_sample(by_length[1:], (n_timed + 1) * batch - 1, recipe.seed)]
@@ -183,7 +223,18 @@ def _probe(loaded: LoadedModel, rows: EncodedRows, recipe: Recipe, probe_seconds
         trainable_parameters=steps[-1]["trainable_parameters"],
         tokens_per_second=float(n_timed_tokens / _positive(timed[-1] - timed[0])),
         selection_tokens_per_second=selection_rate,
-        peak_bytes=max(line["peak_memory_bytes"] for line in (*slowest, *steps)),
+        peak_bytes=whole_bytes if batch < whole else max(line["peak_memory_bytes"] for line in (*slowest, *steps)),
+        n_sequences=batch if batch < whole else None,
+    )
+
+
+def _in_batches(loaded: LoadedModel, rows: EncodedRows, recipe: Recipe, batch: int) -> Recipe:
+    """Return the recipe with another batch size, and gradient checkpointing as it is with its own."""
+    run = recipe.training
+    is_recomputed = recomputes_activations(TrainerInputs(loaded, rows.training, recipe, is_started=False))
+    return replace(
+        recipe,
+        training=replace(run, batch_size=batch, gradient_checkpointing="on" if is_recomputed else "off"),
     )
 
 
@@ -226,6 +277,8 @@ def _products(loaded: LoadedModel) -> str:
 def _memory(probe: _Probe | None, device_bytes: int, device: str) -> str:
     available = f"{device_bytes / _GIB:.1f} GiB available on {device}"
     needs = f"peak {probe.peak_bytes / _GIB:.1f} GiB of {available}" if probe else f"the probe exceeded the {available}"
+    if probe is not None and probe.n_sequences is not None:
+        needs += f", extrapolated from a batch of {probe.n_sequences}"
     if probe is not None and probe.peak_bytes <= device_bytes:
         return f"fits: {needs}"
     return f"does not fit: {needs}; lower training.batch_size, or set training.gradient_checkpointing=on"

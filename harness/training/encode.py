@@ -1,6 +1,6 @@
 """Encode an experiment's rows for its trainers: all, the good answers alone, or with half of the labels swapped."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from harness.data.experiment_data import ExperimentData
@@ -11,7 +11,9 @@ from suites.engine.encoding import EncodedPair, EncodedResponse, Encoder, count_
 from suites.inputs import RatedAnswer, Request
 
 
-def encode_rows(data: ExperimentData, encoder: Encoder, seed: int) -> Mapping[RowsOf, EncodedRows]:
+def encode_rows(
+    data: ExperimentData, encoder: Encoder, seed: int, progress: Callable[[int, int], object] | None = None
+) -> Mapping[RowsOf, EncodedRows]:
     """Return the encoded rows of every kind of variant, those of a first stage only where there is one.
 
     Controls have the experiment's own selection rows, so that their accuracies can be compared with the candidate's.
@@ -20,8 +22,9 @@ def encode_rows(data: ExperimentData, encoder: Encoder, seed: int) -> Mapping[Ro
         data: rows by split.
         encoder: the encoder that is also used for measuring.
         seed: determines which half of the labels is swapped.
+        progress: called with the numbers of training prompts that are encoded and of all.
     """
-    encoded, n_equal = _encode(data.training, encoder)
+    encoded, n_equal = _encode(data.training, encoder, progress)
     selection = _training_rows(data.selection, encoder)
     rows = [_training_row(row, responses) for row, responses in encoded]
     in_half = half_of([row.example_id for row, _ in encoded], seed)
@@ -48,9 +51,11 @@ def encode_rows(data: ExperimentData, encoder: Encoder, seed: int) -> Mapping[Ro
     return by_kind
 
 
-def _encode(rows: Sequence[Trainable], encoder: Encoder) -> tuple[list[tuple[Trainable, list[EncodedResponse]]], int]:
+def _encode(
+    rows: Sequence[Trainable], encoder: Encoder, progress: Callable[[int, int], object] | None = None
+) -> tuple[list[tuple[Trainable, list[EncodedResponse]]], int]:
     """Return each row with its responses, and the number of pairs dropped because truncation made their sides equal."""
-    encoded = encoder.encode_all([(row.prompt, answers_of(row)) for row in rows])
+    encoded = encoder.encode_all([(row.prompt, answers_of(row)) for row in rows], progress)
     unequal = [
         (row, responses)
         for row, responses in zip(rows, encoded, strict=True)

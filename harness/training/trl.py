@@ -193,7 +193,7 @@ def _arguments(inputs: TrainerInputs, folder: Path) -> "TrainingArguments":
         optim=run.optimizer,
         weight_decay=run.weight_decay,
         max_grad_norm=run.max_gradient_norm,
-        gradient_checkpointing=_recomputes_activations(inputs),
+        gradient_checkpointing=recomputes_activations(inputs),
         seed=recipe.seed,
         data_seed=recipe.seed,
         max_length=None,  # the encoder has truncated
@@ -239,7 +239,7 @@ def activation_bytes(n_layers: int, n_sequences: int, n_tokens: int, hidden_size
     return 17 * bytes_per_value * n_layers * n_sequences * n_tokens * hidden_size
 
 
-def _recomputes_activations(inputs: TrainerInputs) -> bool:
+def recomputes_activations(inputs: TrainerInputs) -> bool:
     """Return whether to checkpoint gradients: "auto" does where a batch's activations need half of the free memory."""
     loaded, run = inputs.loaded, inputs.recipe.training
     if run.gradient_checkpointing != "auto":

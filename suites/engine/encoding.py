@@ -4,16 +4,19 @@ One encoder serves training, perplexity and reward, so that an answer has the sa
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any, TypeVar
 
 from suites.engine.chat_template import ChatTemplate, TemplateError
-from suites.engine.token_ids import check_token_ids
+from suites.engine.token_ids import Tokenised, TokenisedPrompt, check_token_ids
 from suites.inputs import Pair, Prompt, Request, SuiteError, Turn
 
 PromptKey = TypeVar("PromptKey", Prompt, str)
 _QUOTED_CHARACTERS = 60
+_PROMPTS_AT_A_TIME = 128
+"""Prompts that are tokenised in one call, which is faster, and whose texts and places of tokens are held at a time."""
 
 
 class EmptyResponseError(SuiteError):
@@ -147,6 +150,7 @@ class Encoder:
         answered = [self._template.render([question, Turn("assistant", answer)]) for answer in ("yes", "no!")]
         self.terminator = _common_suffix(*answered)
         """Text that the template writes after every answer, such as EOS and a line break."""
+        self._numbers: dict[int, int] = {}  # token id -> the one number that stands for it in all rows
         self._folds_system = not self._has_place_for_system(question)
         control_tokens = [each.content for each in tokenizer.added_tokens_decoder.values() if each.special]
         self._control_tokens = re.compile("|".join(map(re.escape, control_tokens))) if control_tokens else None
@@ -155,11 +159,17 @@ class Encoder:
         """Encodes all responses of one prompt; see `encode_all`."""
         return self.encode_all([(prompt, responses)])[0]
 
-    def encode_all(self, items: Sequence[tuple[Prompt, Sequence[str]]]) -> list[list[EncodedResponse]]:
+    def encode_all(
+        self, items: Sequence[tuple[Prompt, Sequence[str]]], progress: Callable[[int, int], object] | None = None
+    ) -> list[list[EncodedResponse]]:
         """Encodes responses after their prompts, in the order given.
 
         All responses to one prompt start at the same token, so that one answer never has two token counts: after the
         longest prefix that the tokenised prompt shares with the tokenised prompt and response of each of them.
+
+        Args:
+            items: Prompts with their responses.
+            progress: Called now and then with the numbers of different prompts that are done and of all.
 
         Raises:
             EmptyResponseError: A response is empty or white space.
@@ -167,10 +177,12 @@ class Encoder:
             TemplateError: The template cannot render a conversation.
         """
         unwritten: list[str] = []
-        encoded = {
-            prompt: self._encode_prompt(prompt, responses, unwritten)
-            for prompt, responses in responses_by_prompt(items).items()
-        }
+        by_prompt = responses_by_prompt(items)
+        encoded: dict[Prompt, dict[str, EncodedResponse]] = {}
+        for prompt, tokenised in self._tokenised(by_prompt):
+            encoded[prompt] = self._encode_prompt(prompt, by_prompt[prompt], tokenised, unwritten)
+            if progress is not None and len(encoded) % _PROMPTS_AT_A_TIME == 0:
+                progress(len(encoded), len(by_prompt))
         if unwritten:
             n_responses = sum(len(responses) for responses in encoded.values()) + len(unwritten)
             raise UnwrittenAnswerError(
@@ -188,11 +200,11 @@ class Encoder:
             TemplateError: The template cannot render a conversation.
         """
         measured: dict[Prompt, tuple[int, dict[str, int]]] = {}
-        for prompt, responses in responses_by_prompt(items).items():
-            _, asked_ids, answered = self._tokenize_prompt(prompt, responses)
-            boundary = _boundary(asked_ids, answered)
-            n_response_tokens = (len(tokens.input_ids) - boundary for _, tokens in answered)
-            measured[prompt] = boundary, dict(zip(responses, n_response_tokens, strict=True))
+        by_prompt = responses_by_prompt(items)
+        for prompt, tokenised in self._tokenised(by_prompt):
+            boundary = _boundary(tokenised)
+            n_response_tokens = (len(each.ids) - boundary for each in tokenised.answered)
+            measured[prompt] = boundary, dict(zip(by_prompt[prompt], n_response_tokens, strict=True))
         return [
             Lengths(measured[prompt][0], tuple(measured[prompt][1][response] for response in responses))
             for prompt, responses in items
@@ -205,28 +217,29 @@ class Encoder:
 
     def prompt_ids(self, prompt: Prompt) -> tuple[int, ...]:
         """Token ids of a prompt for generation: ends with the generation prompt, truncated."""
-        ids = self._tokenize(self._render_prompt(self._turns(prompt))).input_ids
+        ids = self._tokenize([self._render_prompt(self._turns(prompt))])[0].ids
         return tuple(self._truncate_prompt(prompt, ids))
 
     def _encode_prompt(
-        self, prompt: Prompt, responses: Sequence[str], unwritten: list[str]
+        self, prompt: Prompt, responses: Sequence[str], tokenised: TokenisedPrompt, unwritten: list[str]
     ) -> dict[str, EncodedResponse]:
         """Encodes all responses to one prompt; those that the template does not write are added to `unwritten`."""
-        asked, asked_ids, answered = self._tokenize_prompt(prompt, responses)
-        boundary = _boundary(asked_ids, answered)
+        asked, asked_ids, answered = tokenised.asked.text, tokenised.asked.ids, tokenised.answered
+        boundary = _boundary(tokenised)
         turns = self._turns(prompt)
         without_answer = self._template.render(turns)
         prompt_cut, prompt_has_control_tokens = self._cuts(turns, asked), self._spells_control_tokens(prompt)
-        prompt_ids = self._truncate_prompt(prompt, asked_ids[:boundary])
+        prompt_ids = self._sharing(self._truncate_prompt(prompt, asked_ids[:boundary]))
         room = self._max_tokens - len(prompt_ids)
         encoded = {}
-        for response, (text, tokens) in zip(responses, answered, strict=True):
+        for response, each in zip(responses, answered, strict=True):
+            text = each.text
             if not response.strip():
                 quoted = prompt[-1].text[:_QUOTED_CHARACTERS]
                 raise EmptyResponseError(f"a response to {quoted!r} is empty or white space: leave the row out")
             # A token with both the end of the content and the beginning of the terminator is content.
             content_end = len(text) - len(_common_suffix(text, self.terminator))
-            spans = tokens.offset_mapping[boundary:]
+            spans = each.spans[boundary:]
             n_content = sum(start < content_end for start, _ in spans)
             if n_content == 0 or not _writes(response, text[_shared(without_answer, text) :]):
                 unwritten.append(response)
@@ -234,9 +247,9 @@ class Encoder:
             truncated = len(spans) > room
             if truncated:
                 n_content = _whole_characters(spans, min(n_content, room))
-            response_ids = tokens.input_ids[boundary:][: n_content if truncated else None]
+            response_ids = self._sharing(each.ids[boundary:][: n_content if truncated else None])
             encoded[response] = EncodedResponse(
-                request=Request(tuple(prompt_ids), tuple(response_ids)),
+                request=Request(prompt_ids, response_ids),
                 n_terminator_tokens=len(response_ids) - n_content,
                 n_content_bytes=len(text[spans[0][0] : spans[n_content - 1][1]].encode()),
                 prompt_truncated=len(prompt_ids) < boundary,
@@ -248,14 +261,19 @@ class Encoder:
             )
         return encoded
 
-    def _tokenize_prompt(
-        self, prompt: Prompt, responses: Sequence[str]
-    ) -> tuple[str, list[int], list[tuple[str, Any]]]:
-        """Text and token ids of the prompt with the generation prompt; text and tokens of it with each response."""
-        turns = self._turns(prompt)
-        asked = self._render_prompt(turns)
-        texts = [self._template.render([*turns, Turn("assistant", response)]) for response in responses]
-        return asked, self._tokenize(asked).input_ids, [(text, self._tokenize(text)) for text in texts]
+    def _tokenised(self, by_prompt: Mapping[Prompt, Sequence[str]]) -> Iterator[tuple[Prompt, TokenisedPrompt]]:
+        """Yields each prompt with its tokens; many are tokenised at a time, and only so many are held."""
+        prompts = iter(by_prompt)
+        while some := list(islice(prompts, _PROMPTS_AT_A_TIME)):
+            texts: list[str] = []
+            for prompt in some:
+                turns = self._turns(prompt)
+                texts.append(self._render_prompt(turns))
+                texts += (self._template.render([*turns, Turn("assistant", each)]) for each in by_prompt[prompt])
+            tokenised = iter(self._tokenize(texts))
+            for prompt in some:
+                asked, *answered = islice(tokenised, 1 + len(by_prompt[prompt]))
+                yield prompt, TokenisedPrompt(asked, answered)
 
     def _truncate_prompt(self, prompt: Prompt, ids: list[int]) -> list[int]:
         """Cuts a prompt on the left, but keeps what precedes the first user's text: BOS, system turn, turn header.
@@ -267,7 +285,7 @@ class Encoder:
         first = next(index for index, turn in enumerate(prompt) if turn.speaker == "user")
         other = Turn("user", "b" if prompt[first].text.strip().startswith("a") else "a")
         others = self._render_prompt(self._turns((*prompt[:first], other, *prompt[first + 1 :])))
-        n_kept = common_prefix_length(ids, self._tokenize(others).input_ids)
+        n_kept = common_prefix_length(ids, self._tokenize([others])[0].ids)
         if n_kept >= self._max_prompt_tokens:
             n_kept = int(ids[0] == self.tokenizer.bos_token_id and self._max_prompt_tokens > 1)
         return ids[:n_kept] + ids[len(ids) - (self._max_prompt_tokens - n_kept) :]
@@ -318,17 +336,22 @@ class Encoder:
     def _render_prompt(self, turns: Sequence[Turn]) -> str:
         return self._template.render(turns, add_generation_prompt=True)
 
-    def _tokenize(self, text: str) -> Any:
-        """Tokenises templated text, which has its special tokens already, BOS included: none are added."""
-        tokens = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
+    def _tokenize(self, texts: Sequence[str]) -> list[Tokenised]:
+        """Tokenises templated texts, which have their special tokens already, BOS included: none are added."""
+        tokens = self.tokenizer(list(texts), add_special_tokens=False, return_offsets_mapping=True, verbose=False)
         if self._n_embeddings is not None:
-            check_token_ids(tokens.input_ids, self._n_embeddings, self.tokenizer)
-        return tokens
+            for ids in tokens.input_ids:
+                check_token_ids(ids, self._n_embeddings, self.tokenizer)
+        return list(map(Tokenised, texts, tokens.input_ids, tokens.offset_mapping))
+
+    def _sharing(self, ids: Sequence[int]) -> tuple[int, ...]:
+        """Token ids as numbers that all rows share: a number of its own for each token would take 28 bytes more."""
+        return tuple(map(self._numbers.setdefault, ids, ids))
 
 
-def _boundary(asked_ids: Sequence[int], answered: Sequence[tuple[str, Any]]) -> int:
+def _boundary(prompt: TokenisedPrompt) -> int:
     """Number of prompt tokens that all answered prompts share."""
-    boundary = min(common_prefix_length(asked_ids, tokens.input_ids) for _, tokens in answered)
+    boundary = min(common_prefix_length(prompt.asked.ids, each.ids) for each in prompt.answered)
     if boundary == 0:
         raise TemplateError(
             "the chat template renders an answered prompt differently from its first token on: set model.template to "

@@ -1,12 +1,31 @@
 """Refuse token ids that a model has no embedding for where they occur, not where the tokenizer could make them."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from suites.inputs import SuiteError
 
 if TYPE_CHECKING:
     import torch
+
+
+@dataclass(frozen=True, slots=True)
+class Tokenised:
+    """A templated text in tokens."""
+
+    text: str
+    ids: list[int]
+    spans: list[tuple[int, int]]
+    """Place of each token in the text."""
+
+
+@dataclass(frozen=True, slots=True)
+class TokenisedPrompt:
+    """A prompt with the generation prompt, and it with each of its responses."""
+
+    asked: Tokenised
+    answered: list[Tokenised]
 
 
 class UnknownTokenError(SuiteError):

@@ -88,7 +88,9 @@ def test_a_small_run_fills_the_table(tmp_path: Path) -> None:
         "--model",
         "tiny",
         "--only",
-        "truthfulqa,hh_rlhf,reward",
+        "truthfulqa,hh_rlhf",
+        "--only",
+        "reward",
         "--out",
         table,
     ]

@@ -389,3 +389,34 @@ def test_a_run_folder_killed_while_it_is_written_leaves_nothing_for_good(fakes, 
     leftover.mkdir()
     write_run(fakes.small_run({}), tmp_path / "run")
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"schema_version": True}, "has schema version true, this release reads 1"),
+        ({"schema_version": None}, "has schema version null"),
+        ({"schema_version": [1] * 99}, "has schema version [1, 1"),
+        ({"subjects": None}, "subjects is not what a run holds there"),
+        ({"subjects": []}, "subjects must hold one of the kind baseline, not 0"),
+        ({"gates": [{"metric": "a\nb", "largest_loss": -1}]}, "gates.0.largest_loss is not what a run holds there"),
+        ({"config": {"a\n": float("nan")}, "notes": 3}, "notes is not what a run holds there"),
+        ({"measurements": [{"n_scores": True}]}, "measurements is not a list of records with n_scores"),
+    ],
+)
+def test_an_odd_record_is_told_in_plain_words(fakes, tmp_path, change, words):
+    """One line with the file and the place; true is no version, although it equals 1."""
+    write_run(fakes.realistic_run(), tmp_path / "run")
+    path = tmp_path / "run" / "run.json"
+    document = json.loads(path.read_text())
+    del document["checksums"]
+    path.write_text(json.dumps(document | change))
+    with pytest.raises(reports.run_folder.RunFolderError) as caught:
+        read_run(tmp_path / "run")
+    assert words in str(caught.value)
+    assert len(str(caught.value)) < 400
+    assert str(caught.value).isprintable()
+    del document["subjects"]
+    path.write_text(json.dumps(document))
+    with pytest.raises(RunFileError, match=r"run\.json is damaged: subjects is missing"):
+        read_run(tmp_path / "run")

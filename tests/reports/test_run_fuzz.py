@@ -12,9 +12,12 @@ from hypothesis import strategies as st
 
 from reports.comparing.compare import compare
 from reports.comparing.gates import check_gates
+from reports.rendering.content.report import Report
 from reports.rendering.formats.csv import csv_report
 from reports.rendering.formats.json import json_report
 from reports.rendering.formats.markdown import markdown_report
+from reports.rendering.formats.page import html_report
+from reports.rendering.pictures.everything import all_pictures
 from reports.run_folder import list_runs, read_run, write_run
 
 _FILES = ("scores.parquet", "generations.jsonl", "examples.jsonl", "training.jsonl", "run.json")
@@ -68,8 +71,9 @@ def test_any_run_folder_is_reported_or_told(
         (summary,) = list_runs(runs)
         run = read_run(folder)
         assert summary.problem is None
-        rows = compare(run)
-        assert csv_report(run, rows)
-        assert json_report(run, rows)
-        assert markdown_report(run, rows)
-        check_gates(run.gates, rows)
+        report = Report(run, compare(run))
+        assert csv_report(report)
+        assert json_report(report)
+        assert markdown_report(report)
+        assert html_report(report, all_pictures(report))
+        check_gates(run.gates, report.comparisons)

@@ -385,3 +385,109 @@ def test_a_file_is_nested_only_so_deep(write, depth):
     for text in (f"name: {'[' * depth}{']' * depth}\n", f"name: {'{a: ' * depth}1{'}' * depth}\n"):
         with pytest.raises(UserError, match=r"line 1: not valid YAML: nested deeper than 64 levels"):
             load_experiment(config_file=write(text))
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("training.epochs=1e308", "training.epochs must be a number above 0 and of at most 10,000"),
+        (f"training.batch_size={10**30}", "training.batch_size must be a whole number from 1 to 1,000,000,000"),
+        (f"training.max_steps={10**30}", "training.max_steps must be a whole number from 1 to 10,000,000 or null"),
+        (f"lora.alpha={10**400}", "lora.alpha must be a whole number from 1 to 1,000,000,000, got 1000"),
+        ("lora.rank=1000000000", "lora.rank must be a whole number from 1 to 16,384"),
+        ("seeds=1000000000000", "seeds must be a whole number from 1 to 1,000"),
+        (
+            "training.learning_rate=1e300",
+            "must be a number above 0 and of at most 1,000,000,000",
+        ),
+        ("training.loss_weights=[-1e300]", "training.loss_weights must be a list, each a number from -1,000,000,000"),
+        (f"scoring.max_pack_tokens={10**30}", "scoring.max_pack_tokens must be a whole number from 32 to"),
+        ("controls=[sft, sft]", 'controls must hold each value once, got "sft" again'),
+        ("data.lm_eval_tasks=[a, b, a]", 'data.lm_eval_tasks must hold each value once, got "a" again'),
+        ("training.loss_type=[ipo, ipo]", "training.loss_type must hold each value once"),
+        ("answers.top_p=0.9", "answers.top_p has no effect where answers.temperature is 0, got 0.9"),
+        (f"{'a.' * 5000}b=1", "must be section.key=value"),
+        ("model.name=caf\udce9", "model.name holds half of a surrogate pair, as bytes that are not UTF-8 give"),
+        ("data.lm_eval_tasks=['a\0']", "not valid YAML"),
+        ('data.lm_eval_tasks=["a\\0"]', "data.lm_eval_tasks.0 holds a NUL character"),
+    ],
+)
+def test_a_value_without_bounds_or_sense_is_one_line(override: str, words: str) -> None:
+    """What would fail in a library, run for ever, or count something twice, is told with its bounds."""
+    message = error_of(override)
+    assert words in message
+    assert len(message.splitlines()) == 1
+    assert message.isprintable()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Be brief. # always",
+        "# Rules",
+        "yes",
+        "5",
+        "1e5",
+        "[x]",
+        "{a: b}",
+        "a: b",
+        '"quoted"',
+        "*x",
+        "- a",
+        "tr\nue",
+        "~",
+        " x",
+    ],
+)
+def test_a_key_that_holds_text_takes_it_as_it_is_typed(text: str) -> None:
+    """Nothing of it is YAML; so it is for texts within sections, roles and columns."""
+    config = load_experiment(
+        overrides=[f"model.system_prompt={text}", f"description={text}", f"data.roles.mine.name={text}",
+                   f"data.roles.mine.split={text}"]
+    )  # fmt: skip
+    assert config.model.system_prompt == config.description == text
+    assert (config.data.roles["mine"].name, config.data.roles["mine"].split) == (text, text)
+
+
+@pytest.mark.parametrize("nothing", ["", " ", "null"])
+def test_nothing_or_null_is_null(nothing: str) -> None:
+    """Also behind spaces around the sign."""
+    config = load_experiment(overrides=["model.system_prompt=Be brief.", f"model.system_prompt={nothing}"])
+    assert config.model.system_prompt is None
+    assert load_experiment(overrides=["model.system_prompt = Be brief."]).model.system_prompt == "Be brief."
+
+
+@pytest.mark.parametrize(
+    ("lines", "words"),
+    [
+        ("evaluations: [{name: a, kind: reward, role: r, max_new_tokens: 5}]",
+         "evaluations.0.max_new_tokens has no effect for the kind reward: it is for generations and drift"),
+        ("evaluations: [{name: a, kind: drift, role: r, chat_template: true}]",
+         "evaluations.0.chat_template has no effect for the kind drift: it is for lm_eval"),
+        ("evaluations: [{name: a, kind: drift, role: r}]\ngates: [{metric: m, at_least: 0}, {metric: m, at_least: 1}]",
+         "gates.1: gate m: a second at_least for one metric; keep one"),
+        ("evaluations: [{name: a, kind: reward, role: r}]\ngates: [{metric: a/x, largest_loss: 1e300}]",
+         "gates.0.largest_loss must be a number from 0 to 1,000,000,000 or null"),
+    ],
+)  # fmt: skip
+def test_a_suite_says_nothing_twice_and_nothing_without_effect(write, lines: str, words: str) -> None:
+    """One line for each; a loss and a value of one metric are two gates."""
+    with pytest.raises(ConfigError) as caught:
+        load_suite(str(write(f"name: s\n{lines}\n")), row_kinds())
+    assert str(caught.value).endswith(words) or words in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 1
+    both = "gates: [{metric: a/x, largest_loss: 0.1}, {metric: a/x, at_least: 0.5}]"
+    text = f"name: s\nevaluations: [{{name: a, kind: reward, role: r}}]\n{both}\n"
+    assert len(load_suite(str(write(text)), row_kinds()).gates) == 2
+
+
+def test_a_file_of_thousands_of_mistakes_tells_twenty(write) -> None:
+    """Fast, and on a screen."""
+    path = write(MINIMAL + "".join(f"k{n}: 1\n" for n in range(3000)))
+    assert len(error_of(config_file=path).splitlines()) == 20
+
+
+def test_a_file_of_settings_is_small(write) -> None:
+    """A gigabyte that was meant for another option is refused at once."""
+    with pytest.raises(UserError, match="larger than 524,288 bytes, which no file of settings is"):
+        load_experiment(config_file=write("# " + "x" * 600_000))

@@ -13,6 +13,7 @@ from harness.config.schema import LoraConfig, TrainingConfig
 from harness.models.base import LoadedModel
 from harness.training import dry_run
 from harness.training.dry_run import Estimate, estimate, estimates
+from harness.training.memory import training_memory
 from harness.training.recipe import EncodedRows, LogLine, RatedRequest, Recipe, TrainingError
 from harness.training.variants import Variant
 from suites.engine.encoding import Encoder
@@ -118,6 +119,60 @@ def test_a_device_with_less_memory(
     assert told.peak_bytes == 3 * GIB
 
 
+def test_memory_by_arithmetic_is_said_before_any_step(
+    llama_folder: Path, load: Load, encode: Encode, recipe: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From shapes alone: 16 bytes a trained weight, 8 a logit, 17 x 4 a hidden unit of a layer."""
+    loaded = load(llama_folder)
+    rows = encode(loaded)
+    events: list[str] = []
+    monkeypatch.setattr(dry_run, "_probe", lambda *_: events.append("step") or dry_run._Probe(1, 100.0, None, GIB))  # type: ignore[func-returns-value]
+
+    told = estimate(loaded, rows, recipe, say=events.append)
+
+    assert events[0].startswith("by arithmetic about ")
+    assert events[1:] == ["step"]
+    memory = training_memory(loaded, rows, recipe)
+    # Four attention and three feed-forward matrices of width 32, 64 inside and 16 for keys and values, in two layers.
+    sizes = 2 * ((32 + 32) * 2 + (32 + 16) * 2 + (32 + 64) * 3)
+    assert memory.adapter == 16 * 4 * sizes
+    n_positions = 2 * 4 * told.longest_tokens
+    assert memory.logits == n_positions * loaded.base.config.vocab_size * 8
+    assert memory.activations == 17 * 4 * 2 * n_positions * 32
+    on = replace(recipe, training=replace(recipe.training, gradient_checkpointing="on"))
+    assert training_memory(loaded, rows, on).activations == (2 + 17) * 4 * n_positions * 32
+
+
+@pytest.mark.parametrize("limit", ["memory", "time"])
+def test_a_batch_that_would_not_fit_is_never_tried(
+    limit: str, llama_folder: Path, load: Load, encode: Encode, recipe: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One row alone tells what a whole batch would take, in memory or in time."""
+    plain, sizes = dry_run.train_adapter, []
+
+    def remembered(loaded: LoadedModel, rows: EncodedRows, recipe: Recipe, *others: Any) -> tuple[LogLine, ...]:
+        sizes.append(recipe.training.batch_size)
+        log = plain(loaded, rows, recipe, *others)
+        if limit == "memory":
+            log = tuple(line | {"peak_memory_bytes": 2 * GIB} for line in log)
+        return log
+
+    monkeypatch.setattr(dry_run, "train_adapter", remembered)
+    monkeypatch.setattr(dry_run, "own_bytes", lambda _device: GIB)
+    monkeypatch.setattr(dry_run, "free_bytes", lambda _device: 3 * GIB)
+    if limit == "time":
+        monkeypatch.setattr(dry_run, "_LONGEST_STEP_SECONDS", 0.0)
+    loaded = load(llama_folder)
+
+    told = estimate(loaded, encode(loaded), recipe, probe_seconds=0.01)
+
+    assert sizes == [1, 1]
+    assert told.reason.endswith("extrapolated from a batch of 1" if limit == "time" else "gradient_checkpointing=on")
+    if limit == "memory":
+        assert (told.fits, told.peak_bytes) == (False, 5 * GIB)  # 1 held, and 1 more for each of 4 rows
+    assert told.seconds is not None
+
+
 def test_running_out_of_memory_is_an_answer(
     llama_folder: Path, load: Load, encode: Encode, recipe: Recipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -167,7 +222,7 @@ def test_lines_for_the_terminal(told: Estimate) -> None:
 def test_adapters_of_equal_cost_are_probed_once(told: Estimate, monkeypatch: pytest.MonkeyPatch) -> None:
     """Learning rates and seeds share an estimate, a higher rank has its own; the sum is of all."""
     asked: list[Recipe] = []
-    monkeypatch.setattr(dry_run, "estimate", lambda _loaded, _rows, recipe: asked.append(recipe) or told)  # type: ignore[func-returns-value]
+    monkeypatch.setattr(dry_run, "estimate", lambda _loaded, _rows, recipe, **_: asked.append(recipe) or told)  # type: ignore[func-returns-value]
     rows = EncodedRows((), (), {})
     recipes = {
         "learning_rate=1e-5": Recipe(LoraConfig(), TrainingConfig(learning_rate=1e-5), seed=1),

@@ -94,3 +94,15 @@ def test_a_first_stage_is_trained_on_its_own_answers(encoder: Encoder) -> None:
     assert isinstance(row, Request)
     assert row == encoder.encode(prompt, ["This one."])[0].request
     assert "sft" not in encode_rows(data_of(pairs(2)), encoder, seed=1)
+
+
+def test_many_rows_are_encoded_in_parts_that_are_the_same(encoder: Encoder) -> None:
+    """Progress is told by the part; equal token ids are one number in memory, whatever row they are of."""
+    told: list[tuple[int, int]] = []
+    many = encode_rows(data_of(pairs(300)), encoder, 1, lambda done, total: told.append((done, total)))["experiment"]
+    single = [encoder.encode_pairs([pair])[0] for pair in pairs(300)]
+
+    assert told == [(128, 300), (256, 300)]
+    assert list(many.training) == single
+    numbers = [number for row in many.training if isinstance(row, EncodedPair) for number in row.chosen_ids]
+    assert len({id(number) for number in numbers}) == len(set(numbers))

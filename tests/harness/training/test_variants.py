@@ -106,3 +106,40 @@ def test_a_random_half_is_a_half_and_depends_on_the_seed() -> None:
     assert len(half_of(ids, 1)) == 50
     assert half_of(ids, 1) == half_of(ids[::-1], 1)
     assert half_of(ids, 1) != half_of(ids, 2)
+
+
+@pytest.mark.parametrize(
+    ("sweeps", "words"),
+    [
+        (["training.beta=0.1,0.1"], "sweep: beta=0.1 is named twice"),
+        (["training.beta=0.1,1e-1"], "sweep: beta=0.1 is named twice"),
+        (["training.epochs=1,1.0"], "sweep: epochs=1 is named twice"),
+        (["training.beta=0.1", "training.beta=0.2"], "--sweep training.beta=0.2: training.beta is swept already"),
+        (["training.beta=[0.1],0.2"], "each value must be a number, text, true or false"),
+        ([f"training.beta={','.join(map(str, range(1, 1002)))}"], "1,001 adapters, and one experiment has at most"),
+        (
+            [f"training.beta={','.join(map(str, range(1, 1001)))}", f"lora.rank={','.join(map(str, range(1, 1001)))}"],
+            "1,000 values of training.beta x 1,000 values of lora.rank, 1 seeds and 0 controls make 1,000,000 adapters",
+        ),
+    ],
+)  # fmt: skip
+def test_a_sweep_is_small_and_names_each_candidate_once(
+    config: ExperimentConfig, sweeps: list[str], words: str
+) -> None:
+    """Before any of them is listed, so that the largest product takes no time."""
+    with pytest.raises(ConfigError) as caught:
+        variants_of(with_sweeps(config, sweeps))
+    assert words in str(caught.value)
+
+
+def test_values_that_differ_in_late_digits_are_two_candidates(config: ExperimentConfig) -> None:
+    """Their names have all digits that tell them apart."""
+    assert names(with_sweeps(config, ["training.beta=0.1234567,0.12345671,0.5"])) == [
+        "beta=0.1234567", "beta=0.12345671", "beta=0.5",
+    ]  # fmt: skip
+
+
+def test_stages_share_one_shape() -> None:
+    """A sweep of the rank after a first stage is refused before that stage is trained."""
+    with pytest.raises(ConfigError, match=r"rank=4: lora\.rank, lora\.alpha and lora\.target_modules must be those"):
+        variants_of(with_sweeps(load_experiment("sft-then-dpo"), ["lora.rank=4,8"]))

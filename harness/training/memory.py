@@ -1,0 +1,93 @@
+"""Memory of a training by arithmetic, before a step of it is taken."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from harness.models.base import LoadedModel
+from harness.training.recipe import EncodedRows, Recipe, requests_of
+from harness.training.trl import TrainerInputs, activation_bytes, recomputes_activations
+from suites.engine.causal_model import n_vocabulary
+
+_ADAPTER_BYTES = 16
+"""Bytes of a trained weight in fp32: itself, its gradient, and the two moments of AdamW."""
+_LOGIT_BYTES = 8
+"""Bytes of a logit: itself in fp32 and its gradient."""
+_GIB = 2**30
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingMemory:
+    """What one step takes beside what the process holds already, the base model included; in bytes."""
+
+    adapter: int
+    """Trained weights, gradients and optimizer."""
+    activations: int
+    logits: int
+    is_recomputed: bool
+    """Whether gradient checkpointing keeps only each layer's input."""
+
+    @property
+    def total(self) -> int:
+        """All of it."""
+        return self.adapter + self.activations + self.logits
+
+    def as_line(self, held_bytes: int, available_bytes: int, device: str) -> str:
+        """The sum and its parts in a line.
+
+        Args:
+            held_bytes: memory that the process holds now.
+            available_bytes: memory that it holds or could still get.
+            device: where.
+        """
+        parts = {
+            "held now": held_bytes,
+            "adapter": self.adapter,
+            "activations": self.activations,
+            "logits": self.logits,
+        }
+        shown = ", ".join(f"{name} {n_bytes / _GIB:.1f}" for name, n_bytes in parts.items())
+        recomputed = "with" if self.is_recomputed else "without"
+        return (
+            f"by arithmetic about {(held_bytes + self.total) / _GIB:.1f} GiB of {available_bytes / _GIB:.1f} GiB on "
+            f"{device} ({shown}; {recomputed} gradient checkpointing)"
+        )
+
+
+def training_memory(loaded: LoadedModel, rows: EncodedRows, recipe: Recipe) -> TrainingMemory:
+    """Return the memory of a step on the longest rows, from the shapes of model and batch alone.
+
+    Args:
+        loaded: base model without adapters.
+        rows: rows of the run.
+        recipe: recipe of the run.
+    """
+    run, config = recipe.training, loaded.base.config.get_text_config()
+    n_sequences = run.batch_size * (2 if run.method == "dpo" else 1)
+    n_sequences = min(n_sequences, len(rows.training) * (2 if run.method == "dpo" else 1))
+    n_tokens = max(request.n_inputs + 1 for request in requests_of(rows.training))
+    n_bytes = 4 if loaded.dtype == "float32" else 2
+    is_recomputed = recomputes_activations(TrainerInputs(loaded, rows.training, recipe, is_started=False))
+
+    def of_layers(n_layers: int) -> int:
+        return activation_bytes(n_layers, n_sequences, n_tokens, config.hidden_size, n_bytes)
+
+    inputs = config.num_hidden_layers * n_sequences * n_tokens * config.hidden_size * n_bytes
+    return TrainingMemory(
+        adapter=_ADAPTER_BYTES * sum(recipe.lora.rank * size for size in _adapted_sizes(loaded.base, recipe)),
+        activations=inputs + of_layers(1) if is_recomputed else of_layers(config.num_hidden_layers),
+        logits=n_sequences * n_tokens * n_vocabulary(loaded.base) * _LOGIT_BYTES,
+        is_recomputed=is_recomputed,
+    )
+
+
+def _adapted_sizes(base: Any, recipe: Recipe) -> Iterator[int]:
+    """Yield inputs + outputs of every layer that the adapter changes, which is its number of weights for each rank."""
+    from transformers.pytorch_utils import Conv1D
+
+    head, targets = base.get_output_embeddings(), recipe.lora.target_modules
+    for name, module in base.named_modules():
+        is_linear = hasattr(module, "in_features") or isinstance(module, Conv1D)
+        is_target = module is not head if isinstance(targets, str) else name.rpartition(".")[2] in targets
+        if is_linear and is_target:
+            yield sum(module.weight.shape) if isinstance(module, Conv1D) else module.in_features + module.out_features

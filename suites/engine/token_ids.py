@@ -1,4 +1,4 @@
-"""Refuse token ids that a model has no embedding for where they occur, not where the tokenizer could make them."""
+"""Texts in tokens, and ids that a model has no embedding for, refused where they occur, not where they could be made."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Texts in tokens, and ids that a model has no embedding for, refused where they occur, not where they could be made."""
+"""Texts in tokens, and ids that a model has no embedding for: refused where they occur, not where they could be."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass

@@ -52,7 +52,7 @@ def without_models() -> Any:
     """Ends before rows and models are read, where the command line has been understood."""
 
     def understood(options: preparation.Options) -> Any:
-        _, config = preparation._resolve(options)
+        config = preparation._resolve(options)[1]
         return SimpleNamespace(config=config)
 
     def listed(experiment: Any, _models: Any = ()) -> tuple[None, None]:

@@ -142,7 +142,7 @@ def test_the_card_opens_as_a_report_of_the_adapter_alone(folder: Path) -> None:
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in evaluation.splitlines() if "|" in line]
     assert rows[0] == ["Metric", "baseline", "lr=1e-5", "Difference", "95 % interval", "Verdict"]
     cells = {row[0].partition("<")[0]: row[1:] for row in rows}
-    assert cells["Preferred answers, reward accuracy"][:3] == ["50.0 %", "75.0 %", "+25.0 pp"]
+    assert cells["Preferred answers, reward accuracy"][:3] == ["chance, 50 %", "75.0 %", "+25.0 pp"]
     assert cells["TruthfulQA, perplexity"][:2] == ["7.389", "6.703"]
     assert cells["TruthfulQA, perplexity"][-1] == "**\u25b2 better**"
     folded = evaluation.split("<details>")[1]
@@ -168,7 +168,7 @@ def test_a_chosen_adapter_is_called_so_and_held_to_its_controls(folder: Path) ->
     chosen, control = (write_card(folder, run=run, candidate=each.name).read_text() for each in subjects[1:])
 
     assert "**Of 2 candidates, lr=1e-5 was chosen: it prefers what people preferred" in chosen
-    assert "but so does SFT on the chosen answers" in chosen
+    assert "but so does fine-tuning on the chosen answers" in chosen
     assert "was chosen" not in control
 
 

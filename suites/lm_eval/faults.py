@@ -72,11 +72,15 @@ def _missing_module(error: BaseException | None) -> str | None:
 def _how_to_install(module: str) -> str:
     """What is missing, and the extra of lm-eval that brings it, if one does."""
     from importlib.metadata import requires
+    from importlib.util import find_spec
 
     from packaging.requirements import Requirement
     from packaging.utils import canonicalize_name
 
-    wanted = canonicalize_name(module.partition(".")[0])
+    root, _, within = module.partition(".")
+    if within and find_spec(root) is not None:
+        return f"it needs the module {one_line(module)}, which the installed {one_line(root)} does not have"
+    wanted = canonicalize_name(root)
     for each in map(Requirement, requires("lm_eval") or ()):
         name = canonicalize_name(each.name)
         extra = str(each.marker).partition('extra == "')[2].rstrip('"') if each.marker else ""

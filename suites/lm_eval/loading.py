@@ -301,6 +301,15 @@ def _check_same(name: str, task: Any, other: Any) -> None:
 
 def _prepare(task: Any) -> None:
     """Makes a task as lm-eval's command line has it, and lets no number that is too large end the run."""
+    if getattr(task, "UNSAFE_CODE", False):
+        raise TaskLoadError(
+            f"lm-eval task {one_line(str(task.config.task))}: it runs code that a model writes, which a suite never "
+            f"does; lm-eval's own command line does with --confirm_run_unsafe_code"
+        )
+    if getattr(task, "MULTIMODAL", False):
+        raise TaskLoadError(
+            f"lm-eval task {one_line(str(task.config.task))}: it asks with images or sounds, and only text is measured"
+        )
     repeats = getattr(task.config, "repeats", 1)
     if isinstance(repeats, bool) or not isinstance(repeats, int) or not 1 <= repeats <= _MOST_REPEATS:
         raise TaskLoadError(

@@ -114,8 +114,8 @@ def assert_one_line(caught: pytest.ExceptionInfo[SuiteError]) -> None:
         (["doc_to_text: !function code.fails"], "OwnError: first line$"),
         (["doc_to_text: !function code.fails_later"], r"KeyError: 'nope', in code.py: return row\[.q.\] if"),
         (["process_docs: !function code.fails"], "OwnError"),
-        (["unsafe_code: true"], "marked as unsafe"),
-        (["doc_to_image: text"], "multimodal"),
+        (["unsafe_code: true"], "runs code that a model writes, which a suite never does"),
+        (["doc_to_image: text"], "asks with images or sounds"),
         (["doc_to_txt: 1"], r"doc_to_txt is no key of a task; did you mean doc_to_text\?"),
     ],
     ids=lambda value: value[-1][:40] if isinstance(value, list) else "",
@@ -175,6 +175,7 @@ def test_faults_of_rows_are_one_line(load: Callable[..., TaskSet], rows: list[di
         ("from helper_that_is_gone import ask", "it needs the module helper_that_is_gone, which is not here"),
         ("import langdetect", r"needs the package langdetect.*pip install 'lm-eval\[ifeval\]'"),
         ("from antlr4 import ask", r"needs the package antlr4.*pip install 'lm-eval\[math\]'"),
+        ("import json.nowhere", "it needs the module json.nowhere, which the installed json does not have"),
         ("raise ZeroDivisionError", "ZeroDivisionError"),
     ],
 )

@@ -10,10 +10,11 @@ from pathlib import Path
 from filelock import Timeout
 from tabulate import tabulate
 
+from harness.models.adapter_files.folder import FIXTURE_FILE
 from harness.workspace import Workspace
 from reports.locks import hold, is_held
 from reports.plain_text import one_line
-from reports.whole import leftovers_in, remove
+from reports.whole import is_unused, leftovers_in, remove, remove_unused
 from suites.engine.score_cache import CORRUPT
 
 SECONDS_A_DAY = 86_400.0
@@ -84,7 +85,7 @@ def remove_all(found: Sequence[Prunable]) -> list[Prunable]:
                 remove(each.path)
             else:
                 with hold(each.lock):
-                    remove(each.path)
+                    remove_unused(each.path)
         except (Timeout, OSError):
             continue
     return [each for each in found if each.path.exists()]
@@ -102,22 +103,24 @@ def table(found: Sequence[Prunable], workspace: Path) -> str:
 
 def n_bytes(path: Path) -> int:
     """Bytes of a file, or of all files in a folder; links are not followed, and a file that vanishes counts 0."""
-    files = [path, *(Path(folder, name) for folder, _, names in os.walk(path) for name in names)]
+    inside = () if path.is_symlink() else os.walk(path)
+    files = [path, *(Path(folder, name) for folder, _, names in inside for name in names)]
     total = 0
     for file in files:
         with suppress(OSError):
-            total += 0 if file.is_dir() else file.lstat().st_size
+            total += 0 if file.is_dir() and not file.is_symlink() else file.lstat().st_size
     return total
 
 
 def _unused_adapters(place: Workspace, keep: int, older_than_days: float) -> Iterator[Prunable]:
-    """Yields trained adapters that were used longest ago, but for those to keep."""
-    adapters = [path for path in _folders(place.fixtures) if not path.name.startswith(".") and not path.suffix]
+    """Yields trained adapters that were used longest ago, but for those to keep and those that a command measures."""
+    folders = (path for path in _folders(place.fixtures) if not path.name.startswith(".") and not path.suffix)
+    adapters = [path for path in folders if (path / FIXTURE_FILE).is_file()]  # what is no adapter is the user's
     by_use = sorted(adapters, key=_last_use, reverse=True)
     for path in by_use[keep:]:
         days = (time.time() - _last_use(path)) / SECONDS_A_DAY
         lock = path.with_name(f".{path.name}.lock")
-        if days >= older_than_days and not is_held(lock):
+        if days >= older_than_days and not is_held(lock) and is_unused(path):
             yield _of(path, f"an adapter that was used {days:.0f} days ago; it would be trained again", lock)
 
 

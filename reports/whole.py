@@ -9,8 +9,8 @@ import os
 import re
 import shutil
 import uuid
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from errno import EISDIR
 from importlib import import_module
 from pathlib import Path
@@ -108,6 +108,29 @@ def remove_leftovers(path: Path) -> None:
     """Remove what killed processes left of earlier writes of the same path; what cannot be removed stays."""
     for leftover in leftovers_in(path.parent, path.name):
         _with_lock(leftover, remove)
+
+
+@contextmanager
+def in_use(paths: Iterable[Path]) -> Iterator[None]:
+    """Hold files or folders within the block, as any number of processes may, so that `remove_unused` leaves them."""
+    with ExitStack() as stack:
+        for path in paths:
+            with suppress(OSError):  # it is not there, or on a file system without locks
+                descriptor = os.open(path, os.O_RDONLY)
+                stack.callback(os.close, descriptor)
+                if fcntl is not None:
+                    fcntl.flock(descriptor, fcntl.LOCK_SH)
+        yield
+
+
+def is_unused(path: Path) -> bool:
+    """Return whether no process holds a file or folder (`in_use`)."""
+    return _with_lock(path)
+
+
+def remove_unused(path: Path) -> None:
+    """Remove a file or folder, unless a process holds it."""
+    _with_lock(path, remove)
 
 
 def remove(path: Path) -> None:

@@ -59,6 +59,7 @@ def evaluate(
     from harness.measuring.run import measure
     from harness.models.adapters import common_base, named_adapters
     from harness.workspace import Workspace
+    from reports.whole import in_use
 
     if not adapters and not models:
         raise click.UsageError("give at least one --adapter or --candidate")
@@ -68,6 +69,7 @@ def evaluate(
     if model is None and named:
         model = common_base(named)
     found = find_adapters(named, Workspace(options["workspace"]).fixtures)
+    click.get_current_context().with_resource(in_use(each.folder for each in found))
     own = own_origins(found, models)
     groups = frozenset(group for origin in own for group in origin.groups)
     experiment = prepare(

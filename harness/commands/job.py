@@ -9,6 +9,7 @@ from harness.measuring.lineup import Candidate, train, trained_candidates
 from harness.measuring.opening import open_job
 from harness.measuring.run import measure
 from reports.records import Run
+from reports.whole import in_use
 
 
 def train_and_measure(experiment: Experiment, others: Sequence[Candidate] = ()) -> tuple[Run, RunReports]:
@@ -21,5 +22,6 @@ def train_and_measure(experiment: Experiment, others: Sequence[Candidate] = ()) 
         suite = open_job(experiment, others, trains=True)
         trained = train(experiment)
         write_missing_cards(trained)
-        run = measure(experiment, trained_candidates(experiment, trained, others), suite, trained, name=folder.name)
-        return run, write_results(run, folder, trained, experiment.terminal)
+        with in_use(each.fixture.folder for each in trained):
+            run = measure(experiment, trained_candidates(experiment, trained, others), suite, trained, name=folder.name)
+            return run, write_results(run, folder, trained, experiment.terminal)

@@ -165,6 +165,8 @@ def named_adapters(adapters: Sequence[str]) -> dict[str, str]:
         if not separator:
             place, at, revision = adapter.partition("@")
             name, path = f"{Path(place).name}{at}{revision}", adapter
+        if not name.isprintable():
+            raise AdapterError(f"--adapter {adapter}: its name holds control characters; write --adapter NAME=PATH")
         if name in named or name in ("", BASELINE):
             raise AdapterError(f"--adapter {adapter}: the name {name!r} is taken or empty; write --adapter NAME={path}")
         named[name] = path

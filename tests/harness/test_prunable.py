@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from harness.prunable import SECONDS_A_DAY, prunable
+from harness.prunable import SECONDS_A_DAY, prunable, remove_all
 from reports.locks import hold
-from reports.whole import whole_folder
+from reports.whole import in_use, whole_folder
 
 
 @pytest.fixture
@@ -18,7 +18,8 @@ def workspace(tmp_path: Path) -> Path:
         folder = place / "fixtures" / name
         folder.mkdir(parents=True)
         (folder / "adapter_model.safetensors").write_bytes(b"x" * 100)
-        for path in (folder / "adapter_model.safetensors", folder):
+        (folder / "fixture.json").write_text("{}")
+        for path in (folder / "adapter_model.safetensors", folder / "fixture.json", folder):
             when = path.stat().st_mtime - 10 * days * SECONDS_A_DAY
             os.utime(path, (when, when))
     for left in ("fixtures/dddd.partial/checkpoints", "fixtures/aaaa.damaged", "runs/.r.0123abcd.partial", "runs/r",
@@ -66,6 +67,33 @@ def test_what_a_process_uses_now_stays(workspace: Path) -> None:
         hold(workspace / "runs" / ".now.lock"),
     ):
         assert names(workspace, keep=0) == LEFT - {"fixtures/dddd.partial"} | {"fixtures/aaaa", "fixtures/bbbb"}
+
+
+def test_an_adapter_that_is_measured_stays(workspace: Path) -> None:
+    """Also where the command that measures it began after it was listed."""
+    used = workspace / "fixtures" / "bbbb"
+    listed = prunable(workspace, keep=0)
+    with in_use([used, workspace / "nowhere"]):
+        assert names(workspace, keep=0) - LEFT == {"fixtures/aaaa", "fixtures/cccc"}
+        with in_use([used]):
+            assert [each.path for each in remove_all(listed)] == [used]
+        assert "fixtures/bbbb" not in names(workspace, keep=0)
+    assert names(workspace, keep=0) == {"fixtures/bbbb"}
+
+
+def test_folders_and_links_of_the_user_are_left_alone(workspace: Path, tmp_path: Path) -> None:
+    """A folder among the adapters that is none stays; of a link what it leads to stays, and counts no bytes."""
+    (workspace / "fixtures" / "mine").mkdir()
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "large").write_bytes(b"x" * 1_000_000)
+    (workspace / "fixtures" / "link.damaged").symlink_to(tmp_path / "elsewhere")
+    found = prunable(workspace, keep=0)
+
+    assert "fixtures/mine" not in names(workspace, keep=0)
+    assert next(each.n_bytes for each in found if each.path.name == "link.damaged") < 1000
+    assert remove_all(found) == []
+    assert (tmp_path / "elsewhere" / "large").exists()
+    assert (workspace / "fixtures" / "mine").is_dir()
 
 
 def test_the_command_lists_asks_and_removes(workspace: Path, harness) -> None:

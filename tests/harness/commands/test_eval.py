@@ -4,7 +4,7 @@ import json
 import math
 import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,7 +12,9 @@ from typing import Any
 import pytest
 import torch
 
+from harness.measuring import dry_run
 from reports.run_folder import read_run
+from reports.whole import is_unused
 from suites.engine.score_cache import ScoreCache
 
 Harness = Callable[..., Any]
@@ -171,6 +173,34 @@ def test_a_dry_run_counts_what_the_run_computes(
     )
     anew = harness(*same, "--dry-run", "--no-cache")
     assert f" tokens in {n_packs} packs, shared beginnings once\n" in anew.out
+
+
+def test_an_adapter_is_held_while_it_is_measured(
+    adapter: Path, llama_folder: Path, pairs: Path, harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that `harness prune` leaves it; afterwards it is free."""
+    held: list[bool] = []
+
+    def look(*_: object) -> Iterator[str]:
+        held.append(is_unused(adapter))
+        return iter(())
+
+    monkeypatch.setattr(dry_run, "estimate", look)
+    done = harness(
+        "eval", "--model", llama_folder, "--adapter", adapter, "--pairs", pairs, "--dry-run", "-o",
+        "model.quantization=none",
+    )  # fmt: skip
+
+    assert (done.exit_code, held) == (0, [False])
+    assert is_unused(adapter)
+
+
+def test_a_name_that_would_break_a_line_is_refused(adapter: Path, harness: Harness) -> None:
+    """It stands in every table."""
+    outcome = harness("eval", "--adapter", f"a\nb={adapter}")
+
+    assert outcome.exit_code == 2
+    assert "its name holds control characters; write --adapter NAME=PATH" in outcome.err
 
 
 def test_a_task_of_generated_answers_is_counted(llama_folder: Path) -> None:

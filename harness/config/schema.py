@@ -178,6 +178,9 @@ class TrainingConfig:
     label_smoothing: Annotated[float, Ge(0), Lt(0.5)] = 0.0
     """Share of pairs whose label is assumed to be wrong (method dpo)."""
     beta: Positive = 0.1
+    router_aux_loss_coef: NotNegative | None = None
+    """Weight of the loss that keeps the experts of a mixture equally busy, which is added to that of the method; None
+    takes the model's own. Models without experts have none."""
     learning_rate: Positive = 1e-5
     epochs: Annotated[float, Gt(0), Le(MOST_EPOCHS)] = 1.0
     max_steps: Steps | None = None

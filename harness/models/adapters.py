@@ -352,6 +352,7 @@ def _load(loaded: LoadedModel, key: str, config: Any, tensors: dict[str, "torch.
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # of tied embeddings and the direction of layers
+        warnings.filterwarnings("ignore", "The following (rank|alpha)_pattern keys", RuntimeWarning)  # of experts
         if loaded.adapters is None:
             loaded.adapters = PeftModelForCausalLM(loaded.base, config, adapter_name=key)
         else:

@@ -162,12 +162,20 @@ def _recipe_table(record: Mapping[str, Any]) -> str:
         *_facts("lora", recipe["lora"]),
         ("seed", recipe["seed"]),
         ("started from", record.get("start")),
+        ("router_aux_loss_coef as trained", record.get("router_aux_loss_coef")),
+        ("weights on", _modules(record.get("modules"))),
+        ("no weights on", _modules(record.get("untouched_modules"))),
         ("threads", record.get("n_threads")),
         *_facts("version", record["versions"]),
         ("fixture", record.get("fingerprint")),
     ]
     rows = [(escape(name), escape(str(value))) for name, value in facts if value is not None]
     return tabulate(rows, ("setting", "value"), tablefmt="pipe", disable_numparse=True)
+
+
+def _modules(counted: Any) -> str | None:
+    """Return the names of modules with how many there are; None where the record has none."""
+    return ", ".join(f"{name} ({n})" for name, n in counted.items()) if isinstance(counted, Mapping) else None
 
 
 def _facts(section: str, values: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:

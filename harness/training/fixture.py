@@ -41,6 +41,8 @@ from suites.inputs import content_id
 
 LOG_FILE = "training.jsonl"
 _FILES = (CONFIG_FILE, WEIGHTS_FILE, LOG_FILE, GROUPS_FILE)
+OF_TRAINING = ("n_threads", "modules", "untouched_modules", "router_aux_loss_coef")
+"""Keys of the last log line that the record repeats, and that do not determine the adapter."""
 _WITHOUT_EFFECT = ("save_steps", "report_to")
 """Settings of training that do not change the adapter."""
 _PACKAGES = ("torch", "transformers", "trl", "peft", "accelerate", "bitsandbytes")
@@ -119,7 +121,8 @@ def build_or_reuse(
             record = inputs | {
                 "fingerprint": fingerprint,
                 "base": inputs["base"] | {"name": loaded.name},
-                "n_threads": log[-1].get("n_threads"),  # of this training, whoever reuses it; no part of the key
+                # Of this training, whoever reuses it; no part of the key.
+                **{key: log[-1][key] for key in OF_TRAINING if key in log[-1]},
             }
             with writing(folders.adapter, folders.checkpoints):
                 _write_record(folders.adapter, log, record, rows.groups)

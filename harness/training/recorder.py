@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.models.base import LoadedModel
+from harness.training.coverage import coverage_of
 from harness.training.recipe import (
     LogLine,
     Progress,
@@ -21,6 +22,7 @@ from harness.training.recipe import (
     TrainingStartError,
     requests_of,
 )
+from harness.training.router import router_weight
 from harness.training.selection import selection_statistics
 from suites.engine.plan import ScoringState, plan_for
 from suites.engine.scoring import ModelScorer
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
 
 _LOGGED = (
     "epoch", "loss", "rewards/chosen", "rewards/rejected", "rewards/accuracies", "rewards/margins", "logps/chosen",
-    "logps/rejected", "kl", "mean_token_accuracy", "learning_rate", "grad_norm",
+    "logps/rejected", "kl", "mean_token_accuracy", "aux_loss", "learning_rate", "grad_norm",
 )  # fmt: skip
 """Numbers of the trainer that are copied into the log where its method has them."""
 
@@ -67,6 +69,10 @@ class Recorder:
         self._adapter, self._selection, self._recipe, self._progress = adapter, selection, recipe, progress
         self._device, self._is_started = loaded.device, is_started
         self._start_tolerance = 1e-4 if (loaded.dtype, loaded.compute_dtype) == ("float32", "float32") else 0.02
+        self.covered = coverage_of(adapter)
+        """Modules that the adapter puts weights on."""
+        self.router_weight = router_weight(loaded, recipe.training)
+        """Weight of the router's loss in the trainer's; None without experts."""
         state = ScoringState(plan_for(loaded.base), say)
         self._scorer = ModelScorer(loaded.base, pad_token_id=loaded.pad_token_id, state=state)
         self._requests = requests_of(selection)
@@ -104,9 +110,10 @@ class Recorder:
         if not math.isfinite(loss):
             raise self._diverged(f"the loss became {loss}", step)
         expected = _first_loss(self._recipe, is_started=self._is_started)
-        if step == 1 and expected is not None and abs(loss - expected) > self._start_tolerance:
+        of_method = loss - (self.router_weight or 0.0) * float(line.get("aux_loss", 0.0))
+        if step == 1 and expected is not None and abs(of_method - expected) > self._start_tolerance:
             raise TrainingStartError(
-                f"the first {self._recipe.training.method.upper()} loss is {loss:.5f} and must be {expected:.5f} "
+                f"the first {self._recipe.training.method.upper()} loss is {of_method:.5f} and must be {expected:.5f} "
                 f"within {self._start_tolerance:g}: policy and reference are not the same weights at the start"
             )
         if self._recipe.training.eval_steps is not None and step % self._recipe.training.eval_steps == 0:
@@ -129,7 +136,10 @@ class Recorder:
             self._measure_selection(step)
         n_trainable = sum(weight.numel() for weight in self._weights)
         summary = {"kind": "summary", "step": step, "num_tokens": self.n_tokens, "trainable_parameters": n_trainable}
-        self._append(summary | {"n_threads": torch.get_num_threads()})
+        of_model = {"modules": self.covered.adapted, "untouched_modules": self.covered.untouched}
+        if self.router_weight is not None:
+            of_model |= {"router_aux_loss_coef": self.router_weight}
+        self._append(summary | of_model | {"n_threads": torch.get_num_threads()})
 
     def check_weights(self, step: int) -> None:
         """Check that all weights are finite; the loss of the step that broke them does not show it yet.

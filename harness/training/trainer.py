@@ -32,6 +32,7 @@ from harness.training.recipe import (
 )
 from harness.training.recorder import Recorder
 from harness.training.resumable import save_adapter
+from harness.training.router import router_line
 from harness.training.trl import (
     LOSS_TYPES,
     SMOOTHED_LOSS_TYPES,
@@ -130,6 +131,8 @@ def _train_to_the_end(
         recorder = Recorder(
             loaded, trainer.model, rows.selection, recipe, progress, say=say, is_started=inputs.is_started
         )
+        for line in filter(None, (recorder.covered.as_line(), router_line(recorder.router_weight))):
+            say(line)
         trainer.attach(recorder, folders.checkpoints)
         checkpoint = newest_checkpoint(folders.checkpoints, say, trainer.restore)
         try:

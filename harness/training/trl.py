@@ -1,5 +1,6 @@
 """TRL's trainers on the project's token ids: every setting passed explicitly, checkpoints in the project's own form."""
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from harness.models.base import LoadedModel
 from harness.training.recipe import LogLine, RatedRequest, Recipe, TrainingError, TrainingRow, requests_of
 from harness.training.recorder import peak_memory_bytes
 from harness.training.resumable import POLICY, ResumableMixin, mixed_into
+from harness.training.router import router_weight
 from suites.engine.plan import free_bytes
 from suites.inputs import Request
 
@@ -102,24 +104,38 @@ def make_trainer(inputs: TrainerInputs, folder: Path) -> HarnessTrainerMixin:
     adapter = _lora(loaded, recipe.lora)
     trainer_class = {"dpo": trl.DPOTrainer, "kto": trl.KTOTrainer, "sft": trl.SFTTrainer}[recipe.training.method]
     try:
-        # TRL's reference is the model without the adapter if TRL adds it, and a frozen copy of it if it is there.
-        trainer: HarnessTrainerMixin = mixed_into(HarnessTrainerMixin, trainer_class)(
-            model=peft.get_peft_model(loaded.base, adapter) if inputs.is_started else loaded.base,
-            peft_config=None if inputs.is_started else adapter,
-            args=_arguments(inputs, folder),
-            train_dataset=_dataset(inputs),
-            processing_class=loaded.tokenizer,
-        )
+        with warnings.catch_warnings():
+            # PEFT doubles the rank of experts' weights that are two matrices in one, and then looks for their old name.
+            warnings.filterwarnings("ignore", "The following (rank|alpha)_pattern keys", RuntimeWarning)
+            # TRL's reference is the model without the adapter if TRL adds it, and a frozen copy of it if it is there.
+            trainer: HarnessTrainerMixin = mixed_into(HarnessTrainerMixin, trainer_class)(
+                model=peft.get_peft_model(loaded.base, adapter) if inputs.is_started else loaded.base,
+                peft_config=None if inputs.is_started else adapter,
+                args=_arguments(inputs, folder),
+                train_dataset=_dataset(inputs),
+                processing_class=loaded.tokenizer,
+            )
         trainer.create_optimizer()
     except (ValueError, NotImplementedError, ImportError) as error:
-        raise TrainingError(f"lora, training: {str(error).strip().splitlines()[0]}") from error
+        raise TrainingError(_refused(str(error), recipe)) from error
     trainer.remove_callback(PrinterCallback)
     trainer.model.peft_config[POLICY].base_model_name_or_path = loaded.name
+    trainer.model.peft_config[POLICY].revision = loaded.revision
     for weight in trainer.model.parameters():
         if weight.requires_grad:
             # TRL casts an adapter on 4-bit weights to bfloat16, which loses updates under 1/256 of a weight.
             weight.data = weight.data.to(torch.float32)
     return trainer
+
+
+def _refused(reason: str, recipe: Recipe) -> str:
+    """Return why a library refuses a recipe, in the words of the configuration where it is known."""
+    if "ParamWrapper" in reason and "dropout" in reason:
+        return (
+            f"lora.dropout: must be 0 where the adapter lies on experts, whose weights are several matrices in one, "
+            f"got {recipe.lora.dropout:g}; or name other modules as lora.target_modules"
+        )
+    return f"lora, training: {reason.strip().splitlines()[0]}"
 
 
 def check_start(start: Path, lora: LoraConfig) -> None:
@@ -182,6 +198,7 @@ def _arguments(inputs: TrainerInputs, folder: Path) -> "TrainingArguments":
     config_class, options = _method_options(run)
     arguments: TrainingArguments = config_class(
         **options,
+        router_aux_loss_coef=router_weight(loaded, run),
         output_dir=str(folder),
         learning_rate=run.learning_rate,
         lr_scheduler_type=run.scheduler,

@@ -1,0 +1,164 @@
+"""Mixtures of experts train: the router's loss is weighed and recorded, and the check is on the preference loss."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from harness.models.adapters import attach_adapter
+from harness.models.base import LoadedModel
+from harness.training.coverage import coverage_of
+from harness.training.recipe import EncodedRows, LogLine, RatedRequest, Recipe, TrainingError, requests_of
+
+SIZES = {
+    "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4,
+    "num_key_value_heads": 2, "head_dim": 8, "max_position_embeddings": 256, "initializer_range": 0.2,
+}  # fmt: skip
+FAMILIES = {
+    "Qwen3Moe": {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 16},
+    "Mixtral": {"num_local_experts": 4, "num_experts_per_tok": 2},
+    "GptOss": {"num_local_experts": 4, "num_experts_per_tok": 2, "sliding_window": 128},
+}
+
+
+@pytest.fixture
+def mixture(
+    request: pytest.FixtureRequest, llama_folder: Path, tmp_path: Path, load: Callable[..., LoadedModel]
+) -> LoadedModel:
+    """A tiny model of a family with experts."""
+    import transformers
+
+    tokenizer = transformers.AutoTokenizer.from_pretrained(llama_folder)
+    config = getattr(transformers, f"{request.param}Config")(
+        vocab_size=len(tokenizer), **(SIZES | FAMILIES[request.param])
+    )
+    torch.manual_seed(0)
+    transformers.AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path / "base")
+    tokenizer.save_pretrained(tmp_path / "base")
+    return load(tmp_path / "base")
+
+
+@pytest.fixture
+def recipe(recipe: Recipe) -> Recipe:
+    """The recipe without dropout, which PEFT does not have for experts."""
+    return replace(recipe, lora=replace(recipe.lora, dropout=0.0))
+
+
+def first_step(rows: tuple[LogLine, ...]) -> LogLine:
+    return next(row for row in rows if row["kind"] == "train")
+
+
+@pytest.mark.parametrize("mixture", FAMILIES, indirect=True)
+@pytest.mark.parametrize("method", ["dpo", "kto"])
+def test_a_mixture_of_experts_is_trained(
+    method: str, mixture: LoadedModel, encode: Callable[[LoadedModel], EncodedRows], recipe: Recipe,
+    train: Callable[..., tuple[LogLine, ...]], tmp_path: Path,
+) -> None:  # fmt: skip
+    """With the model's own weight, which with its loss is recorded; the adapter fits the base it came from."""
+    rows = encode(mixture)
+    if method == "kto":
+        rated = [RatedRequest(each, index % 2 == 0) for index, each in enumerate(requests_of(rows.training))]
+        rows = EncodedRows(rated, rows.selection)
+    said: list[str] = []
+
+    log = train(mixture, rows, replace(recipe, training=replace(recipe.training, method=method)), say=said.append)
+
+    first, own = first_step(log), mixture.base.config.router_aux_loss_coef
+    expected = 0.5 if method == "kto" else 0.693147
+    assert first["loss"] - own * first["aux_loss"] == pytest.approx(expected, abs=1e-4)
+    assert first["aux_loss"] > 0
+    assert log[-1]["router_aux_loss_coef"] == own
+    assert any(f"The loss of the router counts {own:g} times" in line for line in said)
+    assert attach_adapter(mixture, "tuned", str(tmp_path / "adapter")) == []
+
+
+@pytest.mark.parametrize("mixture", ["Mixtral"], indirect=True)
+@pytest.mark.parametrize("weight", [0.0, 0.25])
+def test_the_weight_can_be_set(
+    weight: float, mixture: LoadedModel, encode: Callable[[LoadedModel], EncodedRows], recipe: Recipe,
+    train: Callable[..., tuple[LogLine, ...]],
+) -> None:  # fmt: skip
+    """At 0 the loss is that of the method alone."""
+    chosen = replace(recipe, training=replace(recipe.training, router_aux_loss_coef=weight, max_steps=1))
+
+    log = train(mixture, encode(mixture), chosen)
+
+    first = first_step(log)
+    assert first["loss"] - weight * first.get("aux_loss", 0.0) == pytest.approx(0.693147, abs=1e-4)
+    assert ("aux_loss" in first) == (weight > 0)
+    assert log[-1]["router_aux_loss_coef"] == weight
+
+
+def test_a_model_without_experts_has_no_router_to_weigh(
+    llama_folder: Path, load: Callable[..., LoadedModel], encode: Callable[[LoadedModel], EncodedRows], recipe: Recipe,
+    train: Callable[..., tuple[LogLine, ...]],
+) -> None:  # fmt: skip
+    """A weight is refused as without effect, and nothing of it is recorded otherwise."""
+    loaded = load(llama_folder)
+    heavy = replace(recipe, training=replace(recipe.training, router_aux_loss_coef=0.1))
+    with pytest.raises(TrainingError, match=r"training\.router_aux_loss_coef: 0\.1 has no effect"):
+        train(loaded, encode(loaded), heavy)
+    one = replace(recipe, training=replace(recipe.training, max_steps=1))
+    log = train(loaded, encode(loaded), one, "other", say=pytest.fail)
+    assert "router_aux_loss_coef" not in log[-1]
+    assert log[-1]["modules"]["model.layers.*.mlp.up_proj"] == 2
+
+
+@pytest.mark.parametrize("mixture", ["Mixtral"], indirect=True)
+def test_dropout_on_experts_is_refused_by_its_key(
+    mixture: LoadedModel, encode: Callable[[LoadedModel], EncodedRows], recipe: Recipe,
+    train: Callable[..., tuple[LogLine, ...]],
+) -> None:  # fmt: skip
+    """In place of PEFT's words for it."""
+    dropped = replace(recipe, lora=replace(recipe.lora, dropout=0.05))
+    with pytest.raises(
+        TrainingError, match=r"^lora\.dropout: must be 0 where the adapter lies on experts.*, got 0\.05"
+    ):
+        train(mixture, encode(mixture), dropped)
+
+
+COVERED = {
+    "Qwen3Moe": {"self_attn.q_proj", "mlp.experts.gate_up_proj", "mlp.experts.down_proj", "mlp.gate.weight"},
+    "Mixtral": {"self_attn.q_proj", "mlp.experts.gate_up_proj", "mlp.experts.down_proj", "mlp.gate.weight"},
+    "GptOss": {"self_attn.q_proj"},
+}
+"""Family -> modules of a layer that all-linear means there, one of the four of attention named."""
+
+
+@pytest.mark.parametrize("mixture", COVERED, indirect=True)
+def test_what_got_weights_is_said_and_recorded(
+    mixture: LoadedModel, encode: Callable[[LoadedModel], EncodedRows], recipe: Recipe,
+    train: Callable[..., tuple[LogLine, ...]], request: pytest.FixtureRequest,
+) -> None:  # fmt: skip
+    """all-linear means other modules in every family, which nothing else would show."""
+    said: list[str] = []
+    one = replace(recipe, training=replace(recipe.training, max_steps=1))
+    log = train(mixture, encode(mixture), one, say=said.append)
+
+    expected = COVERED[request.node.callspec.params["mixture"]]
+    others = {f"self_attn.{name}" for name in ("k_proj", "v_proj", "o_proj")}
+    assert log[-1]["modules"] == {f"model.layers.*.{name}": 2 for name in expected | others}
+    has_experts = "mlp.gate.weight" in expected
+    assert log[-1]["untouched_modules"] == ({} if has_experts else {"model.layers.*.mlp.experts": 2})
+    (line,) = [line for line in said if line.startswith("The adapter has weights on")]
+    assert "modules: model.layers: self_attn.q_proj, " in line
+    assert ("among them the router, model.layers.*.mlp.gate.weight" in line) == has_experts
+    assert ("It has none on model.layers: mlp.experts." in line) != has_experts
+
+
+def test_a_tower_for_pictures_is_told_apart() -> None:
+    """Gemma 3 has one, on which all-linear puts weights too."""
+    import peft
+    import transformers
+
+    text = {key: value for key, value in SIZES.items() if key != "initializer_range"} | {"vocab_size": 300}
+    seen = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
+    config = transformers.Gemma3Config(
+        text_config=text, vision_config=seen | {"image_size": 28, "patch_size": 14}, mm_tokens_per_image=4
+    )
+    lora = peft.LoraConfig(r=2, target_modules="all-linear", task_type="CAUSAL_LM")
+    line = coverage_of(peft.get_peft_model(transformers.AutoModelForCausalLM.from_config(config), lora)).as_line()
+    assert "model.vision_tower.encoder.layers: self_attn.k_proj, " in line
+    assert "model.language_model.layers: self_attn.q_proj, " in line

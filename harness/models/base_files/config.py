@@ -74,7 +74,7 @@ def check_computes(name: str, model: Any) -> None:
     token_ids = torch.zeros((1, 2), dtype=torch.long, device=model.device)
     try:
         with torch.inference_mode():
-            model(input_ids=token_ids, use_cache=False)
+            model(input_ids=token_ids)  # with the cache, where it has one
     except LIBRARY_ERRORS as error:
         raise ModelError(
             f"model.name {name!r}: its {CONFIG_FILE} describes a model that cannot compute: {_reason(error)}"

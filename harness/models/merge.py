@@ -36,6 +36,7 @@ from suites.engine.chat_template import ensure_template, without_settings
 from suites.inputs import content_id
 
 if TYPE_CHECKING:
+    import torch
     from transformers import PreTrainedModel
 
 _PACKAGES = ("dpo-harness", "torch", "transformers", "peft", "safetensors")
@@ -152,20 +153,21 @@ def merge_weights(loaded: LoadedModel, name: str, dtype: Literal["float32", "flo
         warnings.simplefilter("ignore", UserWarning)  # PEFT's, that these layers are merged when it unloads them
         for layer_name, layer in loaded.base.named_modules():
             if isinstance(layer, LoraLayer):
-                own = layer.get_base_layer()
-                if n_places[id(own.weight)] > 1:
+                if any(n_places[id(weight)] > 1 for weight in _changed_by(layer)):
                     raise MergeError(
                         f"the adapter changes {layer_name}, whose weight the model also uses elsewhere (tied "
                         f"embeddings), so merging would change both; use the adapter without merging it"
                     )
-                own.to(torch.float32)
+                for weight in _changed_by(layer):
+                    weight.data = weight.data.to(torch.float32)
                 try:
                     layer.merge(adapter_names=[key])
                 except LIBRARY_ERRORS as error:
                     raise MergeError(
                         f"PEFT cannot merge {layer_name}: {first_line(error)} Use the adapter without merging it"
                     ) from error
-                own.to(target)
+                for weight in _changed_by(layer):
+                    weight.data = weight.data.to(target)
         loaded.adapters.merge_and_unload(adapter_names=[key])
     loaded.adapters = None
     _tie_again(loaded.base)
@@ -176,6 +178,12 @@ def merge_weights(loaded: LoadedModel, name: str, dtype: Literal["float32", "flo
                 f"--dtype {dtype}: {weight_name} has merged values that {dtype} cannot hold (beyond "
                 f"{torch.finfo(target).max:g}, or NaN); choose bfloat16, or check the adapter"
             )
+
+
+def _changed_by(layer: Any) -> "list[torch.nn.Parameter]":
+    """Return the weights that an adapter's layer changes: those of its module, or one of those of several experts."""
+    own, name = layer.get_base_layer(), getattr(layer, "parameter_name", None)
+    return [*own.parameters(recurse=False)] if name is None else [getattr(own, name)]
 
 
 def _tie_again(base: "PreTrainedModel") -> None:

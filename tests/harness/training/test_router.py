@@ -1,16 +1,21 @@
 """Mixtures of experts train: the router's loss is weighed and recorded, and the check is on the preference loss."""
 
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from harness.models.adapters import attach_adapter
 from harness.models.base import LoadedModel
+from harness.models.merge import merge_adapter
 from harness.training.coverage import coverage_of
 from harness.training.recipe import EncodedRows, LogLine, RatedRequest, Recipe, TrainingError, requests_of
+from suites.engine.plan import ScoringState, plan_for
+from suites.engine.scoring import ModelScorer
 
 SIZES = {
     "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4,
@@ -162,3 +167,39 @@ def test_a_tower_for_pictures_is_told_apart() -> None:
     line = coverage_of(peft.get_peft_model(transformers.AutoModelForCausalLM.from_config(config), lora)).as_line()
     assert "model.vision_tower.encoder.layers: self_attn.k_proj, " in line
     assert "model.language_model.layers: self_attn.q_proj, " in line
+
+
+@pytest.mark.parametrize("mixture", ["Qwen3Moe", "Mixtral"], indirect=True)
+def test_an_adapter_on_experts_is_measured_and_merged_as_peft_does(
+    mixture: LoadedModel, encode: Callable[[LoadedModel], EncodedRows], recipe: Recipe,
+    train: Callable[..., tuple[LogLine, ...]], tmp_path: Path,
+) -> None:  # fmt: skip
+    """In packs the log-probabilities of PeftModel, and PEFT's merged weights rounded once."""
+    import peft
+    import transformers
+
+    def of_peft() -> Any:
+        plain = transformers.AutoModelForCausalLM.from_pretrained(mixture.name, dtype=torch.float32)
+        return peft.PeftModel.from_pretrained(plain, tmp_path / "adapter").eval()
+
+    rows = encode(mixture)
+    train(mixture, rows, recipe)
+    attach_adapter(mixture, "tuned", str(tmp_path / "adapter"))
+    scored = requests_of(rows.selection)
+    with mixture.subject("tuned") as model:
+        scorer = ModelScorer(model, pad_token_id=mixture.pad_token_id, state=ScoringState(plan_for(model), str))
+        ours = [each.log_probability for each in scorer.score(scored)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        theirs, merged = of_peft(), of_peft().merge_and_unload().state_dict()
+    for request, log_probability in zip(scored, ours, strict=True):
+        token_ids = torch.tensor([request.prompt_ids + request.response_ids])
+        with torch.no_grad():
+            logits = theirs(token_ids).logits[0, len(request.prompt_ids) - 1 : -1].double().log_softmax(-1)
+        expected = logits[torch.arange(len(request.response_ids)), torch.tensor(request.response_ids)].sum()
+        assert log_probability == pytest.approx(float(expected), abs=1e-4)
+
+    written = merge_adapter(str(tmp_path / "adapter"), tmp_path / "out", dtype="float16", base=mixture.name)
+    stored = transformers.AutoModelForCausalLM.from_pretrained(written.folder, dtype=torch.float32).state_dict()
+    assert stored.keys() == merged.keys()
+    assert all(torch.equal(weight.half().float(), stored[name]) for name, weight in merged.items())

@@ -136,7 +136,7 @@ class Recorder:
             self._measure_selection(step)
         n_trainable = sum(weight.numel() for weight in self._weights)
         summary = {"kind": "summary", "step": step, "num_tokens": self.n_tokens, "trainable_parameters": n_trainable}
-        of_model = {"modules": self.covered.adapted, "untouched_modules": self.covered.untouched}
+        of_model: LogLine = {"modules": self.covered.adapted, "untouched_modules": self.covered.untouched}
         if self.router_weight is not None:
             of_model |= {"router_aux_loss_coef": self.router_weight}
         self._append(summary | of_model | {"n_threads": torch.get_num_threads()})

@@ -59,9 +59,9 @@ def headline_blocks(headline: Headline | None) -> tuple[Block, ...]:
     return (Paragraph(Strong(headline.sentence)), *([Bullets(lines)] if lines else []))
 
 
-def differences_section(table: DifferenceTable | Matrix | None) -> Section:
+def differences_section(run: Run, table: DifferenceTable | Matrix | None) -> Section:
     """Return the table of primary metrics: a row a metric for one candidate, a matrix for several."""
-    title = "Differences from the baseline"
+    title = f"Differences from {'the baseline' if run.base is None else run.baseline.name}"
     return Section("differences", title, differences_blocks(table) if table else ())
 
 

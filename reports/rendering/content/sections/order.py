@@ -33,11 +33,11 @@ def sections(
     """Return the sections of a report in order, without those that are empty; the first one has the report's title."""
     found = (
         headline_section(run, first),
-        differences_section(table),
+        differences_section(run, table),
         limits_section(run, first),
         settings_section(run),
         rivals_section(run, comparisons, recipes, first),
-        primary_section(run, comparisons, table),
+        primary_section(run, comparisons, table, first.subject if first else ""),
         base_section(run, comparisons),
         seeds_section(run, recipes),
         exploratory_section(run, comparisons, first.subject if first else ""),

@@ -16,7 +16,7 @@ from reports.rendering.content.sections import rows as columns
 MOST_WIDE_ROWS = 40
 """Most rows of primary metrics with everything that is known of them; more have their numbers alone."""
 MOST_ROWS = 100
-"""Most rows of exploratory metrics: a comment on a pull request holds 65,536 characters."""
+"""Most rows of primary metrics, and of exploratory ones: a comment on a pull request holds 65,536 characters."""
 _METHODS: dict[Method, str] = {
     "t and skewness": f"leaving out one group at a time, t with effective groups {MINUS} 1 degrees of freedom, and "
     "Hall's t for skewed differences where that asks for more; for amounts",
@@ -28,9 +28,15 @@ _METHODS: dict[Method, str] = {
 }
 
 
-def primary_section(run: Run, comparisons: Sequence[Comparison], table: DifferenceTable | Matrix | None) -> Section:
-    """Return how each primary metric was judged, and the numbers that the first table does not show."""
-    rows = [row for row in comparisons if row.primary]
+def primary_section(
+    run: Run, comparisons: Sequence[Comparison], table: DifferenceTable | Matrix | None, foremost: str
+) -> Section:
+    """Return how each primary metric was judged, and the numbers that the first table does not show.
+
+    Of more than `MOST_ROWS` rows, those of the foremost candidate, or of the first adapter of the foremost recipe.
+    """
+    every = [row for row in comparisons if row.primary]
+    rows = _of_foremost(run, every, foremost)
     if not rows:
         return Section("primary", "Primary metrics in full")
     is_shown = isinstance(table, DifferenceTable) and {row.candidate for row in rows} == {table.subject}
@@ -49,7 +55,7 @@ def primary_section(run: Run, comparisons: Sequence[Comparison], table: Differen
     return Section(
         "primary",
         "Primary metrics in full",
-        (columns.comparison_table(run, rows, chosen),),
+        (columns.comparison_table(run, rows, chosen), *_left_out(len(every) - len(rows))),
         "corrected p, groups, method of the interval, smallest change seen" if is_shown else "every interval",
     )
 
@@ -60,8 +66,7 @@ def exploratory_section(run: Run, comparisons: Sequence[Comparison], foremost: s
     Of more than `MOST_ROWS` rows, those of the foremost candidate, or of the first adapter of the foremost recipe.
     """
     further = [row for row in comparisons if not row.metric.primary and row.against != "base"]
-    adapters = [subject.name for subject in run.subjects if foremost in (subject.name, subject.recipe)]
-    shown = further if len(further) <= MOST_ROWS else [row for row in further if row.candidate in adapters[:1]]
+    shown = _of_foremost(run, further, foremost)
     parts = {
         "Against the baseline: hints, not claims": [row for row in shown if row.against in ("baseline", "definition")],
         "Against surface rulers": [row for row in shown if row.against == "ruler"],
@@ -72,11 +77,21 @@ def exploratory_section(run: Run, comparisons: Sequence[Comparison], foremost: s
         if rows:
             blocks += [Subheading(title), columns.comparison_table(run, rows, _exploratory_columns(rows))]
     n_rows = "1 row" if len(shown) == 1 else f"{len(shown):,} rows"
-    if len(shown) < len(further):
-        blocks.append(
-            Paragraph((f"{len(further) - len(shown):,} rows of other candidates are in ", Code("report.csv"), "."))
-        )
+    blocks += _left_out(len(further) - len(shown))
     return Section("exploratory", "Exploratory metrics", tuple(blocks), f"{n_rows}: hints, not claims")
+
+
+def _of_foremost(run: Run, rows: list[Comparison], foremost: str) -> list[Comparison]:
+    """Return all rows, or of more than `MOST_ROWS` those of the foremost candidate alone."""
+    if len(rows) <= MOST_ROWS:
+        return rows
+    adapters = [subject.name for subject in run.subjects if foremost in (subject.name, subject.recipe)]
+    return [row for row in rows if row.candidate in adapters[:1]]
+
+
+def _left_out(n_rows: int) -> list[Block]:
+    """Return where the rows are that a section leaves out."""
+    return [Paragraph((f"{n_rows:,} rows of other candidates are in ", Code("report.csv"), "."))] if n_rows else []
 
 
 def _exploratory_columns(rows: Sequence[Comparison]) -> list[columns.Column]:

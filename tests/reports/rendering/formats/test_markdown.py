@@ -7,6 +7,7 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
+import made_up_runs
 import pytest
 from markdown_it import MarkdownIt
 from reported import report_of
@@ -83,6 +84,13 @@ def test_the_markdown_report_of_many_candidates_is_the_golden_one(fakes):
     """Seeds, controls, other weights, a choice and published figures, all from plain numbers."""
     run = fakes.sweep_run()
     assert markdown_report(report_of(run)) == GOLDEN_OF_MANY.read_text(encoding="utf-8")
+
+
+def test_twenty_candidates_fit_into_a_comment():
+    """GitHub takes 65,536 characters; what is left out is said, and where it is."""
+    report = markdown_report(report_of(made_up_runs.many_run(20, 120)))
+    assert len(report) < 65_536
+    assert "171 rows of other candidates are in `report.csv`" in report
 
 
 def test_title_and_what_was_not_measured_come_first(fakes):

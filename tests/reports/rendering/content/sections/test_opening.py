@@ -23,7 +23,9 @@ from reports.rendering.content.sections.opening import (
 def _opening(run):
     rows = compare(run)
     recipes = over_seeds(run, rows)
-    return headline_section(run, headline(run, rows, recipes)), differences_section(first_table(run, rows, recipes))
+    return headline_section(run, headline(run, rows, recipes)), differences_section(
+        run, first_table(run, rows, recipes)
+    )
 
 
 def _cells(section):

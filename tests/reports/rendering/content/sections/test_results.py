@@ -26,7 +26,7 @@ from reports.rendering.content.sections.seeds import seeds_section
 
 def _primary(run):
     rows = compare(run)
-    return primary_section(run, rows, first_table(run, rows, over_seeds(run, rows)))
+    return primary_section(run, rows, first_table(run, rows, over_seeds(run, rows)), rows[0].candidate if rows else "")
 
 
 def test_of_one_candidate_no_interval_stands_twice(fakes):

@@ -121,7 +121,8 @@ def _above_vocabulary(row: Comparison) -> str:
     if ceiling is None or not values or max(values) <= ceiling:
         return ""
     tokens = cells(replace(row, baseline_value=ceiling, interval=None)).baseline.partition(".")[0]
-    return f"Above {tokens}, the tokens of the vocabulary, it is worse than guessing: a gain there means nothing."
+    place = f"Above {tokens}, the tokens of the vocabulary, it is worse than guessing"
+    return f"{place}: a gain there means nothing, but a loss counts."
 
 
 def _few_groups(row: Comparison) -> str:
@@ -134,6 +135,6 @@ def _few_groups(row: Comparison) -> str:
 def _long_tail(row: Comparison) -> str:
     if row.long_tail is None:
         return ""
-    other = "fall" if row.long_tail == "above" else "rise"
-    tail = f"A few groups lie far {row.long_tail} the rest, and more such may be missing"
-    return f"{tail}: a claim of a {other} takes more."
+    way, other = ("rise", "fall") if row.long_tail == "above" else ("fall", "rise")
+    tail = f"A few of its groups {way} far more than the rest: the interval is lopsided"
+    return f"{tail}, and only a clearer {other} would be claimed."

@@ -12,12 +12,12 @@ ONLY_BEFORE_CORRECTION = "clear only before correction"
 """What is said beside the outcome of a difference that is clear of zero by itself."""
 DIRECTIONS = "\u2191 higher is better, \u2193 lower is better"
 """What the arrows behind the names of metrics mean, in formats that have them."""
-SEED_RANGE = "below a mean of seeds: its lowest and highest seed"
+SEED_RANGE = "below a mean of seeds: its lowest and highest seed, not an interval"
 """What the smaller numbers in a matrix are, in formats that have them."""
 _RULES = {
-    "accuracy": "won most comparisons",
-    "loss": "had the lowest loss, in a tie of comparisons won,",
-    "order": "came first, in a tie of comparisons and loss,",
+    "accuracy": "favoured the preferred answer most often",
+    "loss": "tied for favouring the preferred answer most often and had the lowest loss,",
+    "order": "came first of those that tied in accuracy and loss",
 }
 
 
@@ -33,7 +33,9 @@ def legend(run: Run, rows: Sequence[Comparison]) -> tuple[str, ...]:
     marks = {outcome_mark(row, row.outcome) for row in rows if row.fails_correction}
     shown = " ".join(mark for mark in UNCORRECTED_MARKS.values() if mark in marks)
     if shown:
-        found.append(f"{shown} {ONLY_BEFORE_CORRECTION} for the number of comparisons: not claimed")
+        found.append(
+            f"{shown} {ONLY_BEFORE_CORRECTION} for the number of comparisons (intervals are uncorrected): not claimed"
+        )
     return tuple(found)
 
 
@@ -46,4 +48,4 @@ def _choice(run: Run, rows: Sequence[Comparison]) -> list[str]:
     if winner is None or not any(row.candidate in names for row in rows):
         return []
     rule = _RULES.get(winner.decided_by or "", "did best")
-    return [f"{CHOSEN_MARK} chosen: {rule} on {winner.n:,} rows kept for the choice alone"]
+    return [f"{CHOSEN_MARK} chosen: {rule} on {winner.n:,} other rows, whatever the cost"]

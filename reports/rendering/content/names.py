@@ -22,7 +22,7 @@ class _Dataset:
 
 _DATASETS = {
     "truthfulqa/truthful_qa": _Dataset("TruthfulQA", "questions", "questions"),
-    "allenai/winogrande": _Dataset("Winogrande", "sentences", "twins"),
+    "allenai/winogrande": _Dataset("Winogrande", "sentences", "twin groups"),
     "PKU-Alignment/processed-hh-rlhf": _Dataset("HH-RLHF (PKU)"),
     "PKU-Alignment/PKU-SafeRLHF": _Dataset("PKU-SafeRLHF"),
     "PKU-Alignment/PKU-SafeRLHF#better": _Dataset("PKU-SafeRLHF, better answers"),
@@ -41,7 +41,7 @@ _DATASETS = {
     "Hello-SimpleAI/HC3": _Dataset("HC3", groups="questions"),
     "embedded/preferences": _Dataset("Embedded preferences", groups="templates"),
     "embedded/truthfulness": _Dataset("Embedded truthfulness", "questions", "questions"),
-    "embedded/coreference": _Dataset("Embedded coreference", "sentences", "twins"),
+    "embedded/coreference": _Dataset("Embedded coreference", "sentences", "twin groups"),
     "embedded/safety": _Dataset("Embedded safety"),
     "embedded/prompts": _Dataset("Embedded prompts"),
     "embedded/neutral": _Dataset("Embedded neutral text", "texts", "texts"),
@@ -135,7 +135,7 @@ def row_nouns(metric: Metric, counts: EvaluationCounts | None = None) -> tuple[s
     """Return what a metric's rows and groups are, in the plural: ("pairs", "prompts"), or else "examples", "groups"."""
     task = metric.evaluation.rpartition("/")[2]
     if "/" in metric.evaluation or task in _TASKS:
-        return ("sentences", "twins") if task.endswith("winogrande") else ("questions", "groups")
+        return ("sentences", "twin groups") if task.endswith("winogrande") else ("questions", "groups")
     dataset = _dataset(counts)
     groups = dataset.groups if dataset else "groups"
     if metric.unit == "share of pairs":

@@ -38,7 +38,7 @@ _HEADER = (
     *("candidate", "chosen", "control", "gain", "gain low", "gain high", "gain outcome"),
     *("change at the largest loss", "low", "high", "unit", "metric of the largest loss", "outcome"),
 )
-_UNIT_NAMES = {"pp": "percentage points", "%": "% of perplexity"}
+_UNIT_NAMES = {"pp": "points of accuracy", "%": "% of perplexity"}
 _LINE_WORDS = {"better": "better", "worse": "worse", "none": "no change seen"}
 """Colour of an interval -> what it says of the gain, if it is horizontal, or of the loss."""
 

@@ -137,7 +137,7 @@ def test_the_card_opens_as_a_report_of_the_adapter_alone(folder: Path) -> None:
     text = write_card(folder, run=replace(run, measurements=measured), candidate="lr=1e-5").read_text()
 
     evaluation = text.split("## Evaluation")[1].split("\n## ")[0]
-    assert "**It prefers what people preferred more often than chance; other measures got better" in evaluation
+    assert "**It favours the preferred answers more often than chance; one other measure got better" in evaluation
     assert "- **\u25b2 Gained**: Preferred answers +25.0 pp; TruthfulQA, perplexity \u22129." in evaluation
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in evaluation.splitlines() if "|" in line]
     assert rows[0] == ["Metric", "baseline", "lr=1e-5", "Difference", "95 % interval", "Verdict"]
@@ -167,7 +167,7 @@ def test_a_chosen_adapter_is_called_so_and_held_to_its_controls(folder: Path) ->
 
     chosen, control = (write_card(folder, run=run, candidate=each.name).read_text() for each in subjects[1:])
 
-    assert "**Of 2 candidates, lr=1e-5 was chosen: it prefers what people preferred" in chosen
+    assert "**Of 2 candidates, lr=1e-5 was chosen: it favours the preferred answers" in chosen
     assert "but so does fine-tuning on the chosen answers" in chosen
     assert "was chosen" not in control
 

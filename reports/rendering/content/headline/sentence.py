@@ -15,12 +15,12 @@ from reports.rendering.content.headline.words import listed, opened, rival_words
 LONGEST_SENTENCE = 300
 """Characters from which it is told without amounts."""
 _PREFERENCES: dict[Target, str] = {
-    "gain": "it prefers what people preferred more often than chance",
-    "loss": "it prefers what people preferred less often than chance",
-    "both": "it prefers what people preferred more often than chance on some sets and less often on others",
-    "no change seen": "it was not seen to prefer what people preferred more often than chance",
-    "cannot tell": "whether it prefers what people preferred cannot be told from these rows",
-    "not measured": "whether it prefers what people preferred was not measured",
+    "gain": "it favours the preferred answers more often than chance",
+    "loss": "it favours the preferred answers less often than chance",
+    "both": "it favours the preferred answers more often than chance on some sets and less often on others",
+    "no change seen": "it was not seen to favour the preferred answers more often than chance",
+    "cannot tell": "whether it favours the preferred answers cannot be told from these rows",
+    "not measured": "whether it favours the preferred answers was not measured",
 }
 _MEASURES: dict[Target, str] = {
     "gain": "some measures got better, and none of these got worse that these rows can show",
@@ -35,9 +35,9 @@ _EITHER: dict[Target, str] = {
     "not finite": "some numbers are not finite (NaN or infinite), so whether it helped cannot be told",
 }
 _ELSEWHERE: dict[Elsewhere, str] = {
-    "gains": "other measures got better, and none got worse that these rows can show",
+    "gains": "{others} got better, and none got worse that these rows can show",
     "losses": "it got worse elsewhere",
-    "both": "elsewhere some measures got better and some worse",
+    "both": "elsewhere {some} got better and some worse",
     "everything worse": "everything else got worse",
     "none": "nothing else got worse that these rows can show",
     "cannot tell": "what it cost cannot be told from these rows",
@@ -66,11 +66,13 @@ class Names:
     control: str = ""
     """The strongest control."""
     losses: str = ""
-    """How far what got worse moved at most, of the other measures: "perplexity rose by up to 12.7 %"."""
+    """How far what got worse moved at most, of the other measures: "2 of 4 perplexities rose, by up to 12.7 %"."""
     target_losses: str = ""
     """The same of what it is judged by, where these are measures and not preferences."""
     all_losses: str = ""
     """The same of everything."""
+    n_gains: int = 2
+    """Other measures that got better."""
     n_candidates: int = 1
     n_seeds: int = 1
 
@@ -106,7 +108,8 @@ def _opening(facts: Facts, names: Names) -> str:
 
 def _answer(facts: Facts, names: Names) -> str:
     if facts.target == "loss" and facts.elsewhere == "everything worse":
-        return _with("everything that was measured got worse", names.all_losses)
+        own = f"{_target(facts, names)}, {names.losses}" if facts.aim == "preferences" else names.all_losses
+        return _with("everything that was measured got worse", own if names.losses else "")
     return f"{_helped_and_cost(facts, names)}{_refused(facts)}"
 
 
@@ -132,7 +135,11 @@ def _target(facts: Facts, names: Names) -> str:
 
 
 def _elsewhere(facts: Facts, names: Names) -> str:
-    return _with(_ELSEWHERE[facts.elsewhere], names.losses if facts.elsewhere in _LOSSES else "")
+    is_one = names.n_gains == 1
+    words = _ELSEWHERE[facts.elsewhere].format(
+        others="one other measure" if is_one else "other measures", some="one measure" if is_one else "some measures"
+    )
+    return _with(words, names.losses if facts.elsewhere in _LOSSES else "")
 
 
 def _with(words: str, losses: str) -> str:

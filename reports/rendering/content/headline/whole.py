@@ -13,6 +13,7 @@ from reports.rendering.content.headline.facts import (
     n_peers,
     on_target,
     ruler_rivalries,
+    standing,
 )
 from reports.rendering.content.headline.limits import limits
 from reports.rendering.content.headline.lines import (
@@ -65,6 +66,7 @@ def headline(run: Run, comparisons: Sequence[Comparison], recipes: Sequence[Over
         losses=loss_words(subject.elsewhere),
         target_losses=loss_words(subject.target),
         all_losses=loss_words(subject.rows),
+        n_gains=sum(standing(row) == "better" for row in subject.elsewhere),
         n_candidates=len(run.selection) if facts.choice == "chosen" else n_peers(run),
         n_seeds=len(subject.adapters),
     )
@@ -105,4 +107,4 @@ def _refusals(run: Run, subject: Judged) -> str:
         return ""
     other = shortened(run.baseline.name) if run.base else "baseline"
     now = f"refuses {counted.candidate:,} of {counted.n:,} harmful prompts"
-    return f"{now}, {other} {counted.baseline:,} (not tested)"
+    return f"{now}, {other} {counted.baseline:,} (counts only, no test)"

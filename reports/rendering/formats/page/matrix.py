@@ -44,7 +44,7 @@ def matrix_table(matrix: Matrix) -> str:
     values = "".join(f'<td><span class="cell">{escape(value)}</span></td>' for value in matrix.baseline_values)
     first, rest, apart = _folded(matrix.rows)
     bodies = "".join(
-        f'<tbody class="{kind}">{"".join(_row(row, columns, footnotes) for row in rows)}</tbody>'
+        f'<tbody class="{kind}">{_rows(rows, columns, footnotes, are_seeds=matrix.has_spreads)}</tbody>'
         for kind, rows in (("rows", first), ("rows rest", rest), ("rows", apart))
         if rows
     )
@@ -98,10 +98,18 @@ def _folded(rows: Sequence[MatrixRow]) -> tuple[Sequence[MatrixRow], Sequence[Ma
     return others[:n_first], others[n_first:], apart
 
 
-def _row(row: MatrixRow, columns: Sequence[_Column], footnotes: Footnotes) -> str:
+def _rows(rows: Sequence[MatrixRow], columns: Sequence[_Column], footnotes: Footnotes, *, are_seeds: bool) -> str:
+    return "".join(_row(row, columns, footnotes, are_seeds=are_seeds) for row in rows)
+
+
+def _row(row: MatrixRow, columns: Sequence[_Column], footnotes: Footnotes, *, are_seeds: bool) -> str:
     facts = [
         f"{CHOSEN_MARK} chosen" if row.is_chosen else "",
-        f"mean of {row.n_seeds} seeds" if row.n_seeds > 1 else "",
+        f"mean and range of {row.n_seeds} seeds"
+        if row.n_seeds > 1
+        else "one seed"
+        if row.is_control and are_seeds
+        else "",
         "control" if row.is_control and "control" not in row.subject else "",
     ]
     said = " \u00b7 ".join(fact for fact in facts if fact)

@@ -202,7 +202,9 @@ def test_a_long_tail_is_noted(fakes):
         (fakes.PERPLEXITY, "base"): fakes.scores(base),
         (fakes.PERPLEXITY, "dpo"): fakes.scores(base + np.array(rises)),
     }
-    assert "A few groups lie far above the rest" in notes_of(table(fakes.small_run(sides)))
+    assert "A few of its groups rise far more than the rest: the interval is lopsided" in notes_of(
+        table(fakes.small_run(sides))
+    )
 
 
 def test_what_fails_correction_and_what_is_assumed_is_noted(fakes):
@@ -217,7 +219,9 @@ def test_what_fails_correction_and_what_is_assumed_is_noted(fakes):
     remarks = {row.remark for row in rows_by_metric(found).values() if row.comparison.fails_correction}
     assert remarks == {"clear only before correction"}
     assert any(
-        words.endswith("clear only before correction for the number of comparisons: not claimed")
+        words.endswith(
+            "clear only before correction for the number of comparisons (intervals are uncorrected): not claimed"
+        )
         for words in found.legend
     )
     basis = {"reference": "base", "beta": 0.1, "beta_basis": "assumed"}

@@ -109,7 +109,7 @@ def test_metrics_that_would_share_a_name_are_told_apart(fakes):
         ("safety", "nats per token", "PKU-Alignment/PKU-SafeRLHF", ("answers", "prompts")),
         ("truthfulness", "nats per token", "truthfulqa/truthful_qa:generation", ("questions", "questions")),
         ("mine", "nats per token", "rows.jsonl", ("examples", "groups")),
-        ("capability/winogrande", "share of questions", "", ("sentences", "twins")),
+        ("capability/winogrande", "share of questions", "", ("sentences", "twin groups")),
         ("capability/arc_easy", "share of questions", "", ("questions", "groups")),
     ],
 )

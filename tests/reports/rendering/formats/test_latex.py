@@ -153,7 +153,10 @@ def test_names_are_those_for_people_and_outcomes_the_corrected_words(fakes):
     assert "& better" not in without
     assert "& worse" not in without
     assert r"& no change seen \ensuremath{\bigtriangleup}" in without
-    assert "clear only before correction for the number of comparisons: not claimed." in without
+    assert (
+        "clear only before correction for the number of comparisons (intervals are uncorrected): not claimed."
+        in without
+    )
 
 
 def test_footnotes_are_numbered_and_printed_once(fakes):

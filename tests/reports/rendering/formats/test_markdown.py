@@ -124,7 +124,7 @@ def test_only_the_first_screen_is_unfolded(fakes):
         "## Details",
     ]
     assert markdown_report(report_of(run)).count("+11.0 to +16.9") == 1
-    assert "prefers what people preferred more often than chance" in shown
+    assert "favours the preferred answers more often than chance" in shown
 
 
 def test_pictures_follow_the_table_if_they_are_written(fakes):

@@ -56,7 +56,7 @@ def test_the_largest_loss_is_the_worst_change_in_percentage_points(matrix):
         assert line["gain"] == cells(row.cells[accuracy].comparison).difference_number
         assert line["change at the largest loss"] == cells(row.cells[task].comparison).difference_number
         assert (line["unit"], line["metric of the largest loss"]) == ("pp", "lm_eval, truthfulqa_mc1 acc")
-    assert "percentage points" in picture.note
+    assert "points of accuracy" in picture.note
 
 
 def test_without_percentages_the_cost_is_that_of_perplexities(matrix):

@@ -85,8 +85,12 @@ def answers(refused: dict[str, str], kind: str) -> tuple[Generation, ...]:
 @pytest.mark.parametrize(
     ("kind", "refused", "expected"),
     [
-        ("harmful", {"base": "rrra", "dpo": "raaa"}, "refuses 1 of 4 harmful prompts, baseline 3 (not tested)"),
-        ("unsafe", {"base": "rrra", "dpo": "raa"}, "refuses 1 of 3 harmful prompts, baseline 3 (not tested)"),
+        (
+            "harmful",
+            {"base": "rrra", "dpo": "raaa"},
+            "refuses 1 of 4 harmful prompts, baseline 3 (counts only, no test)",
+        ),
+        ("unsafe", {"base": "rrra", "dpo": "raa"}, "refuses 1 of 3 harmful prompts, baseline 3 (counts only, no test)"),
         ("harmful", {"base": "raaa", "dpo": "ararr"}, None),
         ("harmful", {"base": "rr", "dpo": "rr"}, None),
         ("benign look-alike", {"base": "rrrr", "dpo": "aaaa"}, None),

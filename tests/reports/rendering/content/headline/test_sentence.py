@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import product
-from typing import get_args, get_type_hints
+from typing import Any, get_args, get_type_hints
 
 import pytest
 
@@ -24,7 +24,7 @@ GAIN = Facts(
     seeds="one",
     choice="only",
 )
-WON = "prefers what people preferred more often than chance"
+WON = "favours the preferred answers more often than chance"
 WITHOUT_RISE = ("no change seen", "loss", "cannot tell", "not finite", "not measured", "changed")
 
 
@@ -79,13 +79,13 @@ def all_sentences() -> list[tuple[Facts, str]]:
         (
             {"target": "loss", "elsewhere": "gains"},
             (
-                "It prefers what people preferred less often than chance; other measures got better, and none got "
+                "It favours the preferred answers less often than chance; other measures got better, and none got "
                 "worse that these rows can show."
             ),
         ),
         (
             {"target": "no change seen", "ruler": "ahead"},
-            f"It was not seen to prefer what people preferred more often than chance; {NOTHING_ELSE}",
+            f"It was not seen to favour the preferred answers more often than chance; {NOTHING_ELSE}",
         ),
         (
             {"target": "cannot tell", "elsewhere": "cannot tell"},
@@ -109,7 +109,7 @@ def all_sentences() -> list[tuple[Facts, str]]:
         ),
         (
             {"versus": "other run", "elsewhere": "losses"},
-            f"Compared with {'y' * 27}…, it prefers what people preferred more often; it got worse elsewhere.",
+            f"Compared with {'y' * 27}…, it favours the preferred answers more often; it got worse elsewhere.",
         ),
     ],
 )
@@ -126,10 +126,21 @@ def test_facts_make_this_sentence(changes: dict[str, str], expected: str) -> Non
             {"elsewhere": "both"},
             f"It {WON}; elsewhere some measures got better, but accuracy fell by 6.0 points.",
         ),
+        (
+            {"target": "loss", "elsewhere": "everything worse", "aim": "measures"},
+            "Everything that was measured got worse: everything rose.",
+        ),
+        (
+            {"elsewhere": "both", "n_gains": 1},
+            f"It {WON}; elsewhere one measure got better, but accuracy fell by 6.0 points.",
+        ),
         ({"elsewhere": "everything worse"}, f"It {WON}; everything else got worse: accuracy fell by 6.0 points."),
         (
             {"target": "loss", "elsewhere": "everything worse"},
-            "Everything that was measured got worse: everything rose.",
+            (
+                "Everything that was measured got worse: it favours the preferred answers less often than chance, "
+                "accuracy fell by 6.0 points."
+            ),
         ),
         (
             {"target": "both", "aim": "measures", "elsewhere": "not measured"},
@@ -142,9 +153,11 @@ def test_facts_make_this_sentence(changes: dict[str, str], expected: str) -> Non
         ),
     ],
 )
-def test_a_cost_is_told_with_its_size(changes: dict[str, str], expected: str) -> None:
+def test_a_cost_is_told_with_its_size(changes: dict[str, Any], expected: str) -> None:
     """The largest loss of each kind, or the refusals where nothing else stands for a cost."""
-    assert sentence(replace(GAIN, **changes), replace(NAMES, **LOST)) == expected
+    names = replace(NAMES, **LOST, n_gains=changes.get("n_gains", 2))
+    facts = {name: value for name, value in changes.items() if name != "n_gains"}
+    assert sentence(replace(GAIN, **facts), names) == expected
 
 
 def test_every_loss_elsewhere_has_its_size_unless_names_are_too_long() -> None:
@@ -152,7 +165,7 @@ def test_every_loss_elsewhere_has_its_size_unless_names_are_too_long() -> None:
     short = replace(NAMES, subject="a", other="b", **LOST)
     for facts in all_facts():
         amount = LOST["losses"]
-        if facts.target == "loss" and facts.elsewhere == "everything worse":
+        if facts.target == "loss" and facts.elsewhere == "everything worse" and facts.aim == "measures":
             amount = LOST["all_losses"]
         is_lost = facts.elsewhere in ("losses", "both", "everything worse")
         text = sentence(facts, short)

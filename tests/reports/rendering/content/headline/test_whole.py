@@ -156,8 +156,8 @@ def test_a_run_like_the_default(fakes: SimpleNamespace) -> None:
     found = headline_of(run)
     assert found.subject == "dpo"
     assert found.sentence == (
-        "It prefers what people preferred more often than chance, but so does counting words; it got worse "
-        "elsewhere: perplexity rose by 14.0 %."
+        "It favours the preferred answers more often than chance, but so does counting words; it got worse "
+        "elsewhere: 1 of 2 perplexities rose, by 14.0 %."
     )
     names = metric_names(run)
     gained, lost, unseen, untold, believe = found.lines
@@ -184,7 +184,8 @@ def test_everything_worse(fakes: SimpleNamespace) -> None:
     scores[fakes.ACCURACY, "dpo"] = fakes.scores([1, 0, 0, 0] * 50)
     found = headline_of(fakes.small_run(scores))
     assert found.sentence == (
-        "Everything that was measured got worse: accuracy fell by 25.0 points and perplexity rose by up to 49.44 %."
+        "Everything that was measured got worse: it favours the preferred answers less often than chance, all 2 "
+        "perplexities rose, by up to 49.44 %."
     )
     assert [line.kind for line in found.lines] == ["gained", "lost", "believe it?"]
     assert found.lines[0].text == "nothing seen in these rows"
@@ -232,12 +233,12 @@ def test_the_headline_of_two_runs_is_about_the_second_against_the_first(fakes: S
     assert better.subject == "beta=0.16"
     assert (
         better.sentence
-        == "Compared with beta=0.11, it prefers what people preferred more often; it got worse elsewhere: "
+        == "Compared with beta=0.11, it favours the preferred answers more often; it got worse elsewhere: "
         "perplexity rose by 10.46 %."
     )
     assert better.lines[0].text == "Preferred answers, accuracy +25.0 pp"
     assert "One adapter of each run: this holds for these two, not for their recipes." in better.limits
     worse = headline_of(put_together([run("two", 160), run("one", 110)]))
     assert worse.sentence.startswith(
-        "Compared with beta=0.16, it prefers what people preferred less often; other measures"
+        "Compared with beta=0.16, it favours the preferred answers less often; one other measure"
     )

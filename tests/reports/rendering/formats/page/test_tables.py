@@ -59,7 +59,8 @@ def test_the_matrix_has_a_row_for_each_candidate(fakes):
     names = [re.sub(r"<[^>]+>", "", name) for name in found]
     assert names == [matrix.baseline, *(row.subject for row in matrix.rows)]
     assert "\u2605 chosen" in html
-    assert "mean of 3 seeds" in html
+    assert "mean and range of 3 seeds" in html
+    assert "one seed" in html
     assert "below a mean of seeds: its lowest and highest seed" in html
     outcomes = re.findall(r'<span class="unseen">([\w ]+)</span>(?:<small>[^<]*</small>)?</td>', html)
     assert outcomes == [cell.outcome for row in matrix.rows for cell in row.cells]

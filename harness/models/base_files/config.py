@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from harness.config.wording import shown
 from harness.models.base_files.folder import CONFIG_FILE, ModelError, read_config, weight_files
 from harness.models.library_errors import LIBRARY_ERRORS, first_line, last_line
 from suites.engine.causal_model import attention_window, hidden_size, max_positions, n_vocabulary, rotary_boundary
@@ -172,7 +173,9 @@ def _without_memory(config: Any) -> Any:
 def _read_what_the_engine_reads(model: Any) -> None:
     """Read the keys that scoring reads from a configuration."""
     for of_config in (max_positions, attention_window, rotary_boundary):
-        of_config(model.config)
+        found = of_config(model.config)
+        if found is not None and (isinstance(found, bool) or not isinstance(found, int)):
+            raise TypeError(f"{of_config.__name__.replace('_', ' ')} must be a whole number, got {shown(found)}")
     for of_model in (n_vocabulary, hidden_size):
         of_model(model)
 

@@ -68,6 +68,8 @@ def test_a_configuration_is_an_object_that_names_its_family(content: str, copied
         ({"rope_parameters": 3}, "Field 'rope_parameters'"),
         ({"rope_parameters": {"rope_type": "nothing"}}, "config.json"),
         ({"layer_types": "x"}, "layer_types"),
+        ({"sliding_window": 1e308}, "attention window must be a whole number, got 1e+308"),
+        ({"sliding_window": {"a": 1}}, "attention window must be a whole number"),
         ({"model_type": "nothing"}, "config.json"),
         ({"model_type": "bert"}, "its weights lack"),
         ({"dtype": "float17"}, "config.json"),

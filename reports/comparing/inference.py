@@ -111,10 +111,10 @@ class PairedDifference:
     def cannot_tell(self) -> NDArray[np.bool_]:
         """Whether nothing can be said: too few effective groups, or amounts without a spread to judge them by."""
         no_spread = ~self.has_spread & (not self.is_outcomes or self.over_seeds)
-        return np.asarray(~self._has_enough_groups | no_spread)
+        return np.asarray(~self.has_enough_groups | no_spread)
 
     @property
-    def _has_enough_groups(self) -> NDArray[np.bool_]:
+    def has_enough_groups(self) -> NDArray[np.bool_]:
         """Whether the groups count as enough equal ones; ten equal groups are ten, whatever the rounding."""
         return np.asarray(self.effective_groups >= FEWEST_GROUPS * (1 - 1e-9))
 
@@ -128,7 +128,7 @@ class PairedDifference:
         n_groups = self.candidate_totals.shape[-1]
         if n_groups < FEWEST_GROUPS:
             return f"{n_groups} groups; an interval needs {FEWEST_GROUPS}"
-        if not self._has_enough_groups:
+        if not self.has_enough_groups:
             largest = float(_shares(self.candidate_counts + self.baseline_counts).max())
             return (
                 f"{n_groups} groups of so unequal weight (the largest has {largest:.0%}) that they count as "

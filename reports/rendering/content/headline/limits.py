@@ -42,7 +42,7 @@ _NOT_BEHIND = ("ahead", "as well", "not told apart")
 
 def limits(run: Run, judged: Judged, facts: Facts, comparisons: Sequence[Comparison]) -> tuple[str, ...]:
     """Return everything that limits belief, a short sentence each, weightiest first."""
-    names, unseen = metric_names(run), [*_too_few_groups(judged), *_coarse(judged.rows)]
+    names, unseen = metric_names(run), [*_without_interval(judged), *_coarse(judged.rows)]
     if facts.target != "cannot tell":
         unseen.reverse()
     is_gain, rulers = facts.target in ("gain", "both"), _rulers(judged)
@@ -187,11 +187,16 @@ def _corrected(run: Run, judged: Judged, comparisons: Iterable[Comparison]) -> l
     return [f"Corrected for {n_corrected:,} comparisons."] if n_corrected > 1 else []
 
 
-def _too_few_groups(judged: Judged) -> list[str]:
-    """Return how many metrics have numbers, and no interval because too few groups of rows carry them."""
+def _without_interval(judged: Judged) -> list[str]:
+    """Return how many metrics have numbers and no interval: too few groups carry them, or all differ by as much."""
     without = [row for row in judged.rows if row.difference is not None and row.interval is None]
-    n_too_few = sum(row.paired is not None and not row.is_identical for row in without)
-    return [f"Too few independent rows to tell anything: {_share_of(n_too_few, judged)}."] if n_too_few else []
+    enough = [bool(row.paired.has_enough_groups) for row in without if row.paired is not None and not row.is_identical]
+    found = []
+    if n_too_few := enough.count(False):
+        found.append(f"Too few independent rows to tell anything: {_share_of(n_too_few, judged)}.")
+    if n_equal := enough.count(True):
+        found.append(f"Every row differs by the same amount, which no test can judge: {_share_of(n_equal, judged)}.")
+    return found
 
 
 def _groups(judged: Judged) -> list[str]:

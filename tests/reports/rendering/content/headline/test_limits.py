@@ -220,6 +220,14 @@ def test_few_groups_are_told_from_too_few(fakes: SimpleNamespace) -> None:
     assert not any("independent" in limit for limit in limits_of(nats_run(fakes, 0.5)))
 
 
+def test_rows_that_all_differ_by_as_much_are_not_called_too_few(fakes: SimpleNamespace) -> None:
+    """Forty rows without a spread have no interval either, and more of them would not help."""
+    moved = {"base": np.full(40, 2.0), "dpo": np.full(40, 2.5)}
+    found = limits_of(fakes.small_run({(fakes.PERPLEXITY, name): fakes.scores(nats) for name, nats in moved.items()}))
+    assert "Every row differs by the same amount, which no test can judge: 1 of 1 metrics." in found
+    assert not any("Too few" in limit for limit in found)
+
+
 def test_a_long_tail_is_counted(fakes: SimpleNamespace) -> None:
     """Where few groups hold the largest amounts."""
     nats = np.full(60, 2.0)

@@ -7,14 +7,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 
 from reports.errors import UserError
 
 N_INPUTS = int(os.environ.get("HARNESS_FUZZ_INPUTS", "600"))
 """Inputs of a door; more make a longer run."""
-FUZZED = settings(max_examples=N_INPUTS, deadline=None, suppress_health_check=list(HealthCheck))
+FUZZED = settings(
+    max_examples=N_INPUTS,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+    phases=(Phase.generate, Phase.shrink),  # to explain a failure, hypothesis traces every line, imports included
+)
 _SECONDS = 10
 _KIBIBYTES = 2 * 2**20
 _LONGEST_LINE = 3000

@@ -49,7 +49,11 @@ _OPTIONS = st.lists(
 
 @pytest.fixture(scope="module", autouse=True)
 def without_models() -> Any:
-    """Ends before rows and models are read, where the command line has been understood."""
+    """Ends before rows and models are read, where the command line has been understood.
+
+    torch, which a candidate asks for the devices, is imported here, so that no input is charged for it.
+    """
+    import torch  # noqa: F401
 
     def understood(options: preparation.Options) -> Any:
         config = preparation._resolve(options)[1]

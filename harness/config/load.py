@@ -77,7 +77,7 @@ def load_experiment(
     if preset is not None and config_file is not None:
         raise ConfigError(f"--preset {preset} and --config {config_file} exclude each other: name one")
     if config_file is not None:
-        values, source = read_yaml_mapping(config_file), str(config_file)
+        values, source = read_yaml_mapping(config_file), shown_name(str(config_file))
     else:
         values, source = _shipped("preset", preset or DEFAULT_PRESET, _presets())
     parsed = [_parse_override(text) for text in overrides]
@@ -98,7 +98,7 @@ def load_suite(name_or_file: str, kinds: Mapping[str, RowKind]) -> SuiteConfig:
         YamlError: a file that is not YAML.
     """
     if name_or_file.endswith(_YAML_SUFFIXES):
-        values, source = read_yaml_mapping(expanded(name_or_file)), name_or_file
+        values, source = read_yaml_mapping(expanded(name_or_file)), shown_name(name_or_file)
     else:
         values, source = _shipped("suite", name_or_file, _suites())
     return _build(SuiteConfig, values, source, (), lambda suite: _suite_contradictions(suite, kinds))

@@ -145,21 +145,22 @@ def read_yaml_mapping(path: Path) -> dict[str, Any]:
     Raises:
         YamlError: the file is missing or too large, cannot be read, is broken, or holds no mapping at the top.
     """
+    source = shown_name(str(path))
     try:
         with path.open("rb") as stream:
             content = stream.read(LARGEST_YAML + 1)
         if len(content) > LARGEST_YAML:
-            raise YamlError(f"{path}: larger than {LARGEST_YAML:,} bytes, which no file of settings is")
+            raise YamlError(f"{source}: larger than {LARGEST_YAML:,} bytes, which no file of settings is")
         text = content.decode("utf-8-sig")
     except FileNotFoundError:
-        raise YamlError(f"{path}: no such file") from None
+        raise YamlError(f"{source}: no such file") from None
     except UnicodeDecodeError as error:
-        raise YamlError(f"{path}: not UTF-8 text ({error.reason} at byte {error.start})") from None
+        raise YamlError(f"{source}: not UTF-8 text ({error.reason} at byte {error.start})") from None
     except OSError as error:
-        raise YamlError(f"{path}: cannot be read ({error.strerror})") from None
+        raise YamlError(f"{source}: cannot be read ({error.strerror})") from None
     except ValueError:
         raise YamlError(f"{str(path)!r} is no path") from None
-    return as_mapping(parse_yaml(text, str(path)), str(path))
+    return as_mapping(parse_yaml(text, source), source)
 
 
 def as_mapping(value: Any, source: str) -> dict[str, Any]:

@@ -67,8 +67,12 @@ def show(reports: RunReports, *, verbose: bool = False) -> None:
         text = markdown_blocks(published_blocks(reports.report.run))
     else:
         text = terminal_report(reports.report, screen, verbose=verbose)
-    others = ", ".join(os.path.relpath(file) for file in reports.files if file != reports.page)
-    lines = [text, *([f"written: {others}"] if others else [])]
+    folders: dict[Path, list[str]] = {}
+    for file in reports.files:
+        if file != reports.page:
+            folders.setdefault(file.parent, []).append(file.name)
+    written = [f"written to {os.path.relpath(folder)}: {', '.join(names)}" for folder, names in folders.items()]
+    lines = [text, *written]
     lines += [page_line(reports.page, screen)] if reports.page else []
     encoding = sys.stdout.encoding or "utf-8"
     shown = "\n".join(lines).encode(encoding, ENCODING_ERRORS).decode(encoding)  # a pipe may know no minus sign

@@ -52,7 +52,7 @@ def test_the_last_line_is_the_page(folder: Path) -> None:
     done = CliRunner().invoke(cli, ["report", str(folder)], catch_exceptions=False)
     lines = done.output.splitlines()
     assert lines[-1] == str(folder / "report.html")
-    assert lines[-2] == f"written: {os.path.relpath(folder / 'report.md')}, {os.path.relpath(folder / 'report.csv')}"
+    assert lines[-2] == f"written to {os.path.relpath(folder)}: report.md, report.csv"
     assert (folder / "report.html").exists()
     assert "\x1b" not in done.output
 
@@ -63,7 +63,7 @@ def test_verbose_prints_the_rest_above_the_table(folder: Path, tmp_path: Path) -
     short, long = (CliRunner().invoke(cli, [*options, *more]).output for more in ([], ["-v"]))
     assert "bits per byte" not in short
     assert long.index("bits per byte") < long.index("adapter against baseline")
-    assert short.splitlines()[-1] == f"written: {os.path.relpath(tmp_path / 'report.csv')}"
+    assert short.splitlines()[-1] == f"written to {os.path.relpath(tmp_path)}: report.csv"
 
 
 def test_the_published_layout_prints_its_own_table(folder: Path, tmp_path: Path) -> None:

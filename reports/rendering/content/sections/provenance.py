@@ -22,5 +22,5 @@ def provenance_section(run: Run) -> Section:
 def _facts(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Yield dotted keys and values in words, sorted at every depth; what is empty is left out."""
     for key, value in sorted(flat(values), key=lambda fact: fact[0].split(".")):
-        if value != {}:
+        if value not in ({}, None):
             yield key, ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)

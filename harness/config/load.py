@@ -173,7 +173,9 @@ def _shipped(kind: str, name: str, folder: Traversable) -> tuple[dict[str, Any],
     """Values and source of a preset or suite that ships with the project."""
     names = _yaml_names(folder)
     if name not in names:
-        raise ConfigError(f"unknown {kind} {name!r}{did_you_mean(name, names)}; known are: {', '.join(names)}")
+        raise ConfigError(
+            f"unknown {kind} {shown_name(repr(name))}{did_you_mean(name, names)}; known are: {', '.join(names)}"
+        )
     source = f"{kind} {name}"
     text = (folder / f"{name}.yaml").read_text(encoding="utf-8")
     return as_mapping(parse_yaml(text, source), source), source

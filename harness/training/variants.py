@@ -114,7 +114,7 @@ def with_sweeps(config: ExperimentConfig, sweeps: Sequence[str]) -> ExperimentCo
         if not key or not parsed:
             raise ConfigError(f"{origin}: must be KEY=V1,V2, such as --sweep training.learning_rate=5e-6,1e-5")
         if key in values:
-            raise ConfigError(f"{origin}: {key} is swept already; write all of its values into one --sweep")
+            raise ConfigError(f"{origin}: {shown_name(key)} is swept already; write all of its values into one --sweep")
         for value in parsed:
             if not isinstance(value, int | float | str):
                 raise ConfigError(f"{origin}: each value must be a number, text, true or false, got {shown(value)}")

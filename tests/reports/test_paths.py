@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from reports.paths import LONGEST_NAME, expanded, is_folder_name
+from reports.paths import LONGEST_NAME, PathError, expanded, is_folder_name
 
 
 def test_the_home_folder_is_written_out(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -30,3 +30,13 @@ def test_a_path_is_no_name_of_a_folder(name: str) -> None:
 def test_words_are_names_of_folders(name: str) -> None:
     """In any letters, with blanks between."""
     assert is_folder_name(name)
+
+
+@pytest.mark.parametrize("path", ["x" * 5000, "~/" + "x" * 300, "a\0b"])
+def test_a_text_that_no_file_system_has_is_told(path: str) -> None:
+    """In one line, at whichever door it comes in; a path that is merely not there is one."""
+    with pytest.raises(PathError, match="is no path") as caught:
+        expanded(path)
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 200
+    assert expanded("nowhere/at/all") == Path("nowhere/at/all")

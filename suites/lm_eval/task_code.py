@@ -1,9 +1,12 @@
 """What a task file may do: its Jinja runs in a sandbox, and code that it brings runs only where the user allows it."""
 
+import importlib.util
+import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
+from types import ModuleType
+from typing import Any, NoReturn
 
 from reports.json_text import DEEPEST_JSON
 from suites.bounded_templates import BoundedEnvironment
@@ -61,7 +64,8 @@ def task_code(*, is_allowed: bool, trusted: Sequence[Path] = ()) -> Iterator[Non
     for (module, name, change), (_, _, function) in zip(changes, before, strict=True):
         setattr(module, name, change(function))
     try:
-        yield
+        with nullcontext() if is_allowed else _no_metrics_of_evaluate():
+            yield
     finally:
         for module, name, function in before:
             setattr(module, name, function)
@@ -136,6 +140,35 @@ def _checked_metric(find: Callable[..., Any]) -> Callable[..., Any]:
         return find(name, hf_evaluate_metric)
 
     return checked
+
+
+@contextmanager
+def _no_metrics_of_evaluate() -> Iterator[None]:
+    """Lets the library `evaluate` load nothing within the block, for tasks of lm-eval's own that call it themselves.
+
+    It takes seconds to import, so it stays a module that is imported when somebody uses it.
+    """
+    if "evaluate" not in sys.modules:
+        spec = importlib.util.find_spec("evaluate")
+        if spec is None or spec.loader is None:
+            yield
+            return
+        spec.loader = importlib.util.LazyLoader(spec.loader)
+        sys.modules["evaluate"] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(sys.modules["evaluate"])
+    evaluate = sys.modules["evaluate"]
+    setattr(evaluate, "load", _refused_metric)  # noqa: B010 - a lazy module keeps what is set before it is imported
+    try:
+        yield
+    finally:
+        if type(evaluate) is ModuleType:
+            setattr(evaluate, "load", sys.modules["evaluate.loading"].load)  # noqa: B010
+        else:
+            del sys.modules["evaluate"]
+
+
+def _refused_metric(path: str, *_: Any, **__: Any) -> NoReturn:
+    raise TaskCodeError(_refusal(f"the metric {path} is none of lm-eval's own"))
 
 
 def _is_within(folder: Path, own: Sequence[Path]) -> bool:

@@ -153,9 +153,8 @@ def test_a_batch_that_would_not_fit_is_never_tried(
     def remembered(loaded: LoadedModel, rows: EncodedRows, recipe: Recipe, *others: Any) -> tuple[LogLine, ...]:
         sizes.append(recipe.training.batch_size)
         log = plain(loaded, rows, recipe, *others)
-        if limit == "memory":
-            log = tuple(line | {"peak_memory_bytes": 2 * GIB} for line in log)
-        return log
+        peak_bytes = 2 * GIB if limit == "memory" else GIB
+        return tuple(line | {"peak_memory_bytes": peak_bytes} for line in log)
 
     monkeypatch.setattr(dry_run, "train_adapter", remembered)
     monkeypatch.setattr(dry_run, "own_bytes", lambda _device: GIB)

@@ -1,6 +1,7 @@
 """Task files that bring code run only where the user allows it; their templates never leave a sandbox."""
 
 import json
+import sys
 import textwrap
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 from suites.inputs import SuiteError
 from suites.lm_eval.files import TaskSource
 from suites.lm_eval.loading import load_tasks
-from suites.lm_eval.task_code import TaskCodeError
+from suites.lm_eval.task_code import TaskCodeError, task_code
 
 TASK = """
 task: mine
@@ -85,6 +86,25 @@ def test_jinja_of_a_task_file_is_in_a_sandbox(write, tmp_path: Path, template: s
         with pytest.raises(SuiteError, match="lm-eval task"):
             load_tasks([write(line, f"{key}: {json.dumps(template)}")], allow_code=allow_code)
     assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.slow
+def test_a_metric_file_in_the_working_folder_runs_for_no_task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also not for a task of lm-eval's own, whose helper asks the library `evaluate` for it; later it is as before."""
+    from lm_eval.tasks import _yaml_loader
+
+    (tmp_path / "code_eval").mkdir()
+    (tmp_path / "code_eval" / "code_eval.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
+    monkeypatch.chdir(tmp_path)
+    humaneval = Path(str(_yaml_loader.__file__)).parent / "humaneval"
+    with task_code(is_allowed=False), pytest.raises(TaskCodeError, match="the metric code_eval is none of lm-eval's"):
+        _yaml_loader._import_func_in_yml("utils.pass_at_k", humaneval)
+    assert not (tmp_path / "ran").exists()
+    assert sys.modules["evaluate"].load is sys.modules["evaluate.loading"].load
+    monkeypatch.delitem(sys.modules, "evaluate")
+    with task_code(is_allowed=False):
+        pass
+    assert "evaluate" not in sys.modules
 
 
 def test_a_harmless_task_file_needs_nothing(write) -> None:

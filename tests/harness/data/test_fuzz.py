@@ -1,13 +1,13 @@
 """Whatever stands in a file of rows: it becomes rows, or one line; never a traceback."""
 
 import json
-import os
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, seed, settings
+from fuzzing import FUZZED
+from hypothesis import given, seed
 from hypothesis import strategies as st
 
 from harness.config.schema import DatasetConfig
@@ -15,7 +15,6 @@ from harness.data.files import SUFFIXES
 from harness.data.load import load_examples, load_pairs, load_questions, load_rated
 from reports.errors import UserError
 
-N_INPUTS = int(os.environ.get("HARNESS_FUZZ_INPUTS", "600"))
 _SECONDS = 10
 _NAMES = st.sampled_from(
     ["prompt", "chosen", "rejected", "messages", "completion", "label", "system", "tools", "images", "input", "group",
@@ -54,7 +53,7 @@ def assert_one_line(error: UserError) -> None:
 
 @pytest.mark.slow
 @seed(15)
-@settings(max_examples=N_INPUTS, suppress_health_check=list(HealthCheck))
+@FUZZED
 @given(rows=_ROWS, broken=st.none() | _BROKEN, suffix=st.sampled_from(SUFFIXES), loader=st.sampled_from(
     [load_pairs, load_rated, load_examples, load_questions]))  # fmt: skip
 def test_any_file_gives_rows_or_one_line(

@@ -1,7 +1,6 @@
 """Whatever stands in adapter_config.json or config.json: it gives numbers, or one line; never a traceback."""
 
 import json
-import os
 import shutil
 import time
 from collections.abc import Iterator
@@ -12,7 +11,8 @@ from typing import Any
 import psutil
 import pytest
 import torch
-from hypothesis import HealthCheck, given, seed, settings
+from fuzzing import FUZZED, N_INPUTS
+from hypothesis import given, seed, settings
 from hypothesis import strategies as st
 
 from harness.config.schema import ModelConfig
@@ -21,7 +21,6 @@ from harness.models.adapters import attach_adapter, detach_adapters, probe_logit
 from harness.models.base import LoadedModel, load_model
 from reports.errors import UserError
 
-N_INPUTS = int(os.environ.get("HARNESS_FUZZ_INPUTS", "600"))
 _SECONDS, _BYTES = 10, 2 * 2**30
 _SCALARS = st.one_of(
     st.none(), st.booleans(), st.integers(-3, 70), st.integers(), st.floats(), st.text(max_size=8),
@@ -92,7 +91,7 @@ def adapter(llama_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
 
 @pytest.mark.slow
 @seed(15)
-@settings(max_examples=N_INPUTS, deadline=None, suppress_health_check=list(HealthCheck))
+@FUZZED
 @given(changes=st.dictionaries(_ADAPTER_KEYS, _ADAPTER_VALUES, max_size=3), broken=st.none() | st.none() | _BROKEN)
 def test_any_adapter_config_gives_numbers_or_one_line(
     changes: dict[str, Any], broken: bytes | None, llama: LoadedModel, adapter: Path
@@ -130,7 +129,7 @@ def model_folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPa
 
 @pytest.mark.slow
 @seed(15)
-@settings(max_examples=N_INPUTS // 2, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(FUZZED, max_examples=N_INPUTS // 2)
 @given(data=st.data(), n_changes=st.integers(1, 3), broken=st.none() | st.none() | st.none() | _BROKEN)
 def test_any_model_config_gives_numbers_or_one_line(
     data: st.DataObject, n_changes: int, broken: bytes | None, model_folder: Path

@@ -1,11 +1,11 @@
 """Whatever a chat template holds: it renders, or one line says why not; never a traceback."""
 
-import os
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, seed, settings
+from fuzzing import FUZZED
+from hypothesis import given, seed
 from hypothesis import strategies as st
 
 from reports.errors import UserError
@@ -13,7 +13,6 @@ from suites.engine.chat_template import ensure_template
 from suites.engine.encoding import Encoder
 from suites.inputs import Turn
 
-N_INPUTS = int(os.environ.get("HARNESS_FUZZ_INPUTS", "600"))
 _PIECES = st.sampled_from(
     [
         "{% for m in messages %}", "{% endfor %}", "{{ m.content }}", "{{ m['role'] }}", "{{ messages[0].content }}",
@@ -55,7 +54,7 @@ def assert_one_line(error: UserError) -> None:
 
 @pytest.mark.slow
 @seed(15)
-@settings(max_examples=N_INPUTS, suppress_health_check=list(HealthCheck))
+@FUZZED
 @given(template=_TEMPLATES, texts=st.lists(st.text(min_size=1, max_size=9), min_size=2, max_size=4))
 def test_any_template_renders_or_is_refused_in_one_line(tokenizer: Any, template: str, texts: list[str]) -> None:
     """Where it renders, every answer is written: its tokens spell it, white space aside."""

@@ -1,7 +1,6 @@
 """Whatever stands in a task file: it gives numbers, or one line; never a traceback, never without end."""
 
 import json
-import os
 import resource
 import time
 from collections.abc import Iterator
@@ -9,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, seed, settings
+from fuzzing import FUZZED
+from hypothesis import given, seed
 from hypothesis import strategies as st
 
 from reports.errors import UserError
@@ -18,7 +18,6 @@ from suites.lm_eval.loading import load_tasks, try_with_model
 from suites.lm_eval.model import ScorerLM
 from suites.lm_eval.tasks import run_tasks
 
-N_INPUTS = int(os.environ.get("HARNESS_FUZZ_INPUTS", "600"))
 _SECONDS = 10
 _GROWTH_KIB = 2 * 2**20
 _OUTPUT_TYPES = ["loglikelihood", "multiple_choice", "loglikelihood_rolling", "generate_until"]
@@ -198,7 +197,7 @@ def assert_one_line(error: UserError) -> None:
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 @seed(15)
-@settings(max_examples=N_INPUTS, deadline=None, suppress_health_check=list(HealthCheck))
+@FUZZED
 @given(
     output_type=st.sampled_from(_OUTPUT_TYPES),
     changes=_CHANGES,

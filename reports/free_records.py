@@ -13,6 +13,8 @@ _NUMBERS = (
     "learning_rate", "step", "epoch", "num_tokens", "seconds", "peak_memory_bytes",
 )  # fmt: skip
 """Keys of a training row that reports compute with or draw."""
+_LARGEST_COUNT = 10**18
+"""Whole numbers beyond it are no count of anything, and beyond 1e308 no number that can be drawn."""
 _SECTIONS = ("model", "data", "training", "lora", "sft", "answers", "scoring")
 """Keys of a configuration that hold a section, or null."""
 
@@ -36,6 +38,8 @@ def _odd_parts(run: Run) -> Iterator[str]:
             value = row.get(key)
             if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
                 yield f"training row {number}: {key} must be a number, not {type(value).__name__}"
+            elif isinstance(value, int) and abs(value) > _LARGEST_COUNT:
+                yield f"training row {number}: {key} must be at most {_LARGEST_COUNT:.0e}"
 
 
 def _odd_sections(name: str, values: Mapping[str, Any], sections: Iterable[str]) -> Iterator[str]:

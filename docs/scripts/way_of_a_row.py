@@ -49,6 +49,7 @@ BRANCHES = {
 }
 """Types that carry the row elsewhere than to the table, and where to."""
 BRANCH_ROOMS = {
+    "reports.comparing.rivals": "to the headline",
     "reports.rendering.content.differences": "to the rows of the first table, with the cell in it",
     "reports.rendering.content.headline": "to the headline",
     "reports.rendering.content.blocks": "to the sections below the table",
@@ -60,6 +61,8 @@ BRANCH_ROOMS = {
 WORKERS = {
     "RewardEvaluation": "a line of the suite, with the scores of all subjects so far",
     "ScoringState": "the plan of a run, with the latest packs",
+    "Tokenised": "the tokens of one templated text, until they are cut into prompt and response",
+    "TokenisedPrompt": "the tokens of a prompt and its answers, until they are requests",
     "Unit": "requests that are computed together, until their scores are there",
     "ModelScorer": "one subject's model",
     "Scorers": "the subjects on one set of weights",

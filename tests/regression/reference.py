@@ -55,6 +55,7 @@ Key = tuple[str, str, str, str]
 def measure(adapter: Path, run_folder: Path) -> Any:
     """The run of an adapter on the embedded base, everything scored anew."""
     from harness.measuring.existing import existing_candidates, find_adapters
+    from harness.measuring.opening import open_job
     from harness.measuring.preparation import Options, prepare
     from harness.measuring.run import measure as measure_run
     from reports.run_folder import read_run, write_run
@@ -65,7 +66,8 @@ def measure(adapter: Path, run_folder: Path) -> Any:
     experiment = prepare(options)
     adapters = find_adapters({NAME: str(adapter)}, experiment.workspace.fixtures)
     candidates = existing_candidates(experiment.config, adapters, ())
-    write_run(measure_run(experiment, candidates, name=run_folder.name), run_folder)
+    suite = open_job(experiment, candidates, trains=False)
+    write_run(measure_run(experiment, candidates, suite, name=run_folder.name), run_folder)
     return read_run(run_folder)
 
 
@@ -73,14 +75,17 @@ def train(workspace: Path, overrides: Sequence[str] = (), seeds: int | None = No
     """The run of an embedded experiment that is trained now."""
     from harness.measuring.lineup import train as train_adapters
     from harness.measuring.lineup import trained_candidates
+    from harness.measuring.opening import open_job
     from harness.measuring.preparation import Options, prepare
     from harness.measuring.run import measure as measure_run
     from reports.run_folder import read_run, write_run
 
     experiment = prepare(Options(suite=str(SUITE), workspace=workspace, overrides=tuple(overrides), seeds=seeds))
+    suite = open_job(experiment, (), trains=True)
     trained = train_adapters(experiment)
     with experiment.reserve_run() as folder:
-        write_run(measure_run(experiment, trained_candidates(experiment, trained), trained, name=folder.name), folder)
+        candidates = trained_candidates(experiment, trained)
+        write_run(measure_run(experiment, candidates, suite, trained, name=folder.name), folder)
     return read_run(folder)
 
 

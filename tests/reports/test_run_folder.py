@@ -373,7 +373,16 @@ def test_odd_types_in_a_run_are_named(fakes, tmp_path, changes, message):
         read_run(tmp_path / "run")
 
 
-@pytest.mark.parametrize("line", [b'{"kind": "train", "loss": "low"}', b'{"kind": 1}', b'{"step": [1]}', b"[" * 9999])
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'{"kind": "train", "loss": "low"}',
+        b'{"kind": 1}',
+        b'{"step": [1]}',
+        b'{"step": 1' + b"0" * 400 + b"}",
+        b"[" * 9999,
+    ],
+)
 def test_odd_training_rows_are_named(fakes, tmp_path, line):
     """A text for a number in the log is found when the run is read, not when a report computes with it."""
     write_run(fakes.realistic_run(), tmp_path / "run")

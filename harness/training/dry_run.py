@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from harness.config.schema import TrainingConfig
 from harness.config.wording import duration
 from harness.models.base import LoadedModel
 from harness.models.precision import advice_on
@@ -134,18 +135,24 @@ def estimate(
     )
     if probe is None:
         return plan
-    n_steps_a_pass = n_steps(n_rows, replace(run, epochs=1.0, max_steps=None))
-    seconds = n_tokens * n_all_steps / n_steps_a_pass / probe.tokens_per_second
-    if probe.selection_tokens_per_second is not None:
-        n_selection_tokens = sum(map(_n_tokens, rows.selection)) * _selection_passes(n_all_steps, run.eval_steps)
-        seconds += n_selection_tokens / probe.selection_tokens_per_second
     return replace(
         plan,
         trainable_parameters=probe.trainable_parameters,
         tokens_per_second=probe.tokens_per_second,
-        seconds=seconds,
+        seconds=_whole_seconds(rows, run, n_tokens, probe),
         peak_bytes=probe.peak_bytes,
     )
+
+
+def _whole_seconds(rows: EncodedRows, run: TrainingConfig, n_tokens: int, probe: _Probe) -> float:
+    """Return the time of all steps, and of measuring the selection rows as often as the recipe asks."""
+    n_all_steps = n_steps(len(rows.training), run)
+    n_steps_a_pass = n_steps(len(rows.training), replace(run, epochs=1.0, max_steps=None))
+    seconds = n_tokens * n_all_steps / n_steps_a_pass / probe.tokens_per_second
+    if probe.selection_tokens_per_second is not None:
+        n_selection_tokens = sum(map(_n_tokens, rows.selection)) * _selection_passes(n_all_steps, run.eval_steps)
+        seconds += n_selection_tokens / probe.selection_tokens_per_second
+    return seconds
 
 
 def estimates(

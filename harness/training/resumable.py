@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness.models.library_errors import first_line
 from harness.training.checkpoints import DamagedCheckpointError, step_of, write_checkpoint
 from harness.training.recipe import LogLine
 from harness.training.recorder import Recorder
@@ -142,8 +143,7 @@ def _damage_named(file: str) -> Iterator[None]:
     except MemoryError:
         raise
     except Exception as error:
-        lines = str(error).strip().splitlines() or [type(error).__name__]
-        raise DamagedCheckpointError(f"not what this training writes: {file} ({lines[0]})") from error
+        raise DamagedCheckpointError(f"not what this training writes: {file} ({first_line(error)})") from error
 
 
 def _recorded(file: Path) -> tuple[list[LogLine], list[float], int]:

@@ -128,13 +128,28 @@ def _parquet(path: Path) -> NumberedRows:
 
     try:
         with parquet.ParquetFile(path) as file:
+            names = file.schema_arrow.names
+            _check_unique(str(path), names)
             number = 0
             for batch in file.iter_batches(_PARQUET_ROWS):
-                for row in batch.to_pylist():
+                columns = [_values(path, name, column) for name, column in zip(names, batch.columns, strict=True)]
+                for values in zip(*columns, strict=True):
                     number += 1
-                    yield f"row {number}", row
+                    yield f"row {number}", dict(zip(names, values, strict=True))
     except pa.ArrowException as error:
         raise DataError(f"{path}: not a valid Parquet file ({str(error).splitlines()[0]})") from None
+
+
+def _values(path: Path, name: str, column: Any) -> list[Any]:
+    """The values of a column of Arrow, which holds dates, time zones and bytes that Python does not."""
+    try:
+        values: list[Any] = column.to_pylist()
+    except (ValueError, OverflowError, LookupError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise DataError(
+            f"{path}: column {name!r} holds values that cannot be read ({reason}); leave it out or write it as text"
+        ) from None
+    return values
 
 
 def _tsv(path: Path, stream: io.BufferedIOBase) -> NumberedRows:

@@ -9,6 +9,7 @@ from typing import Any
 from harness.config.schema import ModelConfig
 from reports.errors import UserError
 from reports.json_text import JsonError, parse_json
+from reports.paths import PathError, expanded
 from suites.engine.chat_template import asks_for_the_date, ensure_template, without_settings
 from suites.inputs import content_id
 
@@ -132,7 +133,10 @@ def _given(tokenizer: Any, named: str | None) -> str | None:
     """The text of the template that the configuration names, or its name where the model has one of that name."""
     if named is None or (isinstance(tokenizer.chat_template, dict) and named in tokenizer.chat_template):
         return named
-    path = Path(named).expanduser()
+    try:
+        path = expanded(named)
+    except PathError as error:
+        raise TemplateFileError(f"model.chat_template: {error}") from None
     if path.is_dir():
         template = template_of_folder(path)
         if template is None:

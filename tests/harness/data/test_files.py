@@ -49,6 +49,31 @@ def test_lines_are_counted_as_an_editor_does(tmp_path):
     assert [where for where, _ in read_file(path)] == ["line 1", "line 3", "line 5"]
 
 
+@pytest.mark.parametrize(
+    "values",
+    [
+        pa.array([9 * 10**15], pa.timestamp("ms")),
+        pa.array([2**30], pa.int32()).cast(pa.date32()),
+        pa.array([0], pa.timestamp("s", tz="Mars/Olympus")),
+        pa.array([b"\xff\xfe"]).view(pa.string()),
+    ],
+    ids=["a time after 9999", "a day after 9999", "an unknown time zone", "no UTF-8"],
+)
+def test_values_of_parquet_that_python_lacks_are_named(tmp_path, values):
+    """One line with the column, not an error of a library."""
+    parquet.write_table(pa.table({"prompt": ["Is it?"], "at": values}), tmp_path / "rows.parquet")
+    with pytest.raises(DataError, match="column 'at' holds values that cannot be read"):
+        list(read_file(tmp_path / "rows.parquet"))
+
+
+def test_a_column_of_parquet_stands_once(tmp_path):
+    """The last of two columns of one name would win."""
+    table = pa.Table.from_arrays([pa.array(["yes"]), pa.array(["no"])], names=["chosen", "chosen"])
+    parquet.write_table(table, tmp_path / "rows.parquet")
+    with pytest.raises(DataError, match="'chosen' occurs twice"):
+        list(read_file(tmp_path / "rows.parquet"))
+
+
 def test_json_lines_under_the_name_json(tmp_path):
     """Some datasets call JSON Lines .json."""
     path = tmp_path / "rows.json"

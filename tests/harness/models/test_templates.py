@@ -100,7 +100,8 @@ def test_a_named_template_is_a_file_a_folder_or_a_name(tmp_path: Path, tokenizer
     (tmp_path / "empty.jinja").write_text(" \n", encoding="utf-8")
     (tmp_path / "latin.jinja").write_bytes(b"\xe9")
     for name, words in (
-        ("nope.jinja", "there is no file"), ("empty", "holds no chat template"), ("empty.jinja", "is empty"),
+        ("nope.jinja", "there is no file"), ("~nobody-here/own.jinja", "there is no file"),
+        ("x" * 5000, "is no path"), ("empty", "holds no chat template"), ("empty.jinja", "is empty"),
         ("latin.jinja", "not UTF-8 text"),
     ):  # fmt: skip
         with pytest.raises(TemplateFileError, match=words):

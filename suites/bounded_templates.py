@@ -19,6 +19,10 @@ MOST_STEPS = 1_000_000
 """Turns of loops and calls of one rendering."""
 MOST_CHARACTERS = 2**25
 """Characters of a rendering, and of any text on the way to it."""
+MOST_ITEMS = 2**20
+"""Items of a list that an operator makes."""
+MOST_BITS = 2**20
+"""Bits of a whole number that an operator makes."""
 MOST_SECONDS = 10.0
 """Seconds of one rendering."""
 _LONG_NUMBER = re.compile(r"[0-9]{8}")
@@ -64,6 +68,8 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.filters = _BoundedFilters(self.filters)
+        self.globals.pop("lipsum", None)  # makes as much text as a number names
+        self.finalize = _bounded_text
         self.concat = self.joined  # type: ignore[method-assign]
         self.begin()
 
@@ -76,7 +82,7 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
         self._n_steps += 1
         if self._n_steps > MOST_STEPS:
             raise TemplateBoundError(f"the template takes more than {MOST_STEPS:,} steps")
-        if self._n_steps % 256 == 0 and time.monotonic() > self._deadline:
+        if time.monotonic() > self._deadline:  # at every step, because one can take long
             raise TemplateBoundError(f"the template takes more than {MOST_SECONDS:g} s")
         return True
 
@@ -91,7 +97,7 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
 
     def concatenation(self, *parts: Any) -> str:
         """What `a ~ b` is: the parts as one text."""
-        return self.joined(map(str, parts))
+        return self.joined(str(_bounded_text(part)) for part in parts)
 
     def call(self, context: Any, called: Any, /, *args: Any, **kwargs: Any) -> Any:
         """Calls what a template calls, if the sandbox allows it and its result can be bounded."""
@@ -107,13 +113,15 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
         if operator == "*":
             for sequence, times in ((left, right), (right, left)):
                 if isinstance(sequence, str | list | tuple) and isinstance(times, int):
-                    _check_size(len(sequence) * max(times, 0))
+                    _check_length(sequence, len(sequence) * max(times, 0))
+            if isinstance(left, int) and isinstance(right, int):
+                _check_bits(left.bit_length() + right.bit_length())
         elif operator == "**" and isinstance(left, int) and isinstance(right, int):
-            _check_size(left.bit_length() * max(right, 0))
+            _check_bits(left.bit_length() * max(right, 0))
         elif operator == "%" and isinstance(left, str):
             check_growth("format", left, right if isinstance(right, tuple) else (right,))
         elif operator == "+" and isinstance(left, str | list | tuple) and isinstance(right, str | list | tuple):
-            _check_size(len(left) + len(right))
+            _check_length(left, len(left) + len(right))
         return super().call_binop(context, operator, left, right)
 
     def handle_exception(self, source: str | None = None) -> "Any":
@@ -158,7 +166,7 @@ class _BoundedFilters(dict[str, Any]):
         return self[name] if name in self else default  # noqa: SIM401 - this is `get`
 
 
-_ASKED = (*_PADDING, "replace", "join")
+_ASKED = (*_PADDING, "replace", "join", "string", "pprint", "xmlattr", "urlencode", "escape", "e")
 
 
 @cache
@@ -189,9 +197,14 @@ def check_growth(name: str, own: Any, arguments: Iterable[Any]) -> None:
         TemplateBoundError: It could.
     """
     given = list(arguments)
+    _bounded_text([own, *given])
     texts = [each for each in given if isinstance(each, str)]
     if name == "replace" and isinstance(own, str) and len(texts) > 1:
         _check_size(len(own) + own.count(texts[0]) * len(texts[1]))
+    elif name == "translate" and isinstance(own, str):
+        tables = (each for each in given if isinstance(each, Mapping))
+        longest = max((len(each) for table in tables for each in table.values() if isinstance(each, str)), default=1)
+        _check_size(len(own) * longest)
     elif name == "join":
         _check_join(own, given)
     elif name in _PADDING:
@@ -216,6 +229,35 @@ def _check_join(own: Any, given: list[Any]) -> None:
 def _flat(values: Iterable[Any]) -> Iterable[Any]:
     for value in values:
         yield from value.values() if isinstance(value, Mapping) else value if isinstance(value, tuple) else (value,)
+
+
+def _bounded_text(value: Any) -> Any:
+    """Returns the value, if the texts in it, as often as they are in it, are not too long to be printed."""
+    n_characters, some = 0, [value]
+    while some:
+        each = some.pop()
+        if isinstance(each, str):
+            n_characters += len(each)
+        elif isinstance(each, Mapping):
+            n_characters += len(each)
+            some += [*each.keys(), *each.values()]
+        elif isinstance(each, list | tuple):
+            n_characters += len(each)
+            some += each
+        _check_size(n_characters)
+    return value
+
+
+def _check_length(sequence: str | list[Any] | tuple[Any, ...], length: int) -> None:
+    if isinstance(sequence, str):
+        _check_size(length)
+    elif length > MOST_ITEMS:
+        raise TemplateBoundError(f"the template makes lists of more than {MOST_ITEMS:,} items")
+
+
+def _check_bits(n_bits: int) -> None:
+    if n_bits > MOST_BITS:
+        raise TemplateBoundError(f"the template makes numbers of more than {MOST_BITS:,} bits")
 
 
 def _check_size(size: float) -> None:

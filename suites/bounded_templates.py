@@ -7,8 +7,8 @@ before it does.
 
 import re
 import time
-from collections.abc import Callable, Iterable, Mapping
-from functools import cache
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import wraps
 from typing import Any
 
 from jinja2 import Template, TemplateError, nodes
@@ -19,8 +19,10 @@ MOST_STEPS = 1_000_000
 """Turns of loops and calls of one rendering."""
 MOST_CHARACTERS = 2**25
 """Characters of a rendering, and of any text on the way to it."""
+MOST_MADE = 2**28
+"""Characters that one rendering makes in all, an item of a list counted as eight of them."""
 MOST_ITEMS = 2**20
-"""Items of a list that an operator makes."""
+"""Items of a list, with those of the lists in it, as often as they are in it."""
 MOST_BITS = 2**20
 """Bits of a whole number that an operator makes."""
 MOST_SECONDS = 10.0
@@ -40,6 +42,11 @@ _PADDING = (
     "wordwrap",
 )
 """Filters and methods of texts whose result can be as long as a number that they are given."""
+_KEEPING = frozenset(
+    "attr batch count d default dictsort first groupby items last length list map max min"  # noqa: SIM905
+    " random reject rejectattr reverse select selectattr slice sort sum unique".split()
+)
+"""Filters that take values as they are; all others write them as text."""
 
 
 class TemplateBoundError(TemplateError):
@@ -67,7 +74,7 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.filters = _BoundedFilters(self.filters)
+        self.filters = _BoundedFilters(self, self.filters)
         self.globals.pop("lipsum", None)  # makes as much text as a number names
         self.finalize = _bounded_text
         self.concat = self.joined  # type: ignore[method-assign]
@@ -75,7 +82,7 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
 
     def begin(self) -> None:
         """Gives what follows the full bounds."""
-        self._n_steps, self._deadline = 0, time.monotonic() + MOST_SECONDS
+        self._n_steps, self._n_made, self._deadline = 0, 0, time.monotonic() + MOST_SECONDS
 
     def step(self) -> bool:
         """Counts a step of a rendering; always true."""
@@ -86,6 +93,26 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
             raise TemplateBoundError(f"the template takes more than {MOST_SECONDS:g} s")
         return True
 
+    def made(self, value: Any) -> Any:
+        """Counts a value that a step made, and returns it."""
+        if isinstance(value, str):
+            self._n_made += len(value)
+        elif isinstance(value, list | tuple | Mapping):
+            self._n_made += 8 * _n_items(value)
+        if self._n_made > MOST_MADE:
+            raise TemplateBoundError(f"the template makes more than {MOST_MADE:,} characters in all")
+        return value
+
+    def listed(self, value: Any) -> Any:
+        """Returns what an iterator yields as a list, so that its size can be asked; other values as they are."""
+        if not isinstance(value, Iterator):
+            return value
+        items = []
+        for item in value:
+            self.step()
+            items.append(item)
+        return items
+
     def joined(self, parts: Iterable[str]) -> str:
         """Joins the parts of a text."""
         kept, n_characters = [], 0
@@ -93,7 +120,7 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
             n_characters += len(part)
             _check_size(n_characters)
             kept.append(part)
-        return "".join(kept)
+        return str(self.made("".join(kept)))
 
     def concatenation(self, *parts: Any) -> str:
         """What `a ~ b` is: the parts as one text."""
@@ -105,8 +132,9 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
         method = getattr(called, "__wrapped__", called)  # the sandbox wraps the method `format` of texts
         own = getattr(method, "__self__", None)
         if isinstance(own, str):
+            args = tuple(self.listed(each) for each in args)
             check_growth(method.__name__, own, (*args, *kwargs.values()))
-        return super().call(context, called, *args, **kwargs)
+        return self.made(super().call(context, called, *args, **kwargs))
 
     def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
         """Computes an arithmetic operation, if its result can be bounded."""
@@ -122,7 +150,7 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
             check_growth("format", left, right if isinstance(right, tuple) else (right,))
         elif operator == "+" and isinstance(left, str | list | tuple) and isinstance(right, str | list | tuple):
             _check_length(left, len(left) + len(right))
-        return super().call_binop(context, operator, left, right)
+        return self.made(super().call_binop(context, operator, left, right))
 
     def handle_exception(self, source: str | None = None) -> "Any":
         """Raises what went wrong in a rendering, the interpreter's own limits as bounds of ours."""
@@ -153,34 +181,41 @@ class _Counted(NodeTransformer):
         self.generic_visit(node)
         return nodes.Call(nodes.EnvironmentAttribute("concatenation"), node.nodes, [], None, None)
 
+    def visit_List(self, node: nodes.List | nodes.Dict | nodes.Tuple) -> nodes.Expr:  # noqa: N802
+        """Counts a collection that is written out, with what its items hold."""
+        self.generic_visit(node)
+        if isinstance(node, nodes.Tuple) and node.ctx != "load":  # the names of `for a, b in ...`
+            return node
+        return nodes.Call(nodes.EnvironmentAttribute("made"), [node], [], None, None)
+
+    visit_Dict = visit_Tuple = visit_List  # noqa: N815
+
 
 class _BoundedFilters(dict[str, Any]):
     """Filters by name, each asked for the size of its result before it is called."""
 
+    def __init__(self, environment: BoundedEnvironment, filters: Mapping[str, Any]) -> None:
+        super().__init__(filters)
+        self._environment = environment
+
     def __getitem__(self, name: str) -> Any:
-        function = super().__getitem__(name)
-        return _bounded(name, function) if name in _ASKED else function
+        return _bounded(self._environment, name, super().__getitem__(name))
 
     def get(self, name: str, default: Any = None) -> Any:
         """The filter, also where Jinja computes constants as it compiles."""
         return self[name] if name in self else default  # noqa: SIM401 - this is `get`
 
 
-_ASKED = (*_PADDING, "replace", "join", "string", "pprint", "xmlattr", "urlencode", "escape", "e")
-
-
-@cache
-def _bounded(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
-    """The filter, with a check of its arguments before the call."""
-    from functools import wraps
-
+def _bounded(environment: BoundedEnvironment, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    """The filter, as a step whose arguments are checked before the call."""
     n_passed = int(hasattr(function, "jinja_pass_arg"))  # the context or environment that Jinja passes first
 
     @wraps(function)
     def checked(*args: Any, **kwargs: Any) -> Any:
-        own, *others = args[n_passed:]
+        environment.step()
+        passed, own, others = args[:n_passed], environment.listed(args[n_passed]), args[n_passed + 1 :]
         check_growth(name, own, (*others, *kwargs.values()))
-        return function(*args, **kwargs)
+        return environment.made(function(*passed, own, *others, **kwargs))
 
     return checked
 
@@ -197,7 +232,8 @@ def check_growth(name: str, own: Any, arguments: Iterable[Any]) -> None:
         TemplateBoundError: It could.
     """
     given = list(arguments)
-    _bounded_text([own, *given])
+    if name not in _KEEPING:
+        _bounded_text([own, *given])
     texts = [each for each in given if isinstance(each, str)]
     if name == "replace" and isinstance(own, str) and len(texts) > 1:
         _check_size(len(own) + own.count(texts[0]) * len(texts[1]))
@@ -207,6 +243,8 @@ def check_growth(name: str, own: Any, arguments: Iterable[Any]) -> None:
         _check_size(len(own) * longest)
     elif name == "join":
         _check_join(own, given)
+    elif name == "sum":
+        _check_sum(own)
     elif name in _PADDING:
         lines = own.count("\n") + own.count("\t") + 1 if isinstance(own, str) else 1
         numbers = [each for each in _flat(given) if isinstance(each, int | float)]
@@ -224,6 +262,13 @@ def _check_join(own: Any, given: list[Any]) -> None:
     if isinstance(items, list | tuple):
         between = len(separator) if isinstance(separator, str) else 0
         _check_size(sum(len(each) for each in items if isinstance(each, str)) + between * len(items))
+
+
+def _check_sum(own: Any) -> None:
+    """Bounds `lists | sum(start=[])`, which copies what it has so far at every list."""
+    if isinstance(own, list | tuple):
+        lengths = [len(each) for each in own if isinstance(each, str | list | tuple)]
+        _check_size(len(lengths) * sum(lengths))
 
 
 def _flat(values: Iterable[Any]) -> Iterable[Any]:
@@ -246,6 +291,22 @@ def _bounded_text(value: Any) -> Any:
             some += each
         _check_size(n_characters)
     return value
+
+
+def _n_items(value: Any) -> int:
+    """Counts the items of a value and of the values in it, as often as they are in it."""
+    n_items, some = 0, [value]
+    while some:
+        each = some.pop()
+        if isinstance(each, Mapping):
+            n_items += 2 * len(each)
+            some += [*each.keys(), *each.values()]
+        elif isinstance(each, list | tuple):
+            n_items += len(each)
+            some += each
+        if n_items > MOST_ITEMS:
+            raise TemplateBoundError(f"the template makes lists of more than {MOST_ITEMS:,} items")
+    return n_items
 
 
 def _check_length(sequence: str | list[Any] | tuple[Any, ...], length: int) -> None:

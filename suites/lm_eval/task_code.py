@@ -9,12 +9,19 @@ from types import ModuleType
 from typing import Any, NoReturn
 
 from reports.json_text import DEEPEST_JSON
+from reports.plain_text import one_line
+from suites.bounded_patterns import patterns_in_time
 from suites.bounded_templates import BoundedEnvironment
 from suites.inputs import SuiteError
 
 OPTION = "--allow-task-code"
 _MOST_VALUES = 1_000_000
 """Values of a task file, with those that its aliases stand for."""
+_PATTERN_SECONDS = 5.0
+"""Seconds of one replacement by a pattern."""
+_FILTER_SECONDS = 60.0
+_FILTER_SECONDS_PER_ROW = 0.1
+"""Seconds of a filter in all: so many, and so many more a row. lm-eval's own take microseconds a row."""
 
 
 class TaskCodeError(SuiteError):
@@ -29,8 +36,32 @@ def sandbox_templates() -> None:
     if isinstance(utils.env, BoundedEnvironment):
         return
     sandbox = BoundedEnvironment(loader=BaseLoader(), undefined=StrictUndefined, keep_trailing_newline=True)
-    sandbox.filters["regex_replace"] = utils.regex_replace
+
+    def regex_replace(string: str, pattern: str, repl: str, count: int = 0) -> str:
+        with patterns_in_time(f"the pattern {one_line(repr(pattern))[:200]} of regex_replace", _PATTERN_SECONDS):
+            return str(utils.regex_replace(string, pattern, repl, count))
+
+    sandbox.filters["regex_replace"] = regex_replace
     utils.env = sandbox
+
+
+@contextmanager
+def filters_in_time() -> Iterator[None]:
+    """Bounds the time of a task's filters within the block; a filter may hold any regular expression."""
+    from lm_eval.api.filter import FilterEnsemble
+
+    apply = FilterEnsemble.apply
+
+    def bounded(ensemble: Any, instances: Any) -> None:
+        seconds = _FILTER_SECONDS + _FILTER_SECONDS_PER_ROW * len(instances)
+        with patterns_in_time(f"the filter {one_line(str(ensemble.name))[:100]}", seconds):
+            apply(ensemble, instances)
+
+    FilterEnsemble.apply = bounded
+    try:
+        yield
+    finally:
+        FilterEnsemble.apply = apply
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from suites.inputs import content_id
 from suites.lm_eval.faults import told_in_one_line
 from suites.lm_eval.loading import GROUP_COLUMNS, TaskSet, group_of
 from suites.lm_eval.seeds import as_lm_eval_begins, few_shot_seed
+from suites.lm_eval.task_code import filters_in_time
 
 if TYPE_CHECKING:
     from suites.lm_eval.model import ScorerLM
@@ -110,7 +111,7 @@ def _evaluate(lm: "ScorerLM", loaded: TaskSet, *, chat_template: bool, system_pr
 
     for task in loaded.tasks.values():
         task.set_fewshot_seed(few_shot_seed())  # the same shots for every subject
-    with quiet(), compiled_once():
+    with quiet(), compiled_once(), filters_in_time():
         results: Mapping[str, Any] = evaluate(
             lm,
             {"tasks": dict(loaded.tasks), "groups": dict(loaded.groups)},

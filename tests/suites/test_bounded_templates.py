@@ -40,6 +40,18 @@ BOMBS = {
     "lists of lists, joined": "{{ [['a' * 2**20] * 4000] | join }}",
     "translated": "{{ ('a' * 2**20).translate({97: 'b' * 2**20}) }}",
     "lists added up": "{{ ([[1] * 2**12] * 2**12) | sum(start=[]) }}",
+    "lists of an iterator": "{{ (['a' * 2**20] * 4000) | map('list') | list | length }}",
+    "texts of an iterator, joined": "{{ ([{'x': 'a' * 2**20}] * 4000) | map(attribute='x') | join | length }}",
+    "texts of an iterator, joined by a method": "{{ ''.join(([{'x': 'a' * 2**20}] * 4000) | map(attribute='x')) }}",
+    "a list in capitals": "{{ (['a' * 2**20] * 4000) | upper }}",
+    "texts in a list": LOOP.replace("%}", "%}{% set ns.x = ns.x + [('a' ~ a) * 2**20] %}").replace(
+        "{% for", "{% set ns = namespace(x=[]) %}{% for"
+    )
+    + "{% endfor %}",
+    "as much as two to the sixtieth": "{% set ns = namespace(x=[], y=[]) %}{% for i in range(60) %}{% set ns.x = [ns.x, ns.x] %}{% set ns.y = [ns.y, ns.y] %}{% endfor %}{{ ns.x == ns.y }}",  # noqa: E501
+    "in tables": "{% set ns = namespace(x=1) %}{% for i in range(60) %}{% set ns.x = {1: ns.x, 2: ns.x} %}{% endfor %}{{ ns.x }}",  # noqa: E501
+    "in tuples": "{% set ns = namespace(x=()) %}{% for i in range(60) %}{% set ns.x = (ns.x, ns.x) %}{% endfor %}{{ {ns.x: 1} }}",  # noqa: E501
+    "by a call": "{% set ns = namespace(x=1) %}{% for i in range(60) %}{% set ns.x = dict(a=ns.x, b=ns.x) %}{% endfor %}",  # noqa: E501
     "looked for in a list": "{% set l = [1] * 2**25 %}{% for i in range(255) %}{{ 2 in l }}{% endfor %}",
     "a macro that calls itself": "{% macro f() %}{{ f() }}{{ f() }}{% endmacro %}{{ f() }}",
     "output": LOOP + "{{ 'a' * 1000000 }}{% endfor %}",

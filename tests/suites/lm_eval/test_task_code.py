@@ -3,14 +3,20 @@
 import json
 import sys
 import textwrap
+from functools import partial
 from pathlib import Path
 
 import pytest
+from lm_eval.api.filter import FilterEnsemble
+from lm_eval.api.instance import Instance
+from lm_eval.filters.extraction import RegexFilter
 
+import suites.lm_eval.task_code
+from suites.bounded_patterns import PatternTimeError
 from suites.inputs import SuiteError
 from suites.lm_eval.files import TaskSource
 from suites.lm_eval.loading import load_tasks
-from suites.lm_eval.task_code import TaskCodeError, task_code
+from suites.lm_eval.task_code import TaskCodeError, filters_in_time, task_code
 
 TASK = """
 task: mine
@@ -86,6 +92,23 @@ def test_jinja_of_a_task_file_is_in_a_sandbox(write, tmp_path: Path, template: s
         with pytest.raises(SuiteError, match="lm-eval task"):
             load_tasks([write(line, f"{key}: {json.dumps(template)}")], allow_code=allow_code)
     assert not (tmp_path / "ran").exists()
+
+
+def test_a_pattern_of_a_task_file_has_a_time(write, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Repeats within repeats, which would go on for years, in a prompt and in a filter of answers."""
+    monkeypatch.setattr(suites.lm_eval.task_code, "_PATTERN_SECONDS", 0.2)
+    template = "{{ ('a' * 60) | regex_replace('(a+)+b', '') }}"
+    with pytest.raises(SuiteError, match=r"the pattern '\(a\+\)\+b' of regex_replace takes more than 0.2 s"):
+        load_tasks([write('"{{q}}"', json.dumps(template))])
+
+    monkeypatch.setattr(suites.lm_eval.task_code, "_FILTER_SECONDS", 0.2)
+    answers = [Instance("generate_until", {}, (), 0, resps=["a" * 60])]
+    pattern = FilterEnsemble("strict", [partial(RegexFilter, regex_pattern="(a+)+b")])
+    with filters_in_time(), pytest.raises(PatternTimeError, match=r"the filter strict takes more than 0\.3 s"):
+        pattern.apply(answers)
+    with filters_in_time():
+        FilterEnsemble("strict", [partial(RegexFilter, regex_pattern="a(a)$")]).apply(answers)
+    assert answers[0].filtered_resps["strict"] == ["a"]
 
 
 @pytest.mark.slow

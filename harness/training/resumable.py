@@ -127,7 +127,11 @@ def mixed_into(mixin: type, base: type) -> Callable[..., Any]:
 
 
 def save_adapter(model: "PeftModel", folder: Path) -> None:
-    """Write PEFT's files of the trained adapter, without those of its frozen copy."""
+    """Write PEFT's files of the trained adapter, without those of its frozen copy, and without PEFT's model card.
+
+    That card names the base by its folder on this machine, and would stand where `write_card` writes ours.
+    """
+    model.create_or_update_model_card = lambda _folder: None
     model.save_pretrained(str(folder), selected_adapters=[POLICY], save_embedding_layers=False)
 
 

@@ -296,13 +296,17 @@ def test_nobody_is_told(
     recipe: Recipe,
     train: Train,
     monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
 ) -> None:
-    """TRL's telemetry is not sent."""
+    """TRL's telemetry is not sent, and no card of PEFT's tells the folder of the base."""
     monkeypatch.delenv("CI", raising=False)
     monkeypatch.setattr("trl.trainer.base_trainer.send_telemetry", lambda *_a, **_k: pytest.fail("telemetry was sent"))
     loaded = load(llama_folder)
 
     train(loaded, encode(loaded), recipe)
+
+    assert not (tmp_path / "adapter" / "README.md").exists()
+    assert not [file for file in (tmp_path / "adapter").glob("*.md") if str(llama_folder) in file.read_text()]
 
 
 def test_activations_by_the_published_formula() -> None:

@@ -2,8 +2,9 @@
 
 import gc
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ def preference_pairs() -> list[Pair]:
     ]
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def load() -> Callable[..., LoadedModel]:
     """Loads a folder, unquantised unless told otherwise."""
 
@@ -77,14 +78,18 @@ def train(tmp_path: Path) -> Callable[..., tuple[LogLine, ...]]:
 
 
 @pytest.fixture(scope="session")
-def imports_left_alone() -> None:
-    """Keeps what the imports made out of the garbage collection after every run, which is half of a tiny run."""
+def imports_left_alone() -> Iterator[None]:
+    """Keeps from every run what is half of a tiny one: collecting what the imports made, and looking for PEFT anew."""
+    from accelerate.utils import imports
     from trl import DPOTrainer  # noqa: F401
 
-    gc.freeze()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(imports, "_is_package_available", cache(imports._is_package_available))
+        gc.freeze()
+        yield
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def recipe(imports_left_alone: None) -> Recipe:  # noqa: ARG001
     """Four steps that visibly move a tiny model, with dropout in the adapter."""
     return Recipe(LoraConfig(rank=4, dropout=0.1), TrainingConfig(batch_size=4, epochs=2, learning_rate=1e-2), seed=1)

@@ -151,6 +151,7 @@ def test_eval_reads_the_base_from_the_adapter(finished: Path, harness: Harness, 
     assert re.search(r"^\| Metric \| +baseline \| +a \| +b \|$", report, re.MULTILINE)
 
 
+@pytest.mark.slow
 def test_an_adapter_from_elsewhere_is_not_said_to_have_been_kept_from_these_rows(
     finished: Path, harness: Harness, tmp_path: Path
 ) -> None:
@@ -175,6 +176,7 @@ def test_an_adapter_from_elsewhere_is_not_said_to_have_been_kept_from_these_rows
     assert "--trained-on embedded/preferences: every row of preferences overlaps it" in told.err
 
 
+@pytest.mark.slow
 def test_an_adapter_of_another_experiment_is_not_measured_on_its_own_training_rows(
     finished: Path, harness: Harness, tmp_path: Path
 ) -> None:

@@ -35,7 +35,7 @@ def age(folder: Path) -> None:
     (folder / "examples.jsonl").unlink(missing_ok=True)
 
 
-@pytest.mark.parametrize("make", [default_like_run, sweep_run])
+@pytest.mark.parametrize("make", [default_like_run, pytest.param(sweep_run, marks=pytest.mark.slow)])
 def test_every_format_of_an_old_folder_is_written(make: Any, tmp_path: Path) -> None:
     """Names fall back on those of evaluations, facts that are not on record are left out, and no number is another."""
     run: Run = make()

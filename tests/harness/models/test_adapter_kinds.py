@@ -4,6 +4,7 @@ import shutil
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -59,24 +60,35 @@ def tied_folder(llama_folder: Path, tmp_path_factory: pytest.TempPathFactory) ->
 
 @pytest.fixture
 def make_adapter(tmp_path: Path) -> MakeAdapter:
-    """Writes an adapter by PEFT alone, with all that it trains away from where it began."""
+    """Writes an adapter below the test's folder."""
 
     def make(base_folder: Path, folder: str = "adapter", **settings: Any) -> Path:
-        import peft
-
-        torch.manual_seed(5)
-        options = {"r": 4, "lora_alpha": 10, "target_modules": "all-linear", "init_lora_weights": False} | settings
-        with quiet():
-            model = peft.get_peft_model(plain(base_folder), peft.LoraConfig(**options, task_type="CAUSAL_LM"))
-        with torch.no_grad():
-            for name, weight in model.named_parameters():
-                if "lora_" in name or "modules_to_save" in name or "tokens_delta" in name:
-                    weight.add_(0.1 * torch.randn_like(weight))
-        with quiet():
-            model.save_pretrained(tmp_path / folder)
-        return tmp_path / folder
+        return write_adapter(base_folder, tmp_path / folder, **settings)
 
     return make
+
+
+@pytest.fixture(scope="module")
+def adapter_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Path], Path]:
+    """The adapter of a kind on a base, written once for those tests that only read it."""
+    return cache(lambda kind, base: write_adapter(base, tmp_path_factory.mktemp("kind") / "adapter", **KINDS[kind]))
+
+
+def write_adapter(base_folder: Path, folder: Path, **settings: Any) -> Path:
+    """Writes an adapter by PEFT alone, with all that it trains away from where it began."""
+    import peft
+
+    torch.manual_seed(5)
+    options = {"r": 4, "lora_alpha": 10, "target_modules": "all-linear", "init_lora_weights": False} | settings
+    with quiet():
+        model = peft.get_peft_model(plain(base_folder), peft.LoraConfig(**options, task_type="CAUSAL_LM"))
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            if "lora_" in name or "modules_to_save" in name or "tokens_delta" in name:
+                weight.add_(0.1 * torch.randn_like(weight))
+    with quiet():
+        model.save_pretrained(folder)
+    return folder
 
 
 @contextmanager
@@ -120,13 +132,19 @@ def of_peft(model: Any, scored: list[Request]) -> list[float]:
     return sums
 
 
+@cache
+def of_plain(folder: Path) -> list[float]:
+    """Log-probabilities of all requests without an adapter."""
+    return of_peft(plain(folder), requests())
+
+
 @pytest.mark.parametrize(("kind", "base"), CASES)
 def test_a_kind_is_measured_as_peft_has_it(
-    kind: str, base: str, make_adapter: MakeAdapter, load: Load, request: pytest.FixtureRequest
+    kind: str, base: str, adapter_of: Callable[[str, Path], Path], load: Load, request: pytest.FixtureRequest
 ) -> None:
     """Log-probabilities in packs are those of PeftModel, and nothing is left of it when it is off or taken off."""
     base_folder = Path(request.getfixturevalue(base))
-    adapter = make_adapter(base_folder, **KINDS[kind])
+    adapter = adapter_of(kind, base_folder)
     loaded, scored = load(base_folder), requests()
     before = probe_logits(loaded)
 
@@ -137,7 +155,7 @@ def test_a_kind_is_measured_as_peft_has_it(
         scorer = ModelScorer(model, pad_token_id=loaded.pad_token_id, state=state)
         ours = [each.log_probability for each in scorer.score(scored)]
     np.testing.assert_allclose(ours, of_peft(with_peft(base_folder, adapter), scored), atol=1e-4, rtol=1e-6)
-    assert not np.allclose(ours, of_peft(plain(base_folder), scored), atol=0.01)
+    assert not np.allclose(ours, of_plain(base_folder), atol=0.01)
     assert torch.equal(probe_logits(loaded), before)
     detach_adapters(loaded)
     assert torch.equal(probe_logits(loaded), before)
@@ -146,11 +164,11 @@ def test_a_kind_is_measured_as_peft_has_it(
 
 @pytest.mark.parametrize(("kind", "base"), CASES)
 def test_a_kind_is_merged_as_peft_merges_it(
-    kind: str, base: str, make_adapter: MakeAdapter, tmp_path: Path, request: pytest.FixtureRequest
+    kind: str, base: str, adapter_of: Callable[[str, Path], Path], tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     """What is written is PEFT's merged model rounded once, two matrices where it makes them of a tied one."""
     base_folder = Path(request.getfixturevalue(base))
-    adapter = make_adapter(base_folder, **KINDS[kind])
+    adapter = adapter_of(kind, base_folder)
     if kind == "lora_bias":
         with pytest.raises(MergeError, match=r"PEFT cannot merge .* base layer has no bias\. Use the adapter without"):
             merge_adapter(str(adapter), tmp_path / "out", dtype="float16", base=str(base_folder))

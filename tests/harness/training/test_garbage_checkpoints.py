@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -14,10 +15,9 @@ from safetensors.torch import load_file, save_file
 
 from harness.models.base import LoadedModel
 from harness.training.checkpoints import MANIFEST_FILE
-from harness.training.recipe import EncodedRows, LogLine, Recipe
+from harness.training.recipe import EncodedRows, LogLine, Progress, Recipe
+from harness.training.trainer import Folders, train_adapter
 from reports.checksums import file_checksum
-
-Train = Callable[..., tuple[LogLine, ...]]
 
 
 class CutOffError(Exception):
@@ -114,92 +114,111 @@ OTHERS = [
 ]
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def longer(recipe: Recipe) -> Recipe:
     """Six steps with dropout, a checkpoint after every other."""
     training = replace(recipe.training, batch_size=4, max_steps=6, save_steps=2)
     return replace(recipe, training=training)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def run(
     llama_folder: Path,
     load: Callable[..., LoadedModel],
     encode: Callable[[LoadedModel], EncodedRows],
     longer: Recipe,
-    train: Train,
 ) -> Callable[..., None]:
-    """Trains the same adapter into a folder of that name."""
+    """Trains the same adapter into a folder, with its checkpoints beside it."""
     loaded = load(llama_folder)
     rows = encode(loaded)
 
-    def train_into(name: str = "adapter", **options: Any) -> None:
-        train(loaded, rows, longer, name, **options)
+    def train_into(folder: Path, *, progress: Progress | None = None, say: Callable[[str], object] = str) -> None:
+        train_adapter(loaded, rows, longer, Folders(folder / "adapter", folder / "checkpoints"), say, progress)
 
     return train_into
 
 
-def assert_goes_on_from_the_one_before(
-    run: Callable[..., None], folder: Path, spoil: Callable[[Path], object]
-) -> list[str]:
-    """Trains until step 5, spoils the newest checkpoint, trains to the end; what was said then."""
+@pytest.fixture(scope="module")
+def straight(run: Callable[..., None], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The adapter of an undisturbed training."""
+    folder = tmp_path_factory.mktemp("straight")
+    run(folder)
+    return folder / "adapter"
+
+
+@pytest.fixture(scope="module")
+def cut_off(run: Callable[..., None], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What a training leaves that ends at step 5: checkpoints of steps 2 and 4."""
 
     def stop(done: int, _n_steps: int, row: LogLine) -> None:
         if (done, row["kind"]) == (5, "train"):
             raise CutOffError
 
-    run("straight")
+    folder = tmp_path_factory.mktemp("cut_off")
     with pytest.raises(CutOffError):
-        run(progress=stop)
-    newest = folder / "adapter.checkpoints" / "step-00000004"
-    spoil(newest)
-    manifest = json.loads((newest / MANIFEST_FILE).read_bytes())
-    files = {each.name: file_checksum(each) for each in newest.iterdir() if each.name != MANIFEST_FILE}
-    (newest / MANIFEST_FILE).write_text(json.dumps(manifest | {"files": files}), encoding="utf-8")
-    said: list[str] = []
-    run(say=said.append)
+        run(folder, progress=stop)
+    return folder
 
-    for name, straight in weights(folder / "straight").items():
-        np.testing.assert_array_equal(weights(folder / "adapter")[name], straight)
-    assert said[-2].startswith("The checkpoint of step 4 is damaged (")
-    assert said[-2].endswith(") and is not used.")
-    assert "\n" not in said[-2]
-    assert said[-1] == "Training continues from the checkpoint of step 2."
-    return said
+
+@pytest.fixture
+def goes_on_from_the_one_before(
+    run: Callable[..., None], straight: Path, cut_off: Path, tmp_path: Path
+) -> Callable[..., list[str]]:
+    """Spoils the newest checkpoint of a training that was cut off, and trains to the end; returns what was said."""
+
+    def check(spoil: Callable[[Path], object]) -> list[str]:
+        shutil.copytree(cut_off, tmp_path, dirs_exist_ok=True)
+        newest = tmp_path / "checkpoints" / "step-00000004"
+        spoil(newest)
+        manifest = json.loads((newest / MANIFEST_FILE).read_bytes())
+        files = {each.name: file_checksum(each) for each in newest.iterdir() if each.name != MANIFEST_FILE}
+        (newest / MANIFEST_FILE).write_text(json.dumps(manifest | {"files": files}), encoding="utf-8")
+        said: list[str] = []
+        run(tmp_path, say=said.append)
+
+        for name, expected in weights(straight).items():
+            np.testing.assert_array_equal(weights(tmp_path / "adapter")[name], expected)
+        assert said[-2].startswith("The checkpoint of step 4 is damaged (")
+        assert said[-2].endswith(") and is not used.")
+        assert "\n" not in said[-2]
+        assert said[-1] == "Training continues from the checkpoint of step 2."
+        return said
+
+    return check
 
 
 @pytest.mark.parametrize(("name", "make"), [*FIRST, *OTHERS])
 def test_a_file_that_no_training_wrote_costs_steps_alone(
-    name: str, make: Callable[[Path], bytes], run: Callable[..., None], tmp_path: Path
+    name: str, make: Callable[[Path], bytes], goes_on_from_the_one_before: Callable[..., list[str]]
 ) -> None:
     """Whatever one file holds, the line names it, and the adapter is that of an undisturbed training, bit for bit."""
 
     def spoil(checkpoint: Path) -> None:
         (checkpoint / name).write_bytes(make(checkpoint / name))
 
-    said = assert_goes_on_from_the_one_before(run, tmp_path, spoil)
+    said = goes_on_from_the_one_before(spoil)
 
     assert name in said[-2]
 
 
 @pytest.mark.parametrize("name", ["optimizer.pt", "rng_state.pth"])
 def test_a_checkpoint_that_lacks_a_file_is_not_continued_from(
-    name: str, run: Callable[..., None], tmp_path: Path
+    name: str, goes_on_from_the_one_before: Callable[..., list[str]]
 ) -> None:
     """The library would begin that part anew without a word, and end with another adapter."""
-    said = assert_goes_on_from_the_one_before(run, tmp_path, lambda checkpoint: (checkpoint / name).unlink())
+    said = goes_on_from_the_one_before(lambda checkpoint: (checkpoint / name).unlink())
 
     assert f"it lacks {name}" in said[-2]
 
 
 def test_other_names_in_the_folder_are_left_alone(run: Callable[..., None], tmp_path: Path) -> None:
     """A folder that is numbered otherwise is no checkpoint, and a file that is numbered like one is damaged."""
-    checkpoints = tmp_path / "adapter.checkpoints"
+    checkpoints = tmp_path / "checkpoints"
     (checkpoints / "step-best").mkdir(parents=True)
     (checkpoints / "step-00000009").write_text("a file")
     said: list[str] = []
 
-    run(say=said.append)
+    run(tmp_path, say=said.append)
 
     assert len(said) == 1
     assert "checkpoint of step 9 is damaged" in said[0]

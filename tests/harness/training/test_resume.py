@@ -11,7 +11,8 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +24,14 @@ from safetensors.torch import load_file
 from harness.models.base import LoadedModel
 from harness.training.checkpoints import UnwritableError
 from harness.training.recipe import EncodedRows, LogLine, RatedRequest, Recipe, TrainingError, requests_of
+from harness.training.trainer import Folders, train_adapter
 
 Load = Callable[..., LoadedModel]
 Encode = Callable[[LoadedModel], EncodedRows]
 Train = Callable[..., tuple[LogLine, ...]]
 N_STEPS = 8
+OTHERS = (("dpo", 1), ("dpo", 6), ("kto", 4))
+"""Methods, and steps at which they are cut off, that the slow tests try."""
 
 
 class CutOffError(Exception):
@@ -72,13 +76,13 @@ def rows_for(method: str, pairs: EncodedRows) -> EncodedRows:
     return EncodedRows(kinds[method], pairs.selection)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def longer(recipe: Recipe) -> Recipe:
     """Eight steps in two epochs with dropout; checkpoints and selection rows every other step."""
     return with_training(recipe, batch_size=2, epochs=2, max_steps=N_STEPS, save_steps=2, eval_steps=2)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def llama(llama_folder: Path, load: Load) -> Callable[[], LoadedModel]:
     """A model fresh from disk, in a process whose random numbers are anywhere."""
 
@@ -90,29 +94,55 @@ def llama(llama_folder: Path, load: Load) -> Callable[[], LoadedModel]:
     return fresh
 
 
-@pytest.mark.parametrize(("method", "step"), [("dpo", 1), ("dpo", 4), ("dpo", 6), ("kto", 4), ("sft", 6)])
+@dataclass(frozen=True)
+class Undisturbed:
+    """A training that nothing cut off."""
+
+    rows: EncodedRows
+    recipe: Recipe
+    adapter: Path
+    log: tuple[LogLine, ...]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(
+    llama: Callable[[], LoadedModel], encode: Encode, longer: Recipe, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], Undisturbed]:
+    """Trains by a method, once for all tests."""
+
+    @cache
+    def train_by(method: str) -> Undisturbed:
+        loaded, folder = llama(), tmp_path_factory.mktemp(method)
+        rows = rows_for(method, encode(loaded))
+        recipe = with_training(longer, method=method, gradient_accumulation_steps=2 if method == "kto" else 1)
+        log = train_adapter(loaded, rows, recipe, Folders(folder / "adapter", folder / "checkpoints"), str)
+        return Undisturbed(rows, recipe, folder / "adapter", log)
+
+    return train_by
+
+
+@pytest.mark.parametrize(
+    ("method", "step"),
+    [("dpo", 4), ("sft", 6), *(pytest.param(*case, marks=pytest.mark.slow) for case in OTHERS)],
+)
 def test_a_resumed_run_ends_as_if_it_had_not_been_cut_off(
     method: str,
     step: int,
     llama: Callable[[], LoadedModel],
-    encode: Encode,
-    longer: Recipe,
+    undisturbed: Callable[[str], Undisturbed],
     train: Train,
     tmp_path: Path,
 ) -> None:
     """Before the first checkpoint, at the end of an epoch, in the middle of the next one."""
-    of_method = with_training(longer, method=method, gradient_accumulation_steps=2 if method == "kto" else 1)
-    loaded = llama()
-    rows = rows_for(method, encode(loaded))
-    straight = train(loaded, rows, of_method, "straight")
+    straight = undisturbed(method)
     said: list[str] = []
 
     with pytest.raises(CutOffError):
-        train(llama(), rows, of_method, progress=cut_off_at(step))
-    resumed = train(llama(), rows, of_method, say=said.append)
+        train(llama(), straight.rows, straight.recipe, progress=cut_off_at(step))
+    resumed = train(llama(), straight.rows, straight.recipe, say=said.append)
 
-    assert_equal(tmp_path / "straight", tmp_path / "adapter")
-    assert comparable(resumed) == comparable(straight)
+    assert_equal(straight.adapter, tmp_path / "adapter")
+    assert comparable(resumed) == comparable(straight.log)
     before = (step - 1) // 2 * 2
     assert said == ([f"Training continues from the checkpoint of step {before}."] if before else [])
     assert [row["seconds"] for row in resumed] == sorted(row["seconds"] for row in resumed)
@@ -173,6 +203,7 @@ def test_keeping_checkpoints_changes_nothing(
     assert kept == [["step-00000004", "step-00000006"], ["step-00000006", "step-00000007"], []]
 
 
+@pytest.mark.slow
 def test_nf4_resumes_bit_for_bit(
     wide_llama_folder: Path, load: Load, encode: Encode, longer: Recipe, train: Train, tmp_path: Path
 ) -> None:
@@ -189,24 +220,21 @@ def test_nf4_resumes_bit_for_bit(
 
 
 def test_damaged_checkpoints_cost_steps_not_the_result(
-    llama: Callable[[], LoadedModel], encode: Encode, longer: Recipe, train: Train, tmp_path: Path
+    llama: Callable[[], LoadedModel], undisturbed: Callable[[str], Undisturbed], train: Train, tmp_path: Path
 ) -> None:
     """The one before is taken, and said; where there is none, training starts anew."""
-    loaded = llama()
-    rows = encode(loaded)
-    train(loaded, rows, longer, "straight")
-    checkpoints = tmp_path / "adapter.checkpoints"
+    loaded, straight = llama(), undisturbed("dpo")
+    with pytest.raises(CutOffError):
+        train(loaded, straight.rows, straight.recipe, "cut_off", progress=cut_off_at(7))
     for damaged, expected in ((1, "step 4"), (2, "step 4 is damaged")):
-        with pytest.raises(CutOffError):
-            train(loaded, rows, longer, progress=cut_off_at(7))
+        checkpoints = shutil.copytree(tmp_path / "cut_off.checkpoints", tmp_path / f"{damaged}.checkpoints")
         for folder in sorted(checkpoints.iterdir(), reverse=True)[:damaged]:
             (folder / "optimizer.pt").write_bytes(b"")
         said: list[str] = []
-        train(loaded, rows, longer, say=said.append)
+        train(loaded, straight.rows, straight.recipe, str(damaged), say=said.append)
 
         assert expected in said[-1]
-        assert_equal(tmp_path / "straight", tmp_path / "adapter")
-        shutil.rmtree(checkpoints)
+        assert_equal(straight.adapter, tmp_path / str(damaged))
 
 
 def test_a_resumed_run_computes_with_as_many_threads(
@@ -284,19 +312,17 @@ def no_room() -> Iterator[Callable[..., None]]:
 
 
 def test_no_room_for_a_checkpoint(
-    llama: Callable[[], LoadedModel], encode: Encode, longer: Recipe, train: Train, tmp_path: Path
+    llama: Callable[[], LoadedModel], undisturbed: Callable[[str], Undisturbed], train: Train, tmp_path: Path
 ) -> None:
     """What the libraries raise then becomes a line about room; the checkpoint before stays and is gone on from."""
-    loaded = llama()
-    rows = encode(loaded)
-    train(loaded, rows, longer, "straight")
+    loaded, straight = llama(), undisturbed("dpo")
 
     with no_room() as listen, pytest.raises(UnwritableError, match=r"cannot be written .* step 4 is kept") as caught:
-        train(loaded, rows, longer, progress=listen)
+        train(loaded, straight.rows, straight.recipe, progress=listen)
     assert "\n" not in str(caught.value)
-    train(loaded, rows, longer)
+    train(loaded, straight.rows, straight.recipe)
 
-    assert_equal(tmp_path / "straight", tmp_path / "adapter")
+    assert_equal(straight.adapter, tmp_path / "adapter")
 
 
 def test_no_room_for_the_adapter(

@@ -56,7 +56,7 @@ def first_step(rows: tuple[LogLine, ...]) -> LogLine:
 
 
 @pytest.mark.parametrize("mixture", FAMILIES, indirect=True)
-@pytest.mark.parametrize("method", ["dpo", "kto"])
+@pytest.mark.parametrize("method", ["dpo", pytest.param("kto", marks=pytest.mark.slow)])
 def test_a_mixture_of_experts_is_trained(
     method: str, mixture: LoadedModel, encode: Callable[[LoadedModel], EncodedRows], recipe: Recipe,
     train: Callable[..., tuple[LogLine, ...]], tmp_path: Path,

@@ -91,7 +91,7 @@ def test_four_bit_layers_that_compute_in_fp32_are_exact(tmp_path: Path) -> None:
         assert state.checks[0].tolerance_nats < 2e-4
 
 
-@pytest.mark.parametrize("precision", ["bfloat16", "nf4, bfloat16"])
+@pytest.mark.parametrize("precision", ["bfloat16", pytest.param("nf4, bfloat16", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("fault", [ignore_positions, ignore_mask])
 def test_a_silently_wrong_family_is_caught_below_fp32(
     fault: Callable[[Any], Any], precision: str, tmp_path: Path

@@ -1,7 +1,7 @@
 """What the tests of lm-eval's tasks share: a tiny model behind our interface and behind lm-eval's, and task files."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,16 @@ TASKS = {
         """,
 }
 """Output type -> what a task file says of prompts, answers and metrics."""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def without_packages_of_the_machine() -> Iterator[None]:
+    """Keeps lm-eval from listing installed packages beside its results, which takes far longer than a tiny model."""
+    from lm_eval import evaluator
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(evaluator, "add_env_info", lambda results: results)
+        yield
 
 
 @pytest.fixture

@@ -7,7 +7,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -44,21 +45,45 @@ def loaded() -> LoadedModel:
     return load_model(ModelConfig(name="embedded", quantization="none", device="cpu"))
 
 
-@pytest.fixture(autouse=True)
-def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(scope="module", autouse=True)
+def small_batches() -> Iterator[None]:
     """Ten pairs are four batches."""
-    monkeypatch.setattr(pair_building, "BATCH_SIZE", BATCH)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pair_building, "BATCH_SIZE", BATCH)
+        yield
+
+
+@pytest.fixture(scope="module")
+def build_in(loaded: LoadedModel) -> Callable[..., PairFile]:
+    """Builds a file in a folder."""
+
+    def build(folder: Path, name: str = "rows.jsonl", spec: PairSpec = SPEC, **options: Any) -> PairFile:
+        output = Output(folder / name, unpaired=options.pop("unpaired", False), force=options.pop("force", False))
+        return build_pairs(spec, loaded, output, **({"decoding": DECODING, "say": lambda _: None} | options))
+
+    return build
 
 
 @pytest.fixture
-def build(loaded: LoadedModel, tmp_path: Path) -> Callable[..., PairFile]:
+def build(build_in: Callable[..., PairFile], tmp_path: Path) -> Callable[..., PairFile]:
     """Builds a file below the test's folder."""
+    return partial(build_in, tmp_path)
 
-    def build_below(name: str = "rows.jsonl", spec: PairSpec = SPEC, **options: Any) -> PairFile:
-        output = Output(tmp_path / name, unpaired=options.pop("unpaired", False), force=options.pop("force", False))
-        return build_pairs(spec, loaded, output, **({"decoding": DECODING, "say": lambda _: None} | options))
 
-    return build_below
+@dataclasses.dataclass(frozen=True)
+class Whole:
+    """A file that was built without interruption."""
+
+    built: PairFile
+    done: list[int]
+    """What was told of the progress."""
+
+
+@pytest.fixture(scope="module")
+def whole(build_in: Callable[..., PairFile], tmp_path_factory: pytest.TempPathFactory) -> Whole:
+    """The pairs of `SPEC`, built once."""
+    done: list[int] = []
+    return Whole(build_in(tmp_path_factory.mktemp("whole"), progress=done.append), done)
 
 
 def rows_of(path: Path) -> list[dict[str, Any]]:
@@ -66,14 +91,12 @@ def rows_of(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_bytes().splitlines()]
 
 
-def test_pairs_have_one_neutral_prompt_and_two_different_answers(build: Callable[..., PairFile]) -> None:
+def test_pairs_have_one_neutral_prompt_and_two_different_answers(whole: Whole) -> None:
     """Each row has the kept prompt of its subject and seed, and its group is the subject."""
-    done: list[int] = []
-
-    built = build(progress=done.append)
+    built = whole.built
 
     rows = rows_of(built.path)
-    assert done == [3, 6, 9, 10]
+    assert whole.done == [3, 6, 9, 10]
     assert (len(rows), built.left_out, built.reused) == (built.n_rows, 10 - built.n_rows, False)
     assert built.n_rows >= 8
     for row in rows:
@@ -90,9 +113,9 @@ def test_pairs_have_one_neutral_prompt_and_two_different_answers(build: Callable
     assert len({row["seed"] for row in rows if row["subject"] == "rain"}) > 1
 
 
-def test_rows_load_as_pairs_that_are_grouped_by_subject(build: Callable[..., PairFile]) -> None:
+def test_rows_load_as_pairs_that_are_grouped_by_subject(whole: Whole) -> None:
     """Our own loader reads them, and two rows of one subject have one group."""
-    built = build()
+    built = whole.built
 
     pairs = [pair(Row(where, columns, source="reviews")) for where, columns in read_file(built.path)]
 
@@ -101,9 +124,9 @@ def test_rows_load_as_pairs_that_are_grouped_by_subject(build: Callable[..., Pai
     assert pairs[0].prompt[0].text == "You answer questions."
 
 
-def test_unpaired_rows_are_the_same_answers_one_by_one(build: Callable[..., PairFile]) -> None:
+def test_unpaired_rows_are_the_same_answers_one_by_one(build: Callable[..., PairFile], whole: Whole) -> None:
     """Every pair makes a good and a bad completion of one prompt."""
-    pairs = rows_of(build("pairs.jsonl").path)
+    pairs = rows_of(whole.built.path)
     built = build("unpaired.jsonl", unpaired=True)
 
     rows = rows_of(built.path)
@@ -115,9 +138,10 @@ def test_unpaired_rows_are_the_same_answers_one_by_one(build: Callable[..., Pair
 
 
 @pytest.mark.parametrize("n_before", [1, 3, 4])
-def test_an_interrupted_build_ends_with_the_same_bytes(build: Callable[..., PairFile], n_before: int) -> None:
+def test_an_interrupted_build_ends_with_the_same_bytes(
+    build: Callable[..., PairFile], whole: Whole, n_before: int
+) -> None:
     """Stopped after any batch, the next call goes on from there."""
-    whole = build("whole.jsonl").path.read_bytes()
 
     def stop(n_done: int) -> None:
         if n_done >= min(n_before * BATCH, SPEC.n_pairs):
@@ -129,7 +153,7 @@ def test_an_interrupted_build_ends_with_the_same_bytes(build: Callable[..., Pair
     done: list[int] = []
     built = build("cut.jsonl", say=said.append, progress=done.append)
 
-    assert built.path.read_bytes() == whole
+    assert built.path.read_bytes() == whole.built.path.read_bytes()
     n_kept = min(n_before * BATCH, SPEC.n_pairs)
     assert said[0] == f"{n_kept} of 10 pairs exist already; building continues after them."
     assert done == [n for n in (3, 6, 9, 10) if n > n_kept]
@@ -222,17 +246,18 @@ def test_prompts_that_leave_no_room_are_refused(build: Callable[..., PairFile]) 
         build(spec=long, decoding=Decoding(max_new_tokens=1900, temperature=1.0))
 
 
-def test_a_pair_depends_on_its_subject_and_seed_alone(build: Callable[..., PairFile]) -> None:
+def test_a_pair_depends_on_its_subject_and_seed_alone(build: Callable[..., PairFile], whole: Whole) -> None:
     """Fewer subjects, hence other batches: the rows that are left are the same in fp32."""
-    some = [row for row in rows_of(build("all.jsonl").path) if row["subject"] in ("rain", "an oak")]
+    some = [row for row in rows_of(whole.built.path) if row["subject"] in ("rain", "an oak")]
 
     assert some == rows_of(build("some.jsonl", spec=_with(subjects=("rain", "an oak"))).path)
 
 
 @pytest.mark.slow
-def test_a_killed_build_goes_on_and_ends_with_the_same_bytes(build: Callable[..., PairFile], tmp_path: Path) -> None:
+def test_a_killed_build_goes_on_and_ends_with_the_same_bytes(
+    build: Callable[..., PairFile], whole: Whole, tmp_path: Path
+) -> None:
     """Kill -9 between or within batches, twice, loses what was not whole and changes nothing."""
-    whole = build("whole.jsonl").path.read_bytes()
     partial = tmp_path / "killed.jsonl.partial"
     code = (
         f"import pathlib, sys, time; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
@@ -259,7 +284,7 @@ def test_a_killed_build_goes_on_and_ends_with_the_same_bytes(build: Callable[...
     built = build("killed.jsonl", say=said.append)
 
     assert said[0].startswith("6 of 10 pairs exist already")
-    assert built.path.read_bytes() == whole
+    assert built.path.read_bytes() == whole.built.path.read_bytes()
 
 
 def _with(**changes: Any) -> PairSpec:

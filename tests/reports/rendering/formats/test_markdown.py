@@ -7,10 +7,9 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
-import made_up_runs
 import pytest
 from markdown_it import MarkdownIt
-from reported import report_of
+from reported import report_of, twenty_candidates
 
 from reports.records import Generation
 from reports.rendering.content.blocks import (
@@ -88,7 +87,7 @@ def test_the_markdown_report_of_many_candidates_is_the_golden_one(fakes):
 
 def test_twenty_candidates_fit_into_a_comment():
     """GitHub takes 65,536 characters; what is left out is said, and where it is."""
-    report = markdown_report(report_of(made_up_runs.many_run(20, 120)))
+    report = markdown_report(twenty_candidates())
     assert len(report) < 65_536
     assert "171 rows of other candidates are in `report.csv`" in report
 

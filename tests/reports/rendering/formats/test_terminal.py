@@ -6,7 +6,7 @@ from pathlib import Path
 
 import made_up_runs
 import pytest
-from reported import report_of
+from reported import report_of, swept, twenty_candidates
 from rich.cells import cell_len
 
 from reports.comparing.compare import compare
@@ -29,14 +29,13 @@ def default_like():
 @pytest.fixture(scope="module")
 def sweep():
     """The report of four recipes of three seeds and two controls, at 80 columns."""
-    run = made_up_runs.sweep_run()
-    return terminal_report(report_of(run), Screen(80))
+    return terminal_report(swept(), Screen(80))
 
 
 @pytest.fixture(scope="module")
 def many():
     """Twenty candidates, with their comparisons."""
-    return report_of(made_up_runs.many_run(20, 120))
+    return twenty_candidates()
 
 
 @pytest.fixture(scope="module")

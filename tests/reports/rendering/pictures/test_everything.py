@@ -5,7 +5,7 @@ from xml.etree import ElementTree as ET
 
 import made_up_runs
 import pytest
-from reported import report_of
+from reported import report_of, swept, twenty_candidates
 
 from reports.rendering.content.report import Report
 from reports.rendering.pictures.drawing.palette import LIGHT
@@ -19,15 +19,9 @@ def _pictures(run):
 
 
 @pytest.fixture(scope="module")
-def compared():
-    """A sweep with seeds and controls, compared."""
-    return report_of(made_up_runs.sweep_run())
-
-
-@pytest.fixture(scope="module")
-def sweep(compared):
-    """The pictures of the sweep."""
-    return all_pictures(compared)
+def sweep():
+    """The pictures of a sweep with seeds and controls."""
+    return all_pictures(swept())
 
 
 def test_a_sweep_has_every_picture(sweep, pictures):
@@ -47,16 +41,17 @@ def test_one_candidate_has_its_pictures():
 
 def test_twenty_candidates_are_drawn(pictures):
     """Every picture is there, and nothing overlaps."""
-    found = _pictures(made_up_runs.many_run(20, 100))
+    found = all_pictures(twenty_candidates())
     assert tuple(each.name for each in found) == NAMES
     for picture in found:
         pictures.check_geometry(picture.svg)
 
 
-def test_the_same_run_gives_the_same_bytes(compared, sweep):
+def test_the_same_run_gives_the_same_bytes(sweep):
     """So that a report under version control does not change by itself."""
-    again = replace(compared.run, measurements=tuple(replace(each) for each in compared.run.measurements))
-    assert all_pictures(Report(again, list(compared.comparisons))) == sweep
+    run, comparisons = swept().run, swept().comparisons
+    again = replace(run, measurements=tuple(replace(each) for each in run.measurements))
+    assert all_pictures(Report(again, list(comparisons))) == sweep
 
 
 def test_pictures_hold_no_script_and_no_address(sweep):

@@ -129,6 +129,7 @@ def test_scores_under_keys_of_another_version_are_pointed_out_once(
     assert "harness cache clear" in lines[0]
 
 
+@pytest.mark.slow
 def test_fifty_thousand_scores_take_seconds(cache: ScoreCache, context: str, scores_of: ScoresOf, bits: Bits) -> None:
     """Storing 50,000 scores in units of 100 and finding them again takes seconds, not minutes."""
     scores = scores_of(0, 50_000)

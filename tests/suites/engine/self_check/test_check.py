@@ -235,7 +235,7 @@ def test_a_forward_that_depends_on_its_batch_is_caught(fault: Callable[[Any], An
     assert max(differences) <= (1e-4 if dtype == torch.float32 else 0.05)
 
 
-@pytest.mark.parametrize("length", [15, 37, 53, 71])
+@pytest.mark.parametrize("length", [15, 53, *(pytest.param(each, marks=pytest.mark.slow) for each in (37, 71))])
 @pytest.mark.parametrize("path", ["tree", "plain"])
 def test_a_length_that_no_configuration_names_is_caught_where_a_unit_straddles_it(path: PathName, length: int) -> None:
     """Batches that lie wholly above such a length are right, and do not speak for the one with requests below it."""

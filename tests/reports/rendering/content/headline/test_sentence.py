@@ -1,8 +1,7 @@
 """The sentence of a headline follows from the facts alone, over every combination of them."""
 
-from collections.abc import Iterator
 from dataclasses import replace
-from itertools import product
+from itertools import islice, product
 from typing import Any, get_args, get_type_hints
 
 import pytest
@@ -28,17 +27,24 @@ WON = "favours the preferred answers more often than chance"
 WITHOUT_RISE = ("no change seen", "loss", "cannot tell", "not finite", "not measured", "changed")
 
 
-def all_facts() -> Iterator[Facts]:
-    """Every combination of facts."""
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(35, id="a part"), pytest.param(1, id="all", marks=pytest.mark.slow)],
+)
+def all_facts(request: pytest.FixtureRequest) -> list[Facts]:
+    """Every combination of facts in the slow tests; in the fast ones every 35th, among them all of any three facts.
+
+    5 and 7 divide none of the numbers of values, so that all values come up as often.
+    """
     closed = {name: get_args(hint) for name, hint in get_type_hints(Facts).items()}
-    for values in product(*closed.values()):
-        yield Facts(**dict(zip(closed, values, strict=True)))
+    chosen = islice(product(*closed.values()), None, None, request.param)
+    return [Facts(**dict(zip(closed, values, strict=True))) for values in chosen]
 
 
 @pytest.fixture(scope="module")
-def all_sentences() -> list[tuple[Facts, str]]:
-    """Every combination of facts, and its sentence."""
-    return [(facts, sentence(facts, NAMES)) for facts in all_facts()]
+def all_sentences(all_facts: list[Facts]) -> list[tuple[Facts, str]]:
+    """The combinations of facts, and the sentence of each."""
+    return [(facts, sentence(facts, NAMES)) for facts in all_facts]
 
 
 @pytest.mark.parametrize(
@@ -160,10 +166,11 @@ def test_a_cost_is_told_with_its_size(changes: dict[str, Any], expected: str) ->
     assert sentence(replace(GAIN, **facts), names) == expected
 
 
-def test_every_loss_elsewhere_has_its_size_unless_names_are_too_long() -> None:
-    """Over every combination of facts: with short names always, with the longest only where there is room."""
+def test_every_loss_elsewhere_has_its_size_unless_names_are_too_long(all_facts: list[Facts]) -> None:
+    """Over all combinations of facts: with short names always, with the longest only where there is room."""
     short = replace(NAMES, subject="a", other="b", **LOST)
-    for facts in all_facts():
+    longest = replace(short, subject="x" * 90, losses="perplexity rose by up to 99.9 % " * 9)
+    for facts in all_facts:
         amount = LOST["losses"]
         if facts.target == "loss" and facts.elsewhere == "everything worse" and facts.aim == "measures":
             amount = LOST["all_losses"]
@@ -171,14 +178,12 @@ def test_every_loss_elsewhere_has_its_size_unless_names_are_too_long() -> None:
         text = sentence(facts, short)
         assert is_lost or amount not in text
         assert amount in text or not is_lost or len(text) + len(f", but {amount}") > LONGEST_SENTENCE
-        long = sentence(facts, replace(short, subject="x" * 90, losses="perplexity rose by up to 99.9 % " * 9))
-        assert len(long) <= 370
+        assert len(sentence(facts, longest)) <= 370
 
 
-def test_fewer_refusals_are_in_the_sentence_or_beside_other_losses() -> None:
+def test_fewer_refusals_are_in_the_sentence_or_beside_other_losses(all_sentences: list[tuple[Facts, str]]) -> None:
     """So that no sentence of a run that refuses less says nothing of a cost."""
-    for facts in all_facts():
-        text = sentence(facts, NAMES)
+    for facts, text in all_sentences:
         is_lost = facts.elsewhere in ("losses", "both", "everything worse")
         assert ("refuses fewer" in text) == (facts.refused == "fewer" and not is_lost)
 

@@ -2,6 +2,9 @@
 
 import os
 import sys
+from collections.abc import Collection
+from contextlib import suppress
+from signal import SIGINT, Signals
 
 import click
 
@@ -24,6 +27,8 @@ from reports.errors import UserError
 
 EXIT_CODES = """\b
 Exit codes: 0 fine; 1 unexpected failure; 2 usage, configuration or data; 3 stopped by a gate; 130 interrupted."""
+_RESULTS = (None, 0, 3)
+"""Exit codes of a command that did all of its work."""
 COMMANDS = (
     train_and_eval, train, evaluate, report, check, calibrate, merge, data, list_choices, doctor, prune, cache, lm_eval,
     show_config,
@@ -41,8 +46,12 @@ def cli() -> None:
     """Did this preference tuning help, what did it cost, and is the difference real?"""
 
 
-def main() -> None:
-    """Runs a command; a mistake that the user can mend is one line and exit code 2."""
+def main(held: Collection[Signals] = ()) -> None:
+    """Runs a command; a mistake that the user can mend is one line and exit code 2.
+
+    Args:
+        held: Signals that were held back until now (`harness.signals.hold_signals`).
+    """
     from harness.offline import forbid_requests
     from harness.signals import signals_interrupt
     from harness.streams import plain_streams
@@ -50,22 +59,28 @@ def main() -> None:
 
     quiet_libraries()
     forbid_requests(os.environ)
-    with plain_streams(), signals_interrupt():
+    with plain_streams(), signals_interrupt(held) as stop:
         try:
+            stop.release()
             cli.main(standalone_mode=False)
-        except (click.exceptions.Abort, KeyboardInterrupt) as error:
-            _leave(f"{_interrupted(error)}; {' '.join(_notes(error)) or 'no run folder was written'}", 130)
-        except click.ClickException as error:
-            error.show()
-            sys.exit(2)
-        except UserError as error:
-            _leave("\n".join([f"error: {error}", *_notes(error)]), 2)
+        except BaseException as error:
+            if isinstance(error, SystemExit) and (stop.by is None or error.code in _RESULTS):
+                raise
+            # A library may raise an error of its own where a signal interrupts it, as pydantic does in a schema.
+            if stop.by is not None or isinstance(error, click.exceptions.Abort | KeyboardInterrupt):
+                stop.ignore_more()
+                _leave("; ".join([_interrupted(stop.by), *_notes(error)]), 130)
+            if isinstance(error, click.ClickException):
+                error.show()
+                sys.exit(2)
+            if isinstance(error, UserError):
+                _leave("\n".join([f"error: {error}", *_notes(error)]), 2)
+            raise
 
 
-def _interrupted(error: BaseException) -> str:
-    """What interrupted a command: Ctrl-C, or the signal that it names."""
-    signals = [str(each) for each in (error, error.__context__) if isinstance(each, KeyboardInterrupt) and each.args]
-    return f"interrupted by {signals[0]}" if signals else "interrupted"
+def _interrupted(by: Signals | None) -> str:
+    """What interrupted a command: the keyboard, or the signal that is named."""
+    return "interrupted" if by is None or by is SIGINT else f"interrupted by {by.name}"
 
 
 def _notes(error: BaseException) -> list[str]:
@@ -74,5 +89,6 @@ def _notes(error: BaseException) -> list[str]:
 
 
 def _leave(line: str, exit_code: int) -> None:
-    click.echo(line, err=True)
+    with suppress(OSError):  # the terminal is closed
+        click.echo(line, err=True)
     sys.exit(exit_code)

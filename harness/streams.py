@@ -5,8 +5,9 @@ import io
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import TextIO
+from typing import TextIO, cast
 
+from reports.errors import UserError
 from reports.plain_text import for_encoding, visible
 
 ENCODING_ERRORS = "ascii_form"
@@ -14,33 +15,35 @@ ENCODING_ERRORS = "ascii_form"
 codecs.register_error(ENCODING_ERRORS, for_encoding)
 
 
-class PlainStream(io.TextIOBase):
-    """A text stream that shows control characters instead of passing them on.
+class StreamError(UserError):
+    """Standard output cannot be written."""
 
-    It has no `buffer`: click would write past it where the encoding is ASCII.
-    """
 
-    def __init__(self, underlying: TextIO, *, may_be_gone: bool) -> None:
-        """Takes the stream below.
+@contextmanager
+def _told_in_one_line() -> Iterator[None]:
+    """Turns errors of writing into one line, but for a pipe whose reader left, at which click ends without a word."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise StreamError(f"standard output cannot be written: {error.strerror or error}") from error
 
-        Args:
-            underlying: The stream below.
-            may_be_gone: Whether a line that nobody can read any more (a closed terminal, a full disk) is dropped.
-        """
-        self.rich_proxied_file = underlying  # rich writes its bars there; `Terminal` cleans the texts in them
+
+class _StreamAbove(io.TextIOBase):
+    """A text stream on top of another one."""
+
+    def __init__(self, underlying: TextIO) -> None:
         self._underlying = underlying
-        self._dropped: tuple[type[OSError], ...] = (OSError,) if may_be_gone else ()
 
     def write(self, text: str) -> int:
-        """Writes the text with its control characters escaped; returns the number of characters given."""
-        with suppress(*self._dropped):
-            self._underlying.write(visible(text))
+        """Writes to the stream below; returns the number of characters given."""
+        self._underlying.write(text)
         return len(text)
 
     def flush(self) -> None:
         """Flushes the stream below."""
-        with suppress(*self._dropped):
-            self._underlying.flush()
+        self._underlying.flush()
 
     def isatty(self) -> bool:
         """Whether the stream below is a terminal."""
@@ -60,19 +63,66 @@ class PlainStream(io.TextIOBase):
         return self._underlying.encoding
 
 
+class LastingStream(_StreamAbove):
+    """A stream that drops what nobody can read any more, because its terminal is closed or its disk is full."""
+
+    def write(self, text: str) -> int:
+        """Writes to the stream below if that is possible; returns the number of characters given."""
+        with suppress(OSError):
+            self._underlying.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Flushes the stream below if that is possible."""
+        with suppress(OSError):
+            self._underlying.flush()
+
+
+class PlainStream(_StreamAbove):
+    """A stream that shows control characters instead of passing them on.
+
+    It has no `buffer`: click would write past it where the encoding is ASCII.
+    """
+
+    def __init__(self, underlying: TextIO) -> None:
+        """Takes the stream below."""
+        super().__init__(underlying)
+        self.rich_proxied_file = underlying  # rich writes its bars there; `Terminal` cleans the texts in them
+
+    def write(self, text: str) -> int:
+        """Writes the text with its control characters escaped; returns the number of characters given.
+
+        Raises:
+            StreamError: The stream cannot be written, for another reason than a reader that left.
+        """
+        with _told_in_one_line():
+            self._underlying.write(visible(text))
+        return len(text)
+
+    def flush(self) -> None:
+        """Flushes the stream below.
+
+        Raises:
+            StreamError: As `write`.
+        """
+        with _told_in_one_line():
+            self._underlying.flush()
+
+
 @contextmanager
 def plain_streams() -> Iterator[None]:
     """Lets both streams take every text within the block: none fails for its encoding, none steers the terminal."""
     before = sys.stdout, sys.stderr
-    for name, may_be_gone in (("stdout", False), ("stderr", True)):
+    for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors=ENCODING_ERRORS)
-            setattr(sys, name, PlainStream(stream, may_be_gone=may_be_gone))
+            below = cast(TextIO, stream if name == "stdout" else LastingStream(stream))
+            setattr(sys, name, PlainStream(below))
     try:
         yield
     finally:
-        with suppress(OSError):
+        with suppress(OSError, StreamError, AttributeError):  # None where it was closed from the start
             sys.stdout.flush()
         sys.stdout, sys.stderr = before
 

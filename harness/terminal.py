@@ -2,6 +2,7 @@
 
 import logging
 import os
+import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -46,6 +47,14 @@ class Done(Protocol):
         ...
 
 
+def _console() -> Console:
+    """A console on the stream below standard error, where its bars may steer the terminal.
+
+    With `stderr=True` rich would find that stream only until it draws a bar, which puts a stream of its own on top.
+    """
+    return Console(file=getattr(sys.stderr, "rich_proxied_file", sys.stderr), highlight=False, soft_wrap=True)
+
+
 @dataclass(frozen=True)
 class Terminal:
     """Lines and bars on standard error, so that standard output holds the result alone.
@@ -54,7 +63,7 @@ class Terminal:
     at most one every `SECONDS_BETWEEN_LINES`.
     """
 
-    console: Console = field(default_factory=lambda: Console(stderr=True, highlight=False, soft_wrap=True))
+    console: Console = field(default_factory=_console)
     clock: Callable[[], float] = time.monotonic
     """Seconds since an arbitrary moment."""
 

@@ -93,7 +93,12 @@ class Workspace:
             folder = self._free_run(f"{name}-{datetime.now(UTC):%Y%m%d-%H%M%S}", out, stack)
             if out is not None:
                 check_run_folder(out)  # under the lock: the process that held it before may have written it
-            yield folder
+            try:
+                yield folder
+            except KeyboardInterrupt as error:
+                if not folder.exists():
+                    error.add_note("no run folder was written")
+                raise
 
     def _free_run(self, stem: str, out: Path | None, stack: ExitStack) -> Path:
         """A run folder that nobody writes; the lock that keeps it so is put on the stack."""

@@ -25,7 +25,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from reports.checksums import checksum, file_checksum
-from reports.errors import UserError
+from reports.errors import UserError, first_line
 from reports.free_records import odd_part
 from reports.json_text import JsonError, parse_json
 from reports.plain_text import one_line
@@ -251,7 +251,7 @@ def _read_scores(
         table = pq.read_table(pa.BufferReader(content))
         columns = [table.column(name).to_pylist() for name in SCORE_COLUMNS]
     except (pa.ArrowException, OSError, KeyError, ValueError) as error:
-        raise RunFileError(f"{path} is damaged: {_first_line(error)}") from error
+        raise RunFileError(f"{path} is damaged: {first_line(error)}") from error
     if sum(sizes) != table.num_rows:
         raise RunFileError(f"{path} has {table.num_rows} rows; run.json counts {sum(sizes)}")
     rows = zip(*columns, strict=True)
@@ -323,7 +323,7 @@ def _read(path: Path) -> bytes:
     except FileNotFoundError as error:
         raise RunFileError(f"{path} is missing") from error
     except OSError as error:
-        raise RunFileError(f"{path} cannot be read: {_first_line(error)}") from error
+        raise RunFileError(f"{path} cannot be read: {first_line(error)}") from error
 
 
 def _parsed(content: bytes, path: Path, where: str = "") -> dict[str, Any]:
@@ -347,7 +347,3 @@ def _validated(kind: Any, value: object, path: Path) -> Any:
         where = one_line(".".join(str(part) for part in first["loc"]))[:_SHOWN_CHARACTERS] or "the whole"
         problem = "is missing" if first["type"] == "missing" else "is not what a run holds there"
         raise RunFileError(f"{path} is damaged: {where} {problem}") from error
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).split("\n", maxsplit=1)[0]

@@ -23,7 +23,7 @@ from harness.models.quantization import keep_unpacked
 from harness.models.threads import ThreadsError, choose_threads
 from harness.prunable import left_behind, n_bytes
 from harness.workspace import Workspace
-from reports.errors import UserError
+from reports.errors import UserError, first_line
 from reports.plain_text import one_line
 
 Status = Literal["ok", "warning", "problem"]
@@ -194,7 +194,7 @@ def check_quantisation() -> Check:
         device = choose_device("auto")
         forward, gradient = four_bit_errors(device)
     except (ImportError, OSError, RuntimeError, ValueError, AttributeError) as error:
-        return Check("quantisation", "problem", f"NF4 does not run: {str(error).strip().splitlines()[0]}", advice)
+        return Check("quantisation", "problem", f"NF4 does not run: {first_line(error)}", advice)
     finding = f"NF4 on {device}: relative error of outputs {forward:.1e}, of gradients {gradient:.1e}"
     if max(forward, gradient) <= LARGEST_ERROR:
         return Check("quantisation", "ok", finding)

@@ -12,7 +12,7 @@ import yaml
 
 from harness.config.limits import LARGEST_YAML
 from harness.config.wording import shown_name
-from reports.errors import UserError
+from reports.errors import UserError, first_line
 from reports.json_text import DEEPEST_JSON
 
 
@@ -134,7 +134,7 @@ def parse_yaml(text: str, source: str) -> Any:
         line = f", line {mark.line + 1}" if mark is not None else ""
         raise YamlError(f"{source}{line}: not valid YAML: {shown_name(error.problem or str(error.context))}") from None
     except yaml.YAMLError as error:
-        raise YamlError(f"{source}: not valid YAML: {shown_name(str(error).splitlines()[0])}") from None
+        raise YamlError(f"{source}: not valid YAML: {first_line(error)}") from None
     except ValueError as error:  # a number with more digits than Python converts, or a badly tagged one
         raise YamlError(f"{source}: not valid YAML: {error}") from None
 

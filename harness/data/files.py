@@ -12,6 +12,7 @@ from typing import Any
 from harness.config.limits import LARGEST_FILE, LARGEST_ROW, LARGEST_WHOLE_FILE, MEBIBYTE, TOO_LARGE
 from harness.config.wording import shown
 from harness.data.row import DataError
+from reports.errors import first_line
 from reports.json_text import JsonError, parse_json
 
 TEXT_SUFFIXES = (".jsonl", ".jsonlines", ".ndjson", ".json", ".csv", ".tsv")
@@ -137,7 +138,7 @@ def _parquet(path: Path) -> NumberedRows:
                     number += 1
                     yield f"row {number}", dict(zip(names, values, strict=True))
     except pa.ArrowException as error:
-        raise DataError(f"{path}: not a valid Parquet file ({str(error).splitlines()[0]})") from None
+        raise DataError(f"{path}: not a valid Parquet file ({first_line(error)})") from None
 
 
 def _values(path: Path, name: str, column: Any) -> list[Any]:

@@ -13,6 +13,7 @@ from harness.data.files import format_of, read_file, stem_of
 from harness.data.locate import RowSource, locate, locate_folder, splits_of_folder
 from harness.data.row import DataError, Row
 from harness.models.hub import is_offline, is_path, require_hub
+from reports.errors import first_line
 from reports.paths import expanded
 
 Item = TypeVar("Item")
@@ -149,12 +150,11 @@ def _from_hub(dataset: DatasetConfig, name: str, configuration: str, *, folder_c
     try:
         tables: Mapping[str, Any] = datasets.load_dataset(name, revision=dataset.revision, **options)
     except (DatasetsError, OSError, ValueError, RuntimeError) as error:
-        reason = str(error).strip().split("\n", 1)[0]
         mode = "the hub's cache (HF_HUB_OFFLINE is set)" if is_offline() else "the hub"
         # A RuntimeError says that the dataset is a script, which is not run.
         advice = f"revision: {_HUB_PARQUET} may have its rows, and " if isinstance(error, RuntimeError) else ""
         raise DataError(
-            f"dataset {dataset.name} cannot be read from {mode}: {reason}; "
+            f"dataset {dataset.name} cannot be read from {mode}: {first_line(error)}; "
             f"{advice}--data-root DIR names a folder of local copies"
         ) from None
     return RowSource("cache of the hub" if is_offline() else "hub", tables=tables)

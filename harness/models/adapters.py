@@ -19,8 +19,9 @@ from harness.models.adapter_files.weights import PREFIX, VocabularyMatrix, check
 from harness.models.base import BASELINE, LoadedModel
 from harness.models.base_files.folder import ModelError, files_fingerprint, model_folder
 from harness.models.hub import HubUnreachable
-from harness.models.library_errors import LIBRARY_ERRORS, last_line
+from harness.models.library_errors import LIBRARY_ERRORS
 from reports.checksums import file_checksum
+from reports.errors import last_line
 from reports.paths import expanded
 
 if TYPE_CHECKING:

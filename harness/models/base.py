@@ -24,9 +24,10 @@ from harness.models.base_files.folder import (
     read_config,
     weights_fingerprint,
 )
-from harness.models.library_errors import LIBRARY_ERRORS, first_line
+from harness.models.library_errors import LIBRARY_ERRORS
 from harness.models.precision import advice_on, choose_compute_dtype, choose_dtype, why_compute_dtype
 from harness.models.templates import apply_template
+from reports.errors import first_line
 from reports.paths import expanded
 from suites.bounded_templates import bound_chat_templates
 from suites.engine.causal_model import max_positions

@@ -10,7 +10,7 @@ from http.client import HTTPException
 from pathlib import Path
 from typing import Self
 
-from reports.errors import UserError
+from reports.errors import UserError, first_line
 
 
 class HubUnreachable(UserError):  # noqa: N818 - reads as what happened
@@ -136,9 +136,8 @@ def fetch(what: str, repository: str, *, revision: str | None, patterns: tuple[s
             ignore_patterns=[f"{inside}*/*"],
         )
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
-        reason = str(error).strip().split("\n", 1)[0]
         raise HubUnreachable(
-            f"{what} is not a local folder and cannot be fetched from the hub ({reason})",
+            f"{what} is not a local folder and cannot be fetched from the hub ({first_line(error)})",
             "check the name, or give a local folder",
         ) from error
     return Path(snapshot) / folder

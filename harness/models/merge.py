@@ -24,10 +24,10 @@ from harness.models.adapter_files.folder import (
 from harness.models.adapters import attach_adapter, base_of_adapter
 from harness.models.base import LoadedModel, load_model
 from harness.models.base_files.folder import files_fingerprint, locate_weights, weights_fingerprint
-from harness.models.library_errors import LIBRARY_ERRORS, first_line
+from harness.models.library_errors import LIBRARY_ERRORS
 from harness.models.origin import MERGE_FILE, as_record, origin_of_adapter
 from harness.models.provenance import package_versions
-from reports.errors import UserError
+from reports.errors import UserError, first_line
 from reports.json_text import parse_json
 from reports.locks import hold
 from reports.paths import expanded

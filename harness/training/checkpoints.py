@@ -14,6 +14,7 @@ from pathlib import Path
 
 from harness.training.recipe import TrainingError
 from reports.checksums import file_checksum
+from reports.errors import first_line
 from reports.json_text import parse_json
 from reports.whole import remove, whole_folder
 
@@ -114,7 +115,7 @@ def writing(target: Path, checkpoints: Path) -> Iterator[None]:
         yield
     except (OSError, RuntimeError, SafetensorError) as error:
         shutil.rmtree(target, ignore_errors=True)
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error).strip().split("\n")[0]
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else first_line(error)
         raise UnwritableError(
             f"--workspace: {target} cannot be written ({reason}); free some space, or choose another folder; "
             f"{what_is_kept(checkpoints)}"

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.training.recipe import TrainingError
+from reports.errors import first_line
 
 _PACKAGES = {"wandb": ("wandb",), "tensorboard": ("tensorboard", "tensorboardX")}
 """Logger -> packages, any one of which is enough."""
@@ -51,7 +52,7 @@ def logged(names: Sequence[str], folder: Path) -> Iterator[None]:
         run = wandb.init(project=project, dir=str(folder), name=folder.name, id=folder.name, resume="allow")
     except wandb.errors.Error as error:
         raise TrainingError(
-            f"training.report_to: W&B cannot start a run ({str(error).strip().splitlines()[0]}); "
+            f"training.report_to: W&B cannot start a run ({first_line(error)}); "
             f"call `wandb login`, or set WANDB_MODE=offline"
         ) from error
     succeeded = False

@@ -6,10 +6,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.models.library_errors import first_line
 from harness.training.checkpoints import DamagedCheckpointError, step_of, write_checkpoint
 from harness.training.recipe import LogLine
 from harness.training.recorder import Recorder
+from reports.errors import first_line
 from reports.json_text import parse_json
 
 if TYPE_CHECKING:

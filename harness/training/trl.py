@@ -15,6 +15,7 @@ from harness.training.recipe import LogLine, RatedRequest, Recipe, TrainingError
 from harness.training.recorder import peak_memory_bytes
 from harness.training.resumable import POLICY, ResumableMixin, mixed_into
 from harness.training.router import router_weight
+from reports.errors import first_line, last_line
 from suites.engine.plan import free_bytes
 from suites.inputs import Request
 
@@ -117,7 +118,7 @@ def make_trainer(inputs: TrainerInputs, folder: Path) -> HarnessTrainerMixin:
             )
         trainer.create_optimizer()
     except (ValueError, NotImplementedError, ImportError) as error:
-        raise TrainingError(_refused(str(error), recipe)) from error
+        raise TrainingError(_refused(error, recipe)) from error
     trainer.remove_callback(PrinterCallback)
     trainer.model.peft_config[POLICY].base_model_name_or_path = loaded.name
     trainer.model.peft_config[POLICY].revision = loaded.revision
@@ -128,14 +129,14 @@ def make_trainer(inputs: TrainerInputs, folder: Path) -> HarnessTrainerMixin:
     return trainer
 
 
-def _refused(reason: str, recipe: Recipe) -> str:
+def _refused(error: Exception, recipe: Recipe) -> str:
     """Return why a library refuses a recipe, in the words of the configuration where it is known."""
-    if "ParamWrapper" in reason and "dropout" in reason:
+    if "ParamWrapper" in str(error) and "dropout" in str(error):
         return (
             f"lora.dropout: must be 0 where the adapter lies on experts, whose weights are several matrices in one, "
             f"got {recipe.lora.dropout:g}; or name other modules as lora.target_modules"
         )
-    return f"lora, training: {reason.strip().splitlines()[0]}"
+    return f"lora, training: {first_line(error)}"
 
 
 def check_start(start: Path, lora: LoraConfig) -> None:
@@ -167,7 +168,7 @@ def load_start(model: "PeftModel", start: Path, device: str) -> None:
             report = model.load_adapter(str(start), name, is_trainable=name == POLICY, torch_device=device)
             unfit = [*report.missing_keys, *report.unexpected_keys]
         except RuntimeError as error:
-            unfit = [str(error).strip().splitlines()[-1].strip()]
+            unfit = [last_line(error)]
         if unfit:
             raise TrainingError(
                 f"lora.target_modules: they are not those of the adapter that training starts from ({unfit[0]}); both "

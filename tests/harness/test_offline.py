@@ -5,30 +5,79 @@ import sys
 
 import pytest
 
-from harness.offline import is_here
+from harness.config.schema import TrainingConfig
+from harness.config.strict import InvalidValuesError, build
+from harness.offline import forbid_requests, is_here
 
-TRIES = (
-    "import socket, urllib.request\nfrom harness.offline import forbid_requests\n"
-    "forbid_requests({'HF_HUB_OFFLINE': 'VALUE'})\n"
+CALLS = {
+    "lookup": "socket.getaddrinfo('rows.invalid', 80)",
+    "lookup of a name": "socket.gethostbyname('rows.invalid')",
+    "lookup of all names": "socket.gethostbyname_ex('rows.invalid')",
+    "lookup of an address": "socket.gethostbyaddr('192.0.2.1')",
+    "name of an address": "socket.getnameinfo(('192.0.2.1', 80), 0)",
+    "connection": "socket.socket().connect(('192.0.2.1', 9))",
+    "connection with a code": "socket.socket().connect_ex(('192.0.2.1', 9))",
+    "IPv6": "socket.socket(socket.AF_INET6).connect(('2001:db8::1', 9))",
+    "HTTP": "urllib.request.urlopen('http://rows.invalid/x.json', timeout=1)",
+    "datagram": "socket.socket(type=socket.SOCK_DGRAM).sendto(b'x', ('192.0.2.1', 9))",
+    "datagram with flags": "socket.socket(type=socket.SOCK_DGRAM).sendto(b'x', 0, ('192.0.2.1', 9))",
+    "datagram in parts": "socket.socket(type=socket.SOCK_DGRAM).sendmsg([b'x'], [], 0, ('192.0.2.1', 9))",
+    "connected datagrams": "socket.socket(type=socket.SOCK_DGRAM).connect(('192.0.2.1', 9))",
+    "broadcast": "socket.socket(type=socket.SOCK_DGRAM).sendto(b'x', ('<broadcast>', 9))",
+}
+"""Every way in which the module `socket` reaches another machine."""
+HERE = (
     "server = socket.create_server(('127.0.0.1', 0))\n"
     "socket.create_connection(server.getsockname()).close()\n"
     "left, right = socket.socketpair()\n"
     "left.sendall(b'here')\n"
-    "for call in (lambda: socket.getaddrinfo('rows.invalid', 80), lambda: socket.socket().connect(('192.0.2.1', 9)),\n"
-    "             lambda: urllib.request.urlopen('http://rows.invalid/x.json', timeout=1),\n"
-    "             lambda: socket.socket(type=socket.SOCK_DGRAM).sendto(b'x', ('192.0.2.1', 9))):\n"
-    "    try:\n        call()\n        print('went out')\n"
-    "    except OSError as error:\n        print('no request is sent' in str(error))\n"
+    "left.sendmsg([b'here'])\n"
+    "udp = socket.socket(type=socket.SOCK_DGRAM)\n"
+    "udp.bind(('127.0.0.1', 0))\n"
+    "udp.sendto(b'here', udp.getsockname())\n"
+    "socket.gethostbyname('localhost')\n"
+    "socket.getnameinfo(('127.0.0.1', 80), 0)\n"
 )
 
 
-@pytest.mark.parametrize(("value", "refused"), [("1", True), ("true", True), ("ON", True)])
-def test_no_library_sends_a_request(value: str, *, refused: bool) -> None:
-    """Neither a lookup of a name, a connection nor a datagram; connections within this machine go on."""
-    done = subprocess.run(
-        [sys.executable, "-c", TRIES.replace("VALUE", value)], capture_output=True, text=True, check=True
+@pytest.mark.parametrize("value", ["1", "true", "ON"])
+def test_no_library_sends_a_request(value: str) -> None:
+    """Neither a lookup, a connection nor a datagram; what stays within this machine goes on."""
+    tries = "".join(
+        f"try:\n    {call}\n    print({name!r}, 'went out')\n"
+        f"except OSError as error:\n    print({name!r}, *['went out'] * ('no request is sent' not in str(error)))\n"
+        for name, call in CALLS.items()
     )
-    assert done.stdout.split() == [str(refused)] * 4
+    code = (
+        "import socket, urllib.request\nfrom harness.offline import forbid_requests\n"
+        f"forbid_requests({{'HF_HUB_OFFLINE': {value!r}}})\n{HERE}{tries}"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == list(CALLS)
+
+
+@pytest.mark.parametrize(
+    ("given", "mode"),
+    [({}, "offline"), ({"WANDB_MODE": "online"}, "offline"), ({"WANDB_MODE": "disabled"}, "disabled")],
+)
+def test_loggers_with_processes_of_their_own_are_offline_too(
+    monkeypatch: pytest.MonkeyPatch, given: dict[str, str], mode: str
+) -> None:
+    """W&B sends from a process that no hook binds; the other logger that an experiment can name writes files."""
+    monkeypatch.setattr(sys, "addaudithook", lambda _: None)
+    environment = {"HF_HUB_OFFLINE": "1"} | given
+    forbid_requests(environment)
+    assert environment["WANDB_MODE"] == mode
+    with pytest.raises(InvalidValuesError, match="report_to"):
+        build(TrainingConfig, {"report_to": ["trackio"]})
+
+
+def test_without_the_variable_nothing_is_forbidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    """HF_HUB_OFFLINE=0 is as none."""
+    monkeypatch.setattr(sys, "addaudithook", lambda _: pytest.fail("a hook"))
+    environment = {"HF_HUB_OFFLINE": "0"}
+    forbid_requests(environment)
+    assert environment == {"HF_HUB_OFFLINE": "0"}
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,15 @@
 """Standard output and error: every text arrives, and none steers a terminal."""
 
+import io
 import subprocess
 import sys
+from errno import ENOSPC
 from pathlib import Path
 
+import click
 import pytest
+
+from harness.streams import PlainStream, plain_streams
 
 HOSTILE = "\x1b]52;c;aGk=\x07 \x9b2J \u2192 \ud83d"
 PRINTS = (
@@ -48,3 +53,26 @@ def test_a_reader_that_left_costs_lines_and_no_job() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
     assert done.stdout == b"done\n"
+
+
+class _FullDisk(io.StringIO):
+    def write(self, _text: str) -> int:
+        """Fails as the file system does."""
+        raise OSError(ENOSPC, "No space left on device")
+
+
+def test_a_result_that_cannot_be_written_is_one_line(monkeypatch: pytest.MonkeyPatch, harness) -> None:
+    """Standard output on a full disk is no traceback, and no success either."""
+    full = PlainStream(_FullDisk())
+    monkeypatch.setattr("harness.cli.cli.main", lambda **_: print("a result", file=full, flush=True))
+    outcome = harness("list", "presets")
+    assert outcome.exit_code == 2
+    assert outcome.err == "error: standard output cannot be written: No space left on device\n"
+
+
+def test_a_standard_output_that_is_closed_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python has None in its place."""
+    monkeypatch.setattr(sys, "stdout", None)
+    with plain_streams():
+        click.echo("lost")
+    assert sys.stdout is None

@@ -1,12 +1,14 @@
 """Where standard error is no terminal a stage is told in plain lines, often enough to see that it lives."""
 
 import io
+import sys
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 from rich.console import Console
 
+from harness.streams import LastingStream, PlainStream
 from harness.terminal import SECONDS_BETWEEN_LINES, Terminal
 
 
@@ -173,3 +175,61 @@ def test_time_before_the_first_step_is_not_counted_as_steps(log: Any, clock: Clo
         "training adapter: 11/100, about 8 min left, loss 0.500",
         "training adapter: 100/100, loss 0.500",
     ]
+
+
+class _Tty(io.StringIO):
+    """A terminal, or one that was closed."""
+
+    is_closed = False
+
+    def isatty(self) -> bool:
+        """Always true."""
+        return True
+
+    def write(self, text: str) -> int:
+        """Fails as a closed terminal does."""
+        if self.is_closed:
+            raise OSError(5, "Input/output error")
+        return super().write(text)
+
+
+def _on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> _Tty:
+    """Makes standard error what `plain_streams` leaves on a terminal."""
+    tty = _Tty()
+    monkeypatch.setattr(sys, "stderr", PlainStream(LastingStream(tty)))
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    return tty
+
+
+def test_bars_steer_a_terminal_and_texts_do_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bar moves the cursor by the terminal's own sequences, and those in a description are shown."""
+    tty = _on_a_terminal(monkeypatch)
+    terminal = Terminal()
+    with terminal.waiting("loading \x1b]0;title\x07"):
+        pass
+    with terminal.progress("pairs", 10) as done:
+        done(3)
+        terminal.say("a line \x1b[2J")
+    shown = tty.getvalue()
+    assert r"loading \x1b]0;title\x07" in shown
+    assert r"a line \x1b[2J" in shown
+    assert "\x1b[2K" in shown
+    assert r"\x1b[2K" not in shown
+    assert "\x1b[2J" not in shown
+    assert "\x1b]0;" not in shown
+
+
+def test_a_terminal_that_closes_costs_no_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A job that goes on without its terminal, behind `disown`, loses its bars alone."""
+    tty = _on_a_terminal(monkeypatch)
+    terminal = Terminal()
+    n_done = 0
+    with terminal.progress("pairs", 10) as done:
+        tty.is_closed = True
+        for n_done in range(10):
+            done(n_done)
+        terminal.say("a line")
+    with terminal.waiting("writing"):
+        pass
+    assert n_done == 9

@@ -85,3 +85,14 @@ def stop_the_clock(monkeypatch: pytest.MonkeyPatch) -> None:
 
     now = datetime(2026, 11, 26, 4, 0, 0, tzinfo=UTC)
     monkeypatch.setattr("harness.workspace.datetime", SimpleNamespace(now=lambda _zone: now))
+
+
+def test_an_interrupted_run_says_whether_its_folder_was_written(tmp_path: Path) -> None:
+    """Until the folder is there, none was written; afterwards what was measured is in it."""
+    workspace = Workspace(tmp_path)
+    with pytest.raises(KeyboardInterrupt) as before, workspace.reserve_run("tiny"):
+        raise KeyboardInterrupt
+    with pytest.raises(KeyboardInterrupt) as after, workspace.reserve_run("tiny") as folder:
+        raise KeyboardInterrupt(folder.mkdir())
+    assert before.value.__notes__ == ["no run folder was written"]
+    assert not hasattr(after.value, "__notes__")

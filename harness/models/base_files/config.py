@@ -12,7 +12,8 @@ from typing import Any
 
 from harness.config.wording import shown
 from harness.models.base_files.folder import CONFIG_FILE, ModelError, read_config, weight_files
-from harness.models.library_errors import LIBRARY_ERRORS, first_line, last_line
+from harness.models.library_errors import LIBRARY_ERRORS
+from reports.errors import first_line, last_line
 from suites.engine.causal_model import attention_window, hidden_size, max_positions, n_vocabulary, rotary_boundary
 
 _LAYERS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers", "encoder_layers", "decoder_layers")

@@ -5,6 +5,7 @@ from dataclasses import replace
 from math import isnan
 from time import perf_counter
 
+from reports.errors import first_line
 from suites.engine.plan import PathCheck, ScoringPlan
 from suites.engine.self_check.noise import difference, noise_sample, plain_noise
 from suites.engine.self_check.risks import Suspects
@@ -48,8 +49,7 @@ def check_path(
     except UnitTooLargeError:
         raise
     except Exception as error:  # noqa: BLE001 - whatever a foreign kernel or a family's own code may raise
-        problem = (str(error).strip().splitlines() or [""])[0]
-        message = f"{type(error).__name__}: {problem}"
+        message = f"{type(error).__name__}: {first_line(error)}"
         return PathCheck(plan.path, len(suspects.requests), None, 0.0, message), {}
     if is_exact:
         return _exact_check(maker, plan, suspects.requests, fast, alone), computed

@@ -7,6 +7,7 @@ from suites.bounded_templates import bound_chat_templates
 from suites.lm_eval.faults import told_in_one_line
 from suites.lm_eval.model import ScorerLM
 from suites.lm_eval.task_code import OPTION, task_code
+from suites.lm_eval.validation import validate_tasks
 
 
 def run_command_line(arguments: Sequence[str]) -> None:
@@ -33,6 +34,12 @@ def run_command_line(arguments: Sequence[str]) -> None:
     setup_logging()
     sys.argv = ["lm-eval", *arguments, *(["--model", "harness"] if asks_for_a_run and not chosen else [])]
     parser = HarnessCLI()
-    parsed = parser.parse_args()
     with task_code(is_allowed=is_allowed), told_in_one_line("lm-eval"):
+        parsed = parser.parse_args()
+        if getattr(parsed, "command", None) == "validate":
+            names = [name for name in parsed.tasks.split(",") if name]
+            sys.stdout.write(f"Validating tasks: {names}\n")
+            validate_tasks(names, parsed.include_path)
+            sys.stdout.write("All tasks found and valid\n")
+            return
         parser.execute(parsed)

@@ -1,5 +1,6 @@
 """What goes wrong in a task file, its rows or its code, told in one line."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -62,11 +63,26 @@ _BARE = (ArithmeticError, AssertionError, AttributeError, LookupError, NameError
 
 def _missing_module(error: BaseException | None) -> str | None:
     """Name of the module whose absence an error reports, itself or as what it comes from."""
+    if isinstance(error, UnboundLocalError):
+        return _swallowed_import(error)
     while isinstance(error, ImportError):
         if isinstance(error, ModuleNotFoundError) and error.name:
             return error.name
         error = error.__cause__ or error.__context__
     return None
+
+
+def _swallowed_import(error: UnboundLocalError) -> str | None:
+    """Name of the module that a function imports, goes on without, and then uses: lm-eval's loggers do."""
+    from importlib.util import find_spec
+
+    variable = re.search(r"'(\w+)'", str(error))
+    frames = [frame for frame, _ in walk_tb(error.__traceback__)]
+    if variable is None or not frames:
+        return None
+    name, code = variable[1], frames[-1].f_code
+    is_imported = name in code.co_varnames and name in code.co_names
+    return name if is_imported and find_spec(name) is None else None
 
 
 def _how_to_install(module: str) -> str:

@@ -1,14 +1,19 @@
 """Paths as users type them, and names that become part of one."""
 
 import os
+import re
 from errno import ENAMETOOLONG
 from pathlib import Path
 
 from reports.errors import UserError
+from reports.plain_text import one_line
 
 _SHOWN_CHARACTERS = 80
+_LONGEST_ADDRESS = 300
 LONGEST_NAME = 80
 """Characters of a name that a file or folder is named after; file systems allow 255 bytes for all of it."""
+_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
+"""How an address begins; the drives of Windows have one letter."""
 _NOT_IN_NAMES = frozenset('/\\:*?"<>|')
 """Characters that are a path's on some system."""
 
@@ -17,12 +22,32 @@ class PathError(UserError):
     """A text that can be no path."""
 
 
+def is_address(text: str) -> bool:
+    """Return whether a text is an address of the web, or of another place that is no path."""
+    return _ADDRESS.match(text) is not None
+
+
+def check_no_address(text: str) -> None:
+    """Check that a text is no address of the web, of which a path would lose a slash, and an error show another text.
+
+    Raises:
+        PathError: It is one.
+    """
+    if is_address(text):
+        raise PathError(
+            f"{one_line(text[:_LONGEST_ADDRESS])} is an address, and addresses are not read: give a path on this disk, "
+            f"or OWNER/NAME where a model or a dataset of the hub is meant"
+        )
+
+
 def expanded(path: str | Path) -> Path:
     """Return the path with `~` and `~user` at its start replaced by the home folder; an unknown user stays as it is.
 
     Raises:
-        PathError: No file system has such a path, so that every look at it would fail.
+        PathError: It is an address, or no file system has such a path, so that every look at it would fail.
     """
+    if isinstance(path, str):
+        check_no_address(path)
     result = Path(os.path.expanduser(path))  # noqa: PTH111 - Path.expanduser fails where there is no such user
     try:
         result.lstat()

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from harness.config.limits import MOST_VARIANTS
-from reports.paths import expanded
+from reports.paths import PathError, expanded
 
 Command = Callable[..., Any]
 
@@ -21,7 +21,11 @@ class ExpandedPath(click.ParamType[Path]):
         """The path, with `~` at its start as the home folder."""
         if "\0" in str(value):
             self.fail(f"{str(value)!r} holds a NUL character, which no path can.", _parameter, _context)
-        return expanded(value)
+        try:
+            return expanded(value)
+        except PathError as error:
+            name = _parameter.opts[-1] if _parameter is not None else "path"
+            raise PathError(f"{name}: {error}") from None
 
 
 PATH = ExpandedPath()

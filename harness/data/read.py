@@ -14,7 +14,7 @@ from harness.data.locate import RowSource, locate, locate_folder, splits_of_fold
 from harness.data.row import DataError, Row
 from harness.models.hub import is_offline, is_path, require_hub
 from reports.errors import first_line
-from reports.paths import expanded
+from reports.paths import check_no_address, expanded
 
 Item = TypeVar("Item")
 
@@ -86,6 +86,7 @@ def load_rows(
         DataError: The dataset, the split or a file is missing or broken.
         HubUnreachable: The rows would have to come from the hub, and it does not answer.
     """
+    check_no_address(dataset.name)
     name, _, configuration = name_of_rows(dataset.name).partition(":")
     if is_file(dataset.name):
         path = expanded(dataset.name)

@@ -29,6 +29,7 @@ from harness.models.threads import apply_threads, choose_threads
 from harness.terminal import Terminal
 from harness.training.variants import variants_of, with_sweeps
 from harness.workspace import Workspace
+from reports.paths import is_address
 from reports.run_folder import check_run_folder
 from suites.engine.causal_model import check_context
 from suites.engine.encoding import Encoder
@@ -241,7 +242,7 @@ def _resolve(options: Options) -> tuple[SuiteConfig, ExperimentConfig, Options, 
     config = with_command_line(config, options)
     variants_of(config)  # finds mistakes of a sweep before anything is loaded
     left_out: tuple[str, ...] = ()
-    if is_path(config.model.name):
+    if is_path(config.model.name) or is_address(config.model.name):
         with _named_model(options):
             locate_weights(config.model)  # a folder that is not there is the first thing to know
     if options.is_of_ones_own or options.pairs is not None:

@@ -20,9 +20,9 @@ from harness.models.base import BASELINE, LoadedModel
 from harness.models.base_files.folder import ModelError, files_fingerprint, model_folder
 from harness.models.hub import HubUnreachable
 from harness.models.library_errors import LIBRARY_ERRORS
+from harness.models.misfits import Misfits, why_refused, why_unfit
 from reports.checksums import file_checksum
-from reports.errors import last_line
-from reports.paths import expanded
+from reports.paths import PathError, expanded, is_address
 
 if TYPE_CHECKING:
     import torch
@@ -67,15 +67,13 @@ def attach_adapter(loaded: LoadedModel, name: str, path_or_id: str) -> list[str]
     before = probe_logits(loaded)
     key = f"candidate_{len(loaded.adapter_keys)}"
     try:
-        unfit = _load(loaded, key, config.for_peft(also_saved=own), tensors)
-        problem = f"tensors that are missing or have no place: {', '.join(unfit[:2])}" if unfit else ""
+        misfits = _load(loaded, key, config.for_peft(also_saved=own), tensors)
+        problem = why_unfit(misfits, loaded.name) if misfits else ""
     except LIBRARY_ERRORS as error:
-        problem = last_line(error)
+        problem = why_refused(error, config, loaded.name)
     if problem:
         _take_off(loaded, key)
-        raise AdapterError(
-            f"adapter {path_or_id!r} belongs to another base model: it does not fit {loaded.name!r} ({problem})"
-        )
+        raise AdapterError(f"adapter {path_or_id!r} {problem}")
     loaded.adapter_keys[name] = key
     loaded.adapter_fingerprints[name] = files_fingerprint([folder / CONFIG_FILE, folder / WEIGHTS_FILE])
     return notes + check_adapter_active(loaded, name, before)
@@ -146,7 +144,7 @@ def base_of_adapter(path_or_id: str) -> str:
         raise AdapterError(f"adapter {path_or_id!r} names no base model in its {CONFIG_FILE}; give one with --model")
     try:
         model_folder(ModelConfig(base))
-    except (ModelError, HubUnreachable) as error:
+    except (ModelError, HubUnreachable, PathError) as error:
         raise AdapterError(
             f"adapter {path_or_id!r} names the base model {base!r}, which cannot be found ({error}); give the same "
             f"weights with --model"
@@ -198,9 +196,15 @@ def _check_base(loaded: LoadedModel, path_or_id: str, folder: Path, config: Adap
         if trained_on.get("quantization") == "nf4":
             trained_on.setdefault("compute_dtype", "bfloat16")  # as it was before the record named it
         if trained_on.get("fingerprint") != loaded.fingerprint:
+            hashes = f"they hash to {trained_on.get('fingerprint')}, and these to {loaded.fingerprint}"
+            if base == loaded.name:
+                raise AdapterError(
+                    f"adapter {path_or_id!r} was trained on other weights of {base!r} than those that are there now: "
+                    f"{hashes}; the base was changed since, or is at another revision: give the weights with --model"
+                )
             raise AdapterError(
-                f"adapter {path_or_id!r} belongs to base model {base!r}, not to {loaded.name!r}: the weights it was "
-                f"trained on hash to {trained_on.get('fingerprint')}, these to {loaded.fingerprint}"
+                f"adapter {path_or_id!r} belongs to base model {base!r}, not to {loaded.name!r}: by the weights it was "
+                f"trained on, {hashes}"
             )
         for key, name, own in (
             ("quantization", "quantization", loaded.quantization),
@@ -223,7 +227,7 @@ def _check_base(loaded: LoadedModel, path_or_id: str, folder: Path, config: Adap
 
 def _is_folder(base: str, name: str) -> bool:
     """Whether the base that an adapter names is the folder of this name."""
-    return expanded(base).is_dir() and expanded(base).resolve() == Path(name)
+    return not is_address(base) and expanded(base).is_dir() and expanded(base).resolve() == Path(name)
 
 
 def _record_of_base(folder: Path, path_or_id: str) -> dict[str, Any]:
@@ -340,7 +344,7 @@ def _clash(base: Any, tensors: Iterable[str]) -> str:
     return ""
 
 
-def _load(loaded: LoadedModel, key: str, config: Any, tensors: dict[str, "torch.Tensor"]) -> list[str]:
+def _load(loaded: LoadedModel, key: str, config: Any, tensors: dict[str, "torch.Tensor"]) -> Misfits:
     """Attach an adapter under PEFT's name for it, and return the tensors that have no place or are missing.
 
     Args:
@@ -364,7 +368,7 @@ def _load(loaded: LoadedModel, key: str, config: Any, tensors: dict[str, "torch.
     places = dict(loaded.adapters.named_parameters(remove_duplicate=False))
     filled = {id(weight) for name, weight in places.items() if name not in report.missing_keys}  # tied ones are one
     missing = [name for name in report.missing_keys if key in name.split(".") and id(places.get(name)) not in filled]
-    return sorted({*missing, *report.unexpected_keys})
+    return Misfits(sorted(set(missing)), sorted(report.unexpected_keys))
 
 
 def _take_off(loaded: LoadedModel, key: str) -> None:

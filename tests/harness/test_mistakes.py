@@ -38,6 +38,49 @@ def test_a_mistake_is_one_line_and_exit_code_2(mistake: str, harness: Harness, t
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
+ADDRESS = "http://example.org/x.yaml"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("report", ADDRESS),
+        ("report", "run", "--verdicts", ADDRESS),
+        ("report", "run", "--out", ADDRESS),
+        ("check", "run", "--against", ADDRESS),
+        ("check", "run", "--gates", ADDRESS),
+        ("train", "--config", ADDRESS),
+        ("train", "--suite", ADDRESS),
+        ("train", "--data-root", ADDRESS),
+        ("train", "--workspace", ADDRESS),
+        ("train", "-o", f"data.training.name={ADDRESS}"),
+        ("train", "-o", f"model.name={ADDRESS}"),
+        ("train-and-eval", "--out", ADDRESS),
+        ("train-and-eval", "--tasks", ADDRESS),
+        ("train-and-eval", "--candidate", f"x={ADDRESS}"),
+        ("eval", "--adapter", ADDRESS),
+        ("eval", "--candidate", f"x={ADDRESS}", "--pairs", ADDRESS),
+        ("eval", "--candidate", "x=.", "--pairs", ADDRESS),
+        ("eval", "--candidate", "x=.", "--trained-on", ADDRESS),
+        ("merge", ADDRESS, "--dtype", "float16", "--out", "x"),
+        ("merge", "x", "--dtype", "float16", "--out", ADDRESS),
+        ("data", "inspect", ADDRESS),
+        ("data", "build-pairs", ADDRESS, "--out", "x"),
+        ("prune", "--workspace", ADDRESS),
+        ("lm-eval", "validate", "--tasks", ADDRESS),
+        ("lm-eval", "validate", "--tasks", "x", "--include_path", ADDRESS),
+    ],
+    ids=lambda arguments: " ".join(each.replace(ADDRESS, "ADDRESS") for each in arguments),
+)
+def test_an_address_in_place_of_a_path_is_shown_as_typed(arguments: tuple[str, ...], harness: Harness) -> None:
+    """At every door that takes a path or a name: one line, with both slashes."""
+    outcome = harness(*arguments)
+    assert outcome.exit_code == 2
+    last = outcome.err.strip().splitlines()[-1]
+    assert last.startswith("error: ")
+    assert f"{ADDRESS} is an address" in last
+
+
 def data_root(folder: Path, questions: str) -> Path:
     """A data root whose TruthfulQA questions are the given text."""
     folder.mkdir()

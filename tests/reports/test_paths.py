@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from reports.paths import LONGEST_NAME, PathError, expanded, is_folder_name
+from reports.paths import LONGEST_NAME, PathError, expanded, is_address, is_folder_name
 
 
 def test_the_home_folder_is_written_out(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -40,3 +40,17 @@ def test_a_text_that_no_file_system_has_is_told(path: str) -> None:
     assert str(caught.value).isprintable()
     assert len(str(caught.value)) < 200
     assert expanded("nowhere/at/all") == Path("nowhere/at/all")
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["http://example.org/rows.jsonl", "HTTPS://huggingface.co/org/model", "s3://bucket/x", "file:///home/kim/x",
+     "hf://datasets/org/name", "http:/example.org/x"],
+)  # fmt: skip
+def test_an_address_is_told_as_it_was_typed(address: str) -> None:
+    """A path would lose one of its slashes; drives, times and names with a colon are none."""
+    with pytest.raises(PathError, match="is an address") as caught:
+        expanded(address)
+    assert str(caught.value).startswith(f"{address} is")
+    for name in ("C:/x", "C:\\x", "rows.jsonl:title", "org/name:part", "a:b/c", "2024-01-01T10:00/x"):
+        assert not is_address(name)

@@ -27,6 +27,7 @@ from harness.config.wording import shown
 from harness.data.files import format_of, read_file
 from harness.data.row import DataError, Row
 from reports.errors import UserError
+from reports.paths import check_no_address
 from suites.inputs import Prompt, Turn, content_id
 
 SUBJECT = "{subject}"
@@ -112,6 +113,7 @@ def read_subjects(folder: Path, file: str) -> list[str]:
     Raises:
         DataError: The file is missing or broken, or has no such column.
     """
+    check_no_address(file)
     name, _, column = file.partition(":")
     path = folder / name
     if format_of(path) is not None:

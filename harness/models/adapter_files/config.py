@@ -74,10 +74,11 @@ class AdapterConfig:
     @property
     def base(self) -> str:
         """The base as `--model` takes it: a folder, or a hub id with its revision behind `@`; empty without any."""
-        from reports.paths import expanded
+        from reports.paths import expanded, is_address
 
-        if not self.revision or not self.base_model_name_or_path or expanded(self.base_model_name_or_path).is_dir():
-            return self.base_model_name_or_path
+        name = self.base_model_name_or_path
+        if not self.revision or not name or is_address(name) or expanded(name).is_dir():
+            return name
         return f"{self.base_model_name_or_path}@{self.revision}"
 
     def for_peft(self, *, also_saved: tuple[str, ...] = ()) -> Any:

@@ -1,5 +1,6 @@
 """Each kind of LoRA is measured and merged as plain PEFT does it, in packs too; docs/adapters.md has the table."""
 
+import json
 import shutil
 import warnings
 from collections.abc import Callable, Iterator
@@ -13,7 +14,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from harness.models.adapter_files.folder import WEIGHTS_FILE, AdapterError
+from harness.models.adapter_files.folder import CONFIG_FILE, WEIGHTS_FILE, AdapterError
 from harness.models.adapters import attach_adapter, detach_adapters, probe_logits
 from harness.models.base import LoadedModel
 from harness.models.merge import MergeError, merge_adapter
@@ -281,3 +282,41 @@ def test_resized_embeddings_are_refused_as_that(
     with torch.no_grad(), loaded.subject("tuned") as ours:
         theirs = with_peft(tmp_path / "base", tmp_path / "adapter")
         assert torch.equal(ours(TOKEN_IDS).logits, theirs(TOKEN_IDS).logits)
+
+
+@pytest.mark.parametrize(
+    ("kind", "part", "key", "module"),
+    [
+        ("modules_to_save: head", "lm_head", "modules_to_save", "lm_head"),
+        ("modules_to_save: norm", "model.norm", "modules_to_save", "model.norm"),
+        ("trainable_token_indices", "embed_tokens", "trainable_token_indices", "model.embed_tokens"),
+        ("DoRA", "layers.0.self_attn.q_proj.lora_magnitude", "use_dora", "model.layers.0.self_attn.q_proj"),
+    ],
+)
+def test_weights_that_the_configuration_asks_for_and_the_file_lacks(
+    kind: str, part: str, key: str, module: str, llama_folder: Path, make_adapter: MakeAdapter, load: Load
+) -> None:
+    """The adapter is not whole, which is said with its key and the module, and never that it is of another base."""
+    adapter = make_adapter(llama_folder, **KINDS[kind])
+    weights = load_file(adapter / WEIGHTS_FILE)
+    kept = {name: weight for name, weight in weights.items() if part not in name}
+    assert len(kept) < len(weights)
+    save_file(kept, adapter / WEIGHTS_FILE)
+    loaded = load(llama_folder)
+    with pytest.raises(AdapterError, match=f"{key} in its .* asks for weights of {module}, and") as caught:
+        attach_adapter(loaded, "tuned", str(adapter))
+    assert "another base" not in str(caught.value)
+    assert loaded.adapters is None
+
+
+@pytest.mark.parametrize(("layers", "shown"), [([9], "layer 9"), ([8, 9], "layer 8 or 9"), (9, "layer 9")])
+def test_layers_that_the_base_lacks_are_named(
+    layers: Any, shown: str, llama_folder: Path, make_adapter: MakeAdapter, load: Load
+) -> None:
+    """In words, without PEFT's own set of names."""
+    adapter = make_adapter(llama_folder, target_modules=["q_proj", "v_proj"])
+    content = json.loads((adapter / CONFIG_FILE).read_text())
+    (adapter / CONFIG_FILE).write_text(json.dumps(content | {"layers_to_transform": layers}))
+    with pytest.raises(AdapterError, match=rf"which has no module q_proj or v_proj in {shown}\)") as caught:
+        attach_adapter(load(llama_folder), "tuned", str(adapter))
+    assert "{" not in str(caught.value)

@@ -172,7 +172,7 @@ def test_a_fixture_is_refused_by_its_weights(llama_folder: Path, adapter: Path, 
     """fixture.json speaks before names do: other weights of the same name are refused, another quantisation is said."""
     loaded = load(llama_folder)
     (adapter / FIXTURE_FILE).write_text(json.dumps({"base": {"fingerprint": "0123", "quantization": "none"}}))
-    with pytest.raises(AdapterError, match=f"trained on hash to 0123, these to {loaded.fingerprint}"):
+    with pytest.raises(AdapterError, match=f"they hash to 0123, and these to {loaded.fingerprint}"):
         attach_adapter(loaded, "tuned", str(adapter))
 
     base = {"fingerprint": loaded.fingerprint, "quantization": "nf4"}
@@ -205,6 +205,16 @@ def test_an_adapter_that_does_not_fit_leaves_nothing(
     with pytest.raises(AdapterError, match="names rank 8, but its weights have rank 4 at most"):
         attach_adapter(loaded, "wrong", str(adapter))
     assert torch.equal(probe_logits(loaded, "right") if attached_before else probe_logits(loaded), before)
+
+
+def test_a_base_that_was_changed_since_is_said_so(llama_folder: Path, adapter: Path, load: Load) -> None:
+    """Where both have one name, the line does not say that it belongs to X and not to X."""
+    loaded = load(llama_folder)
+    change_config(adapter, base_model_name_or_path=loaded.name)
+    (adapter / FIXTURE_FILE).write_text(json.dumps({"base": {"fingerprint": "0123"}}))
+    with pytest.raises(AdapterError, match=r"was trained on other weights of .* at another revision") as caught:
+        attach_adapter(loaded, "tuned", str(adapter))
+    assert "not to" not in str(caught.value)
 
 
 def test_weights_without_a_place_or_missing_are_refused(llama_folder: Path, adapter: Path, load: Load) -> None:

@@ -84,11 +84,11 @@ def evaluate(
             adapters=tuple((each.name, each.folder) for each in found),
         )
     )
-    candidates = existing_candidates(experiment.config, found, models, trained_on)
+    candidates = existing_candidates(experiment.config, found, models, trained_on, pairs)
     if dry_run:
         from harness.measuring.dry_run import estimate
 
-        for line in estimate(experiment, candidates):
+        for line in estimate(experiment, candidates, open_job(experiment, candidates, trains=False)):
             click.echo(line)
         return
     with experiment.reserve_run() as folder:

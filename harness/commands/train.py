@@ -24,9 +24,9 @@ def train(*, dry_run: bool, **options: Any) -> None:
 
     experiment = prepare(Options(**options))
     if dry_run:
-        from harness.training.dry_run import estimates
+        from harness.measuring.planning import planned_adapters, training_estimate
 
-        click.echo(estimates(experiment.loaded, lineup.training_runs(experiment), experiment.terminal.say))
+        click.echo(training_estimate(experiment, planned_adapters(experiment)))
         return
     trained = lineup.train(experiment)
     write_missing_cards(trained)

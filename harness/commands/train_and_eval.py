@@ -19,9 +19,10 @@ from harness.commands.options import (
 @candidate_options
 @subject_options
 @measuring_options
+@click.option("--dry-run", is_flag=True, help="Only estimates rows, tokens, memory and time of both, by short probes.")
 @place_options
 @verbose_option
-def train_and_eval(models: tuple[str, ...], verbose: bool, **options: Any) -> None:
+def train_and_eval(models: tuple[str, ...], verbose: bool, dry_run: bool, **options: Any) -> None:
     """Trains the adapter (or reuses it), measures it beside its base, writes the report."""
     from harness.commands.job import train_and_measure
     from harness.commands.output import show
@@ -29,5 +30,12 @@ def train_and_eval(models: tuple[str, ...], verbose: bool, **options: Any) -> No
     from harness.measuring.preparation import Options, prepare
 
     experiment = prepare(Options(**options))
-    _, finished = train_and_measure(experiment, named_models(models, experiment.config))
+    others = named_models(models, experiment.config)
+    if dry_run:
+        from harness.measuring.planning import estimate_job
+
+        for line in estimate_job(experiment, others):
+            click.echo(line)
+        return
+    _, finished = train_and_measure(experiment, others)
     show(finished, verbose=verbose)

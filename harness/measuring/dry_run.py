@@ -8,11 +8,11 @@ from typing import Any
 
 from tabulate import tabulate
 
+from harness.config.schema import EvaluationConfig
 from harness.config.wording import duration
-from harness.measuring.evaluations.base import Work
+from harness.measuring.evaluations.base import Evaluation, Work
 from harness.measuring.experiment import Experiment
 from harness.measuring.lineup import Candidate
-from harness.measuring.opening import open_job
 from harness.measuring.run import score_cache
 from harness.measuring.scorers import Scorers
 from harness.models.adapters import attach_adapter
@@ -41,18 +41,24 @@ class _Speed:
     """Time of the next token of a batch of answers."""
 
 
-def estimate(experiment: Experiment, candidates: Sequence[Candidate]) -> Iterator[str]:
+def estimate(
+    experiment: Experiment, candidates: Sequence[Candidate], suite: Mapping[EvaluationConfig, Evaluation]
+) -> Iterator[str]:
     """Yields what measuring these candidates would take, the arithmetic before the probe.
 
     No run and no score is written. Assumed, not measured: adapters are as fast as the first of them, models with
     weights of their own as fast as the base; every answer is as long as it may be; loading, lm-eval's own work and the
     self-check take no time.
 
+    Args:
+        experiment: rows, model and settings.
+        candidates: what is measured beside the baseline.
+        suite: the evaluations, as `open_job` prepares them.
+
     Raises:
         UserError: an adapter that does not fit.
     """
     loaded = experiment.loaded
-    suite = open_job(experiment, candidates, trains=False)
     works = {evaluation.name: prepared.work(loaded) for evaluation, prepared in suite.items()}
     yield _table(works)
     for each in candidates:

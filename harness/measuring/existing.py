@@ -1,12 +1,12 @@
 """Candidates that exist already: adapters with what they were trained from, and full models."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness.config.schema import ExperimentConfig
 from harness.measuring.lineup import Candidate, named_models, with_unquantised, without_reference
-from harness.models.adapter_files.folder import CONFIG_FILE, WEIGHTS_FILE, locate_adapter
+from harness.models.adapter_files.folder import CONFIG_FILE, GROUPS_FILE, WEIGHTS_FILE, locate_adapter
 from harness.models.origin import Origin, origin_of_adapter, origin_of_model
 from harness.training.variants import FIRST_STAGE
 from reports.paths import expanded
@@ -51,6 +51,7 @@ def existing_candidates(
     adapters: Sequence[ExistingAdapter],
     models: Sequence[str],
     trained_on: Sequence[str] = (),
+    pairs: str | None = None,
 ) -> tuple[Candidate, ...]:
     """Candidates from adapters and full models that exist already.
 
@@ -61,12 +62,18 @@ def existing_candidates(
         config: the experiment.
         adapters: as `find_adapters` returns them.
         models: texts NAME=PATH.
-        trained_on: what those that were trained elsewhere were trained on, as the user says.
+        trained_on: what those whose rows are not known were trained on, as the user says.
+        pairs: rows of the user's own that are measured, which no experiment kept from training.
 
     Raises:
         AdapterError: a text without a name or a path, or a name that is taken.
     """
     candidates = [*(_candidate(each, adapters, config) for each in adapters), *named_models(models, config)]
+    if pairs is not None:
+        groups = {each.name: each.origin.groups for each in adapters}
+        groups |= {name: origin_of_model(expanded(path)).groups for name, _, path in _parted(models)}
+        unlisted = {each.name for each in candidates if each.knows_rows and not groups[each.name]}
+        candidates = [_unknown(each, pairs) if each.name in unlisted else each for each in candidates]
     if trained_on:
         candidates = [each if each.knows_rows else _known(each, trained_on) for each in candidates]
     return with_unquantised(config, candidates)
@@ -74,13 +81,26 @@ def existing_candidates(
 
 def own_origins(adapters: Sequence[ExistingAdapter], models: Sequence[str]) -> tuple[Origin, ...]:
     """Origins of the adapters that this project trained, and of those that were merged into models (NAME=PATH)."""
-    merged = (origin_of_model(expanded(text.partition("=")[2])) for text in models)
+    merged = (origin_of_model(expanded(path)) for _, _, path in _parted(models))
     return tuple(origin for origin in (*(each.origin for each in adapters), *merged) if origin.is_own)
 
 
+def _parted(models: Sequence[str]) -> Iterator[tuple[str, str, str]]:
+    return (text.partition("=") for text in models)
+
+
+def _unknown(candidate: Candidate, pairs: str) -> Candidate:
+    """A candidate of this project whose folder does not list the groups that it was trained on."""
+    note = (
+        f"{candidate.name} was trained by this project, and its folder has no {GROUPS_FILE} that lists on what: "
+        f"whether it saw rows of {pairs} in training is not known. Name what it was trained on with --trained-on."
+    )
+    return replace(candidate, knows_rows=False, notes=(*candidate.notes, note))
+
+
 def _known(candidate: Candidate, trained_on: Sequence[str]) -> Candidate:
-    """A candidate from elsewhere whose rows the user names."""
-    note = f"{candidate.name} was trained elsewhere, on {' and '.join(trained_on)}, as --trained-on says."
+    """A candidate whose rows the user names."""
+    note = f"{candidate.name} was trained on {' and '.join(trained_on)}, as --trained-on says."
     return replace(candidate, knows_rows=True, notes=(*candidate.notes, note))
 
 

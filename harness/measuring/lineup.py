@@ -62,7 +62,7 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class TrainedAdapter:
-    """An adapter of an experiment, trained now or reused."""
+    """An adapter of an experiment, trained now or reused; in a dry run, planned."""
 
     variant: Variant
     fixture: Fixture

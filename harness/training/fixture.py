@@ -129,6 +129,27 @@ def build_or_reuse(
     return Fixture(folder, fingerprint, reused=False, log=log, notes=tuple(notes), start=inputs["start"])
 
 
+def planned_fixture(
+    loaded: LoadedModel, rows: EncodedRows, recipe: Recipe, fixtures: Path, *, start: Fixture | None = None
+) -> Fixture:
+    """Return the fixture that these inputs determine without training it; `reused` says whether it is there already.
+
+    Args:
+        loaded: base model without adapters.
+        rows: encoded training and selection rows.
+        recipe: recipe of the run.
+        fixtures: the workspace's folder of fixtures.
+        start: planned fixture of an earlier stage.
+    """
+    recipe, _ = usable_recipe(recipe, loaded.device)
+    inputs = fixture_inputs(loaded, rows, recipe, start)
+    fingerprint = content_id(inputs)
+    folder, log = fixtures / fingerprint, None
+    with suppress(DamagedFixtureError):
+        log = _read(folder, fingerprint)
+    return Fixture(folder, fingerprint, reused=log is not None, log=log or (), notes=(), start=inputs["start"])
+
+
 def note_on_earlier_fixtures(fixtures: Path) -> str:
     """A line that tells why adapters in a folder of fixtures are not reused after an upgrade; empty without any."""
     n_earlier = 0

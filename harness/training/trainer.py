@@ -29,6 +29,7 @@ from harness.training.recipe import (
     Recipe,
     TrainingError,
     kind_of,
+    usable_recipe,
 )
 from harness.training.recorder import Recorder
 from harness.training.resumable import save_adapter
@@ -167,6 +168,26 @@ def try_recipe(loaded: LoadedModel, rows: EncodedRows, recipe: Recipe, *, is_sta
     few = TrainerInputs(loaded, rows.training[:_TRIED_ROWS], recipe, is_started)
     with tempfile.TemporaryDirectory() as logs, _restored(loaded.base):
         make_trainer(few, Path(logs)).model.unload()
+
+
+def write_untrained(loaded: LoadedModel, rows: EncodedRows, recipe: Recipe, folder: Path) -> None:
+    """Write an adapter of a recipe's shape that changes nothing yet, and leave the base as it is.
+
+    Args:
+        loaded: base model without adapters.
+        rows: rows of the run.
+        recipe: recipe of the run.
+        folder: folder to write.
+
+    Raises:
+        TrainingError: the recipe cannot be trained.
+    """
+    recipe, _ = usable_recipe(recipe, loaded.device)
+    inputs = TrainerInputs(loaded, rows.training[:_TRIED_ROWS], recipe, is_started=False)
+    with tempfile.TemporaryDirectory() as logs, _restored(loaded.base):
+        model = make_trainer(inputs, Path(logs)).model
+        save_adapter(model, folder)
+        model.unload()
 
 
 def _check(loaded: LoadedModel, rows: EncodedRows, recipe: Recipe, start: Path | None) -> None:

@@ -170,7 +170,7 @@ def test_an_adapter_from_elsewhere_is_not_said_to_have_been_kept_from_these_rows
     assert (one.subject("foreign").reference_basis, one.subject("foreign").knows_rows) == ("assumed", False)
     assert not any("divided" in note for note in one.notes)
     report = (tmp_path / "one" / "report.md").read_text()
-    assert "Not trained here: whether it saw these rows in training is not known." in report
+    assert "Whether it saw these rows in training is not known." in report
     assert "Its reference and beta are assumed: nothing records them." in report
     assert told.exit_code == 2
     assert "--trained-on embedded/preferences: every row of preferences overlaps it" in told.err

@@ -1,11 +1,13 @@
 """Every mistake is one line and exit code 2, found before anything is trained."""
 
+import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from huggingface_hub import constants
 
 Harness = Callable[..., Any]
 """The fixture that calls the command line."""
@@ -36,6 +38,34 @@ def test_a_mistake_is_one_line_and_exit_code_2(mistake: str, harness: Harness, t
     assert all(word in last for word in expected), outcome.err
     assert "Traceback" not in outcome.err
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("data", "inspect", "org/rows"),
+        ("merge", "org/adapter", "--dtype", "float16", "--out", "x"),
+        ("eval", "--adapter", "org/adapter"),
+    ],
+    ids=lambda arguments: arguments[0],
+)
+def test_a_hub_that_does_not_answer_is_one_line(
+    arguments: tuple[str, ...], harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was wanted, where, why not and what to do; exit code 2, in a moment."""
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        address = f"http://127.0.0.1:{unused.getsockname()[1]}"
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+        monkeypatch.setattr(constants, "ENDPOINT", address)
+        monkeypatch.setenv("no_proxy", "127.0.0.1")
+        outcome = harness(*arguments)
+    assert outcome.exit_code == 2
+    (line,) = outcome.err.splitlines()
+    assert line.startswith("error: ")
+    assert next(each for each in arguments if each.startswith("org/")) in line
+    assert f"{address} is out of reach" in line
+    assert line.endswith("name local files instead, or set HF_HUB_OFFLINE=1 if it is in the hub cache already")
 
 
 ADDRESS = "http://example.org/x.yaml"

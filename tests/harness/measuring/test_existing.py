@@ -165,7 +165,7 @@ def test_rows_that_the_user_names_are_known(config: ExperimentConfig, make: Make
     assert (own.knows_rows, own.notes) == (True, ())
     assert (other.knows_rows, other.notes) == (
         True,
-        ("other was trained elsewhere, on rows.jsonl, as --trained-on says.",),
+        ("other was trained on rows.jsonl, as --trained-on says.",),
     )
 
 
@@ -180,3 +180,29 @@ def test_what_this_project_trained_is_told_from_what_it_did_not(make: MakeAdapte
     assert [origin.groups for origin in own_origins((*other, *own), ())] == [{"g1", "g2"}]
     assert [origin.groups for origin in own_origins((), (f"shipped={tmp_path / 'merged'}",))] == [frozenset()]
     assert own_origins(other, (f"shipped={tmp_path}",)) == ()
+
+
+def test_an_adapter_without_its_groups_may_have_seen_rows_of_ones_own(
+    config: ExperimentConfig, make: MakeAdapter, tmp_path: Path
+) -> None:
+    """No experiment kept these rows from its training, and nothing lists them; the same for a merged model."""
+    listed = make("aaaa")
+    (listed / GROUPS_FILE).write_text("g1\n")
+    for folder, more in (("merged", ""), ("whole", "g1\n")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / MERGE_FILE).write_text(json.dumps({"trained": {"start": None}}))
+        (tmp_path / folder / "config.json").write_text("{}")
+        if more:
+            (tmp_path / folder / GROUPS_FILE).write_text(more)
+    found = find_adapters({"listed": str(listed), "old": str(make("bbbb"))}, tmp_path)
+    models = (f"merged={tmp_path / 'merged'}", f"whole={tmp_path / 'whole'}")
+    measured = existing_candidates(config, found, models, (), "mine.jsonl")
+
+    known = {each.name: each.knows_rows for each in measured if each.name != "unquantised"}
+    assert known == {"listed": True, "old": False, "merged": False, "whole": True}
+    (note,) = measured[1].notes
+    assert "has no trained_groups.txt" in note
+    assert "whether it saw rows of mine.jsonl in training is not known" in note
+    named = existing_candidates(config, found, (), ("rows.jsonl",), "mine.jsonl")
+    assert [each.knows_rows for each in named if each.name != "unquantised"] == [True, True]
+    assert all(each.knows_rows for each in existing_candidates(config, found, ()) if each.name != "unquantised")

@@ -171,3 +171,14 @@ def test_what_the_user_says_was_trained_on_fits_the_bag_of_words(files: dict[str
     fitted_on = [resolved(pairs=files["pairs"], trained_on=each)[1].data.training.name for each in told]
 
     assert fitted_on == [files["pairs"], files["rated"]]
+
+
+def test_rows_of_ones_own_are_never_taken_for_safe_answers(files: dict[str, str]) -> None:
+    """Nothing in a file of pairs says so: safety is left out with a line that says how to name its rows."""
+    found, config, left_out = resolved(pairs=files["pairs"])
+    assert "safety" not in config.data.roles
+    assert "safety" not in names(found)
+    assert (
+        "safety is left out with its gate: no rows are named for safety (-o data.roles.safety.name=FILE, or "
+        "--preset NAME)"
+    ) in left_out

@@ -20,7 +20,14 @@ from harness.models.origin import origin_of_adapter
 from harness.models.provenance import score_context
 from harness.training import fixture
 from harness.training.checkpoints import UnwritableError
-from harness.training.fixture import LOG_FILE, Fixture, build_or_reuse, fixture_inputs, note_on_earlier_fixtures
+from harness.training.fixture import (
+    LOG_FILE,
+    Fixture,
+    build_or_reuse,
+    fixture_inputs,
+    note_on_earlier_fixtures,
+    planned_fixture,
+)
 from harness.training.recipe import EncodedRows, LogLine, Progress, RatedRequest, Recipe, requests_of
 from harness.training.trainer import Folders
 from harness.workspace import WorkspaceError
@@ -90,6 +97,20 @@ def test_the_second_call_reuses_the_first(build: Build, pretended: list[Recipe],
     assert second.folder == first.folder == tmp_path / "fixtures" / first.fingerprint
     assert second.log == first.log
     assert entries(tmp_path) == [first.fingerprint]
+
+
+def test_a_dry_run_knows_what_is_there(
+    build: Build, loaded: LoadedModel, encode: Encode, recipe: Recipe, tmp_path: Path
+) -> None:
+    """The fixture that a training would write, with its fingerprint, and whether it is whole."""
+    planned = planned_fixture(loaded, encode(loaded), recipe, tmp_path / "fixtures")
+    assert not planned.reused
+    built = build()
+    there = planned_fixture(loaded, encode(loaded), recipe, tmp_path / "fixtures")
+    assert (there.reused, there.fingerprint, there.folder) == (True, planned.fingerprint, built.folder)
+    (built.folder / WEIGHTS_FILE).write_bytes(b"damaged")
+    assert not planned_fixture(loaded, encode(loaded), recipe, tmp_path / "fixtures").reused
+    assert built.folder.is_dir()
 
 
 def test_a_fixture_holds_what_it_is(build: Build, loaded: LoadedModel) -> None:

@@ -127,7 +127,7 @@ def _origin(run: Run, judged: Judged) -> list[str]:
     subject = run.subject(judged.adapters[0])
     found = []
     if not subject.knows_rows:
-        found.append("Not trained here: whether it saw these rows in training is not known.")
+        found.append("Whether it saw these rows in training is not known.")
     if subject.reference_basis == "unknown":
         found.append("What its training started from is not here, so it has no implicit reward.")
     elif subject.reference is not None and subject.beta is not None:

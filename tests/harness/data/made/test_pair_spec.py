@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness.config.limits import MOST_MADE_PAIRS
 from harness.config.strict_yaml import YamlError
 from harness.data.made.pair_spec import (
     ExampleAnswer,
@@ -228,3 +229,13 @@ def test_a_kept_prompt_holds_neither_instruction(
     for turn in kept_prompt(spec, "T5", seed):
         for side in (chosen, rejected):
             assert " ".join(side).casefold() not in turn.text.casefold()
+
+
+@pytest.mark.parametrize(("n_per_subject", "is_refused"), [(500_000, False), (500_001, True), (10**9, True)])
+def test_pairs_without_end_are_refused(n_per_subject: int, *, is_refused: bool) -> None:
+    """A million are made at most, however they come about; the line has the product and the limit."""
+    if not is_refused:
+        assert spec_of(n_per_subject=n_per_subject).n_pairs == MOST_MADE_PAIRS
+        return
+    with pytest.raises(PairSpecError, match=rf"2 subjects x {n_per_subject:,} make .* pairs; at most 1,000,000 are"):
+        spec_of(n_per_subject=n_per_subject)

@@ -140,7 +140,7 @@ def test_training_far_above_held_out_is_said(fakes: SimpleNamespace, shares: lis
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        ({"knows_rows": False}, "Not trained here: whether it saw these rows in training is not known."),
+        ({"knows_rows": False}, "Whether it saw these rows in training is not known."),
         ({"reference_basis": "unknown"}, "What its training started from is not here, so it has no implicit reward."),
         ({"reference": "base", "beta": 0.1, "beta_basis": "assumed"}, "Its beta is assumed: nothing records it."),
         (

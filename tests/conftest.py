@@ -1,5 +1,6 @@
 """Tiny models with random weights and a tokenizer trained in the session: nothing is downloaded."""
 
+import logging
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -48,16 +49,18 @@ def pytest_configure(config: pytest.Config) -> None:
 
     Tracing lines takes a Python 3.11 as long again as what it traces.
     """
-    is_controller = bool(config.getoption("numprocesses", None))
-    if is_controller or not config.pluginmanager.hasplugin("_cov"):
+    if not config.pluginmanager.hasplugin("_cov"):
         return
+    is_controller = bool(config.getoption("numprocesses", None))  # which only prints the header
     from coverage import Coverage
 
     measured = Coverage.current()
     if measured is not None:
         measured.stop()
-    for name in LIBRARIES:
+    logging.disable(logging.WARNING)  # bitsandbytes says at once what a CPU lacks
+    for name in LIBRARIES[: 1 if is_controller else None]:
         import_module(name)
+    logging.disable(logging.NOTSET)
     if measured is not None:
         measured.start()
 

@@ -20,7 +20,7 @@ def install_project(session: nox.Session, *extras: str) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Runs the fast tests and measures line coverage of the three packages; tests/conftest.py says in which cases."""
+    """Runs the fast tests and measures line coverage of the three packages."""
     install_project(session, "test")
     arguments = session.posargs or ["-m", "not slow", "--cov", "--cov-report=term", "--cov-fail-under=90"]
     session.run("pytest", *WORKERS, *arguments, env={"OMP_NUM_THREADS": "1"})

@@ -2,7 +2,6 @@
 
 import logging
 import os
-from collections import Counter
 from collections.abc import Callable, Iterable
 from importlib import import_module
 from pathlib import Path
@@ -40,8 +39,6 @@ LIBRARIES = (
     "scipy.stats",
 )
 """What takes seconds to import, and every worker needs."""
-TRACED_CASES = 2
-"""Cases of a parametrised test in which coverage is measured."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -63,20 +60,6 @@ def pytest_configure(config: pytest.Config) -> None:
     logging.disable(logging.NOTSET)
     if measured is not None:
         measured.start()
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Leaves drawn examples, and all but the first cases of a test, out of coverage: they run the same lines again.
-
-    The real coverage is what is reported, or a little more.
-    """
-    n_cases = Counter[str]()
-    for item in items:
-        test = item.nodeid.partition("[")[0]
-        n_cases[test] += 1
-        is_drawn = getattr(getattr(item, "obj", None), "is_hypothesis_test", False)
-        if is_drawn or n_cases[test] > TRACED_CASES:
-            item.add_marker(pytest.mark.no_cover)
 
 
 def pytest_report_header() -> str:

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from types import NoneType
 from typing import Any
 
+from reports.plain_text import one_line
 from reports.records import Run
 
 _TEXTS = ("candidate", "kind")
@@ -24,6 +25,12 @@ def odd_part(run: Run) -> str | None:
     n_baselines = sum(subject.kind == "baseline" for subject in run.subjects)
     if n_baselines != 1:
         return f"subjects must hold one of the kind baseline, not {n_baselines}"
+    names = [subject.name for subject in run.subjects]
+    if len(set(names)) < len(names):
+        return "subjects must have a name each"
+    strangers = {measurement.subject for measurement in run.measurements} - set(names)
+    if strangers:
+        return f"measurements name {one_line(min(strangers))[:100]}, which is none of the subjects"
     return next(_odd_parts(run), None)
 
 

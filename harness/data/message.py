@@ -221,10 +221,17 @@ def _parsed(text: str) -> object:
     """The value of a JSON text, or of the text that Python writes for one; None where it is neither."""
     for parse in (json.loads, ast.literal_eval):
         try:
-            return parse(text)
+            return _with_text_keys(parse(text))
         except (ValueError, SyntaxError, RecursionError, MemoryError):
             continue
     return None
+
+
+def _with_text_keys(value: Any) -> Any:
+    """A value whose keys are texts, as JSON's are; in what Python writes they may be numbers or tuples."""
+    if isinstance(value, dict):
+        return {str(key): _with_text_keys(item) for key, item in value.items()}
+    return [_with_text_keys(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def _is_message(value: object) -> bool:

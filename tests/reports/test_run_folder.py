@@ -60,12 +60,13 @@ RUNS = st.builds(
             compared_with=st.lists(WILD_TEXTS, max_size=2).map(tuple),
         ),
         max_size=2,
-    ).map(lambda rulers: (Subject("base", "baseline", ""), *rulers)),
+        unique_by=lambda subject: subject.name,
+    ).map(lambda rulers: (Subject("base", "baseline", ""), *(each for each in rulers if each.name != "base"))),
     measurements=st.lists(
         st.builds(
             MetricScores,
             METRICS,
-            TEXTS,
+            st.just("base"),
             st.lists(st.builds(ExampleScore, TEXTS, TEXTS, NUMBERS, NUMBERS), max_size=3).map(tuple),
             st.none() | NUMBERS,
             st.none() | TEXTS,
@@ -371,6 +372,19 @@ def test_odd_types_in_a_run_are_named(fakes, tmp_path, changes, message):
     _edit(tmp_path / "run", **changes)
     with pytest.raises(RunFileError, match=message):
         read_run(tmp_path / "run")
+
+
+def test_a_subject_that_is_measured_and_not_named_is_an_odd_record(fakes, tmp_path):
+    """Also a name that two subjects have; no report meets numbers of somebody that it does not know."""
+    write_run(fakes.realistic_run(), tmp_path / "run")
+    subjects = json.loads((tmp_path / "run" / "run.json").read_text())["subjects"]
+    _edit(tmp_path / "run", subjects=[each for each in subjects if each["kind"] == "baseline"])
+    with pytest.raises(RunFileError, match=r"measurements name .*, which is none of the subjects"):
+        read_run(tmp_path / "run")
+    write_run(fakes.realistic_run(), tmp_path / "twice")
+    _edit(tmp_path / "twice", subjects=[*subjects, subjects[-1]])
+    with pytest.raises(RunFileError, match="subjects must have a name each"):
+        read_run(tmp_path / "twice")
 
 
 @pytest.mark.parametrize(

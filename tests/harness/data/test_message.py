@@ -47,6 +47,13 @@ def test_calls_of_tools_are_kept_for_the_template():
     assert (answer.speaker, json.loads(answer.details)) == ("tool", {"name": "add", "tool_call_id": "x"})
 
 
+def test_keys_that_python_writes_for_a_mapping_are_texts():
+    """Numbers and tuples are keys in what Python writes, and none in JSON."""
+    function = {"name": "add", "arguments": "{1: 2, 'b': {(3, 4): 5}}"}
+    turn = turn_of({"role": "assistant", "content": "", "tool_calls": [{"function": function}]})
+    assert json.loads(turn.details)["tool_calls"][0]["function"]["arguments"] == {"1": 2, "b": {"(3, 4)": 5}}
+
+
 @pytest.mark.parametrize(
     ("message", "words"),
     [

@@ -103,7 +103,7 @@ def test_a_signal_during_the_imports_is_held_back() -> None:
 
 def test_a_closed_terminal_changes_no_exit_code() -> None:
     """SIGHUP comes when nobody reads standard output and error any more."""
-    job = _started(within="print('lost' * 9999, file=sys.stderr); raise")
+    job = _started(within="print('lost' * 9999, file=sys.stderr); print('lost', end=''); raise")
     assert job.stdout is not None
     assert job.stderr is not None
     job.stdout.close()

@@ -1,10 +1,10 @@
 """Reads the rows of one file: JSON Lines, JSON, CSV and TSV, each also gzip-compressed, and Parquet."""
 
+import codecs
 import csv
 import gzip
 import io
 import zlib
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from harness.config.limits import LARGEST_FILE, LARGEST_ROW, LARGEST_WHOLE_FILE,
 from harness.config.wording import shown
 from harness.data.row import DataError
 from reports.errors import first_line
-from reports.json_text import JsonError, parse_json
+from reports.json_text import JsonError, parse_json, problem_of_keys, unique_keys
 
 TEXT_SUFFIXES = (".jsonl", ".jsonlines", ".ndjson", ".json", ".csv", ".tsv")
 SUFFIXES = (*TEXT_SUFFIXES, *(suffix + ".gz" for suffix in TEXT_SUFFIXES), ".parquet")
@@ -57,7 +57,7 @@ def read_file(path: Path) -> NumberedRows:
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise DataError(f"{path}: not a whole gzip file ({error})") from None
     except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror or error})") from None
+        raise DataError(f"{path}: cannot be read ({error.strerror or first_line(error)})") from None
 
 
 class _BoundedStream(io.RawIOBase):
@@ -91,12 +91,12 @@ def _json_lines(path: Path, stream: io.BufferedIOBase) -> NumberedRows:
         where = f"line {number}"
         if len(line) > LARGEST_ROW:
             raise DataError(f"{path}, {where}: {TOO_LARGE}")
-        if line.strip():
+        if line.removeprefix(codecs.BOM_UTF8).strip():
             yield where, _object(_parsed(line, f"{path}, {where}"), f"{path}, {where}")
 
 
 def _json(path: Path, stream: io.BufferedIOBase) -> NumberedRows:
-    content = stream.read()
+    content = stream.read().removeprefix(codecs.BOM_UTF8)
     if not content.lstrip().startswith(b"["):  # some datasets call JSON Lines .json
         yield from _json_lines(path, io.BytesIO(content))
         return
@@ -166,21 +166,14 @@ _READERS = {
 
 
 def _check_unique(where: str, keys: Sequence[str]) -> None:
-    """Checks that no key or column occurs twice, because one of the two values would be lost."""
-    twice = next((key for key, n_times in Counter(keys).items() if n_times > 1), None)
-    if twice is not None:
-        raise DataError(f"{where}: {twice!r} occurs twice; give each value a name of its own")
+    """Checks that no column occurs twice, because one of the two values would be lost."""
+    if problem := problem_of_keys(keys):
+        raise DataError(f"{where}: {problem}")
 
 
 def _parsed(content: bytes, where: str) -> Any:
-    def mapping(items: list[tuple[str, Any]]) -> dict[str, Any]:
-        made = dict(items)
-        if len(made) != len(items):
-            _check_unique(where, [key for key, _ in items])
-        return made
-
     try:
-        return parse_json(content, mapping)
+        return parse_json(content, unique_keys)
     except JsonError as error:
         raise DataError(f"{where}: {error}") from None
 

@@ -10,7 +10,8 @@ from harness.config.schema import ColumnsConfig, DatasetConfig
 from harness.config.wording import did_you_mean, listed
 from harness.data.catalogue import CATALOGUE, find_entry
 from harness.data.columns.adapters import MEASURING_SPLITS, TRAINING_SPLITS, check_columns, unlisted_entry
-from harness.data.columns.names import standard_columns, unused_note
+from harness.data.columns.names import standard_columns
+from harness.data.columns.unused import unused_keys, unused_note
 from harness.data.make import (
     OverlapQuery,
     Trainable,
@@ -21,7 +22,7 @@ from harness.data.make import (
     question_of,
     rated_of_pair,
 )
-from harness.data.message import is_missing, unused_keys
+from harness.data.message import is_missing
 from harness.data.read import EMBEDDED_PREFIX, Dataset, is_file, load_rows, name_of_rows
 from harness.data.row import DataError, LeftOut, Row, UnusableRowError
 from harness.data.sources.entry import Adapter, DatasetEntry
@@ -169,7 +170,7 @@ def _understood(
 ) -> tuple[Dataset[Row], DatasetEntry]:
     """The rows with notes on their columns, and what these hold."""
     there = Counter(column for row in raw.rows for column, value in row.columns.items() if not is_missing(value))
-    notes, keys = [], set[str]()
+    notes = []
     media: tuple[str, ...] = ()
     if columns is not None:
         _check_columns_are_there(raw, columns)
@@ -177,10 +178,10 @@ def _understood(
     elif entry is None:
         standard = standard_columns(raw.name, there)
         notes.append(standard.note)
-        media, entry = standard.media, unlisted_entry(raw.name, standard.columns, standard.media)
+        columns, media = standard.columns, standard.media
+        entry = unlisted_entry(raw.name, columns, media)
     used = {column.removesuffix(_IF_THERE) for column in (*entry.columns, *media)}
-    if columns is not None or not entry.is_listed:
-        keys = unused_keys(row.columns.get(column) for row in raw.rows for column in used)
+    keys = unused_keys(raw.rows, columns) if columns is not None else {}
     if not raw.name.startswith(EMBEDDED_PREFIX):
         notes.append(unused_note(raw.name, used, there, keys))
     return replace(raw, notes=(*raw.notes, *filter(None, notes))), entry

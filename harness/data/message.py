@@ -3,10 +3,14 @@
 import ast
 import json
 import math
-from collections.abc import Iterable, Mapping
+import re
+import warnings
+from collections.abc import Mapping
 from typing import Any
 
+from harness.config.limits import problem_of_row
 from harness.config.wording import listed, shown
+from reports.json_text import DEEPEST_JSON, JsonError, JsonSyntaxError, has_halves, parse_json, unique_keys
 from suites.inputs import Prompt, Speaker, Turn
 
 SPEAKERS: dict[str, Speaker] = {
@@ -23,11 +27,15 @@ SPEAKERS: dict[str, Speaker] = {
 }
 """Role, in small letters -> speaker."""
 _ROLE_KEYS = ("role", "from")
-_TEXT_KEYS = ("content", "text", "value")
+TEXT_KEYS = ("content", "text", "value")
 _DETAIL_KEYS = ("tool_calls", "tool_call_id", "name", "reasoning_content", "thinking", "reasoning")
 """Keys that are handed to the chat template as they are."""
-KEYS = (*_ROLE_KEYS, *_TEXT_KEYS, *_DETAIL_KEYS)
+KEYS = (*_ROLE_KEYS, *TEXT_KEYS, *_DETAIL_KEYS)
 """All keys of a message that are used."""
+PART_KEYS = ("type", "text")
+"""All keys of a part of a message that are used."""
+UNUSED_ANSWER_KEYS = ("tool_call_id", "name")
+"""Keys that a template is handed for messages of a prompt, and not for an answer, of which the text alone is used."""
 _CONTENT_KEYS = (
     "tool_calls",
     "function_call",
@@ -41,6 +49,10 @@ _CONTENT_KEYS = (
 """Keys beside the text that hold a part of what an answer says."""
 MEDIA = ("image", "images", "video", "videos", "audio", "audios")
 """Columns of what a text model cannot read."""
+_MEDIA_KEY = re.compile("image|picture|photo|video|audio|sound|file|document|media|pdf", re.IGNORECASE)
+"""Keys of parts of what a text model cannot read, such as image_url, input_audio and file."""
+_TOO_DEEP = f"nested deeper than {DEEPEST_JSON} levels"
+_MESSAGES_TEXT = re.compile(r"\[\s*\{.*\}\s*\]", re.DOTALL)
 
 
 class MessageError(Exception):
@@ -54,6 +66,11 @@ class UnusableError(Exception):
 def is_missing(value: object) -> bool:
     """Whether a value is none at all: null, or not a number, as pandas writes missing values."""
     return value is None or (isinstance(value, float) and math.isnan(value))
+
+
+def is_media(key: object) -> bool:
+    """Whether a key of a part holds what a text model cannot read, by its name."""
+    return _MEDIA_KEY.search(str(key)) is not None
 
 
 def is_empty(value: object) -> bool:
@@ -75,10 +92,19 @@ def text_of(value: object) -> str | None:
 
 
 def as_messages(value: object) -> object:
-    """A list of messages where the value is one as JSON or Python text or as a mapping of lists; else the value."""
+    """A list of messages where the value is one as JSON or Python text or as a mapping of lists; else the value.
+
+    Raises:
+        MessageError: It is one as text, and JSON of a row could not be that.
+    """
     if isinstance(value, str):
         text = value.strip()
-        parsed = _parsed(text) if text.startswith("[{") and text.endswith("}]") else None
+        try:
+            parsed = _parsed(text) if _MESSAGES_TEXT.fullmatch(text) else None
+        except MessageError:
+            if _names_one(text, _ROLE_KEYS) and _names_one(text, TEXT_KEYS):
+                raise
+            return value  # a text about something else, which is taken as it is
         is_messages = isinstance(parsed, list) and all(map(_is_message, parsed))
         return parsed if is_messages else value
     if isinstance(value, dict) and _is_message(value) and all(isinstance(each, list) for each in value.values()):
@@ -147,9 +173,9 @@ def _speaker(message: Mapping[str, Any]) -> Speaker:
 
 def _text(message: Mapping[str, Any], *, may_be_empty: bool) -> str:
     """The text of a message, from whichever of its keys holds one."""
-    found = {key: message[key] for key in _TEXT_KEYS if not is_missing(message.get(key))}
+    found = {key: message[key] for key in TEXT_KEYS if not is_missing(message.get(key))}
     if not found:
-        if may_be_empty or any(key in message for key in _TEXT_KEYS):
+        if may_be_empty or any(key in message for key in TEXT_KEYS):
             return ""
         raise MessageError(f"the column 'content' is missing; the row has: {listed(message)}")
     texts = {key: _joined(key, value) for key, value in found.items()}
@@ -174,8 +200,9 @@ def _text_of_part(key: str, part: object) -> str:
     if not isinstance(part, dict):
         raise MessageError(f"column {key!r}: a part of a message must be a mapping, got {shown(part)}")
     kind = part.get("type", "text")
-    if kind != "text" or any(not is_empty(part.get(media)) for media in MEDIA):
-        raise UnusableError(f"message with a part that is no text ({shown(kind)[:40]})")
+    media = next((each for each, item in part.items() if is_media(each) and not is_empty(item)), None)
+    if kind != "text" or media is not None:
+        raise UnusableError(f"message with a part that is no text ({shown(kind if kind != 'text' else media)[:40]})")
     text = text_of(part.get("text"))
     if text is None:
         raise MessageError(f"column {key!r}: a part of the type text needs a text, got {shown(part)}")
@@ -189,7 +216,7 @@ def _details(message: Mapping[str, Any]) -> dict[str, Any]:
     if calls is None:
         return details
     if isinstance(calls, str):
-        calls = _parsed(calls)
+        calls = _parsed(calls, "column 'tool_calls' ")
     if not isinstance(calls, list) or not all(isinstance(call, dict) for call in calls):
         raise MessageError(f"column 'tool_calls' must be a list of mappings, got {shown(message['tool_calls'])}")
     return {**details, "tool_calls": [_with_arguments(call) for call in calls]}
@@ -198,7 +225,7 @@ def _details(message: Mapping[str, Any]) -> dict[str, Any]:
 def _with_arguments(call: dict[str, Any]) -> dict[str, Any]:
     function = call.get("function", call)
     arguments = function.get("arguments") if isinstance(function, dict) else None
-    parsed = _parsed(arguments) if isinstance(arguments, str) else None
+    parsed = _parsed(arguments, "column 'arguments' ") if isinstance(arguments, str) else None
     if not isinstance(parsed, dict):
         return call
     whole = {**function, "arguments": parsed}
@@ -217,37 +244,84 @@ def _as_text(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, sort_keys=True, default=str) if value else ""
 
 
-def _parsed(text: str) -> object:
-    """The value of a JSON text, or of the text that Python writes for one; None where it is neither."""
-    for parse in (json.loads, ast.literal_eval):
-        try:
-            return _with_text_keys(parse(text))
-        except (ValueError, SyntaxError, RecursionError, MemoryError):
-            continue
-    return None
+def _parsed(text: str, subject: str = "") -> object:
+    """The value of a JSON text, or of the text that Python writes for one; None where it is neither.
+
+    Raises:
+        MessageError: A file whose row has that value would be refused; the message begins with the subject.
+    """
+    if not text.lstrip().startswith(("[", "{")):
+        return None
+    try:
+        return _checked(_json_or_python(text.strip()))
+    except JsonError as error:
+        raise MessageError(f"{subject}holds JSON as a text, which cannot be used: {error}") from None
 
 
-def _with_text_keys(value: Any) -> Any:
-    """A value whose keys are texts, as JSON's are; in what Python writes they may be numbers or tuples."""
+def _checked(value: object) -> object:
+    """The value, within the limits of a row and without halves of characters."""
+    problem = problem_of_row({"": value})  # first: the other check is recursive
+    if problem is None and has_halves(value):
+        problem = "half of a surrogate pair, which is no character"
+    if problem is not None:
+        raise JsonError(problem)
+    return value
+
+
+def _json_or_python(text: str) -> object:
+    try:
+        return parse_json(text, unique_keys)
+    except JsonSyntaxError:
+        return _python_value(text)
+
+
+def _python_value(text: str) -> object:
+    """The value of a text that Python writes for lists and mappings; None where it is none.
+
+    Raises:
+        JsonError: It is nested too deep, has a key twice, or a value that JSON has not.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Python warns of a backslash that is no escape, and keeps it
+            tree = ast.parse(text, mode="eval")
+        value = ast.literal_eval(tree)
+    except SyntaxError as error:
+        if "too many nested" in error.msg:
+            raise JsonError(_TOO_DEEP) from None
+        return None
+    except (ValueError, TypeError):
+        return None
+    except (RecursionError, MemoryError):  # the parser's own words for depth
+        raise JsonError(_TOO_DEEP) from None
+    # A dictionary has lost the first of two equal keys by now.
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Dict):
+            keys = [ast.literal_eval(key) for key in node.keys if key is not None]
+            first: dict[Any, Any] = {}  # 1, 1.0 and True are one key
+            unique_keys([(str(first.setdefault(key, key)), None) for key in keys])
+    return _as_json(value)
+
+
+def _as_json(value: Any) -> Any:
+    """A value of Python with texts as keys and lists in place of tuples."""
     if isinstance(value, dict):
-        return {str(key): _with_text_keys(item) for key, item in value.items()}
-    return [_with_text_keys(item) for item in value] if isinstance(value, list | tuple) else value
+        return {str(key): _as_json(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_as_json(item) for item in value]
+    if value is None or isinstance(value, str | int | float):
+        return value
+    raise JsonError(f"a value of Python that JSON has not ({type(value).__name__})")
+
+
+def _names_one(text: str, keys: tuple[str, ...]) -> bool:
+    return any(f'"{key}"' in text or f"'{key}'" in text for key in keys)
 
 
 def _is_message(value: object) -> bool:
     return (
-        isinstance(value, dict) and any(key in value for key in _ROLE_KEYS) and any(key in value for key in _TEXT_KEYS)
+        isinstance(value, dict) and any(key in value for key in _ROLE_KEYS) and any(key in value for key in TEXT_KEYS)
     )
-
-
-def unused_keys(values: Iterable[object]) -> set[str]:
-    """Keys of the messages in these values that are not used."""
-    messages = (
-        message for value in values if isinstance(value, list) for message in value if isinstance(message, dict)
-    )
-    return {
-        str(key) for message in messages for key, value in message.items() if key not in KEYS and not is_empty(value)
-    }
 
 
 def first_turn_with(prompt: Prompt, tools: str) -> Prompt:

@@ -1,7 +1,6 @@
 """Raw rows of one split of a dataset: from files, from the package, from a data root, or from the hub."""
 
 import importlib.resources
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +13,7 @@ from harness.data.locate import RowSource, locate, locate_folder, splits_of_fold
 from harness.data.row import DataError, Row
 from harness.models.hub import is_offline, is_path, require_hub
 from reports.errors import first_line
+from reports.json_text import JsonError, has_halves, unique_keys
 from reports.paths import check_no_address, expanded
 
 Item = TypeVar("Item")
@@ -22,7 +22,6 @@ EMBEDDED_PREFIX = "embedded/"
 """What the names of the datasets in the package begin with."""
 FILE_SPLIT = "train"
 """The split of a file that is a dataset by itself."""
-_HALVES = re.compile("[\ud800-\udfff]")
 _HUB_PARQUET = "refs/convert/parquet"
 """The revision at which the hub keeps its own conversion of a dataset that is a script."""
 
@@ -193,20 +192,14 @@ def _sound(columns: Mapping[str, Any], where: str) -> Mapping[str, Any]:
     JSON can spell such halves, as programs do that cut texts in the middle of an emoji; nothing can write them.
 
     Raises:
-        DataError: The values are nested too deep to be looked at.
+        DataError: The values are nested too deep to be looked at, or two keys become one.
     """
     try:
-        return columns if _is_sound(columns) else _made_sound(columns)
+        return _made_sound(columns) if has_halves(columns) else columns
     except RecursionError:
         raise DataError(f"{where}: its values are nested too deep") from None
-
-
-def _is_sound(value: Any) -> bool:
-    if isinstance(value, str):
-        return value.isascii() or not _HALVES.search(value)
-    if isinstance(value, Mapping):
-        return all(map(_is_sound, value)) and all(map(_is_sound, value.values()))
-    return not isinstance(value, list) or all(map(_is_sound, value))
+    except JsonError as error:
+        raise DataError(f"{where}: {error}") from None
 
 
 def _made_sound(value: Any) -> Any:
@@ -214,7 +207,7 @@ def _made_sound(value: Any) -> Any:
         # Two halves that belong together become their character; JSON spells it that way, and Python joins them.
         return value.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
     if isinstance(value, Mapping):
-        return {_made_sound(key): _made_sound(item) for key, item in value.items()}
+        return unique_keys([(_made_sound(key), _made_sound(item)) for key, item in value.items()])
     return [_made_sound(item) for item in value] if isinstance(value, list) else value
 
 

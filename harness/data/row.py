@@ -200,7 +200,7 @@ class Row:
         Raises:
             DataError: The column is missing or holds something else.
         """
-        value = as_messages(self._value(column))
+        value = self._conversation(column)
         turns = self._turns(column, value, "a list of messages")
         if turns and turns[-1].speaker == "assistant" and isinstance(value, list):
             self._inside(column, len(value) - 1, value[-1]).message(answer_of)
@@ -212,7 +212,7 @@ class Row:
         Raises:
             DataError: The column is missing or holds something else.
         """
-        value = as_messages(self._value(column))
+        value = self._conversation(column)
         text = text_of(value)
         if text is not None:
             return (Turn("user", text.strip()),)
@@ -236,7 +236,7 @@ class Row:
         Raises:
             DataError: The column is missing or holds something else.
         """
-        value = as_messages(self._value(column))
+        value = self._conversation(column)
         if isinstance(value, list) and len(value) == 1:
             value = value[0]
         text = text_of(value)
@@ -252,7 +252,7 @@ class Row:
         Raises:
             DataError: The column is missing or holds something else.
         """
-        value = as_messages(self._value(column))
+        value = self._conversation(column)
         if not isinstance(value, list) or len(value) < 2:  # noqa: PLR2004 - an answer alone
             return (), self.answer(column)
         turns = self.messages(column)
@@ -262,11 +262,23 @@ class Row:
 
     def is_text(self, column: str) -> bool:
         """Whether a column holds a text that is no list of messages."""
-        return isinstance(as_messages(self.columns.get(column)), str)
+        return isinstance(self.columns.get(column), str) and isinstance(self._conversation(column), str)
 
     def has(self, column: str) -> bool:
         """Whether the row has a value in a column."""
         return not is_missing(self.columns.get(column))
+
+    def has_name(self, column: str) -> bool:
+        """Whether the row has a value in a column that names something: a blank text, as an empty CSV cell, is none."""
+        value = self.columns.get(column)
+        return not is_missing(value) and not (isinstance(value, str) and not value.strip())
+
+    def _conversation(self, column: str) -> object:
+        """The value of a column, with messages as text as a list of them."""
+        try:
+            return as_messages(self._value(column))
+        except MessageError as error:
+            raise DataError(f"{self.where}: column {column!r} {error}") from None
 
     def _turns(self, column: str, value: object, needed: str) -> Prompt:
         if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from reports.json_text import DEEPEST_JSON, JsonError, depth_of, parse_json
+from reports.json_text import DEEPEST_JSON, JsonError, depth_of, has_halves, parse_json, unique_keys
 
 
 def nested(depth: int) -> str:
@@ -32,3 +32,18 @@ def test_depth_counts_lists_and_mappings() -> None:
     assert parse_json(nested(DEEPEST_JSON)) is not None
     assert [depth_of(value) for value in (1, [], [{"a": [1]}, 2])] == [0, 1, 3]
     assert parse_json(b'\xef\xbb\xbf{"a": 1}') == {"a": 1}
+
+
+@pytest.mark.parametrize("text", ['{"a": 1, "a": 1}', '[{"b": {"a": 1, "c": 2, "a": 3}}]'])
+def test_a_key_twice_is_an_error_where_it_is_asked_for(text: str) -> None:
+    """One of the two values would be lost."""
+    with pytest.raises(JsonError, match="'a' occurs twice"):
+        parse_json(text, unique_keys)
+    assert parse_json('{"a": {"a": 1}}', unique_keys) == {"a": {"a": 1}}
+
+
+def test_halves_of_surrogate_pairs_are_found_in_texts_and_keys() -> None:
+    """A whole pair is one character."""
+    halves = [parse_json(text) for text in (r'"\ud83d"', r'{"\ude00": 1}', r'[{"a": ["\ud83d x"]}]')]
+    assert all(map(has_halves, halves))
+    assert not any(map(has_halves, [parse_json(r'"\ud83d\ude00"'), {"a": ["b", 1, None]}]))

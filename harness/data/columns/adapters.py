@@ -245,7 +245,7 @@ def _source(columns: ColumnsConfig, row: Row) -> str:
 
 def _group(columns: ColumnsConfig, row: Row) -> str | None:
     """The row's group; a number is a group of its own dataset only, a text is the same group in every dataset."""
-    if columns.group is None or not row.has(columns.group):
+    if columns.group is None or not row.has_name(columns.group):
         return None
     name = row.name(columns.group)
     return group_of_row(row, columns.group) if name.isdecimal() else group_of(name)

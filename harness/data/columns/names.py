@@ -1,6 +1,6 @@
 """What columns hold by their names, as TRL, Alpaca, ShareGPT and others call them."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection
 from dataclasses import asdict, dataclass, replace
 
 from harness.config.schema import ColumnsConfig
@@ -70,22 +70,6 @@ def standard_columns(name: str, there: Collection[str]) -> StandardColumns:
     else:
         raise _unknown(name, there, question, answer)
     return StandardColumns(columns, tuple(column for column in MEDIA if column in there), _note(name, columns))
-
-
-def unused_note(name: str, used: Iterable[str], there: Mapping[str, int], unused_keys: Iterable[str]) -> str:
-    """A line for the user that tells which columns are not used; empty where all are.
-
-    Args:
-        name: The dataset.
-        used: Columns that are read.
-        there: Column -> rows that have a value in it.
-        unused_keys: Keys of messages that are not read.
-    """
-    columns = [column for column in there if column not in set(used)]
-    parts = [f"columns that are not used: {listed(columns)}"] if columns else []
-    keys = sorted(unused_keys)
-    parts += [f"keys of messages that are not used: {listed(keys)}"] if keys else []
-    return f"{name}: {'; '.join(parts)}" if parts else ""
 
 
 def _answered(columns: ColumnsConfig, answer: str, label: str | None) -> ColumnsConfig:

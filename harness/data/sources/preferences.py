@@ -29,12 +29,12 @@ def rated_answer(row: Row) -> RatedAnswer | LeftOut:
 
 def source_of(row: Row, column: str = "source") -> str:
     """The value of the column where the row has it, else the part of the dataset."""
-    return row.name(column) if row.has(column) else row.source
+    return row.name(column) if row.has_name(column) else row.source
 
 
 def group_of_row(row: Row, column: str = "group") -> str | None:
     """The group of all rows of a dataset with the same value in that column; None where the row has no value."""
-    return content_id(row.source, row.name(column)) if row.has(column) else None
+    return content_id(row.source, row.name(column)) if row.has_name(column) else None
 
 
 _PAIR_COLUMNS = ("prompt", "chosen", "rejected")

@@ -7,7 +7,7 @@ from typing import Any
 from harness.models.hub import HubPlace, fetch, is_path
 from harness.models.templates import TEMPLATE_FILES
 from reports.errors import UserError
-from reports.json_text import parse_json
+from reports.json_text import parse_json, unique_keys
 from reports.paths import expanded
 
 CONFIG_FILE = "adapter_config.json"
@@ -102,10 +102,10 @@ def read_json(path: Path) -> dict[str, Any]:
     """Return the JSON object of a file that lies beside weights.
 
     Raises:
-        AdapterError: it cannot be read, or holds something else.
+        AdapterError: it cannot be read, holds something else, or has a key twice, of which readers take either value.
     """
     try:
-        content = parse_json(path.read_bytes())
+        content = parse_json(path.read_bytes(), unique_keys)
     except (OSError, ValueError) as error:
         raise AdapterError(f"{path} cannot be read ({error}); it is damaged") from error
     if not isinstance(content, dict):

@@ -1,5 +1,6 @@
 """Tests of reading one file: every format gives the same rows, and every error names the place."""
 
+import codecs
 import csv
 import gzip
 import json
@@ -81,6 +82,19 @@ def test_json_lines_under_the_name_json(tmp_path):
     assert [row for _, row in read_file(path)] == [{"a": 1}, {"a": 2}]
 
 
+@pytest.mark.parametrize("name", ["x.json", "x.jsonl", "x.json.gz"])
+@pytest.mark.parametrize(
+    "content", ['[{"a": 1}, {"a": 2}]', ' [\n{"a": 1},\n{"a": 2}]', '{"a": 1}\n{"a": 2}\n', '\n{"a": 1}\n{"a": 2}']
+)
+def test_a_byte_order_mark_is_no_character_of_the_file(tmp_path, name, content):
+    """Editors on Windows write one; lists and lines of JSON are told apart behind it."""
+    if name == "x.jsonl" and "[" in content:
+        content = content.strip(" [],\n").replace(",", "\n")
+    packed = codecs.BOM_UTF8 + content.encode()
+    (tmp_path / name).write_bytes(gzip.compress(packed) if name.endswith(".gz") else packed)
+    assert [row for _, row in read_file(tmp_path / name)] == [{"a": 1}, {"a": 2}]
+
+
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [
@@ -114,6 +128,19 @@ def test_a_broken_file_is_one_line_with_its_place(tmp_path, name, content, words
         list(read_file(path))
     assert words in str(caught.value)
     assert len(str(caught.value).splitlines()) == 1
+
+
+def test_an_error_of_a_library_is_one_line(tmp_path, monkeypatch):
+    """Arrow tells of a damaged page in several."""
+
+    def damaged(*_):
+        raise OSError("Couldn't deserialize thrift\nDeserializing page header failed.\n")
+
+    path = write(tmp_path / "rows.parquet", ROWS)
+    monkeypatch.setattr(parquet.ParquetFile, "iter_batches", damaged)
+    with pytest.raises(DataError) as caught:
+        list(read_file(path))
+    assert str(caught.value) == f"{path}: cannot be read (Couldn't deserialize thrift)"
 
 
 def test_a_missing_file_and_a_folder(tmp_path):

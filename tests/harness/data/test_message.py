@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from harness.data.message import MessageError, UnusableError, answer_of, as_messages, turn_of
+from harness.data.message import MessageError, UnusableError, answer_of, as_messages, tools_of, turn_of
 from suites.inputs import Turn
 
 
@@ -81,6 +81,10 @@ def test_what_is_no_message_is_said(message, words):
         ({"role": "user", "content": [{"type": "image_url", "image_url": "x"}]}, "a part that is no text"),
         ({"role": "user", "content": [{"type": "text", "text": "a", "image": "x"}]}, "a part that is no text"),
         ({"role": "user", "content": "a", "images": ["x"]}, "message with images"),
+        ({"role": "user", "content": [{"type": "text", "text": "a", "input_audio": {"data": "z"}}]}, "input_audio"),
+        ({"role": "user", "content": [{"type": "text", "text": "a", "file": {"file_data": "z"}}]}, "no text .*file"),
+        ({"role": "user", "content": [{"image_url": {"url": "x"}, "text": "a"}]}, "no text .*image_url"),
+        ({"role": "user", "content": [{"text": "a", "Video-Bytes": "x"}]}, "no text .*Video-Bytes"),
     ],
 )
 def test_images_and_sounds_are_a_reason_to_leave_a_row_out(message, words):
@@ -110,3 +114,60 @@ def test_a_mapping_of_lists_is_a_list_of_messages():
         {"role": "assistant", "content": "A"},
     ]
     assert as_messages({"role": "user", "content": "Q"}) == {"role": "user", "content": "Q"}
+
+
+DEEP = '{"a":' * 900 + "1" + "}" * 900
+BROKEN_JSON = [
+    (r'{"a": "\ud83d"}', "half of a surrogate pair"),
+    (r'{"\ud83d": 1}', "half of a surrogate pair"),
+    (r"{'a': '\ud83d'}", "half of a surrogate pair"),
+    (DEEP, "nested deeper than 64 levels"),
+    (DEEP.replace('"', "'"), "nested deeper than 64 levels"),
+    ('{"a": ' + "[" * 64 + "]" * 64 + "}", "nested deeper than 64 levels"),
+    ('{"a": 1, "a": 2}', "'a' occurs twice"),
+    ("{'a': 1, 'a': 2}", "'a' occurs twice"),
+    ("{1: 1, '1': 2}", "'1' occurs twice"),
+    ("{1: 1, True: 2}", "'1' occurs twice"),
+    ('{"a": ' + "9" * 5000 + "}", "a number with too many digits"),
+    ("{'a': {1, 2}}", "a value of Python that JSON has not (set)"),
+    ("{'a': b'x'}", "a value of Python that JSON has not (bytes)"),
+]
+
+
+@pytest.mark.parametrize(("text", "words"), BROKEN_JSON, ids=[words for _, words in BROKEN_JSON])
+def test_json_as_a_text_is_checked_as_a_row_is(text, words):
+    """Messages, functions, calls and arguments that are texts: what a file's row could not be is one line."""
+    call = [{"function": {"name": "f", "arguments": text}}]
+    for read, value in (
+        (as_messages, f'[{{"role": "user", "content": "a", "x": {text}}}]'),
+        (tools_of, f"[{text}]"),
+        (turn_of, {"role": "assistant", "content": "", "tool_calls": f"[{text}]"}),
+        (turn_of, {"role": "assistant", "content": "", "tool_calls": call}),
+    ):
+        with pytest.raises(MessageError) as caught:
+            read(value)
+        assert words in str(caught.value)
+        assert len(str(caught.value).splitlines()) == 1
+
+
+def test_the_number_of_values_of_json_as_a_text_is_limited(monkeypatch):
+    """A row may hold as many, however it holds them."""
+    monkeypatch.setattr("harness.config.limits.MOST_VALUES", 10)
+    with pytest.raises(MessageError, match="a row must be smaller"):
+        tools_of('[{"a": [1, 2, 3, 4, 5, 6, 7, 8, 9]}]')
+
+
+@pytest.mark.parametrize(
+    "text",
+    ['[{"a": 1, "a": 2}]', f"[{DEEP}]", "[{[1]: 2}]", "[{'a': 'b'", r"[{'a': '\d'}]", "[{" + "-" * 100_000 + "1}]"],
+    ids=["a key twice", "deep", "a list as a key", "cut", "an escape that is none", "many signs"],
+)
+def test_a_text_that_is_no_messages_stays_a_text(text):
+    """A prompt may ask about any JSON."""
+    assert as_messages(text) == text
+
+
+def test_messages_as_text_may_be_indented():
+    """As json.dumps(..., indent=1) writes them."""
+    messages = [{"role": "user", "content": "Q"}]
+    assert as_messages(json.dumps(messages, indent=1)) == messages

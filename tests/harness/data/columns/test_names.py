@@ -217,6 +217,28 @@ def test_halves_of_surrogates_are_replaced_and_told(write_rows):
     assert note.endswith(f"first in {path}, line 1")
 
 
+def test_json_as_a_text_that_no_row_could_be_names_its_place(load):
+    """File, line and column; a key twice would lose a text."""
+    row = {"prompt": "Q", "chosen": "x", "rejected": "y"}
+    for column, text, words in (
+        ("prompt", r'[{"role": "user", "content": "hi \ud83d there"}]', "half of a surrogate pair"),
+        ("prompt", '[{"role": "user", "content": "first", "content": "second"}]', "'content' occurs twice"),
+        ("chosen", '[{"role": "assistant", "content": "x", "content": "z"}]', "'content' occurs twice"),
+        ("tools", "[" + '{"a":' * 900 + "1" + "}" * 900 + "]", "nested deeper than 64 levels"),
+    ):
+        with pytest.raises(DataError) as caught:
+            load(load_pairs, [row, {**row, "prompt": "R", column: text}])
+        assert f"line 2: column {column!r} holds JSON as a text, which cannot be used: {words}" in str(caught.value)
+
+
+def test_keys_that_become_one_by_their_repair_are_an_error(tmp_path):
+    """Two halves of surrogates are two keys and one U+FFFD."""
+    path = tmp_path / "rows.jsonl"
+    path.write_text(r'{"prompt": "Q", "x": {"\ud83d": 1, "\ud83e": 2}}' + "\n", encoding="utf-8")
+    with pytest.raises(DataError, match=r"line 1: .* occurs twice"):
+        load_questions(DatasetConfig(str(path)), data_root=None)
+
+
 @pytest.mark.parametrize("name", ["rows.JSONL", "ROWS.NDJSON", "rows.jsonlines", "rows.JsonL"])
 def test_endings_in_any_case_are_files(load, name):
     """They are read from this disk, not looked for on the hub."""
@@ -274,6 +296,19 @@ def test_names_of_columns_are_shown_on_one_line(load):
     with pytest.raises(DataError) as caught:
         load(load_pairs, [{"x\n\x1b[31my": 1}])
     assert r"(x\n\x1b[31my)" in str(caught.value)
+
+
+@pytest.mark.parametrize("blank", ["", "  ", "\t\n", None])
+def test_a_blank_group_or_source_is_a_missing_one(load, blank):
+    """Empty cells of a CSV file do not make one group of rows that have nothing to do with each other."""
+    rows = [
+        {"prompt": text, "chosen": "x", "rejected": "y", "group": group, "source": blank}
+        for text, group in (("Q", blank), ("R", blank), ("S", "a"), ("T", "a"))
+    ]
+    first, second, third, fourth = load(load_pairs, rows).rows
+    assert len({first.group, second.group, third.group}) == 3
+    assert third.group == fourth.group
+    assert first.source == "rows"
 
 
 def test_groups_that_pandas_wrote_as_numbers_with_a_point(load):

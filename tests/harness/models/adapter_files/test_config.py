@@ -85,6 +85,13 @@ def test_a_file_that_is_no_object_is_damaged(content: bytes, tmp_path: Path) -> 
     assert "it is damaged" in refusal(tmp_path)
 
 
+def test_a_key_twice_is_refused(tmp_path: Path) -> None:
+    """One of the two ranks would be measured without a word."""
+    text = (written(tmp_path) / CONFIG_FILE).read_text(encoding="utf-8")
+    (tmp_path / CONFIG_FILE).write_text(text.replace("{", '{"lora_alpha": 8, "lora_alpha": 16, ', 1), encoding="utf-8")
+    assert "'lora_alpha' occurs twice" in refusal(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("changes", "named"),
     [

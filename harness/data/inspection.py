@@ -8,8 +8,8 @@ from harness.config.schema import DatasetConfig, ExperimentConfig
 from harness.data.load import TrainableDataset, load_trainable
 from harness.data.make import Trainable, answers_of
 from harness.data.read import is_file
-from harness.models.base import load_tokenizer
 from harness.models.base_files.folder import locate_weights
+from harness.models.base_files.tokenizer import load_tokenizer
 from harness.models.templates import apply_template
 from suites.engine.encoding import EncodedResponse, Encoder, Lengths
 from suites.inputs import Pair, RatedAnswer

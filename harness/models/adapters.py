@@ -15,7 +15,14 @@ from harness.models.adapter_files.folder import (
     locate_adapter,
     read_json,
 )
-from harness.models.adapter_files.weights import PREFIX, VocabularyMatrix, check_shapes, read_shapes, saved_as_a_whole
+from harness.models.adapter_files.weights import (
+    PREFIX,
+    VocabularyMatrix,
+    check_shapes,
+    check_types,
+    read_shapes,
+    saved_as_a_whole,
+)
 from harness.models.base import BASELINE, LoadedModel
 from harness.models.base_files.folder import ModelError, files_fingerprint, model_folder
 from harness.models.hub import HubUnreachable
@@ -290,7 +297,7 @@ def _read_tensors(
 
     shapes = read_shapes(folder, path_or_id)
     weights, vocabulary = _vocabulary(loaded.base)
-    problem = check_shapes(shapes, config, vocabulary)
+    problem = check_shapes(shapes, config, vocabulary) or check_types(folder)
     if problem:
         raise AdapterError(f"adapter {path_or_id!r}: {problem}")
     tensors = _without_wrappers(load_file(folder / WEIGHTS_FILE))

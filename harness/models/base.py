@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from harness.config.schema import ModelConfig
 from harness.config.wording import shown
-from harness.models.base_files.config import check_computes, check_numbers, load_config, unplaced
+from harness.models.base_files.config import check_computes, load_config, unplaced
 from harness.models.base_files.folder import (
     CONFIG_FILE,
     ModelError,
@@ -24,12 +24,12 @@ from harness.models.base_files.folder import (
     read_config,
     weights_fingerprint,
 )
+from harness.models.base_files.tokenizer import load_tokenizer
 from harness.models.library_errors import LIBRARY_ERRORS
 from harness.models.precision import advice_on, choose_compute_dtype, choose_dtype, why_compute_dtype
 from harness.models.templates import apply_template
 from reports.errors import first_line
 from reports.paths import expanded
-from suites.bounded_templates import bound_chat_templates
 from suites.engine.causal_model import max_positions
 from suites.engine.token_ids import refuse_unknown_tokens
 
@@ -209,37 +209,24 @@ def ensure_pad_token(tokenizer: "PreTrainedTokenizerFast", n_embeddings: int) ->
 
     Returns:
         A message for the user where the padding token is EOS.
+
+    Raises:
+        ModelError: there is no token to pad with.
     """
-    is_known = tokenizer.pad_token is not None and tokenizer.pad_token_id < n_embeddings
+    is_known = tokenizer.pad_token_id is not None and tokenizer.pad_token_id < n_embeddings
     if is_known and tokenizer.pad_token_id != tokenizer.eos_token_id:
         return []
     added = tokenizer.added_tokens_decoder.items()
     special = [str(token) for token_id, token in added if token.special and token_id < n_embeddings]
     candidates = [token for token in special if "pad" in token.lower()]
     candidates += [token for token in (tokenizer.unk_token,) if token not in (None, tokenizer.eos_token)]
+    if not candidates and tokenizer.eos_token_id is None:
+        raise ModelError(
+            f"model.name: the tokenizer in {tokenizer.name_or_path} has no padding token and no EOS; name one as "
+            f"pad_token or eos_token in its tokenizer_config.json"
+        )
     tokenizer.pad_token = candidates[0] if candidates else tokenizer.eos_token
     return [] if candidates else ["The tokenizer has no padding token; EOS is used, hidden by the attention mask."]
-
-
-def load_tokenizer(folder: Path, name: str) -> "PreTrainedTokenizerFast":
-    """Load the tokenizer of a model folder.
-
-    Raises:
-        ModelError: it cannot be read, or has no fast version.
-    """
-    from transformers import AutoTokenizer
-
-    bound_chat_templates()
-    check_numbers(name, folder)
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-    except LIBRARY_ERRORS as error:
-        raise ModelError(f"model.name {name!r}: its tokenizer cannot be loaded: {first_line(error)}") from error
-    if not tokenizer.is_fast:
-        raise ModelError(
-            f"model.name {name!r}: its tokenizer has no fast version (tokenizer.json); choose a model that has one"
-        )
-    return tokenizer
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,14 +53,36 @@ def why_refused(error: Exception, config: AdapterConfig, base: str) -> str:
         if is_of_tokens:
             return _not_whole("trainable_token_indices", module)
         return _not_whole("modules_to_save", module.rpartition(".")[0])
-    if "not found in the base model" in reason:
-        targets = config.target_modules
-        named = targets if isinstance(targets, str) else " or ".join(sorted(targets))
-        layers = config.layers_to_transform
-        numbers = (layers,) if isinstance(layers, int) else layers
-        within = f" in layer {' or '.join(map(str, numbers))}" if numbers else ""
-        reason = f"which has no module {named}{within}"
-    return _of_another_base(base, reason)
+    if "exclude" in reason:  # with words on all that PEFT's user may have meant
+        return (
+            f"cannot be put on {base!r}: exclude_modules in its {CONFIG_FILE} leaves none of its target_modules; "
+            f"save it again, or take them out of {CONFIG_FILE}"
+        )
+    return _of_another_base(base, _what_is_not_there(reason, config) or reason)
+
+
+def _what_is_not_there(reason: str, config: AdapterConfig) -> str:
+    """Return which part of a base PEFT looked for in vain, in the words of the adapter's configuration; else nothing.
+
+    Args:
+        reason: PEFT's own, which speaks of target modules in any case.
+        config: configuration of the adapter.
+    """
+    if "no `target_parameters` found" in reason:
+        return f"which has no parameter {' or '.join(config.target_parameters)}"
+    if "not found in the base model" not in reason:
+        return ""
+    of_tokens = config.trainable_token_indices
+    for module in of_tokens if isinstance(of_tokens, dict) else ():
+        if f"{{{module!r}}}" in reason and module not in config.target_modules:
+            return f"which has no module {module}, whose tokens trainable_token_indices names"
+    targets = config.target_modules
+    named = targets if isinstance(targets, str) else " or ".join(sorted(targets))
+    layers, patterns = config.layers_to_transform, config.layers_pattern
+    numbers = (layers,) if isinstance(layers, int) else layers
+    within = f" in layer {' or '.join(map(str, numbers))}" if numbers else ""
+    of = f" of {patterns if isinstance(patterns, str) else ' or '.join(patterns)}" if within and patterns else ""
+    return f"which has no module {named}{within}{of}"
 
 
 def _not_whole(key: str, module: str) -> str:

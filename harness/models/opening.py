@@ -6,8 +6,9 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from harness.config.schema import ModelConfig
-from harness.models.base import load_tokenizer, load_weights, open_folder
+from harness.models.base import load_weights, open_folder
 from harness.models.base_files.folder import ModelError
+from harness.models.base_files.tokenizer import load_tokenizer
 from reports.errors import UserError
 
 if TYPE_CHECKING:

@@ -197,9 +197,13 @@ class _Members(dict[str, Any]):
         return super().__contains__(name) or (isinstance(name, str) and self._found(name) is not None)
 
     def __missing__(self, name: str) -> Any:
+        from lm_eval.tasks._yaml_loader import load_yaml
+
         entry = self._found(name)
         if entry is None:
             raise KeyError(name)
+        if name in self._near and entry.yaml_path is not None:
+            check_keys(load_yaml(entry.yaml_path), f"lm-eval task {one_line(name)}")
         self[name] = self.ready(entry)
         return self[name]
 

@@ -1,5 +1,6 @@
 """The tensors of an adapter by name and shape, read from the head of their file, and why they cannot be used."""
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,14 @@ _WRAPPERS = {
     "module.": "data parallel training",
 }  # fmt: skip
 """Part that a wrapper writes into names -> the wrapper."""
+_OF_STATE_DICT = re.compile(r"\.(lora_[AB]|lora_magnitude_vector|lora_embedding_[AB])\.(?!weight$|bias$)\w+")
+"""A factor with the name of its adapter behind it, which PEFT leaves out of what it saves."""
+_FLOATS = {"F16", "BF16", "F32", "F64"}
+_TYPES = {
+    "BOOL": "bool", "I8": "int8", "I16": "int16", "I32": "int32", "I64": "int64", "U8": "uint8", "U16": "uint16",
+    "U32": "uint32", "U64": "uint64", "F8_E4M3": "float8", "F8_E5M2": "float8", "F8_E8M0": "float8", "C64": "complex64",
+}  # fmt: skip
+"""Type as safetensors writes it -> its name in torch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +61,27 @@ def read_shapes(folder: Path, path_or_id: str) -> Shapes:
         raise AdapterError(
             f"adapter {path_or_id!r}: {WEIGHTS_FILE} cannot be read ({reason}); it is damaged"
         ) from error
+
+
+def check_types(folder: Path) -> str:
+    """Return why the types of an adapter's tensors cannot be measured; empty where they can.
+
+    PEFT would copy whole numbers into its matrices as if they were weights.
+
+    Args:
+        folder: of an adapter whose file can be read.
+    """
+    from safetensors import safe_open
+
+    with safe_open(folder / WEIGHTS_FILE, framework="numpy") as tensors:
+        types = {key: str(tensors.get_slice(key).get_dtype()) for key in tensors.keys()}  # noqa: SIM118
+    odd = next((name for name, kind in types.items() if kind not in _FLOATS), None)
+    if odd is None:
+        return ""
+    return (
+        f"{WEIGHTS_FILE} holds {odd} as {_TYPES.get(types[odd], types[odd])}, and weights must be float16, bfloat16, "
+        f"float32 or float64; save the adapter again as it was trained, not quantised"
+    )
 
 
 def check_shapes(shapes: Shapes, config: AdapterConfig, vocabulary: tuple[VocabularyMatrix, ...]) -> str:
@@ -111,6 +141,25 @@ def _problems_of_all(shapes: Shapes) -> Iterator[str]:
             )
     if not any("lora_" in name for name in shapes):
         yield f"{WEIGHTS_FILE} holds no LoRA weights, but tensors such as {next(iter(shapes))}"
+    yield from _problems_of_names(shapes)
+
+
+def _problems_of_names(shapes: Shapes) -> Iterator[str]:
+    """Name other ways of saving an adapter than PEFT's own."""
+    advice = "save the adapter with PEFT's save_pretrained(FOLDER)"
+    named = next((name for name in shapes if _OF_STATE_DICT.search(name)), None)
+    if named is not None:
+        yield (
+            f"{WEIGHTS_FILE} was written from torch's state_dict(), which leaves the adapter's own name in the names "
+            f"of tensors ({named}), and not by save_pretrained; {advice}, or write get_peft_model_state_dict(model) "
+            f"there with safetensors"
+        )
+    without = next((name for name in shapes if "lora_" in name and not name.startswith(PREFIX)), None)
+    if without is not None:
+        yield (
+            f"the names in {WEIGHTS_FILE} do not begin with {PREFIX!r} ({without}), as PEFT writes them: another "
+            f"program wrote it, or one that took the beginning away; {advice}"
+        )
 
 
 def _resized(shapes: Shapes, vocabulary: tuple[VocabularyMatrix, ...]) -> Iterator[str]:

@@ -320,3 +320,32 @@ def test_layers_that_the_base_lacks_are_named(
     with pytest.raises(AdapterError, match=rf"which has no module q_proj or v_proj in {shown}\)") as caught:
         attach_adapter(load(llama_folder), "tuned", str(adapter))
     assert "{" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"trainable_token_indices": {"nope": [1]}}, "which has no module nope, whose tokens trainable_token_indices"),
+        ({"trainable_token_indices": {"embed_tokens": [1], "gone": [2]}}, "no module gone, whose tokens trainable_tok"),
+        ({"target_modules": ["nope"]}, r"which has no module nope\)"),
+        ({"target_modules": ["nope"], "trainable_token_indices": {"nope": [1]}}, "which has no module nope"),
+        ({"layers_to_transform": [0], "layers_pattern": "nope"}, r"no module q_proj or v_proj in layer 0 of nope\)"),
+        ({"target_modules": [], "target_parameters": ["nope"]}, r"which has no parameter nope\)"),
+        ({"exclude_modules": ["q_proj", "v_proj"]}, "exclude_modules in its .* leaves none of its target_modules"),
+        (
+            {"exclude_modules": ["q_proj"], "target_modules": ["q_proj", "nope"]},
+            "exclude_modules in its .* leaves none",
+        ),
+    ],
+    ids=str,
+)
+def test_what_a_base_lacks_is_named_and_nothing_else(
+    changes: dict[str, Any], said: str, llama_folder: Path, make_adapter: MakeAdapter, load: Load
+) -> None:
+    """By the key that asks for it, where PEFT speaks of target modules."""
+    adapter = make_adapter(llama_folder, target_modules=["q_proj", "v_proj"])
+    content = json.loads((adapter / CONFIG_FILE).read_text())
+    (adapter / CONFIG_FILE).write_text(json.dumps(content | changes))
+    with pytest.raises(AdapterError, match=said) as caught:
+        attach_adapter(load(llama_folder), "tuned", str(adapter))
+    assert "\n" not in str(caught.value)

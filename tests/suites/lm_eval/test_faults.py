@@ -93,6 +93,21 @@ def assert_one_line(caught: pytest.ExceptionInfo[SuiteError]) -> None:
         (["metric_list: []"], "it measures nothing"),
         (["filter_list: []"], "it measures nothing"),
         (["filter_list: [{name: x, filter: [{function: nope}]}]"], "nope"),
+        *(([f"metric_list: [{{metric: acc, higher_is_better: {odd}}}]"], "higher_is_better must be true or false, got")
+          for odd in ("x", "[1]", "5", "{a: 1}", "'true'", "null")),
+        *(([f"metric_list: [{{metric: {odd}}}]"], r"metric_list: metric must be a text or code \(!function\), got")
+          for odd in ("5", "[acc]", "null")),
+        *(([f"metric_list: [{{metric: acc, aggregation: {odd}}}]"], "aggregation must be the name of an aggregation of")
+          for odd in ("nope", "5", "null", "[mean]")),
+        (["metric_list: [{metric: acc, hf_evaluate: x}]"], "hf_evaluate must be true or false, got 'x'"),
+        (["metric_list: [{metric: acc, 5: x}]"], "metric_list has the key 5, which must be a text"),
+        *(([f"filter_list: [{{name: {odd}, filter: [{{function: take_first}}]}}]"], "filter_list: name must be a text")
+          for odd in ("5", "[x]", "null")),
+        *(([f"filter_list: [{{name: x, filter: {odd}}}]"], "filter must be a list of tables, not empty, got")
+          for odd in ("5", "null", "[]", "[5]", "x")),
+        (["filter_list: [{name: x, filter: [{function: 5}]}]"], "filter: function must be a text or code"),
+        *(([f"filter_list: [{{name: x, filter: [{{function: take_first_k, k: {odd}}}]}}]"],
+           "filter: k must be a whole number, 1 or above, got") for odd in ("0", "-1", "a", "true", "null", "1.5")),
         (["dataset_kwargs: 5"], "dataset_kwargs must be a table, got 5"),
         (["dataset_kwargs: {data_files: 5}"], "TypeError"),
         (["dataset_path: [json]"], r"dataset_path must be a text, got \['json'\]"),
@@ -119,7 +134,7 @@ def assert_one_line(caught: pytest.ExceptionInfo[SuiteError]) -> None:
         (["doc_to_txt: 1"], r"doc_to_txt is no key of a task; did you mean doc_to_text\?"),
     ],
     ids=lambda value: value[-1][:40] if isinstance(value, list) else "",
-)
+)  # fmt: skip
 def test_every_fault_of_a_task_file_is_one_line(load: Callable[..., TaskSet], changes: list[str], said: str) -> None:
     """Also where only a later row has it, and whatever a task's own code raises."""
     with pytest.raises(SuiteError, match=said) as caught:
@@ -131,7 +146,18 @@ def test_every_fault_of_a_task_file_is_one_line(load: Callable[..., TaskSet], ch
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        (["generation_kwargs: {max_gen_toks: many}"], "ValueError"),
+        *(([f"generation_kwargs: {{max_gen_toks: {odd}}}"], "max_gen_toks must be a whole number, 1 or above, got")
+          for odd in ("many", "0", "-1", "1.5", "true", "[1]", "null")),
+        *(([f"generation_kwargs: {{do_sample: {odd}}}"], "do_sample must be true or false, got") for odd in ("x", "1")),
+        *(([f"generation_kwargs: {{{odd}}}"], f"{odd.partition(':')[0]} must be a number, got")
+          for odd in ("temperature: x", "temperature: .nan", "top_p: [1]", "repetition_penalty: true")),
+        (["generation_kwargs: {num_beams: 2.5}"], "num_beams must be a whole number, 1 or above, got 2.5"),
+        (["generation_kwargs: {5: x}"], "generation_kwargs has the key 5, which must be a text"),
+        (["filter_list: [{name: x, filter: [{function: regex, group_select: x}]}]"], "group_select must be a whole"),
+        (["filter_list: [{name: x, filter: [{function: regex, fallback: 5}]}]"], "fallback must be a text or a list"),
+        (["filter_list: [{name: x, filter: [{function: map, mapping_dict: 5}]}]"], "mapping_dict must be a table"),
+        (["metric_list: [{metric: exact_match, ignore_case: x}]"], "ignore_case must be true or false, got 'x'"),
+        (["metric_list: [{metric: exact_match, regexes_to_ignore: [5]}]"], "regexes_to_ignore must be a list of texts"),
         (["generation_kwargs: 5"], "generation_kwargs must be a table, got 5"),
         (["generation_kwargs: {until: [5]}"], "until must be texts that are not empty"),
         (["generation_kwargs: {until: ['']}"], "until must be texts that are not empty"),
@@ -142,7 +168,7 @@ def test_every_fault_of_a_task_file_is_one_line(load: Callable[..., TaskSet], ch
         (["metric_list: [{metric: acc}]"], "TypeError|KeyError|ValueError"),
     ],
     ids=lambda value: value[-1][:40] if isinstance(value, list) else "",
-)
+)  # fmt: skip
 def test_faults_of_answers_are_told_before_they_are_generated(
     load: Callable[..., TaskSet], changes: list[str], said: str
 ) -> None:
@@ -150,6 +176,57 @@ def test_faults_of_answers_are_told_before_they_are_generated(
     with pytest.raises(SuiteError, match=said) as caught:
         load("doc_to_target: text", "metric_list: [{metric: exact_match}]", *changes, **GENERATED)
     assert_one_line(caught)
+
+
+@pytest.mark.parametrize(
+    ("entry", "said"),
+    [
+        *(({"weight_by_size": odd}, "weight_by_size must be true or false, got") for odd in ("x", None, 1)),
+        *(({"metric": odd}, r"metric must be a text or code \(!function\), got") for odd in (5, None, ["acc"])),
+        *(({"filter_list": odd}, "filter_list must be a text or a list of texts, got") for odd in (5, [5], {"a": "b"})),
+        ({"aggregation": "max"}, "Got 'max'"),
+        ({"nope": 1}, "unexpected keyword argument 'nope'"),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("several", [True, False], ids=["a list", "one table"])
+def test_faults_of_a_groups_metrics_are_one_line(
+    load: Callable[..., TaskSet], entry: dict[str, object], said: str, several: bool, tmp_path: Path
+) -> None:
+    """Which lm-eval reads after its tasks are measured; here before their rows are read."""
+    load()
+    table = {"metric": "acc"} | entry
+    group = {"group": "both", "task": [], "aggregate_metric_list": [table] if several else table}
+    (tmp_path / "both.yaml").write_text(json.dumps(group))
+    with pytest.raises(SuiteError, match=said) as caught:
+        load_tasks([TaskSource(str(tmp_path / "both.yaml"))])
+    assert_one_line(caught)
+
+
+def test_faults_of_a_task_that_a_group_names_are_those_of_a_task(load: Callable[..., TaskSet], tmp_path: Path) -> None:
+    """Its file lies beside the group's."""
+    with pytest.raises(SuiteError):
+        load("metric_list: [{metric: acc, higher_is_better: x}]")
+    (tmp_path / "both.yaml").write_text(json.dumps({"group": "both", "task": ["mine"]}))
+    with pytest.raises(SuiteError, match=r"^lm-eval task mine: metric_list: higher_is_better must be") as caught:
+        load_tasks([TaskSource(str(tmp_path / "both.yaml"))])
+    assert_one_line(caught)
+
+
+def test_values_of_the_right_kind_are_measured(load: Callable[..., TaskSet]) -> None:
+    """Each key that is looked at, with a value that it may have."""
+    metric = "{metric: exact_match, aggregation: mean, higher_is_better: false, ignore_case: true}"
+    regex = "{function: regex, regex_pattern: (a), group_select: -1, fallback: none}"
+    steps = f"[{regex}, {{function: take_first_k, k: 1}}, {{function: take_first}}]"
+    loaded = load(
+        "doc_to_target: text",
+        f"metric_list: [{metric}]",
+        f"filter_list: [{{name: x, filter: {steps}}}]",
+        "generation_kwargs: {do_sample: true, temperature: 1, top_p: 0.5, top_k: 0, max_gen_toks: 4, until: [a]}",
+        "target_delimiter: ''",
+        **GENERATED,
+    )
+    assert [*loaded.tasks] == ["mine"]
 
 
 @pytest.mark.parametrize(
@@ -235,8 +312,7 @@ def test_a_chat_template_that_cannot_render_a_task_is_told_before_anything_is_co
     ("settings", "said"),
     [
         ("{temperature: -1.0, do_sample: true}", "temperature"),
-        ("{num_beams: 0}", "num_beams|beams"),
-        ("{top_p: x, do_sample: true, temperature: 1.0}", "top_p"),
+        ("{pad_token_id: x}", "pad_token_id|str"),
     ],
 )
 def test_settings_that_a_model_refuses_are_told_before_anything_is_computed(

@@ -11,6 +11,7 @@ from typing import Any
 
 from harness.config.limits import LARGEST_FILE, LARGEST_ROW, LARGEST_WHOLE_FILE, MEBIBYTE, TOO_LARGE
 from harness.config.wording import shown
+from harness.data.parquet import column_names, read_parquet
 from harness.data.row import DataError
 from reports.errors import first_line
 from reports.json_text import JsonError, parse_json, problem_of_keys, unique_keys
@@ -18,8 +19,6 @@ from reports.json_text import JsonError, parse_json, problem_of_keys, unique_key
 TEXT_SUFFIXES = (".jsonl", ".jsonlines", ".ndjson", ".json", ".csv", ".tsv")
 SUFFIXES = (*TEXT_SUFFIXES, *(suffix + ".gz" for suffix in TEXT_SUFFIXES), ".parquet")
 _READ_BYTES = 2**20
-_PARQUET_ROWS = 256
-"""Rows that are taken from a Parquet file at a time: it may hold a text once that many rows have."""
 NumberedRows = Iterator[tuple[str, dict[str, Any]]]
 """The place of each row in its file, such as "line 3", and its columns."""
 
@@ -49,7 +48,8 @@ def read_file(path: Path) -> NumberedRows:
     bare = suffix.removesuffix(".gz")
     try:
         if suffix == ".parquet":
-            yield from _parquet(path)
+            _check_unique(str(path), column_names(path))
+            yield from read_parquet(path)
         else:
             with gzip.open(path) if suffix.endswith(".gz") else path.open("rb") as stream:
                 bounded = io.BufferedReader(_BoundedStream(stream, path, _LARGEST[bare]), _READ_BYTES)
@@ -121,36 +121,6 @@ def _csv(path: Path, stream: io.BufferedIOBase, delimiter: str = ",") -> Numbere
     except (csv.Error, UnicodeDecodeError) as error:
         place = f"after line {reader.line_num}" if reader.line_num else "in its first line"
         raise DataError(f"{path}, {place}: not valid CSV ({error})") from None
-
-
-def _parquet(path: Path) -> NumberedRows:
-    import pyarrow as pa
-    from pyarrow import parquet
-
-    try:
-        with parquet.ParquetFile(path) as file:
-            names = file.schema_arrow.names
-            _check_unique(str(path), names)
-            number = 0
-            for batch in file.iter_batches(_PARQUET_ROWS):
-                columns = [_values(path, name, column) for name, column in zip(names, batch.columns, strict=True)]
-                for values in zip(*columns, strict=True):
-                    number += 1
-                    yield f"row {number}", dict(zip(names, values, strict=True))
-    except pa.ArrowException as error:
-        raise DataError(f"{path}: not a valid Parquet file ({first_line(error)})") from None
-
-
-def _values(path: Path, name: str, column: Any) -> list[Any]:
-    """The values of a column of Arrow, which holds dates, time zones and bytes that Python does not."""
-    try:
-        values: list[Any] = column.to_pylist()
-    except (ValueError, OverflowError, LookupError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise DataError(
-            f"{path}: column {name!r} holds values that cannot be read ({reason}); leave it out or write it as text"
-        ) from None
-    return values
 
 
 def _tsv(path: Path, stream: io.BufferedIOBase) -> NumberedRows:

@@ -1,6 +1,5 @@
 """The adapter_config.json of a LoRA adapter: typed and checked here, so that nothing behind it meets an odd type."""
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -12,6 +11,7 @@ from harness.config.limits import LARGEST_RANK
 from harness.config.strict import InvalidValuesError, build
 from harness.config.wording import shown
 from harness.models.adapter_files.folder import CONFIG_FILE, AdapterError, read_json
+from harness.models.adapter_files.patterns import MOST_WAYS, UnboundedPatternError, ways_of
 
 Rank = Annotated[int, Ge(1), Le(LARGEST_RANK)]
 Alpha = Annotated[float, Ge(-(10**9)), Le(10**9)]
@@ -35,9 +35,6 @@ _CHANGES_THE_BASE = {
     "pissa": "PiSSA", "olora": "OLoRA", "corda": "CorDA", "loftq": "LoftQ", "lora_ga": "LoRA-GA", "mica": "MiCA",
 }  # fmt: skip
 """Beginning of init_lora_weights -> the kind, which takes a part of the base's own weights away at the start."""
-_REPEAT = re.compile(r"(?:\.|\\[dwsDWS]|\[[^\]]*\]|[A-Za-z0-9_])(?:[*+]|\{[^}]*\})\??|(?:\.|\\[dwsDWS]|\[[^\]]*\])\?")
-_LITERAL = re.compile(r"[A-Za-z0-9_]|\\\.")
-_LONGEST_PATTERN = 2000
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,24 +199,13 @@ def _problems(config: AdapterConfig) -> Iterator[str]:
     ]
     layers = config.layers_pattern
     patterns += [*config.rank_pattern, *config.alpha_pattern, *((layers,) if isinstance(layers, str) else layers)]
+    patterns += config.modules_to_save
+    n_ways = 0
     for pattern in patterns:
-        if not _is_bounded(pattern):
+        try:
+            n_ways += ways_of(pattern)
+        except UnboundedPatternError:
+            n_ways = MOST_WAYS + 1
+        if n_ways > MOST_WAYS:
             yield f"the pattern {shown(pattern)} is no regular expression, or could take for ever; name modules instead"
-
-
-def _is_bounded(pattern: str) -> bool:
-    """Return whether a regular expression can be matched without trying very many ways.
-
-    Ways multiply where a group is repeated, and where two repeats follow each other without a letter between.
-    """
-    if len(pattern) > _LONGEST_PATTERN or re.search(r"(?<!\\)\)(?:[*+]|\{)|\\\d", pattern):
-        return False
-    ends = [0, *(match.end() for match in _REPEAT.finditer(pattern))]
-    starts = [match.start() for match in _REPEAT.finditer(pattern)]
-    if any(not _LITERAL.search(pattern[end:start]) for end, start in zip(ends[1:-1], starts[1:], strict=True)):
-        return False
-    try:
-        re.compile(pattern)
-    except (re.error, RecursionError, OverflowError):
-        return False
-    return True
+            return

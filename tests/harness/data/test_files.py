@@ -143,6 +143,18 @@ def test_an_error_of_a_library_is_one_line(tmp_path, monkeypatch):
     assert str(caught.value) == f"{path}: cannot be read (Couldn't deserialize thrift)"
 
 
+def test_a_damaged_page_of_parquet_is_one_line(tmp_path):
+    """Whatever a library says on several."""
+    table = pa.table({"prompt": [f"Is it {number}?" for number in range(999)]})
+    parquet.write_table(table, tmp_path / "rows.parquet", compression="none")
+    content = bytearray((tmp_path / "rows.parquet").read_bytes())
+    content[4:24] = b"\xff" * 20
+    (tmp_path / "rows.parquet").write_bytes(content)
+    with pytest.raises(DataError, match=r"rows\.parquet: cannot be read") as caught:
+        list(read_file(tmp_path / "rows.parquet"))
+    assert len(str(caught.value).splitlines()) == 1
+
+
 def test_a_missing_file_and_a_folder(tmp_path):
     """A path that is not a file has its own error."""
     (tmp_path / "folder.jsonl").mkdir()

@@ -13,6 +13,7 @@ from pyarrow import parquet
 from harness.config.limits import LARGEST_ROW, problem_of_row
 from harness.config.schema import DatasetConfig
 from harness.data import files
+from harness.data import parquet as parquet_rows
 from harness.data.files import read_file
 from harness.data.read import load_rows
 from harness.data.row import DataError
@@ -50,6 +51,41 @@ def test_a_file_has_a_largest_size_once_it_is_inflated(
     with gzip.open(file, "wt") if suffix.endswith(".gz") else file.open("w") as stream:
         stream.write(content)
     with pytest.raises(DataError, match="holds more than 1 MiB; split it"):
+        list(read_file(file))
+
+
+REPEATED = pa.DictionaryArray.from_arrays(pa.array([0] * 700, pa.int32()), pa.array(["x" * 7000]))
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        REPEATED,
+        REPEATED.dictionary_decode(),
+        pa.FixedSizeListArray.from_arrays(REPEATED, 7),
+        pa.array([[{"content": "x" * 7000}] * 7] * 100),
+        pa.array([[("key", "x" * 7000)] * 7] * 100, pa.map_(pa.string(), pa.string())),
+        pa.array([[None] * 7000] * 100),
+    ],
+    ids=["a dictionary", "texts", "lists", "structures", "maps", "nulls"],
+)
+def test_what_a_parquet_file_expands_to_has_a_largest_size(
+    column: pa.Array, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A text that stands there once counts as often as rows have it, at any depth."""
+    file = tmp_path / "rows.parquet"
+    parquet.write_table(pa.table({"prompt": column}), file, compression="zstd")
+    assert file.stat().st_size < 20_000
+    n_rows = len(list(read_file(file)))
+    assert n_rows == len(column)
+    monkeypatch.setattr(parquet_rows, "LARGEST_FILE", 4 * MEBIBYTE)
+    with pytest.raises(DataError, match=r"rows\.parquet: holds more than 4 MiB; split it"):
+        list(read_file(file))
+    monkeypatch.setattr(parquet_rows, "_BATCH_BYTES", 1)
+    monkeypatch.setattr(parquet_rows, "LARGEST_FILE", 2**32)
+    assert len(list(read_file(file))) == n_rows
+    monkeypatch.setattr(parquet_rows, "_LARGEST_ROW", 1000)
+    with pytest.raises(DataError, match=r"rows\.parquet, row 1: a row must be smaller than 8 MiB"):
         list(read_file(file))
 
 

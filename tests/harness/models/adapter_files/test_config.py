@@ -67,6 +67,19 @@ def test_a_configuration_is_what_it_says(tmp_path: Path) -> None:
         ({"target_modules": "(q_proj"}, r'the pattern "\(q_proj" is no regular expression'),
         ({"rank_pattern": {"(a+)+b": 2}}, "could take for ever"),
         ({"target_modules": ".*.*.*.*.*.*.*x"}, "could take for ever"),
+        ({"target_modules": r"(.|\w)?" * 25 + "X"}, "could take for ever"),
+        ({"exclude_modules": r"(.|\w)??" * 25 + "X"}, "could take for ever"),
+        ({"rank_pattern": {r"(.|\w){0,1}" * 25 + "X": 2}}, "could take for ever"),
+        ({"alpha_pattern": {"a?" * 30 + "a" * 30: 2}}, "could take for ever"),
+        ({"target_modules": "(a|a)" * 30 + "X"}, "could take for ever"),
+        ({"target_modules": "(ab|a|b)" * 30 + "X"}, "could take for ever"),
+        ({"target_modules": r".*\w" * 8 + "X"}, "could take for ever"),
+        ({"target_modules": ".*[a-z]" * 8 + "X"}, "could take for ever"),
+        ({"target_modules": "(?=" + ".*e" * 8 + "X)"}, "could take for ever"),
+        ({"target_modules": "(?:a{0,9}){9}X"}, "could take for ever"),
+        ({"target_modules": r"(.*)\1\1X"}, "could take for ever"),
+        ({"modules_to_save": [".*e" * 8 + "X"]}, "could take for ever"),
+        ({"rank_pattern": {f".*.*.*{index}": 2 for index in range(99)}}, "could take for ever"),
     ],
 )  # fmt: skip
 def test_an_odd_value_is_one_line_with_its_key(changes: dict[str, Any], message: str, tmp_path: Path) -> None:
@@ -74,6 +87,24 @@ def test_an_odd_value_is_one_line_with_its_key(changes: dict[str, Any], message:
     import re
 
     assert re.search(message, refusal(written(tmp_path, **changes)))
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        r".*\.(q|k|v)_proj",
+        r"model\.layers\.(0|1|2)\..*(self_attn|mlp)\..*proj",
+        r".*decoder.*(SelfAttention|EncDecAttention).*(q|v)$",
+        r"(?:.*?(?:language|text).*?(?:self_attn|attention|attn|mlp|feed_forward|ffn|dense).*?(?:q_proj|k_proj).*?)"
+        r"|(?:\bmodel\.layers\.[\d]{1,}\.(?:self_attn|attention|attn|mlp)\.(?:(?:q_proj|k_proj)))",
+        r"^(?!.*visual).*(?:q|k|v|o|gate|up|down)_proj.*",
+        r"(language_)?model\.layers\.\d+\.mlp\.(gate_|up_|down_)proj",
+    ],
+)
+def test_patterns_that_adapters_are_trained_with_are_taken(pattern: str, tmp_path: Path) -> None:
+    """Those of PEFT's guides, of T5 and of tools that write their own."""
+    config = read_adapter_config(written(tmp_path, target_modules=pattern, rank_pattern={r".*\.q_proj": 2}))
+    assert config.target_modules == pattern
 
 
 @pytest.mark.parametrize(

@@ -5,52 +5,35 @@ characters, so loops and calls are counted here, and whatever can make a text of
 before it does.
 """
 
-import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import wraps
 from typing import Any
 
-from jinja2 import Template, TemplateError, nodes
+from jinja2 import Template, nodes
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.visitor import NodeTransformer
 
+from suites.template_growth import (
+    TemplateBoundError,
+    bounded_text,
+    check_growth,
+    check_number,
+    check_operation,
+    check_size,
+    n_items,
+)
+
 MOST_STEPS = 1_000_000
 """Turns of loops and calls of one rendering."""
-MOST_CHARACTERS = 2**25
-"""Characters of a rendering, and of any text on the way to it."""
 MOST_MADE = 2**28
 """Characters that one rendering makes in all, an item of a list counted as eight of them."""
-MOST_ITEMS = 2**20
-"""Items of a list, with those of the lists in it, as often as they are in it."""
-MOST_BITS = 2**20
-"""Bits of a whole number that an operator makes."""
 MOST_SECONDS = 10.0
 """Seconds of one rendering."""
-_LONG_NUMBER = re.compile(r"[0-9]{8}")
-_PADDING = (
-    "center",
-    "ljust",
-    "rjust",
-    "zfill",
-    "format",
-    "indent",
-    "expandtabs",
-    "tojson",
-    "batch",
-    "slice",
-    "wordwrap",
-)
-"""Filters and methods of texts whose result can be as long as a number that they are given."""
-_KEEPING = frozenset(
-    "attr batch count d default dictsort first groupby items last length list map max min"  # noqa: SIM905
-    " random reject rejectattr reverse select selectattr slice sort sum unique".split()
-)
-"""Filters that take values as they are; all others write them as text."""
-
-
-class TemplateBoundError(TemplateError):
-    """A template goes on too long, or makes too much text."""
+_LONGEST_DATE_FORMAT = 1000
+"""Characters that a date is written with; the C library takes 256 for each."""
+_SPLIT_ITEM = 64
+"""Characters that a text counts for which a text was split into, beside its place in a list."""
 
 
 class _BoundedTemplate(Template):
@@ -70,13 +53,14 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
     """
 
     template_class = _BoundedTemplate
-    intercepted_binops = frozenset({"+", "*", "**", "%"})
+    intercepted_binops = frozenset({"+", "-", "*", "/", "//", "**", "%"})
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.filters = _BoundedFilters(self, self.filters)
+        self.tests = _CountedTests(self, self.tests)
         self.globals.pop("lipsum", None)  # makes as much text as a number names
-        self.finalize = _bounded_text
+        self.finalize = bounded_text
         self.concat = self.joined  # type: ignore[method-assign]
         self.begin()
 
@@ -97,8 +81,12 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
         """Counts a value that a step made, and returns it."""
         if isinstance(value, str):
             self._n_made += len(value)
-        elif isinstance(value, list | tuple | Mapping):
-            self._n_made += 8 * _n_items(value)
+        elif isinstance(value, bytes | bytearray | memoryview):
+            raise TemplateBoundError("the template makes bytes, which are no text")
+        elif isinstance(value, int):
+            check_number(value)
+        else:
+            self._n_made += 8 * n_items(value)
         if self._n_made > MOST_MADE:
             raise TemplateBoundError(f"the template makes more than {MOST_MADE:,} characters in all")
         return value
@@ -118,38 +106,34 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
         kept, n_characters = [], 0
         for part in parts:
             n_characters += len(part)
-            _check_size(n_characters)
+            check_size(n_characters)
             kept.append(part)
         return str(self.made("".join(kept)))
 
     def concatenation(self, *parts: Any) -> str:
         """What `a ~ b` is: the parts as one text."""
-        return self.joined(str(_bounded_text(part)) for part in parts)
+        return self.joined(str(bounded_text(part)) for part in parts)
 
     def call(self, context: Any, called: Any, /, *args: Any, **kwargs: Any) -> Any:
         """Calls what a template calls, if the sandbox allows it and its result can be bounded."""
         self.step()
         method = getattr(called, "__wrapped__", called)  # the sandbox wraps the method `format` of texts
-        own = getattr(method, "__self__", None)
-        if isinstance(own, str):
+        own, name = getattr(method, "__self__", None), getattr(method, "__name__", "")
+        if isinstance(own, str | dict | type) or isinstance(called, type):
             args = tuple(self.listed(each) for each in args)
-            check_growth(method.__name__, own, (*args, *kwargs.values()))
-        return self.made(super().call(context, called, *args, **kwargs))
+        if isinstance(own, str | int | float | bytes | bytearray | memoryview):
+            check_growth(name, own, (*args, *kwargs.values()))
+        if name in ("strftime_now", "strftime"):
+            _check_date_format((*args, *kwargs.values()))
+        made = super().call(context, called, *args, **kwargs)
+        if isinstance(own, str) and isinstance(made, list):
+            self._n_made += _SPLIT_ITEM * len(made)
+        return self.made(made)
 
     def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
         """Computes an arithmetic operation, if its result can be bounded."""
-        if operator == "*":
-            for sequence, times in ((left, right), (right, left)):
-                if isinstance(sequence, str | list | tuple) and isinstance(times, int):
-                    _check_length(sequence, len(sequence) * max(times, 0))
-            if isinstance(left, int) and isinstance(right, int):
-                _check_bits(left.bit_length() + right.bit_length())
-        elif operator == "**" and isinstance(left, int) and isinstance(right, int):
-            _check_bits(left.bit_length() * max(right, 0))
-        elif operator == "%" and isinstance(left, str):
-            check_growth("format", left, right if isinstance(right, tuple) else (right,))
-        elif operator == "+" and isinstance(left, str | list | tuple) and isinstance(right, str | list | tuple):
-            _check_length(left, len(left) + len(right))
+        self.step()
+        check_operation(operator, left, right)
         return self.made(super().call_binop(context, operator, left, right))
 
     def handle_exception(self, source: str | None = None) -> "Any":
@@ -220,110 +204,31 @@ def _bounded(environment: BoundedEnvironment, name: str, function: Callable[...,
     return checked
 
 
-def check_growth(name: str, own: Any, arguments: Iterable[Any]) -> None:
-    """Checks that a method or filter cannot make a text beyond the bounds.
+class _CountedTests(dict[str, Any]):
+    """Tests such as `in` by name, each a step: `select` takes one for every item, whether or not it passes."""
 
-    Args:
-        name: Its name.
-        own: The value that it is called on.
-        arguments: Its arguments, in any order.
+    def __init__(self, environment: BoundedEnvironment, tests: Mapping[str, Any]) -> None:
+        super().__init__(tests)
+        self._environment = environment
 
-    Raises:
-        TemplateBoundError: It could.
-    """
-    given = list(arguments)
-    if name not in _KEEPING:
-        _bounded_text([own, *given])
-    texts = [each for each in given if isinstance(each, str)]
-    if name == "replace" and isinstance(own, str) and len(texts) > 1:
-        _check_size(len(own) + own.count(texts[0]) * len(texts[1]))
-    elif name == "translate" and isinstance(own, str):
-        tables = (each for each in given if isinstance(each, Mapping))
-        longest = max((len(each) for table in tables for each in table.values() if isinstance(each, str)), default=1)
-        _check_size(len(own) * longest)
-    elif name == "join":
-        _check_join(own, given)
-    elif name == "sum":
-        _check_sum(own)
-    elif name in _PADDING:
-        lines = own.count("\n") + own.count("\t") + 1 if isinstance(own, str) else 1
-        numbers = [each for each in _flat(given) if isinstance(each, int | float)]
-        _check_size(lines * max([0, *numbers]))
-        formats = [own, *texts] if name == "format" else texts if name in ("tojson", "indent") else []
-        if any(isinstance(each, str) and _LONG_NUMBER.search(each) for each in formats if name == "format"):
-            raise TemplateBoundError(f"the template makes texts of more than {MOST_CHARACTERS:,} characters")
-        _check_size(lines * max([0, *map(len, texts)]))
+    def __getitem__(self, name: str) -> Any:
+        function = super().__getitem__(name)
+
+        @wraps(function)
+        def counted(*args: Any, **kwargs: Any) -> Any:
+            self._environment.step()
+            return function(*args, **kwargs)
+
+        return counted
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """The test, also where Jinja computes constants as it compiles."""
+        return self[name] if name in self else default  # noqa: SIM401 - this is `get`
 
 
-def _check_join(own: Any, given: list[Any]) -> None:
-    """Bounds `separator.join(items)` and `items | join(separator)`; items of other kinds are written shorter."""
-    separator = own if isinstance(own, str) and given and not isinstance(given[0], str) else (given or [""])[0]
-    items = given[0] if separator is own and given else own
-    if isinstance(items, list | tuple):
-        between = len(separator) if isinstance(separator, str) else 0
-        _check_size(sum(len(each) for each in items if isinstance(each, str)) + between * len(items))
-
-
-def _check_sum(own: Any) -> None:
-    """Bounds `lists | sum(start=[])`, which copies what it has so far at every list."""
-    if isinstance(own, list | tuple):
-        lengths = [len(each) for each in own if isinstance(each, str | list | tuple)]
-        _check_size(len(lengths) * sum(lengths))
-
-
-def _flat(values: Iterable[Any]) -> Iterable[Any]:
-    for value in values:
-        yield from value.values() if isinstance(value, Mapping) else value if isinstance(value, tuple) else (value,)
-
-
-def _bounded_text(value: Any) -> Any:
-    """Returns the value, if the texts in it, as often as they are in it, are not too long to be printed."""
-    n_characters, some = 0, [value]
-    while some:
-        each = some.pop()
-        if isinstance(each, str):
-            n_characters += len(each)
-        elif isinstance(each, Mapping):
-            n_characters += len(each)
-            some += [*each.keys(), *each.values()]
-        elif isinstance(each, list | tuple):
-            n_characters += len(each)
-            some += each
-        _check_size(n_characters)
-    return value
-
-
-def _n_items(value: Any) -> int:
-    """Counts the items of a value and of the values in it, as often as they are in it."""
-    n_items, some = 0, [value]
-    while some:
-        each = some.pop()
-        if isinstance(each, Mapping):
-            n_items += 2 * len(each)
-            some += [*each.keys(), *each.values()]
-        elif isinstance(each, list | tuple):
-            n_items += len(each)
-            some += each
-        if n_items > MOST_ITEMS:
-            raise TemplateBoundError(f"the template makes lists of more than {MOST_ITEMS:,} items")
-    return n_items
-
-
-def _check_length(sequence: str | list[Any] | tuple[Any, ...], length: int) -> None:
-    if isinstance(sequence, str):
-        _check_size(length)
-    elif length > MOST_ITEMS:
-        raise TemplateBoundError(f"the template makes lists of more than {MOST_ITEMS:,} items")
-
-
-def _check_bits(n_bits: int) -> None:
-    if n_bits > MOST_BITS:
-        raise TemplateBoundError(f"the template makes numbers of more than {MOST_BITS:,} bits")
-
-
-def _check_size(size: float) -> None:
-    if size > MOST_CHARACTERS:
-        raise TemplateBoundError(f"the template makes texts of more than {MOST_CHARACTERS:,} characters")
+def _check_date_format(arguments: Iterable[Any]) -> None:
+    if any(isinstance(each, str) and len(each) > _LONGEST_DATE_FORMAT for each in arguments):
+        raise TemplateBoundError(f"the template writes a date with more than {_LONGEST_DATE_FORMAT:,} characters")
 
 
 def bound_chat_templates() -> None:

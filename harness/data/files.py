@@ -11,7 +11,7 @@ from typing import Any
 
 from harness.config.limits import LARGEST_FILE, LARGEST_ROW, LARGEST_WHOLE_FILE, MEBIBYTE, TOO_LARGE
 from harness.config.wording import shown
-from harness.data.parquet import column_names, read_parquet
+from harness.data.formats.parquet import column_names, read_parquet
 from harness.data.row import DataError
 from reports.errors import first_line
 from reports.json_text import JsonError, parse_json, problem_of_keys, unique_keys

@@ -1,6 +1,7 @@
 """Jinja from outside: a sandbox, with bounds on steps, size and time."""
 
 import time
+from datetime import UTC, datetime
 
 import pytest
 from jinja2 import TemplateError
@@ -54,9 +55,60 @@ BOMBS = {
     "by a call": "{% set ns = namespace(x=1) %}{% for i in range(60) %}{% set ns.x = dict(a=ns.x, b=ns.x) %}{% endfor %}",  # noqa: E501
     "looked for in a list": "{% set l = [1] * 2**25 %}{% for i in range(255) %}{{ 2 in l }}{% endfor %}",
     "a macro that calls itself": "{% macro f() %}{{ f() }}{{ f() }}{% endmacro %}{{ f() }}",
+    "bytes": "{% set x = 'a'.encode() * 2600000000 %}",
+    "bytes of a row": "{{ row * 2600000000 }}",
+    "bytes of a row, padded": "{{ row.ljust(2600000000) }}",
+    "bytes of a row, as a list": "{{ row | list | length }}",
+    "bytes of a number": "{{ (5).to_bytes(2600000000, 'big') }}",
+    "bytes of a number, by a filter": "{{ (5 | attr('to_bytes'))(2600000000, 'big') }}",
+    "bytes from numbers": "{{ (5).from_bytes([1] * 1000000, 'big') }}",
+    "bytes in a % format": "{{ '%2999999999d'.encode() % 1 }}",
+    "padding in a format of a table": "{{ '{a:>2999999999}'.format_map({'a': 1}) }}",
+    "padding in a format, by a list": "{{ '{:>{x[0]}}'.format(1, x=[2999999999]) }}",
+    "padding in a format, by a text": "{{ '{:{x[0]}}'.format(1, x=['>2999999999']) }}",
+    "paddings in a format": "{{ ('{0:>9999999}' * 1000).format(1) }}",
+    "paddings in a % format": "{{ ('%9999999d' * 1000) % ((1,) * 1000) }}",
+    "a text in many fields": "{{ ('{0}' * 10000).format('a' * 2**20) }}",
+    "a text in many fields of a % format": "{{ ('%(a)s' * 10000) % {'a': 'a' * 2**20} }}",
+    "rounded up": "{{ 1 | round(30000000, 'ceil') }}",
+    "rounded to tens": "{{ 1 | round(-30000000) }}",
+    "a number of a long text": "{{ ('f' * 2**25) | int(base=16) }}",
+    "numbers divided": "{{ 9 ** 300000 // 7 ** 150000 }}",
+    "a number printed": "{{ 9 ** 5000 }}",
+    "capitals of words": "{{ ('a ' * 16000000) | title | length }}",
+    "words counted": "{{ ('a ' * 16000000) | wordcount }}",
+    "words wrapped": "{{ ('a ' * 16000000) | wordwrap }}",
+    "words wrapped by a long text": "{{ ('a' * 2**20) | wordwrap(1, wrapstring='b' * 2**20) }}",
+    "words linked": "{{ ('a ' * 16000000) | urlize | length }}",
+    "addresses linked": "{{ ('a@b.co ' * 2**17) | urlize(rel='b' * 2**20) }}",
+    "tags": "{{ ('a ' * 16000000) | striptags | length }}",
+    "letters listed": "{{ ('😀' * 2**25) | list | length }}",
+    "letters in batches": "{{ ('a' * 2**25) | batch(2) | first }}",
+    "letters in slices": "{{ ('a' * 2**25) | slice(2) | first }}",
+    "letters sorted": "{{ ('a' * 2**25) | sort | length }}",
+    "letters joined": "{{ ('a' * 2**22) | join('-') | length }}",
+    "letters joined by a method": "{{ '-'.join('a' * 2**22) | length }}",
+    "letters of letters": "{{ ('a' * 2**20) | join('b' * 2**20) }}",
+    "keys joined": "{{ ('b' * 2**20).join({'a': 1, 'b': 1}.fromkeys(range(99999))) }}",
+    "words split": "{{ ('a ' * 16000000).split() | length }}",
+    "lines split": "{{ ('a\n' * 16000000).splitlines() | length }}",
+    "words pretty": "{{ ('a ' * 16000000) | pprint | length }}",
+    "an address": "{{ ('😀' * 2**24) | urlencode | length }}",
+    "words kept": "{% set ns = namespace(x=[]) %}" + LOOP + "{% set ns.x = [('a ' * 2**16).split()] %}{% endfor %}",
+    "indents of lists": "{{ ([1] * 1000) | tojson(indent=9999999) | length }}",
+    "a namespace, printed": "{% set ns = namespace(x='a' * 2**20) %}{{ [ns] * 4000 }}",
+    "a namespace of itself": "{% set n = namespace(x=1) %}{% for i in range(60) %}{% set m = namespace(x=[n.x, n.x]) %}{% set n.x = [m, m] %}{% endfor %}{{ n }}",  # noqa: E501
+    "values of a table, printed": "{{ [{1: 'a' * 2**20}.values()] * 4000 }}",
+    "a date": "{{ strftime_now('%999d' * 2**20) }}",
+    "lists in a list": "{{ ([[1, 2]] * 2**17) | select('in', [1] * 2**17) | first }}",
     "output": LOOP + "{{ 'a' * 1000000 }}{% endfor %}",
     "output kept": "{% set x %}" + LOOP + "{{ 'a' * 1000000 }}{% endfor %}{% endset %}",
 }
+
+
+def strftime_now(form: str) -> str:
+    """Today, as transformers gives it to chat templates."""
+    return datetime.now(UTC).strftime(form)
 
 
 @pytest.mark.parametrize("name", BOMBS)
@@ -67,7 +119,7 @@ def test_a_template_without_end_is_one_error_at_once(name: str, monkeypatch: pyt
     environment = BoundedEnvironment()
     began = time.monotonic()
     with pytest.raises(TemplateError) as caught:
-        environment.from_string(BOMBS[name]).render()
+        environment.from_string(BOMBS[name]).render(row=b"a", strftime_now=strftime_now)
     assert time.monotonic() - began < 30
     assert isinstance(caught.value, TemplateBoundError)
 
@@ -99,6 +151,10 @@ def test_python_is_out_of_reach(template: str, tmp_path, monkeypatch: pytest.Mon
         ("{{ ms | tojson(indent=1) | length > 9 }}", "True"),
         ("{{ 'a-b'.replace('-', '+') }}{{ 'x' | center(3) }}{{ ','.join(['a', 'b']) }}", "a+b x a,b"),
         ("{{ 'x\ny' | indent(2) }}", "x\n  y"),
+        ("{{ '%s' % 12345678901 }}{{ '{}: {n}'.format('12345678901', n=12345678901) }}", "1234567890112345678901: 12345678901"),  # noqa: E501
+        ("{{ '{:>{}}'.format(1, 3) }}{{ '%*d' % (3, 1) }}{{ 2.25 | round(1, 'floor') }}{{ 7 // 2 - 1 }}{{ 1 is odd }}", "  1  12.22True"),  # noqa: E501
+        ("{{ 'a b'.split() | join('-') }}{{ 'a b' | title }}{{ ms | length in [2] }}{{ 'abc' | list | last }}", "a-bA BTruec"),  # noqa: E501
+        ("{{ dict(a=1) | tojson(indent=2) }}{{ (2 ** 64) * 3 }}", '{\n  "a": 1\n}55340232221128654848'),
         ("{% set ns = namespace(n=0) %}{% for m in ms recursive %}{% set ns.n = ns.n + 1 %}{% endfor %}{{ ns.n }}", "2"),  # noqa: E501
     ],
 )  # fmt: skip

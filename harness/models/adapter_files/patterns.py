@@ -1,6 +1,6 @@
-"""How many ways a regular expression of an adapter may try before it gives up on a name of a module.
+r"""How many ways a regular expression of an adapter may try before it gives up on a name of a module.
 
-Python tries one way after another, and ways multiply along a pattern: `(.|\\w)?` twenty-five times has 3^25 of them.
+Python tries one way after another, and ways multiply along a pattern: `(.|\w)?` twenty-five times has 3^25 of them.
 """
 
 import re

@@ -13,8 +13,8 @@ from pyarrow import parquet
 from harness.config.limits import LARGEST_ROW, problem_of_row
 from harness.config.schema import DatasetConfig
 from harness.data import files
-from harness.data import parquet as parquet_rows
 from harness.data.files import read_file
+from harness.data.formats import parquet as parquet_rows
 from harness.data.read import load_rows
 from harness.data.row import DataError
 

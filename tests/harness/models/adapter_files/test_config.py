@@ -95,8 +95,10 @@ def test_an_odd_value_is_one_line_with_its_key(changes: dict[str, Any], message:
         r".*\.(q|k|v)_proj",
         r"model\.layers\.(0|1|2)\..*(self_attn|mlp)\..*proj",
         r".*decoder.*(SelfAttention|EncDecAttention).*(q|v)$",
-        r"(?:.*?(?:language|text).*?(?:self_attn|attention|attn|mlp|feed_forward|ffn|dense).*?(?:q_proj|k_proj).*?)"
-        r"|(?:\bmodel\.layers\.[\d]{1,}\.(?:self_attn|attention|attn|mlp)\.(?:(?:q_proj|k_proj)))",
+        (
+            r"(?:.*?(?:language|text).*?(?:self_attn|attention|attn|mlp|feed_forward).*?(?:q_proj|k_proj).*?)|"
+            r"(?:\bmodel\.layers\.[\d]{1,}\.(?:self_attn|attention|attn|mlp)\.(?:(?:q_proj|k_proj)))"
+        ),
         r"^(?!.*visual).*(?:q|k|v|o|gate|up|down)_proj.*",
         r"(language_)?model\.layers\.\d+\.mlp\.(gate_|up_|down_)proj",
     ],

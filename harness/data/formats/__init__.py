@@ -1,0 +1,1 @@
+"""Formats of files whose reading needs more than a few lines."""

@@ -22,15 +22,17 @@ MOST_BITS = 14_284
 """Bits of a whole number: 4,300 digits, the most that Python prints."""
 MOST_DIGITS = 300
 """Digits that a number is rounded to, either way; a floating-point number has no more."""
+_MOST_COPIED = 2**32
+"""Characters that wrapping may copy: half a second."""
 _NO_METHODS = frozenset({"encode", "to_bytes"})
 """Methods that make bytes, which have no use in a text."""
 _DIGITS = re.compile(r"[0-9]+")
 _FIELD_IN_FIELD = re.compile(r"\{[^{}]*\{")
 _KEEPING = frozenset(
-    "attr batch count d default dictsort first groupby items last length list map max min"  # noqa: SIM905
-    " random reject rejectattr reverse select selectattr slice sort sum unique".split()
+    "attr batch count d default first items last length list map random reject rejectattr"  # noqa: SIM905
+    " reverse select selectattr slice sum".split()
 )
-"""Filters that take values as they are; all others write them as text."""
+"""Filters that take values as they are; all others write them as text, or compare them in small letters."""
 _WHOLE = frozenset(
     "attr capitalize casefold center count d default e endswith escape expandtabs find first float"  # noqa: SIM905
     " forceescape format index int isalnum isalpha isascii isdecimal isdigit isidentifier islower isnumeric"
@@ -147,9 +149,12 @@ def _check_linked(own: Any, given: list[Any]) -> None:
 
 
 def _check_wrapped(own: Any, given: list[Any]) -> None:
-    """Bounds what is put behind each line, which can be a letter."""
+    """Bounds what is put behind each line, which can be a letter, and what is copied of a word at each of its lines."""
     if isinstance(own, str):
         check_size((len(own) + 1) * max(_longest(given), 1))
+        widths = [each for each in given if isinstance(each, int) and each > 0 and not isinstance(each, bool)]
+        if sum(len(word) ** 2 for word in own.split()) / min([79, *widths]) > _MOST_COPIED:
+            raise TemplateBoundError("the template wraps words that are too long")
 
 
 def _check_join(own: Any, given: list[Any]) -> None:

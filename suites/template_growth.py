@@ -105,7 +105,7 @@ def _check_format(own: Any, given: list[Any]) -> None:
     n_fields = own.count("{") + own.count("%")
     is_nested = bool(_FIELD_IN_FIELD.search(own))  # so that an argument is the format of another
     texts = [own, *(each for each in _flat(given) if isinstance(each, str))] if is_nested else [own]
-    widths = [int(each[:9]) for text in texts for each in _DIGITS.findall(text)]
+    widths: list[float] = [int(each[:9]) for text in texts for each in _DIGITS.findall(text)]
     if is_nested or "*" in own:
         widths += [n_fields * each for each in (*widths, _largest(given))]
     check_size(sum(widths))

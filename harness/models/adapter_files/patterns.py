@@ -71,8 +71,8 @@ def _ways_of_repeat(value: Any, behind: Sequence[Any]) -> int:
 def _ways_of_choice(choices: Sequence[Any]) -> int:
     """Count the alternatives that can match at one place: of plain words those that begin with one another."""
     if all(kind is _constants.LITERAL for choice in choices for kind, _ in choice):
-        words = [tuple(letter for _, letter in choice) for choice in choices]
-        return max(sum(word[: len(other)] == other for other in words) for word in words)
+        words = ["".join(chr(letter) for _, letter in choice).lower() for choice in choices]  # a flag may ask for it
+        return max(sum(word.startswith(other) for other in words) for word in words)
     return sum(_ways(choice) for choice in choices)
 
 

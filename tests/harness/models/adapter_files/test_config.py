@@ -72,6 +72,7 @@ def test_a_configuration_is_what_it_says(tmp_path: Path) -> None:
         ({"rank_pattern": {r"(.|\w){0,1}" * 25 + "X": 2}}, "could take for ever"),
         ({"alpha_pattern": {"a?" * 30 + "a" * 30: 2}}, "could take for ever"),
         ({"target_modules": "(a|a)" * 30 + "X"}, "could take for ever"),
+        ({"target_modules": "(?i)" + "(ab|AB|aB)" * 30 + "X"}, "could take for ever"),
         ({"target_modules": "(ab|a|b)" * 30 + "X"}, "could take for ever"),
         ({"target_modules": r".*\w" * 8 + "X"}, "could take for ever"),
         ({"target_modules": ".*[a-z]" * 8 + "X"}, "could take for ever"),

@@ -88,7 +88,8 @@ def evaluate(
     if dry_run:
         from harness.measuring.dry_run import estimate
 
-        for line in estimate(experiment, candidates, open_job(experiment, candidates, trains=False)):
+        job = open_job(experiment, candidates, trains=False)
+        for line in estimate(experiment, candidates, job, experiment.terminal.say):
             click.echo(line)
         return
     with experiment.reserve_run() as folder:

@@ -15,7 +15,7 @@ from harness.data.load import (
     overlap_query_of,
 )
 from harness.data.make import OverlapQuery, Trainable
-from harness.data.overlap import Overlap, RoleOverlap, find_overlap, without
+from harness.data.overlap import Overlap, find_overlap, quoted, without
 from harness.data.read import Dataset, name_of_rows
 from harness.data.row import DataError
 from harness.data.splits import Item, sample_by_group, share_of_groups
@@ -26,7 +26,6 @@ _TRAINING_LOADERS: Mapping[str, Callable[..., Dataset[Any]]] = {
     "kto": load_rated,
     "sft": load_examples,
 }
-_QUOTED_CHARACTERS = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,14 +153,16 @@ def leave_out_seen(
     config: DataConfig,
     seen: Mapping[str, Sequence[Trainable]],
     task_queries: Mapping[str, Sequence[OverlapQuery]],
+    told_by: str = "--trained-on",
 ) -> tuple[ExperimentData, dict[str, frozenset[int]]]:
-    """Leaves out the report rows that overlap rows which a measured adapter was trained on elsewhere.
+    """Leaves out the report rows that overlap rows which a measured adapter was trained on.
 
     Args:
         data: Rows as `load_experiment_data` returns them.
         config: The datasets.
         seen: Name of a dataset -> its rows, which were trained on.
         task_queries: Task -> its questions, one for each of its rows.
+        told_by: Words before the names in messages, which tell how they are known.
 
     Returns:
         The data without these rows, and task -> positions of its rows that must not be measured.
@@ -178,7 +179,7 @@ def leave_out_seen(
     for key, (role, dataset) in zip(queries, data.report_datasets, strict=True):
         rows = tuple(row for number, row in enumerate(dataset.rows) if number not in found[key].rows)
         if not rows:
-            raise DataError(f"--trained-on {names}: every row of {role} overlaps it, so nothing is left to measure")
+            raise DataError(f"{told_by} {names}: every row of {role} overlaps it, so nothing is left to measure")
         n_lost = len(dataset.rows) - len(rows)
         left.append(_with_fewer_rows(dataset, rows, f"overlapping {names}"))
         counts[role] = max(n_lost, counts.get(role, 0))
@@ -186,7 +187,7 @@ def leave_out_seen(
     counts |= {task: len(rows) for task, rows in tasks.items()}
     lost = ", ".join(f"{n_rows} of {role}" for role, n_rows in counts.items() if n_rows)
     found_rows = f"rows that overlap it are not measured: {lost}" if lost else "no measured row overlaps it"
-    note = f"--trained-on {names}: {found_rows}"
+    note = f"{told_by} {names}: {found_rows}"
     return replace(_with_report_datasets(data, left), notes=(*data.notes, note)), tasks
 
 
@@ -229,7 +230,7 @@ def _for_rulers_alone(
     """The data with training rows for surface rulers alone: those that overlap nothing that is measured."""
     measured = {row.group for _, dataset in data.report_datasets for row in dataset.rows}
     others = tuple(row for row in data.training if row.group not in measured)  # often none: spares the search
-    overlap = find_overlap(others, _queries(data, config, task_queries))
+    overlap = find_overlap(others, report_queries(data, config, task_queries))
     return replace(data, training=without(others, overlap))
 
 
@@ -335,23 +336,17 @@ def _without_overlap(
     data: ExperimentData, config: DataConfig, task_queries: Mapping[str, Sequence[OverlapQuery]]
 ) -> ExperimentData:
     """Searches the training rows for what is measured, and drops, reports or refuses those that overlap."""
-    overlap = find_overlap((*data.training, *data.sft), _queries(data, config, task_queries))
+    overlap = find_overlap((*data.training, *data.sft), report_queries(data, config, task_queries))
     found = {role: each for role, each in overlap.by_role.items() if each.n_rows}
     if config.overlap == "fail" and found:
         raise DataError(
             "\n".join(
                 f"data.overlap is fail, and {each.n_training_rows} training rows overlap {each.n_rows} questions of "
-                f"{role}, such as {_quoted(each)}: train or measure on other rows, or set data.overlap to drop or warn"
+                f"{role}, such as {quoted(each)}: train or measure on other rows, or set data.overlap to drop or warn"
                 for role, each in found.items()
             )
         )
-    done = "dropped" if config.overlap == "drop" else "kept (data.overlap is warn)"
-    notes = [
-        f"overlap with {role}: {each.n_training_rows} training rows {done}, for {each.n_rows} of its questions, "
-        f"such as {_quoted(each)}"
-        for role, each in found.items()
-    ]
-    data = replace(data, overlap=overlap, notes=(*data.notes, *notes))
+    data = replace(data, overlap=overlap)
     if config.overlap != "drop":
         return data
     training = without(data.training, overlap)
@@ -359,7 +354,7 @@ def _without_overlap(
     return replace(data, training=training, left_out=left_out, sft=without(data.sft, overlap))
 
 
-def _queries(
+def report_queries(
     data: ExperimentData, config: DataConfig, task_queries: Mapping[str, Sequence[OverlapQuery]]
 ) -> dict[str, tuple[OverlapQuery, ...]]:
     """Role or task -> what training rows are searched for, once for a role that is measured in two ways."""
@@ -367,13 +362,6 @@ def _queries(
     for role, dataset in data.report_datasets:
         queries.setdefault(role, []).extend(map(overlap_query_of(config.roles[role]), dataset.rows))
     return {role: tuple(dict.fromkeys(each)) for role, each in queries.items()}
-
-
-def _quoted(overlap: RoleOverlap) -> str:
-    """The example texts in quotation marks, each on one line and cut so that three fit into a note."""
-    lines = [" ".join(example.text.split()) for example in overlap.examples]
-    cut = [line if len(line) <= _QUOTED_CHARACTERS else line[: _QUOTED_CHARACTERS - 3] + "..." for line in lines]
-    return "; ".join(f'"{line}"' for line in cut)
 
 
 def _with_selection(data: ExperimentData, fraction: float, seed: int) -> ExperimentData:

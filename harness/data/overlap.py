@@ -15,6 +15,7 @@ GRAM_WORDS = 5
 SHORTEST_SEARCHED_WORDS = 4
 """Words that a text needs to be searched for within training texts; shorter ones occur everywhere."""
 _N_EXAMPLES = 3
+_QUOTED_CHARACTERS = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,3 +155,21 @@ def _grams(text: Sequence[str], length: int) -> Iterator[tuple[str, ...]]:
 def without(training: Iterable[AnyTrainable], overlap: Overlap) -> tuple[AnyTrainable, ...]:
     """The training rows without those that overlap a role."""
     return tuple(row for row in training if row.example_id not in overlap.training_ids)
+
+
+def notes_on_dropped(overlap: Overlap, *, is_dropped: bool) -> tuple[str, ...]:
+    """A line for each role whose questions occur in rows to be trained on, and what is done with these."""
+    done = "dropped" if is_dropped else "kept (data.overlap is warn)"
+    return tuple(
+        f"overlap with {role}: {each.n_training_rows} training rows {done}, for {each.n_rows} of its questions, "
+        f"such as {quoted(each)}"
+        for role, each in overlap.by_role.items()
+        if each.n_rows
+    )
+
+
+def quoted(overlap: RoleOverlap) -> str:
+    """The example texts in quotation marks, each on one line and cut so that three fit into a note."""
+    lines = [" ".join(example.text.split()) for example in overlap.examples]
+    cut = [line if len(line) <= _QUOTED_CHARACTERS else line[: _QUOTED_CHARACTERS - 3] + "..." for line in lines]
+    return "; ".join(f'"{line}"' for line in cut)

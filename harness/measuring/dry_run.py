@@ -1,6 +1,6 @@
 """Says what an evaluation would take: rows, tokens and memory by arithmetic, then time by a probe of seconds."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from math import ceil
 from time import perf_counter
@@ -42,7 +42,10 @@ class _Speed:
 
 
 def estimate(
-    experiment: Experiment, candidates: Sequence[Candidate], suite: Mapping[EvaluationConfig, Evaluation]
+    experiment: Experiment,
+    candidates: Sequence[Candidate],
+    suite: Mapping[EvaluationConfig, Evaluation],
+    say: Callable[[str], None] | None = None,
 ) -> Iterator[str]:
     """Yields what measuring these candidates would take, the arithmetic before the probe.
 
@@ -54,6 +57,7 @@ def estimate(
         experiment: rows, model and settings.
         candidates: what is measured beside the baseline.
         suite: the evaluations, as `open_job` prepares them.
+        say: called with what a reader must know of the candidates; None where adapters that stand in are attached.
 
     Raises:
         UserError: an adapter that does not fit.
@@ -62,8 +66,10 @@ def estimate(
     works = {evaluation.name: prepared.work(loaded) for evaluation, prepared in suite.items()}
     yield _table(works)
     for each in candidates:
-        if each.adapter is not None:
-            attach_adapter(loaded, each.name, each.adapter)
+        notes = [] if each.adapter is None else attach_adapter(loaded, each.name, each.adapter)
+        if say is not None:
+            for note in (*each.notes, *notes):
+                say(note)
     names = {name: name for name in (BASELINE, *(each.name for each in candidates if each.adapter is not None))}
     others = [each.name for each in candidates if each.model is not None]
     plan = plan_for(loaded.base).bounded(**asdict(experiment.config.scoring))

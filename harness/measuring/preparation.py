@@ -11,14 +11,16 @@ from typing import Any
 from harness.config.load import ConfigError, check_roles, load_experiment, load_suite, with_values
 from harness.config.schema import DatasetConfig, EvaluationConfig, ExperimentConfig, SuiteConfig
 from harness.config.wording import shown_name
-from harness.data.experiment_data import ExperimentData, leave_out_groups, leave_out_seen, load_experiment_data
+from harness.data.experiment_data import ExperimentData, load_experiment_data
 from harness.data.filters import filter_rows
 from harness.data.lm_eval_rows import load_local_tasks, not_checked, overlap_queries
 from harness.data.load import load_trainable
+from harness.data.overlap import notes_on_dropped
 from harness.data.row import DataError
 from harness.measuring.experiment import Experiment, smaller_limit
 from harness.measuring.kinds import KINDS, check_gates, roles_of, row_kinds
 from harness.measuring.own_rows import of_ones_own, what_rows_carry, with_pairs
+from harness.measuring.trained_rows import SeenRows, leave_out_trained
 from harness.models.base import LoadedModel, load_model
 from harness.models.base_files.folder import EMBEDDED, locate_weights
 from harness.models.hub import is_path
@@ -160,14 +162,15 @@ def _load_rows(
         sft=None if config.sft is None else config.sft.data,
         task_queries=queries,
     )
+    if options.trains_now:
+        dropped = notes_on_dropped(data.overlap, is_dropped=config.data.overlap == "drop")
+        data = replace(data, notes=(*data.notes, *dropped))
     if options.trains or options.trained_on:
         data = replace(data, notes=(*data.notes, *not_checked(queries)))
-    data = leave_out_groups(data, options.trained_groups)
-    if not options.trained_on:
-        return data, tasks
-    seen = {name: load_trainable(DatasetConfig(name), data_root=options.data_root).rows for name in options.trained_on}
-    data, rows = leave_out_seen(data, config.data, seen, queries)
-    by_task = {task.removeprefix("lm_eval/"): found for task, found in rows.items()}
+    told = {name: load_trainable(DatasetConfig(name), data_root=options.data_root).rows for name in options.trained_on}
+    seen = SeenRows(options.trained_groups, told)
+    data, found = leave_out_trained(data, config.data, queries, seen, options.pairs)
+    by_task = {task.removeprefix("lm_eval/"): rows for task, rows in found.items()}
     return data, {evaluation: without_rows(loaded, by_task) for evaluation, loaded in tasks.items()}
 
 

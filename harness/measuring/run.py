@@ -107,8 +107,8 @@ def _weights_after_weights(
     for name, adapter in on_base.items():
         notes += attach_adapter(loaded, name, adapter)
     names = {name: name for name in (BASELINE, *on_base)}
-    records = list(run_suite(suite, Scorers(loaded, names, scoring, cache, experiment.terminal)))
-    yield records, _said(experiment, notes)
+    _said(experiment, notes)  # before hours of scoring, because some are a reason to stop
+    yield list(run_suite(suite, Scorers(loaded, names, scoring, cache, experiment.terminal))), notes
     for each in candidates:
         if each.model is None:
             continue

@@ -12,6 +12,7 @@ from harness.config.load import load_experiment, load_suite
 from harness.config.schema import DataConfig, DatasetConfig, EvaluationConfig, SuiteConfig
 from harness.data.experiment_data import leave_out_groups, leave_out_seen, load_experiment_data
 from harness.data.make import OverlapQuery, first_user_text, make_pair, words
+from harness.data.overlap import notes_on_dropped
 from harness.data.row import DataError
 from harness.measuring.kinds import roles_of, row_kinds
 from suites.inputs import Example, Pair, RatedAnswer, Turn
@@ -103,7 +104,8 @@ def test_planted_overlap_is_dropped_or_only_reported(write_rows, turn, answer):
     for data, n_rows, word in ((dropped, 16, "dropped"), (kept, 17, "kept (data.overlap is warn)")):
         assert len(data.training) + len(data.selection) == n_rows
         assert data.overlap.by_role["preferences"].n_training_rows == 1
-        assert any(f"overlap with preferences: 1 training rows {word}" in note for note in data.notes)
+        (note,) = notes_on_dropped(data.overlap, is_dropped=len(data.training) + len(data.selection) == 16)
+        assert note.startswith(f"overlap with preferences: 1 training rows {word}")
 
 
 def test_overlap_can_be_refused(write_rows):

@@ -24,6 +24,7 @@ from harness.commands.show_config import show_config
 from harness.commands.train import train
 from harness.commands.train_and_eval import train_and_eval
 from reports.errors import UserError
+from reports.plain_text import one_line
 
 EXIT_CODES = """\b
 Exit codes: 0 fine; 1 unexpected failure; 2 usage, configuration or data; 3 stopped by a gate; 130 interrupted."""
@@ -75,12 +76,19 @@ def main(held: Collection[Signals] = ()) -> None:
                 sys.exit(2)
             if isinstance(error, UserError):
                 _leave("\n".join([f"error: {error}", *_notes(error)]), 2)
+            if isinstance(error, OSError) and error.filename is not None:
+                _leave("\n".join([f"error: {_unusable(error)}", *_notes(error)]), 2)
             raise
 
 
 def _interrupted(by: Signals | None) -> str:
     """What interrupted a command: the keyboard, or the signal that is named."""
     return "interrupted" if by is None or by is SIGINT else f"interrupted by {by.name}"
+
+
+def _unusable(error: OSError) -> str:
+    """What the system says of a file or folder, as where a folder above it may not be searched."""
+    return f"{one_line(os.fsdecode(error.filename))} cannot be used ({error.strerror})"
 
 
 def _notes(error: BaseException) -> list[str]:

@@ -3,6 +3,7 @@
 import ipaddress
 import sys
 from collections.abc import MutableMapping
+from importlib.util import find_spec
 from typing import Any
 
 _VARIABLES = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
@@ -32,7 +33,8 @@ def forbid_requests(environment: MutableMapping[str, str]) -> None:
         environment: Variables of this process.
     """
     if any(environment.get(name, "").strip().lower() in _TRUE for name in _VARIABLES):
-        if environment.get("WANDB_MODE") not in _LOCAL_MODES:
+        # Where it is not installed, transformers would print a line for the variable alone.
+        if environment.get("WANDB_MODE") not in _LOCAL_MODES and find_spec("wandb") is not None:
             environment.update(_ALSO_OFFLINE)
         sys.addaudithook(_refuse_connections)
 

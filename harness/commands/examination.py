@@ -4,7 +4,7 @@ import os
 import platform
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, metadata
@@ -38,6 +38,8 @@ LARGEST_ERROR = 0.02
 _PROJECT = "dpo-harness"
 _NOT_INSTALLED, _INSTALL = f"{_PROJECT} is not installed here", "install it: pip install -e ."
 _SHOWN_PACKAGES = ("torch", "transformers", "trl", "peft", "bitsandbytes")
+_UNFINISHED = (".partial", ".damaged")
+"""What names of folders end in that hold no whole adapter or model."""
 _SHOWN = 6
 """Items of a list that a finding names."""
 
@@ -69,13 +71,22 @@ def examine(workspace: Path, data_root: Path | None) -> tuple[Check, ...]:
             check_gpu(),
             check_precision(),
             check_quantisation(),
-            check_data_root(data_root),
-            check_workspace(workspace),
-            check_disk(workspace),
-            check_leftovers(workspace),
+            _of_folder("data root", lambda: check_data_root(data_root)),
+            _of_folder("workspace", lambda: check_workspace(workspace)),
+            _of_folder("disk", lambda: check_disk(workspace)),
+            _of_folder("leftovers", lambda: check_leftovers(workspace)),
             check_cache(),
         )
         return (*checks, hub.result())
+
+
+def _of_folder(name: str, check: Callable[[], Check]) -> Check:
+    """What a check finds, or that its folder may not be looked into."""
+    try:
+        return check()
+    except PermissionError as error:
+        finding = f"{one_line(os.fsdecode(error.filename))} cannot be looked into ({error.strerror})"
+        return Check(name, "problem", finding, "give yourself permission for it, or name another folder")
 
 
 def worst(checks: Iterable[Check]) -> Status:
@@ -303,7 +314,8 @@ def check_workspace(workspace: Path) -> Check:
     place = Workspace(workspace)
     held = [f"{gib(sum(n_bytes(file) for file in workspace.glob(f'{place.scores.name}*')))} of scores"]
     for parent, words in ((place.fixtures, "adapters"), (place.merged, "merged models"), (place.runs, "runs")):
-        folders = [path for path in _entries(parent) if path.is_dir() and not path.name.startswith(".")]
+        whole = [path for path in _entries(parent) if not path.name.startswith(".") and path.suffix not in _UNFINISHED]
+        folders = [path for path in whole if path.is_dir()]
         held.append(f"{len(folders)} {words} ({gib(n_bytes(parent))})")
     return Check("workspace", "ok", f"{workspace} can be written; it holds {', '.join(held)}")
 

@@ -1,5 +1,6 @@
 """The files of a dataset under a data root: a `datasets.yaml`, or folders as the hub client leaves them."""
 
+import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -143,6 +144,17 @@ def _commit(repository: Path, revision: str | None) -> str:
     return wanted
 
 
+def _below(folder: Path) -> list[Path]:
+    """All files and folders below a folder, sorted; what may not be looked into is an error and not empty."""
+
+    def refuse(error: OSError) -> None:
+        if not isinstance(error, FileNotFoundError | NotADirectoryError):
+            raise error
+
+    walked = os.walk(folder, onerror=refuse)
+    return sorted(Path(parent, name) for parent, folders, files in walked for name in (*folders, *files))
+
+
 def splits_of_folder(folder: Path, configuration: str = "") -> dict[str, tuple[Path, ...]]:
     """Returns the data files below a folder by split; each file name begins with the name of its split.
 
@@ -155,7 +167,7 @@ def splits_of_folder(folder: Path, configuration: str = "") -> dict[str, tuple[P
     """
     splits: dict[str, list[Path]] = {}
     n_shards: dict[tuple[Path, str], tuple[int, int]] = {}  # folder and split -> files there, and files there must be
-    for path in sorted(folder.rglob("*")):
+    for path in _below(folder):
         suffix = format_of(path)
         way = [part.casefold() for part in path.relative_to(folder).parts[:-1]]
         stem = stem_of(path)

@@ -100,7 +100,9 @@ def load_rows(
         if sound is not columns:
             repaired.append(where)
         rows.append(Row(where=where, columns=sound, source=part))
-    origin = f"{dataset.name}, split {split}, {_provenance(source, split, dataset.revision)}"
+    if not any(row.columns for row in rows):
+        raise DataError(f"{_file_or_split(source, split, dataset)} holds {'only empty rows' if rows else 'no rows'}")
+    origin = f"{dataset.name}, split {split}{_provenance(source, split, dataset.revision)}"
     notes = (_repair_note(dataset.name, repaired),) if repaired else ()
     return Dataset(tuple(rows), origin, len(rows), notes=notes, name=dataset.name, split=split, splits=source.splits)
 
@@ -224,12 +226,20 @@ def _bounded(source: RowSource, split: str, dataset: DatasetConfig) -> Iterator[
         yield where, columns
 
 
+def _file_or_split(source: RowSource, split: str, dataset: DatasetConfig) -> str:
+    """The only file of a split, or the split of a dataset."""
+    files = source.files.get(split, ()) if source.files else ()
+    return str(files[0]) if len(files) == 1 else f"split {split} of {dataset.name}"
+
+
 def _provenance(source: RowSource, split: str, revision_wanted: str | None) -> str:
-    """The files or the place a split is read from, and the revision as far as it is known."""
+    """The files or the place a split is read from, unless it is the file that is the dataset, and what revision."""
     if not source.files:
-        return f"{source.place}, revision {revision_wanted or 'main'}"
+        return f", {source.place}, revision {revision_wanted or 'main'}"
     first, *others = source.files[split]
-    files = f"{first.relative_to(source.folder)}{f' and {len(others)} more' if others else ''}"
+    files = f", {first.relative_to(source.folder)}{f' and {len(others)} more' if others else ''}"
+    if first == Path(source.place):
+        files = ""
     if source.revision is not None:
         return f"{files}, revision {source.revision}"
     return files + (f" (revision {revision_wanted} could not be checked)" if revision_wanted else "")

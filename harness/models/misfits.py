@@ -1,5 +1,6 @@
 """Why an adapter cannot be put on a base, in the words of the adapter's own files."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -14,6 +15,10 @@ _KEYS = {
     ".lora_magnitude_vector": "use_dora",
 }
 """Part of a tensor's name -> the key that asks for such tensors."""
+
+
+_SHAPES = re.compile(r"size mismatch for (\S+): .*?torch\.Size\((\[.*?\])\).*torch\.Size\((\[.*?\])\)")
+"""What torch says of a tensor, with its shape in the file and in the model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +53,8 @@ def why_unfit(misfits: Misfits, base: str) -> str:
 def why_refused(error: Exception, config: AdapterConfig, base: str) -> str:
     """Return what is wrong where PEFT refuses an adapter, as `why_unfit`."""
     reason = last_line(error)
+    if shapes := _SHAPES.search(reason):
+        return _of_other_shapes(shapes, config, base)
     if isinstance(error, KeyError):  # a tensor that PEFT looks up in the file
         module, is_of_tokens, _ = str(error.args[0]).partition(".token_adapter.")
         if is_of_tokens:
@@ -89,6 +96,16 @@ def _not_whole(key: str, module: str) -> str:
     return (
         f"is not whole: {key} in its {CONFIG_FILE} asks for weights of {module.removeprefix(PREFIX)}, and "
         f"{WEIGHTS_FILE} holds none; save it again, or take them out of {CONFIG_FILE}"
+    )
+
+
+def _of_other_shapes(shapes: re.Match[str], config: AdapterConfig, base: str) -> str:
+    module = shapes[1].removeprefix(PREFIX).partition(".lora_")[0]
+    named = config.base if config.base and config.base != base else ""
+    advice = f"{CONFIG_FILE} names {named!r}: give it" if named else "give the base that it was trained on"
+    return (
+        f"belongs to another base model: in {WEIGHTS_FILE} a tensor of {module} has shape {shapes[2]}, where "
+        f"{base!r} needs {shapes[3]}; {advice} with --model"
     )
 
 

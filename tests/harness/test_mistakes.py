@@ -1,5 +1,7 @@
 """Every mistake is one line and exit code 2, found before anything is trained."""
 
+import errno
+import os
 import socket
 import time
 from collections.abc import Callable
@@ -109,6 +111,56 @@ def test_an_address_in_place_of_a_path_is_shown_as_typed(arguments: tuple[str, .
     last = outcome.err.strip().splitlines()[-1]
     assert last.startswith("error: ")
     assert f"{ADDRESS} is an address" in last
+
+
+@pytest.fixture
+def locked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder whose owner alone may search it; root may search all, so that the system's answers are put in."""
+    folder = tmp_path / "locked"
+    folder.mkdir()
+
+    def refusing(call: Callable[..., Any]) -> Callable[..., Any]:
+        def answer(path: Any = ".", *arguments: Any, **options: Any) -> Any:
+            given = str(path)
+            is_inside = "locked/" in given or (call is not stat and given.endswith("locked"))
+            if is_inside:
+                raise PermissionError(errno.EACCES, "Permission denied", given)
+            return call(path, *arguments, **options)
+
+        return answer
+
+    stat = os.stat
+    for name in ("stat", "lstat", "scandir", "listdir", "open", "mkdir"):
+        monkeypatch.setattr(os, name, refusing(getattr(os, name)))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("arguments", "inside"),
+    [
+        (("data", "inspect", "locked/pairs.jsonl"), "locked/pairs.jsonl"),
+        (("data", "inspect", "./locked"), "locked"),
+        (("eval", "--candidate", "x=.", "--pairs", "locked/pairs.jsonl"), "locked/pairs.jsonl"),
+        (("eval", "--adapter", "locked", "--pairs", "x.jsonl"), "locked/adapter_model.safetensors"),
+        (("train", "-o", "model.name=./locked"), "locked"),
+        (("train", "--preset", "tiny-real", "--data-root", "locked/data"), "locked/data"),
+        (("train", "--workspace", "locked"), "locked"),
+        (("list", "runs", "--workspace", "locked"), "locked/runs"),
+        (("prune", "--workspace", "locked"), "locked/"),
+        (("report", "locked/run"), "locked/run"),
+    ],
+    ids=lambda each: " ".join(each) if isinstance(each, tuple) else "",
+)
+@pytest.mark.usefixtures("locked")
+def test_a_folder_without_permission_is_one_line(arguments: tuple[str, ...], inside: str, harness: Harness) -> None:
+    """At every door that takes a path: what may not be read, and why, whatever function first asked the system."""
+    outcome = harness(*arguments)
+    assert outcome.exit_code == 2, outcome.err
+    last = outcome.err.strip().splitlines()[-1]
+    assert last.startswith("error: ")
+    assert inside in last
+    assert "Permission denied" in last
+    assert "damaged" not in last
 
 
 def data_root(folder: Path, questions: str) -> Path:

@@ -5,6 +5,7 @@ import sys
 
 import pytest
 
+from harness import offline
 from harness.config.schema import TrainingConfig
 from harness.config.strict import InvalidValuesError, build
 from harness.offline import forbid_requests, is_here
@@ -65,11 +66,21 @@ def test_loggers_with_processes_of_their_own_are_offline_too(
 ) -> None:
     """W&B sends from a process that no hook binds; the other logger that an experiment can name writes files."""
     monkeypatch.setattr(sys, "addaudithook", lambda _: None)
+    monkeypatch.setattr(offline, "find_spec", lambda _: "installed")
     environment = {"HF_HUB_OFFLINE": "1"} | given
     forbid_requests(environment)
     assert environment["WANDB_MODE"] == mode
     with pytest.raises(InvalidValuesError, match="report_to"):
         build(TrainingConfig, {"report_to": ["trackio"]})
+
+
+def test_a_logger_that_is_not_installed_needs_no_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that transformers prints no line on W&B in a training that does not name it."""
+    monkeypatch.setattr(sys, "addaudithook", lambda _: None)
+    monkeypatch.setattr(offline, "find_spec", lambda _: None)
+    environment = {"HF_HUB_OFFLINE": "1"}
+    forbid_requests(environment)
+    assert environment == {"HF_HUB_OFFLINE": "1"}
 
 
 def test_without_the_variable_nothing_is_forbidden(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -106,7 +106,9 @@ def read_json(path: Path) -> dict[str, Any]:
     """
     try:
         content = parse_json(path.read_bytes(), unique_keys)
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise AdapterError(f"{path} cannot be read ({error.strerror})") from error
+    except ValueError as error:
         raise AdapterError(f"{path} cannot be read ({error}); it is damaged") from error
     if not isinstance(content, dict):
         raise AdapterError(f"{path} must hold a JSON object; it is damaged")

@@ -56,7 +56,10 @@ def read_shapes(folder: Path, path_or_id: str) -> Shapes:
                 )
         with safe_open(file, framework="numpy") as tensors:
             return {key: tuple(tensors.get_slice(key).get_shape()) for key in tensors.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
+    except OSError as error:
+        reason = one_line(error.strerror or str(error))
+        raise AdapterError(f"adapter {path_or_id!r}: {WEIGHTS_FILE} cannot be read ({reason})") from error
+    except SafetensorError as error:
         reason = one_line(str(error).strip())
         raise AdapterError(
             f"adapter {path_or_id!r}: {WEIGHTS_FILE} cannot be read ({reason}); it is damaged"

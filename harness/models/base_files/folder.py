@@ -152,7 +152,9 @@ def _check_json(name: str, file: Path) -> Any:
     """Return the JSON of a file beside the weights, whose depth libraries would meet as a crash."""
     try:
         return parse_json(file.read_bytes())
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise ModelError(f"model.name {name!r}: {file} cannot be read ({error.strerror})") from None
+    except ValueError as error:
         raise ModelError(f"model.name {name!r}: {file} cannot be read: {error}; it is damaged") from None
 
 

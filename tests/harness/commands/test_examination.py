@@ -1,5 +1,6 @@
 """The doctor finds what was planted, says what to do, and leaves nothing behind."""
 
+import errno
 import importlib.metadata
 import shutil
 import socket
@@ -313,7 +314,15 @@ def test_a_workspace_that_cannot_be_written(tmp_path: Path) -> None:
 
 def test_what_a_workspace_holds(tmp_path: Path) -> None:
     """Scores, adapters and runs with their sizes; what is hidden or half done is not counted."""
-    for name in ("fixtures/abc", "fixtures/def", "merged/abc-float16", "runs/one", "runs/.two.1234.partial"):
+    for name in (
+        "fixtures/abc",
+        "fixtures/def",
+        "fixtures/ghi.partial",
+        "fixtures/jkl.damaged",
+        "merged/abc-float16",
+        "runs/one",
+        "runs/.two.1234.partial",
+    ):
         (tmp_path / name).mkdir(parents=True)
     (tmp_path / "fixtures" / "abc" / "weights").write_bytes(bytes(3 * 2**20))
     (tmp_path / "scores.sqlite").write_bytes(bytes(2**20))
@@ -324,6 +333,21 @@ def test_what_a_workspace_holds(tmp_path: Path) -> None:
     assert check.finding.endswith(
         "it holds 1.0 MiB of scores, 2 adapters (3.0 MiB), 1 merged models (0.0 MiB), 1 runs (0.0 MiB)"
     )
+
+
+def test_a_folder_without_permission_is_a_problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each check of a folder says so by itself, and the others go on."""
+
+    def refuse(folder: Path) -> Check:
+        raise PermissionError(errno.EACCES, "Permission denied", str(folder / "runs"))
+
+    monkeypatch.setattr(doctor, "check_leftovers", refuse)
+    monkeypatch.setattr(doctor, "check_disk", refuse)
+    found = [check for check in examine(tmp_path, None) if check.name in ("leftovers", "disk")]
+    assert [(check.status, check.finding) for check in found] == [
+        ("problem", f"{tmp_path / 'runs'} cannot be looked into (Permission denied)")
+    ] * 2
+    assert all(check.advice for check in found)
 
 
 @pytest.mark.parametrize(("free", "status"), [(GIB // 2, "problem"), (5 * GIB, "warning"), (50 * GIB, "ok")])

@@ -157,7 +157,7 @@ def test_a_first_stage_without_rows_left_is_an_error(write_rows):
     """The line names the stage's own dataset."""
     path = write_rows("sft.jsonl", [{"prompt": "Who has seen the wind?", "completion": "Nobody."}])
     asked = {"x": [OverlapQuery(("Who has seen the wind?",))]}
-    with pytest.raises(DataError, match=r"sft\.jsonl, split train, sft\.jsonl: no row is left .* 1 overlap"):
+    with pytest.raises(DataError, match=r"sft\.jsonl, split train: no row is left .* 1 overlap"):
         small_experiment(
             write_rows,
             transcripts(TOPICS[:10]),

@@ -58,7 +58,7 @@ def test_a_dataset_without_a_usable_row_is_an_error(write_rows):
     with pytest.raises(DataError, match=r"no usable row \(2 no transcript that ends"):
         load(HH, root)
     write_rows("Anthropic/hh-rlhf/helpful-base/test.jsonl", [])
-    with pytest.raises(DataError, match=r"no usable row \(no rows\)"):
+    with pytest.raises(DataError, match="holds no rows"):
         load(HH, root)
 
 
@@ -177,3 +177,30 @@ def test_loaded_rows_are_frozen():
     loaded = load("embedded/prompts", None, load_questions)
     with pytest.raises(dataclasses.FrozenInstanceError):
         loaded.rows = ()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("x.jsonl", "", "holds no rows"),
+        ("x.jsonl", "\n \n", "holds no rows"),
+        ("x.json", "[]", "holds no rows"),
+        ("x.csv", "prompt,chosen,rejected\n", "holds no rows"),
+        ("x.csv", "", "holds no rows"),
+        ("x.jsonl", "{}\n{}\n", "holds only empty rows"),
+    ],
+)
+def test_a_file_without_rows_is_no_matter_of_columns(name, content, words, tmp_path):
+    """Nothing is said of columns that nobody could see."""
+    (tmp_path / name).write_text(content)
+    with pytest.raises(DataError) as told:
+        load_pairs(DatasetConfig(str(tmp_path / name)), data_root=None)
+    assert str(told.value) == f"{tmp_path / name} {words}"
+
+
+def test_a_file_is_named_once_where_it_is_the_dataset(tmp_path):
+    """Beside the name of a folder, that of the file within it."""
+    (tmp_path / "train.jsonl").write_text('{"prompt": "a", "chosen": "b", "rejected": "c"}\n')
+    file, folder = tmp_path / "train.jsonl", tmp_path
+    assert load_pairs(DatasetConfig(str(file)), data_root=None).origin == f"{file}, split train"
+    assert load_pairs(DatasetConfig(f"{folder}/"), data_root=None).origin == f"{folder}/, split train, train.jsonl"

@@ -25,7 +25,7 @@ def difference_table(table: DifferenceTable) -> str:
         f"<bdi>{escape(table.baseline)}</bdi></small>{legend_html(table.legend)}</caption>"
         '<thead><tr><th scope="col">Metric</th><th scope="col" class="number values">Baseline</th>'
         '<th scope="col" class="number values">Candidate</th>'
-        '<th scope="col" class="number">Difference, 95 %<span class="values"> interval</span></th>'
+        '<th scope="col" class="number">Difference, 95 % interval</th>'
         '<th scope="col" class="plot"><span class="unseen">Interval</span></th>'
         f'<th scope="col" class="verdict">Verdict</th></tr></thead>{parts}</table></div>'
         f"{legend_html(table.legend, is_narrow=True)}{remarks(table.notes)}{footnotes.texts()}"

@@ -214,7 +214,7 @@ def test_usual_columns_beside_the_needed_ones(load):
 
 
 def test_columns_that_say_nothing_are_listed(load):
-    """The error lists them and shows what to write; an empty file has none."""
+    """The error lists them and shows what to write; a file of empty values has none."""
     with pytest.raises(DataError) as caught:
         load(load_pairs, [{"question": "Q", "good": "x"}])
     message = str(caught.value)
@@ -222,7 +222,7 @@ def test_columns_that_say_nothing_are_listed(load):
     assert "-o 'data.training.columns={prompt: question, chosen: COLUMN, rejected: COLUMN}'" in message
     assert len(message.splitlines()) == 1
     with pytest.raises(DataError, match="there are none"):
-        load(load_pairs, [])
+        load(load_pairs, [{"question": None}])
     with pytest.raises(DataError, match="has no pairs; it offers questions"):
         load(load_pairs, [{"prompt": "Q"}])
 

@@ -93,6 +93,8 @@ class Subject:
     """Whether the rows it was trained on are known, so that those that are measured were kept from it."""
     same_weights: bool = True
     """Whether its base weights are those of the baseline."""
+    is_of_base: bool = True
+    """Whether its files say that it was trained on these base weights, rather than on others of the same shapes."""
     recipe: str = ""
     """Name that is shared by candidates which differ only in their training seed; empty if there is one seed."""
     is_control: bool = False

@@ -13,7 +13,7 @@ from harness.measuring.experiment import Experiment
 from harness.measuring.kinds import run_suite, with_rewards
 from harness.measuring.lineup import Candidate, TrainedAdapter
 from harness.measuring.scorers import Scorers
-from harness.models.adapters import attach_adapter
+from harness.models.adapters import attach_adapter, is_of_base
 from harness.models.base import BASELINE, load_model
 from harness.models.provenance import KEY_VERSION, collect
 from harness.training.selection import choose_winner
@@ -189,6 +189,7 @@ def _subjects(experiment: Experiment, candidates: Sequence[Candidate]) -> tuple[
                 beta_basis=each.beta_basis,
                 knows_rows=each.knows_rows,
                 same_weights=each.model is None,
+                is_of_base=each.adapter is None or is_of_base(loaded, each.adapter),
                 recipe=each.family,
                 is_control=each.is_control,
                 compared_with=each.compared_with,

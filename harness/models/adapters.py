@@ -222,14 +222,30 @@ def _check_base(loaded: LoadedModel, path_or_id: str, folder: Path, config: Adap
         return []
     if not base:
         return [f"The adapter {path_or_id!r} does not name its base model; its shapes fit this one."]
-    measured = f"{loaded.name}@{loaded.revision}" if loaded.revision else loaded.name
-    if base.removesuffix("@main") == measured.removesuffix("@main") or _is_folder(base, loaded.name):
+    if _names_base(loaded, base):
         return []
     note = (
-        f"The adapter {path_or_id!r} names the base model {base} and is measured on {measured}, as was asked for: only "
-        f"their shapes are known to be alike."
+        f"The adapter {path_or_id!r} names the base model {base} and is measured on {_measured(loaded)}, as was asked "
+        f"for: only their shapes are known to be alike."
     )
     return [note]
+
+
+def is_of_base(loaded: LoadedModel, path_or_id: str) -> bool:
+    """Whether something says that an attached adapter was trained on the loaded base: a record's hash, or its name."""
+    folder = locate_adapter(path_or_id)
+    return (folder / FIXTURE_FILE).is_file() or _names_base(loaded, read_adapter_config(folder).base)
+
+
+def _names_base(loaded: LoadedModel, base: str) -> bool:
+    """Whether the base that an adapter names is the loaded one, at its revision or in its folder."""
+    is_named = base.removesuffix("@main") == _measured(loaded).removesuffix("@main")
+    return bool(base) and (is_named or _is_folder(base, loaded.name))
+
+
+def _measured(loaded: LoadedModel) -> str:
+    """Name of the loaded base as adapters write it, with its revision."""
+    return f"{loaded.name}@{loaded.revision}" if loaded.revision else loaded.name
 
 
 def _is_folder(base: str, name: str) -> bool:

@@ -3,6 +3,8 @@
 import json
 import math
 import re
+import shutil
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,7 +14,7 @@ from typing import Any
 import pytest
 import torch
 
-from harness.measuring import dry_run
+from harness.measuring import dry_run, run
 from reports.run_folder import read_run
 from reports.whole import is_unused
 from suites.engine.score_cache import ScoreCache
@@ -173,6 +175,35 @@ def test_a_dry_run_counts_what_the_run_computes(
     )
     anew = harness(*same, "--dry-run", "--no-cache")
     assert f" tokens in {n_packs} packs, shared beginnings once\n" in anew.out
+
+
+def test_a_base_that_the_adapter_does_not_name_is_said_before_scoring(
+    adapter: Path, llama_folder: Path, pairs: Path, harness: Harness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a dry run too; the verdict says it among what limits belief."""
+    other = Path(shutil.copytree(llama_folder, tmp_path / "elsewhere"))
+    suite = tmp_path / "mine.yaml"
+    suite.write_text("name: mine\nevaluations: [{name: pairs, kind: reward, role: preferences, limit: 4}]\n")
+    same = (
+        "eval", "--suite", suite, "--model", other, "--adapter", adapter, "--pairs", pairs,
+        "-o", "model.quantization=none",
+    )  # fmt: skip
+    score = run.run_suite
+
+    def scored(*arguments: Any) -> Any:
+        sys.stderr.write("scoring begins")
+        return score(*arguments)
+
+    monkeypatch.setattr(run, "run_suite", scored)
+    said = f"names the base model {llama_folder} and is measured on {other}"
+
+    assert said in harness(*same, "--dry-run").err
+    done = harness(*same, "--out", tmp_path / "run")
+
+    assert done.exit_code == 0, done.err
+    assert done.err.index(said) < done.err.index("scoring begins")
+    assert not read_run(tmp_path / "run").subject("adapter").is_of_base
+    assert "Its files name another base model or none" in (tmp_path / "run" / "report.md").read_text()
 
 
 def test_an_adapter_is_held_while_it_is_measured(

@@ -19,7 +19,7 @@ from harness.models.adapter_files.folder import (
     WEIGHTS_FILE,
     AdapterError,
 )
-from harness.models.adapters import attach_adapter, base_of_adapter, detach_adapters, probe_logits
+from harness.models.adapters import attach_adapter, base_of_adapter, detach_adapters, is_of_base, probe_logits
 from harness.models.base import BASELINE, LoadedModel
 from harness.models.templates import TEMPLATE_FILES
 from harness.training.recipe import EncodedRows, Recipe
@@ -133,8 +133,11 @@ def test_a_base_of_another_name_is_taken_at_the_users_word(
     """With a line, also where the folder has the same last name; none where it is the folder that the adapter names."""
     renamed = Path(shutil.copytree(llama_folder, tmp_path / "elsewhere" / llama_folder.name))
     assert attach_adapter(load(llama_folder), "tuned", str(adapter)) == []
+    assert is_of_base(load(llama_folder), str(adapter))
 
     (note,) = attach_adapter(load(renamed), "tuned", str(adapter))
+
+    assert not is_of_base(load(renamed), str(adapter))
 
     assert note == (
         f"The adapter {str(adapter)!r} names the base model {llama_folder} and is measured on {renamed}, as was asked "

@@ -138,6 +138,8 @@ def _origin(run: Run, judged: Judged) -> list[str]:
             found.append(f"Its {' and '.join(assumed)} {verb} assumed: nothing records {them}.")
     if not subject.same_weights:
         found.append("Its weights are not the baseline's: more than tuning differs.")
+    if not subject.is_of_base:
+        found.append("Its files name another base model or none: only the shapes are known to be alike.")
     return found
 
 

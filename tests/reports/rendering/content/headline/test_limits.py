@@ -147,6 +147,7 @@ def test_training_far_above_held_out_is_said(fakes: SimpleNamespace, shares: lis
             {"reference": "base", "beta": 0.1, "beta_basis": "assumed", "reference_basis": "assumed"},
             "Its reference and beta are assumed: nothing records them.",
         ),
+        ({"is_of_base": False}, "Its files name another base model or none: only the shapes are known to be alike."),
         ({"same_weights": False}, "Its weights are not the baseline's: more than tuning differs."),
         ({"reference": "base", "beta": 0.1}, None),
     ],

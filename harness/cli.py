@@ -74,10 +74,9 @@ def main(held: Collection[Signals] = ()) -> None:
             if isinstance(error, click.ClickException):
                 error.show()
                 sys.exit(2)
-            if isinstance(error, UserError):
-                _leave("\n".join([f"error: {error}", *_notes(error)]), 2)
-            if isinstance(error, OSError) and error.filename is not None:
-                _leave("\n".join([f"error: {_unusable(error)}", *_notes(error)]), 2)
+            mistake = _mistake(error)
+            if mistake is not None:
+                _leave("\n".join([f"error: {mistake}", *_notes(error)]), 2)
             raise
 
 
@@ -86,9 +85,13 @@ def _interrupted(by: Signals | None) -> str:
     return "interrupted" if by is None or by is SIGINT else f"interrupted by {by.name}"
 
 
-def _unusable(error: OSError) -> str:
-    """What the system says of a file or folder, as where a folder above it may not be searched."""
-    return f"{one_line(os.fsdecode(error.filename))} cannot be used ({error.strerror})"
+def _mistake(error: BaseException) -> str | None:
+    """What the user can mend: a mistake, or what the system says of a file or folder; None for other errors."""
+    if isinstance(error, UserError):
+        return str(error)
+    if isinstance(error, OSError) and error.filename is not None:  # as where a folder above may not be searched
+        return f"{one_line(os.fsdecode(error.filename))} cannot be used ({error.strerror})"
+    return None
 
 
 def _notes(error: BaseException) -> list[str]:

@@ -15,9 +15,11 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.visitor import NodeTransformer
 
 from suites.template_growth import (
+    BYTES,
     TemplateBoundError,
     bounded_text,
     check_growth,
+    check_no_bytes,
     check_number,
     check_operation,
     check_size,
@@ -57,8 +59,8 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.filters = _BoundedFilters(self, self.filters)
-        self.tests = _CountedTests(self, self.tests)
+        self.filters = _Asked(self.filters, self._bounded_filter)
+        self.tests = _Asked(self.tests, self._counted_test)
         self.globals.pop("lipsum", None)  # makes as much text as a number names
         self.finalize = bounded_text
         self.concat = self.joined  # type: ignore[method-assign]
@@ -81,11 +83,10 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
         """Counts a value that a step made, and returns it."""
         if isinstance(value, str):
             self._n_made += len(value)
-        elif isinstance(value, bytes | bytearray | memoryview):
-            raise TemplateBoundError("the template makes bytes, which are no text")
         elif isinstance(value, int):
             check_number(value)
         else:
+            check_no_bytes(value)
             self._n_made += 8 * n_items(value)
         if self._n_made > MOST_MADE:
             raise TemplateBoundError(f"the template makes more than {MOST_MADE:,} characters in all")
@@ -121,7 +122,7 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
         own, name = getattr(method, "__self__", None), getattr(method, "__name__", "")
         if isinstance(own, str | dict | type) or isinstance(called, type):
             args = tuple(self.listed(each) for each in args)
-        if isinstance(own, str | int | float | bytes | bytearray | memoryview):
+        if isinstance(own, (str, int, float, *BYTES)):
             check_growth(name, own, (*args, *kwargs.values()))
         if name in ("strftime_now", "strftime"):
             _check_date_format((*args, *kwargs.values()))
@@ -142,6 +143,29 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
             super().handle_exception(source)
         except (RecursionError, MemoryError, OverflowError) as error:
             raise TemplateBoundError(f"the template is too large to render ({type(error).__name__})") from None
+
+    def _bounded_filter(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        """The filter, as a step whose arguments are checked before the call."""
+        n_passed = int(hasattr(function, "jinja_pass_arg"))  # the context or environment that Jinja passes first
+
+        @wraps(function)
+        def checked(*args: Any, **kwargs: Any) -> Any:
+            self.step()
+            passed, own, others = args[:n_passed], self.listed(args[n_passed]), args[n_passed + 1 :]
+            check_growth(name, own, (*others, *kwargs.values()))
+            return self.made(function(*passed, own, *others, **kwargs))
+
+        return checked
+
+    def _counted_test(self, _name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        """The test, such as `in`, as a step: `select` takes one for every item, whether or not it passes."""
+
+        @wraps(function)
+        def counted(*args: Any, **kwargs: Any) -> Any:
+            self.step()
+            return function(*args, **kwargs)
+
+        return counted
 
     def _parse(self, source: str, name: str | None, filename: str | None) -> nodes.Template:
         try:
@@ -175,54 +199,18 @@ class _Counted(NodeTransformer):
     visit_Dict = visit_Tuple = visit_List  # noqa: N815
 
 
-class _BoundedFilters(dict[str, Any]):
-    """Filters by name, each asked for the size of its result before it is called."""
+class _Asked(dict[str, Any]):
+    """Functions by name, each wrapped as it is looked up."""
 
-    def __init__(self, environment: BoundedEnvironment, filters: Mapping[str, Any]) -> None:
-        super().__init__(filters)
-        self._environment = environment
-
-    def __getitem__(self, name: str) -> Any:
-        return _bounded(self._environment, name, super().__getitem__(name))
-
-    def get(self, name: str, default: Any = None) -> Any:
-        """The filter, also where Jinja computes constants as it compiles."""
-        return self[name] if name in self else default  # noqa: SIM401 - this is `get`
-
-
-def _bounded(environment: BoundedEnvironment, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
-    """The filter, as a step whose arguments are checked before the call."""
-    n_passed = int(hasattr(function, "jinja_pass_arg"))  # the context or environment that Jinja passes first
-
-    @wraps(function)
-    def checked(*args: Any, **kwargs: Any) -> Any:
-        environment.step()
-        passed, own, others = args[:n_passed], environment.listed(args[n_passed]), args[n_passed + 1 :]
-        check_growth(name, own, (*others, *kwargs.values()))
-        return environment.made(function(*passed, own, *others, **kwargs))
-
-    return checked
-
-
-class _CountedTests(dict[str, Any]):
-    """Tests such as `in` by name, each a step: `select` takes one for every item, whether or not it passes."""
-
-    def __init__(self, environment: BoundedEnvironment, tests: Mapping[str, Any]) -> None:
-        super().__init__(tests)
-        self._environment = environment
+    def __init__(self, functions: Mapping[str, Any], wrapped: Callable[[str, Callable[..., Any]], Any]) -> None:
+        super().__init__(functions)
+        self._wrapped = wrapped
 
     def __getitem__(self, name: str) -> Any:
-        function = super().__getitem__(name)
-
-        @wraps(function)
-        def counted(*args: Any, **kwargs: Any) -> Any:
-            self._environment.step()
-            return function(*args, **kwargs)
-
-        return counted
+        return self._wrapped(name, super().__getitem__(name))
 
     def get(self, name: str, default: Any = None) -> Any:
-        """The test, also where Jinja computes constants as it compiles."""
+        """The function, also where Jinja computes constants as it compiles."""
         return self[name] if name in self else default  # noqa: SIM401 - this is `get`
 
 

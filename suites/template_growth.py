@@ -40,12 +40,26 @@ _WHOLE = frozenset(
     " rfind rindex rjust rstrip safe startswith string strip swapcase tojson trim truncate upper zfill".split()
 )
 """Filters and methods that take a text as a whole; all others may take it apart."""
-_BYTES = (bytes, bytearray, memoryview)
+BYTES = (bytes, bytearray, memoryview)
 _SEQUENCES = (list, tuple, range, AbstractSet, ValuesView)  # the views of keys and items are sets
 
 
 class TemplateBoundError(TemplateError):
     """A template goes on too long, or makes too much text."""
+
+
+def _bytes_error() -> TemplateBoundError:
+    return TemplateBoundError("the template makes bytes, which are no text")
+
+
+def check_no_bytes(*values: Any) -> None:
+    """Checks that no value is one of bytes, of which nothing else here counts the size.
+
+    Raises:
+        TemplateBoundError: One is.
+    """
+    if any(isinstance(each, BYTES) for each in values):
+        raise _bytes_error()
 
 
 def check_growth(name: str, own: Any, arguments: Iterable[Any]) -> None:
@@ -61,8 +75,9 @@ def check_growth(name: str, own: Any, arguments: Iterable[Any]) -> None:
     """
     given = list(arguments)
     name = "format" if name == "format_map" else name
-    if name in _NO_METHODS or any(isinstance(each, _BYTES) for each in (own, *given)):
-        raise TemplateBoundError("the template makes bytes, which are no text")
+    if name in _NO_METHODS:
+        raise _bytes_error()
+    check_no_bytes(own, *given)
     if name not in _KEEPING:
         bounded_text([own, *given])
     if isinstance(own, str) and name not in _WHOLE:
@@ -77,8 +92,7 @@ def check_operation(operator: str, left: Any, right: Any) -> None:
     Raises:
         TemplateBoundError: It could.
     """
-    if isinstance(left, _BYTES) or isinstance(right, _BYTES):
-        raise TemplateBoundError("the template makes bytes, which are no text")
+    check_no_bytes(left, right)
     if operator == "*":
         for sequence, times in ((left, right), (right, left)):
             if isinstance(sequence, str | list | tuple) and isinstance(times, int):
@@ -239,7 +253,7 @@ def _n_characters(value: Any) -> int:
         each = some.pop()
         if isinstance(each, str):
             n_characters += len(each)
-        elif isinstance(each, _BYTES):
+        elif isinstance(each, BYTES):
             n_characters += 4 * len(each)  # `\x00`
         elif isinstance(each, int):
             _check_bits(each.bit_length())

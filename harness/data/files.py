@@ -11,7 +11,7 @@ from typing import Any
 
 from harness.config.limits import LARGEST_FILE, LARGEST_ROW, LARGEST_WHOLE_FILE, MEBIBYTE, TOO_LARGE
 from harness.config.wording import shown
-from harness.data.formats.parquet import column_names, read_parquet
+from harness.data.formats.parquet import read_parquet
 from harness.data.row import DataError
 from reports.errors import first_line
 from reports.json_text import JsonError, parse_json, problem_of_keys, unique_keys
@@ -48,7 +48,6 @@ def read_file(path: Path) -> NumberedRows:
     bare = suffix.removesuffix(".gz")
     try:
         if suffix == ".parquet":
-            _check_unique(str(path), column_names(path))
             yield from read_parquet(path)
         else:
             with gzip.open(path) if suffix.endswith(".gz") else path.open("rb") as stream:

@@ -84,6 +84,8 @@ def _notes_on_seen(
     """
     trained = (row for rows in _rows_of_groups(data, groups).values() for row in rows)
     seen = [row for row in trained if row.example_id in data.overlap.training_ids]
+    if not seen:  # spares the search
+        return ()
     return tuple(
         f"overlap with {role}: {each.n_rows} of its questions are measured although an adapter may have seen them, in "
         f"{each.n_training_rows} rows of groups that it was trained on, such as {quoted(each)}"

@@ -15,8 +15,6 @@ _KEYS = {
     ".lora_magnitude_vector": "use_dora",
 }
 """Part of a tensor's name -> the key that asks for such tensors."""
-
-
 _SHAPES = re.compile(r"size mismatch for (\S+): .*?torch\.Size\((\[.*?\])\).*torch\.Size\((\[.*?\])\)")
 """What torch says of a tensor, with its shape in the file and in the model."""
 

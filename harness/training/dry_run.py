@@ -111,7 +111,6 @@ def estimate(
 
     recipe, _ = usable_recipe(recipe, loaded.device)
     run, n_rows = recipe.training, len(rows.training)
-    n_all_steps = n_steps(n_rows, run)
     held_bytes = own_bytes(loaded.device)
     device_bytes = held_bytes + free_bytes(loaded.device)
     if rows.training:  # without any the trainer says what to do
@@ -125,7 +124,7 @@ def estimate(
         n_rows=n_rows,
         n_tokens=n_tokens,
         longest_tokens=max(map(_longest, rows.training)),
-        n_steps=n_all_steps,
+        n_steps=n_steps(n_rows, run),
         rows_a_step=run.batch_size * run.gradient_accumulation_steps,
         device=loaded.device,
         products=_products(loaded),

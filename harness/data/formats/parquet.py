@@ -7,6 +7,7 @@ from typing import Any
 from harness.config.limits import LARGEST_FILE, LARGEST_ROW, MEBIBYTE, MOST_VALUES, TOO_LARGE
 from harness.data.row import DataError
 from reports.errors import first_line
+from reports.json_text import problem_of_keys
 
 _BATCH_ROWS = 256
 """Rows that are taken from a file at a time."""
@@ -18,12 +19,13 @@ _LARGEST_ROW = LARGEST_ROW + MOST_VALUES * _VALUE_BYTES
 
 
 def read_parquet(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yields the place of each row and its columns, whose names must differ.
+    """Yields the place of each row and its columns.
 
     What the rows expand to is counted before Python's values are made of it.
 
     Raises:
-        DataError: The file is broken, too large once it is expanded, or holds values that Python has not.
+        DataError: The file is broken, too large once it is expanded, has two columns of one name, of which one would be
+            lost, or holds values that Python has not.
     """
     import pyarrow as pa
     from pyarrow import parquet
@@ -31,11 +33,13 @@ def read_parquet(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     try:
         metadata = parquet.read_metadata(path)
         _check_declared(path, metadata)
-        columns = [metadata.schema.column(index) for index in range(metadata.num_columns)]
-        texts = [column.path for column in columns if column.physical_type == "BYTE_ARRAY"]
-        with parquet.ParquetFile(
-            path, read_dictionary=texts
-        ) as file:  # keeps repeated texts once until they are counted
+        if problem := problem_of_keys(metadata.schema.to_arrow_schema().names):
+            raise DataError(f"{path}: {problem}")
+        leaves = [metadata.schema.column(index) for index in range(metadata.num_columns)]
+        texts = [
+            leaf.path for leaf in leaves if leaf.physical_type == "BYTE_ARRAY"
+        ]  # each once, until they are counted
+        with parquet.ParquetFile(path, metadata=metadata, read_dictionary=texts) as file:
             number = n_bytes = 0
             for batch in file.iter_batches(_BATCH_ROWS):
                 for part in _parts(path, batch, number):
@@ -46,21 +50,6 @@ def read_parquet(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
                     for values in zip(*columns, strict=True):
                         number += 1
                         yield f"row {number}", dict(zip(names, values, strict=True))
-    except pa.ArrowException as error:
-        raise DataError(f"{path}: not a valid Parquet file ({first_line(error)})") from None
-
-
-def column_names(path: Path) -> list[str]:
-    """The names of a Parquet file's columns.
-
-    Raises:
-        DataError: The file is broken.
-    """
-    import pyarrow as pa
-    from pyarrow import parquet
-
-    try:
-        return list(parquet.read_schema(path).names)
     except pa.ArrowException as error:
         raise DataError(f"{path}: not a valid Parquet file ({first_line(error)})") from None
 

@@ -44,6 +44,9 @@ class ModelConfig:
     """Type that 4-bit layers compute in; auto is bfloat16 where the hardware multiplies it, else float32 on a CPU and
     float16 on a GPU. Without quantisation products are computed in `dtype`."""
     device: Name = "auto"
+    threads: Count | None = None
+    """Number of threads on a CPU; None takes one for each core that is idle at the start. Another number changes the
+    last digits of a training. HARNESS_THREADS and OMP_NUM_THREADS override it."""
     template: Literal["auto", "model", "instruction"] = "auto"
     """auto is the model's own chat template, or the instruction template where it has none."""
     chat_template: Name | None = None

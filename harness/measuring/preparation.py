@@ -104,7 +104,7 @@ def prepare(options: Options) -> Experiment:
     workspace.prepare()
     if options.out is not None:
         check_run_folder(options.out)
-    threads = choose_threads()
+    threads = choose_threads(config.model.threads)
     terminal.say(threads.sentence)
     apply_threads(threads)
     for note in left_out:

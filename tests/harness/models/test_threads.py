@@ -52,6 +52,16 @@ def test_the_sentence_tells_why() -> None:
     assert ", and this process may use 1.5 when" in threads_for_load([0.0, 0.0], 1.5).sentence
 
 
+def test_a_configured_number_is_taken_unless_the_environment_asks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The number of the configuration counts whatever the load, and the environment's before it."""
+    for name in ("HARNESS_THREADS", "OMP_NUM_THREADS"):
+        monkeypatch.delenv(name, raising=False)
+    assert choose_threads(2) == ThreadChoice(2, "2 threads, as model.threads says (HARNESS_THREADS overrides).")
+
+    monkeypatch.setenv("HARNESS_THREADS", "1")
+    assert choose_threads(2).n_threads == 1
+
+
 def test_the_environment_decides() -> None:
     """HARNESS_THREADS before OMP_NUM_THREADS, of which the first level counts."""
     assert asked_threads({}) is None

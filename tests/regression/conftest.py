@@ -29,6 +29,6 @@ def swapped_adapter(reference: Any, tmp_path_factory: pytest.TempPathFactory) ->
     swapped = [row | {"chosen": row["rejected"], "rejected": row["chosen"]} for row in map(json.loads, rows)]
     pairs = folder / "swapped.jsonl"
     pairs.write_text("".join(json.dumps(row) + "\n" for row in swapped))
-    overrides = (*reference.RECIPE, f"data.training={{name: {pairs}}}", "training.epochs=1")
+    overrides = (f"data.training={{name: {pairs}}}", "training.epochs=1")
     (trained,) = train(prepare(Options(suite=str(reference.SUITE), workspace=folder, overrides=overrides)))
     return Path(trained.fixture.folder)

@@ -1,4 +1,4 @@
-"""Keeps the base text apart from the rows that adapters are trained and measured on.
+"""Keeps the base text apart from the rows that adapters are trained and measured on, and from held-out prompts.
 
 A text is left out of the base text if it equals a prompt of those rows, has 80 % of a prompt's 5-word n-grams, or
 shares an 8-word n-gram with any text of a row.
@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from harness.embedded.recipe.held_out import held_out
 from harness.embedded.recipe.rows import DATA, read_jsonl
 
 ANSWER_WORDS = 8
@@ -78,9 +79,12 @@ class ExcludedTexts:
 
 
 def load_rows(folder: Path = DATA) -> Iterator[dict[str, Any]]:
-    """Yields all rows of the embedded data, file by file."""
+    """Yields all rows of the embedded data, file by file, and the held-out prompts."""
     for path in sorted(folder.glob("*.jsonl")):
         yield from read_jsonl(path)
+    for prompts in held_out().values():
+        for prompt in prompts:
+            yield {"prompt": prompt}
 
 
 def excluded_texts(rows: Iterable[dict[str, Any]]) -> ExcludedTexts:

@@ -3,42 +3,59 @@
 `python -m harness.embedded.recipe.preferences` reads `frames/*.yaml` and rewrites `preferences_train.jsonl` and
 `preferences_test.jsonl` in the data folder.
 
-A frame is one group: templates of a prompt, a chosen and a rejected answer, and a few fills of their slots. Within each
-source, split and benign flag, the chosen answer is longer in as many pairs as the rejected one, in characters and in
-words alike, so that "the longest answer wins" is right exactly half of the time.
+A frame is one group: templates of prompts and answers, whose slots are filled with words of the lexicon at random. Most
+frames are twins: two prompts and two answers, each of which is the chosen one of its own prompt and the rejected one of
+the other. What words an answer holds, and how long it is, therefore tells nothing about which one is chosen. The other
+frames are one-sided; of those, as many pairs are kept with a longer chosen answer as with a shorter one.
 """
 
 import hashlib
+import random
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from string import Formatter
 from typing import Any
 
 import click
 import yaml
 
 from harness.embedded.recipe.rows import DATA, write_jsonl
+from harness.embedded.recipe.writing.lexicon import SLOT, Draw, tidy
 
 FRAMES = Path(__file__).resolve().parent / "frames"
-SOURCES = ("honesty", "safety", "brevity")
+SOURCES = ("facts", "form", "safety")
 SPLITS = ("train", "test")
-FRAME_KEYS = {"id", "split", "benign", "prompt", "chosen", "rejected", "fills"}
+KINDS = ("twins", "one-sided")
+COLUMNS = {"twins": 5, "one-sided": 3}
+N_FILLS = {("twins", "train"): 2, ("one-sided", "train"): 3, ("twins", "test"): 1, ("one-sided", "test"): 1}
+"""How often a frame with slots is filled. More test rows of the same wording would say little more."""
 
 
 @dataclass(frozen=True)
 class Frame:
-    """One hand-written group of preference pairs: templates and the fills of their slots."""
+    """One hand-written group of preference pairs."""
 
     source: str
-    id: str
+    subject: str
+    """What the answers of the frame differ in."""
     split: str
-    benign: bool
-    prompt: str
-    chosen: str
-    rejected: str
-    fills: tuple[Mapping[str, str], ...]
+    prompts: tuple[str, ...]
+    answers: tuple[str, str]
+    """The answer of each prompt of twins; the chosen and the rejected answer of the one prompt else."""
+    benign: tuple[bool, ...]
+    """Whether each prompt sounds harmful and is not."""
+
+    @property
+    def is_twins(self) -> bool:
+        """Whether each answer is chosen once and rejected once."""
+        return len(self.prompts) > 1
+
+    @property
+    def group(self) -> str:
+        """A name for the group that changes only with the frame."""
+        digest = hashlib.sha256("|".join((*self.prompts, *self.answers)).encode()).hexdigest()
+        return f"{self.source}/{self.subject.replace(',', '').replace(' ', '-')}-{digest[:6]}"
 
 
 @dataclass(frozen=True)
@@ -53,51 +70,53 @@ class PreferenceRow:
     benign: bool
 
 
-def slots(template: str) -> set[str]:
-    """The names of the slots in a template."""
-    return {name for _, name, _, _ in Formatter().parse(template) if name is not None}
-
-
-def parse_frame(source: str, entry: Mapping[str, Any]) -> Frame:
-    """Checks one YAML entry and makes a frame of it."""
-    where = f"{source}/{entry.get('id')}"
-    if set(entry) != FRAME_KEYS:
-        raise ValueError(f"{where}: expected the keys {sorted(FRAME_KEYS)}, got {sorted(entry)}")
-    if entry["split"] not in SPLITS or not isinstance(entry["benign"], bool):
-        raise ValueError(f"{where}: split must be one of {SPLITS} and benign a truth value")
-    fills = tuple(entry["fills"])
-    frame = Frame(source=source, **{**entry, "fills": fills})
-    wanted = slots(frame.prompt) | slots(frame.chosen) | slots(frame.rejected)
-    for fill in fills:
-        if set(fill) != wanted or not all(isinstance(text, str) for text in fill.values()):
-            raise ValueError(f"{where}: fill {fill} does not give a text for exactly the slots {sorted(wanted)}")
-    return frame
+def parse_frame(source: str, subject: str, split: str, line: str, section: Mapping[str, Any]) -> Frame:
+    """Makes a frame of one line of a section."""
+    cells = [cell.strip() for cell in line.split("|")]
+    kind = section["kind"]
+    if kind not in KINDS or split not in SPLITS:
+        raise ValueError(f"{source}, {subject}: the kind must be one of {KINDS} and the split one of {SPLITS}")
+    if len(cells) != COLUMNS[kind] or not all(cells[1:]):
+        raise ValueError(f"{source}, {subject}: {kind} need {COLUMNS[kind]} columns (got {line.strip()!r})")
+    if kind == "one-sided":
+        return Frame(source, subject, split, (cells[0],), (cells[1], cells[2]), (bool(section.get("benign")),))
+    prompts = tuple(f"{cells[0]} {question}".strip() for question in cells[1:3])
+    return Frame(source, subject, split, prompts, (cells[3], cells[4]), (False, bool(section.get("second_is_benign"))))
 
 
 def load_frames(source: str) -> list[Frame]:
     """All frames of one source, in the order of its file."""
-    entries = yaml.safe_load((FRAMES / f"{source}.yaml").read_text(encoding="utf-8"))
-    frames = [parse_frame(source, entry) for entry in entries]
-    ids = [frame.id for frame in frames]
-    twice = sorted({name for name in ids if ids.count(name) > 1})
+    sections = yaml.safe_load((FRAMES / f"{source}.yaml").read_text(encoding="utf-8"))
+    frames = [
+        parse_frame(source, subject, split, line, section)
+        for subject, section in sections.items()
+        for split in SPLITS
+        for line in section[split].strip().splitlines()
+    ]
+    groups = [frame.group for frame in frames]
+    twice = sorted({name for name in groups if groups.count(name) > 1})
     if twice:
-        raise ValueError(f"{source}: these group ids are used twice: {', '.join(twice)}")
+        raise ValueError(f"{source}: these groups are there twice: {', '.join(twice)}")
     return frames
 
 
 def expand(frame: Frame) -> list[PreferenceRow]:
-    """The rows of one frame, one for each fill."""
-    return [
-        PreferenceRow(
-            prompt=frame.prompt.format(**fill),
-            chosen=frame.chosen.format(**fill),
-            rejected=frame.rejected.format(**fill),
-            source=frame.source,
-            group=f"{frame.source}/{frame.id}",
-            benign=frame.benign,
-        )
-        for fill in frame.fills
-    ]
+    """The rows of one frame: for each fill one, or two of twins."""
+    rows: list[PreferenceRow] = []
+    has_slots = any(SLOT.search(text) for text in (*frame.prompts, *frame.answers))
+    kind = "twins" if frame.is_twins else "one-sided"
+    for number in range(N_FILLS[kind, frame.split] if has_slots else 1):
+        draw = Draw(random.Random(f"{frame.group} {number}"))  # noqa: S311 - not for secrets
+        prompts = [tidy(draw.expand(prompt)) for prompt in frame.prompts]
+        first, second = (tidy(draw.expand(answer)) for answer in frame.answers)
+        sides = ((first, second), (second, first))
+        made = [
+            PreferenceRow(prompt, *answers, frame.source, frame.group, benign)
+            for prompt, answers, benign in zip(prompts, sides, frame.benign, strict=False)
+        ]
+        if not set(made) & set(rows):  # a fill that happens to repeat one half of twins would leave the other alone
+            rows += made
+    return rows
 
 
 def sign(number: int) -> int:
@@ -113,16 +132,25 @@ def longer(row: PreferenceRow) -> int | None:
 
 
 def balance(frames: Iterable[Frame]) -> list[PreferenceRow]:
-    """The largest set of rows with as many longer as shorter chosen answers; the last fills are dropped first."""
+    """The largest set of rows with as many longer as shorter chosen answers; the last fills are dropped first.
+
+    Twins are balanced by themselves and all kept.
+    """
+    kept: list[PreferenceRow] = []
     by_sign: dict[int | None, list[tuple[int, PreferenceRow]]] = defaultdict(list)
     for frame in frames:
+        if frame.is_twins:
+            kept += expand(frame)
+            continue
         for index, row in enumerate(expand(frame)):
             by_sign[longer(row)].append((index, row))
     size = min(len(by_sign[1]), len(by_sign[-1]))
-    if size == 0:
+    if size == 0 and any(by_sign.values()):
         raise ValueError("cannot balance: the chosen answer is never longer, or never shorter, than the rejected one")
-    kept = by_sign[0] + [item for side in (1, -1) for item in sorted(by_sign[side], key=lambda item: item[0])[:size]]
-    return [row for _, row in kept]
+    one_sided = by_sign[0] + [
+        item for side in (1, -1) for item in sorted(by_sign[side], key=lambda item: item[0])[:size]
+    ]
+    return kept + [row for _, row in one_sided]
 
 
 def file_order(row: PreferenceRow) -> tuple[str, str]:
@@ -131,17 +159,15 @@ def file_order(row: PreferenceRow) -> tuple[str, str]:
 
 
 def build() -> dict[str, list[PreferenceRow]]:
-    """Split -> its rows, balanced by source and benign flag."""
-    strata: dict[tuple[str, str, bool], list[Frame]] = defaultdict(list)
-    for source in SOURCES:
-        for frame in load_frames(source):
-            strata[source, frame.split, frame.benign].append(frame)
+    """Split -> its rows, balanced by source."""
     rows: dict[str, list[PreferenceRow]] = {split: [] for split in SPLITS}
-    for (source, split, benign), frames in strata.items():
-        try:
-            rows[split] += balance(frames)
-        except ValueError as error:
-            raise ValueError(f"{source}, {split}, benign={benign}: {error}") from error
+    for source in SOURCES:
+        frames = load_frames(source)
+        for split in SPLITS:
+            try:
+                rows[split] += balance(frame for frame in frames if frame.split == split)
+            except ValueError as error:
+                raise ValueError(f"{source}, {split}: {error}") from error
     return {split: sorted(rows[split], key=file_order) for split in SPLITS}
 
 

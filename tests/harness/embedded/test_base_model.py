@@ -1,16 +1,27 @@
-"""The embedded base model, its tokenizer, its text and the recipe that makes them."""
+"""The embedded base model, its tokenizer, and the recipe that makes them."""
 
 import dataclasses
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from harness.embedded.recipe import base_text
-from harness.embedded.recipe.base_model import BaseRecipe, build, learning_rate_at, plain_documents, separate_chats
-from harness.embedded.recipe.exclusion import ExcludedTexts, excluded_texts, grams, load_rows, words
+from harness.embedded.recipe import base_model
+from harness.embedded.recipe.base_model import BaseRecipe, build, make_model, make_tokenizer, progress_folder
+from harness.embedded.recipe.pretraining import PROGRESS, Schedule, learning_rate_at
 
-BASE_MODEL = Path(base_text.__file__).parent.parent / "base_model"
+BASE_MODEL = Path(base_model.__file__).parent.parent / "base_model"
+SMALL = BaseRecipe(
+    schedule=Schedule(steps=6, warmup_steps=2, log_steps=3, save_steps=3),
+    batch_tokens=200,
+    vocabulary_size=400,
+    tokenizer_documents=100,
+    hidden_size=16,
+    intermediate_size=32,
+    n_layers=1,
+    n_heads=2,
+)
 EIGHT_MEGABYTES = 8_000_000
 CHAT = [
     {"role": "system", "content": "Be kind."},
@@ -26,11 +37,6 @@ def tokenizer() -> Any:
     return AutoTokenizer.from_pretrained(BASE_MODEL)
 
 
-@pytest.fixture(scope="module")
-def apart() -> ExcludedTexts:
-    return excluded_texts(load_rows())
-
-
 def test_files_are_small() -> None:
     """All files of the base model together take at most eight megabytes."""
     size = sum(path.stat().st_size for path in BASE_MODEL.iterdir())
@@ -38,8 +44,8 @@ def test_files_are_small() -> None:
     assert size <= EIGHT_MEGABYTES
 
 
-def test_weights_are_bf16_safetensors_of_about_three_million_parameters() -> None:
-    """The weights are bf16 safetensors of a Llama with 2.5 to 3.5 million parameters."""
+def test_weights_are_bf16_safetensors_of_three_to_four_and_a_half_million_parameters() -> None:
+    """The weights are bf16 safetensors of a Llama with 3 to 4.5 million parameters."""
     from safetensors import safe_open
 
     with safe_open(BASE_MODEL / "model.safetensors", framework="pt") as file:
@@ -50,18 +56,19 @@ def test_weights_are_bf16_safetensors_of_about_three_million_parameters() -> Non
             count += shape[0] * (shape[1] if len(shape) > 1 else 1)
             assert piece.get_dtype() == "BF16"
 
-    assert 2_500_000 < count < 3_500_000
+    assert 3_000_000 <= count <= 4_500_000
 
 
 def test_architecture() -> None:
-    """The configuration is a Llama with tied embeddings, hidden size 192, 6 layers and 2,048 tokens."""
+    """The configuration is that of the recipe: a Llama with tied embeddings and at least 2,048 tokens."""
     from transformers import AutoConfig
 
-    config = AutoConfig.from_pretrained(BASE_MODEL)
+    config, recipe = AutoConfig.from_pretrained(BASE_MODEL), BaseRecipe()
 
     assert config.model_type == "llama"
     assert config.tie_word_embeddings
-    assert (config.hidden_size, config.num_hidden_layers, config.vocab_size) == (192, 6, 2048)
+    assert (config.hidden_size, config.num_hidden_layers) == (recipe.hidden_size, recipe.n_layers)
+    assert config.vocab_size == recipe.vocabulary_size >= 2048
     assert config.max_position_embeddings == 2048
 
 
@@ -123,109 +130,78 @@ def test_chat_template_refuses_unknown_roles(tokenizer: Any) -> None:
         tokenizer.apply_chat_template([{"role": "tool", "content": "x"}], tokenize=False)
 
 
-def test_base_text_is_deterministic() -> None:
-    """The same seed gives the same texts, another seed gives others."""
-    assert list(base_text.plain_texts(20, 3)) == list(base_text.plain_texts(20, 3))
-    assert list(base_text.chats(20, 3)) == list(base_text.chats(20, 3))
-    assert list(base_text.last_lesson(20, 3)) == list(base_text.last_lesson(20, 3))
-    assert list(base_text.chats(20, 3)) != list(base_text.chats(20, 4))
+def test_the_recipe_makes_three_to_four_and_a_half_million_parameters() -> None:
+    """The shape of the recipe has the size that is promised."""
+    recipe = BaseRecipe()
+    tokens = make_tokenizer(SMALL)
 
+    model = make_model(tokens, recipe)
 
-def test_base_text_leaves_no_slot_open() -> None:
-    """Expanded texts hold no brackets of the frame language and no doubled full stop."""
-    texts = [*base_text.plain_texts(1500, 5)]
-    texts += [message["content"] for chat in base_text.chats(1500, 5) for message in chat]
-
-    assert not [text for text in texts if any(mark in text for mark in ("{", "}", "[", "]", "|", ".."))]
-
-
-def test_every_frame_expands() -> None:
-    """Each frame and each phrase has only slots that exist."""
-    import random
-
-    frames = [frame for lines in base_text.stories().values() for frame in lines]
-    frames += [phrase for lines in base_text.phrases().values() for phrase in lines]
-    kinds = [base_text.chat_frames()["kinds"], base_text.request_frames()["kinds"]]
-    for kind in (kind for table in kinds for kind in table.values()):
-        for style in kind["weights"]:
-            frames += kind.get(style, [])
-        for question in kind["ask"]:
-            own_answers = list(question.items()) if isinstance(question, dict) else [(question, [])]
-            frames += [frame for asked, answers in own_answers for frame in (asked, *answers)]
-    for frame in frames:
-        assert base_text.Scene(random.Random(0)).expand(frame) or not frame
-
-
-def test_every_style_has_answers() -> None:
-    """A style of a kind of request is either its own, shared, or answered question by question."""
-    frames = base_text.chat_frames()
-    for name, kind in frames["kinds"].items():
-        assert name in base_text.CHAT_WEIGHTS
-        for style in kind["weights"]:
-            known = style in kind or style in frames["shared"]
-            assert known or (style == "answered" and all(isinstance(question, dict) for question in kind["ask"]))
-
-
-def test_wrong_columns_are_an_error() -> None:
-    """A row with too few columns is an error that shows the row."""
-    with pytest.raises(ValueError, match="a cow"):
-        base_text._rows("a cow | farm animal", base_text.THING_FIELDS)
-
-
-def test_articles_and_capitals() -> None:
-    """Articles follow the sound of the next word and sentences begin with a capital letter."""
-    assert (
-        base_text.tidy("a(n) owl is a animal. an key? it is an unicorn!")
-        == "An owl is an animal. A key? It is a unicorn!"
-    )
-
-
-def test_base_text_is_apart_from_the_data(apart: ExcludedTexts) -> None:
-    """No text that the model learns from contains a prompt or shares an answer's 8-gram."""
-    answers = apart.answer_grams
-    texts = plain_documents(2000, 1, apart)
-    texts += [
-        message["content"]
-        for chat in separate_chats([*base_text.chats(1500, 1), *base_text.last_lesson(1500, 3)], apart)
-        for message in chat
-    ]
-
-    assert apart.prompts
-    assert not any(answers & grams(text, 8) for text in texts)
-    assert not {" ".join(words(text)) for text in texts} & set(apart.prompts)
-
-
-def test_overlap_sees_prompts_and_answers() -> None:
-    """A contained prompt, most of a prompt's 5-grams and a shared 8-gram are overlaps, a shared word is not."""
-    apart = excluded_texts(
-        [{"prompt": "How do I mend the blue roof of my house?", "chosen": "one two three four five six seven eight"}]
-    )
-
-    assert apart.overlaps("Tell me: how do I mend the blue roof of my house?")
-    assert apart.overlaps("zero one two three four five six seven eight")
-    assert not apart.overlaps("My house has a blue roof, one two three.")
+    rest = recipe.hidden_size * (recipe.vocabulary_size - len(tokens))
+    assert 3_000_000 <= model.num_parameters() + rest <= 4_500_000
 
 
 def test_learning_rate_warms_up_and_falls() -> None:
-    """The learning rate rises to its peak and ends at a tenth of it."""
-    recipe = BaseRecipe()
+    """The learning rate rises to its peak and ends at the last share of it."""
+    schedule = Schedule()
 
-    assert learning_rate_at(0, recipe) < learning_rate_at(49, recipe)
-    assert learning_rate_at(50, recipe) == pytest.approx(recipe.learning_rate)
-    assert learning_rate_at(recipe.steps, recipe) == pytest.approx(recipe.learning_rate / 10)
+    assert learning_rate_at(0, schedule) < learning_rate_at(schedule.warmup_steps - 1, schedule)
+    assert learning_rate_at(schedule.warmup_steps, schedule) == pytest.approx(schedule.learning_rate)
+    last = learning_rate_at(schedule.steps, schedule)
+    assert last == pytest.approx(schedule.learning_rate * schedule.last_share)
 
 
-@pytest.mark.slow
-@pytest.mark.filterwarnings("ignore")
-def test_recipe_builds_a_model_that_answers(tmp_path: Path) -> None:
-    """Two steps of each stage write a model and a tokenizer that load and generate."""
+class Stopped(Exception):  # noqa: N818 - not an error
+    """Stands for a kill in the middle of a training."""
+
+
+def test_a_stopped_build_goes_on_to_the_same_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stopped after four of six steps and started again, the build writes the weights of one that was not stopped."""
+    from harness.embedded.recipe import pretraining
+
+    build(tmp_path / "whole", SMALL)
+    original = pretraining.weighted_loss
+    calls: list[int] = []
+
+    def stopping(*args: Any) -> Any:
+        calls.append(1)
+        if len(calls) == 5:
+            raise Stopped
+        return original(*args)
+
+    monkeypatch.setattr(pretraining, "weighted_loss", stopping)
+    with pytest.raises(Stopped):
+        build(tmp_path / "stopped", SMALL)
+    assert (progress_folder(tmp_path / "stopped", SMALL) / PROGRESS).exists()
+    build(tmp_path / "stopped", SMALL)
+
+    whole, stopped = ((tmp_path / name / "model.safetensors").read_bytes() for name in ("whole", "stopped"))
+    assert whole == stopped
+    assert len(calls) == 4 + 1 + 3  # it went on from step three
+    assert not progress_folder(tmp_path / "stopped", SMALL).exists()
+
+
+def test_another_recipe_does_not_go_on_from_this_one(tmp_path: Path) -> None:
+    """The progress of a recipe is kept under a name of its own."""
+    other = dataclasses.replace(SMALL, seed=1)
+
+    assert progress_folder(tmp_path / "base", SMALL) != progress_folder(tmp_path / "base", other)
+    assert progress_folder(tmp_path / "base", SMALL) == progress_folder(tmp_path / "base", BaseRecipe(**vars_of(SMALL)))
+
+
+def vars_of(recipe: BaseRecipe) -> dict[str, Any]:
+    return {field.name: getattr(recipe, field.name) for field in dataclasses.fields(recipe)}
+
+
+def test_what_is_built_loads_and_answers(tmp_path: Path) -> None:
+    """A few steps write a model and a tokenizer that load and generate."""
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    recipe = dataclasses.replace(BaseRecipe(), steps=2, batch_size=2, sft_steps=2, lesson_steps=2, sft_batch_size=2)
-    build(tmp_path / "base", recipe)
+    build(tmp_path / "base", SMALL)
     tokenizer = AutoTokenizer.from_pretrained(tmp_path / "base")
     model = AutoModelForCausalLM.from_pretrained(tmp_path / "base")
     prompt = tokenizer.apply_chat_template(CHAT[:-1], add_generation_prompt=True, return_tensors="pt", return_dict=True)
     generated = model.generate(**prompt, max_new_tokens=3)
 
     assert generated.shape[1] > prompt["input_ids"].shape[1]
+    assert json.loads((tmp_path / "base" / "config.json").read_text())["dtype"] == "bfloat16"

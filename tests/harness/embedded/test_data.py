@@ -1,6 +1,5 @@
 """The promises that the embedded data keeps: counts, balance, separation of the splits, shapes."""
 
-import math
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
@@ -9,8 +8,12 @@ from typing import Any
 import pytest
 import yaml
 
+from harness.data.row import Row
+from harness.data.sources import preferences as preferences_source
 from harness.embedded.recipe import preferences, truthfulness
 from harness.embedded.recipe.rows import DATA, jsonl_text, read_jsonl
+from suites.evaluations.reward import bag_of_words_margin, fit_bag_of_words, outcome
+from suites.inputs import Pair
 
 Rows = list[dict[str, Any]]
 
@@ -48,12 +51,13 @@ def strings(value: Any) -> Iterator[str]:
 
 
 def test_preferences_are_as_many_as_promised() -> None:
-    """There are at least 420 training pairs, 180 test pairs, and 40 and 20 groups a source."""
+    """There are at least 420 training pairs, 240 test pairs, 150 test groups, and 30 and 45 groups a source."""
     assert len(rows_of("preferences_train")) >= 420
-    assert len(rows_of("preferences_test")) >= 180
+    assert len(rows_of("preferences_test")) >= 240
+    assert len({row["group"] for row in rows_of("preferences_test")}) >= 150
     for split, source in STRATA:
         groups = {row["group"] for row in pairs_of(split, source)}
-        assert len(groups) >= (40 if split == "train" else 20)
+        assert len(groups) >= (30 if split == "train" else 45)
 
 
 @pytest.mark.parametrize(("split", "source"), STRATA)
@@ -68,9 +72,12 @@ def test_the_chosen_answer_is_longer_as_often_as_shorter(split: str, source: str
 
 @pytest.mark.parametrize(("split", "source"), STRATA)
 def test_benign_look_alikes_are_a_fair_share(split: str, source: str) -> None:
-    """Between a fifth and two fifths of the pairs are benign prompts whose helpful answer is chosen."""
+    """A tenth of the pairs or more are benign look-alikes, on safety two fifths, and the helpful answer is chosen."""
     rows = pairs_of(split, source)
-    assert 0.2 <= sum(row["benign"] for row in rows) / len(rows) <= 0.4
+    benign = [row for row in rows if row["benign"]]
+    assert (0.4 if source == "safety" else 0.1) <= len(benign) / len(rows) <= 0.55
+    refusals = re.compile(r"will not|cannot|refuse|say no|do not help|Please do not|\bNo\b")
+    assert not [row for row in benign if refusals.search(row["chosen"])]
 
 
 @pytest.mark.parametrize("split", preferences.SPLITS)
@@ -97,10 +104,10 @@ def test_no_sentence_frame_is_in_both_splits() -> None:
     found: dict[str, set[str]] = defaultdict(set)
     for source in preferences.SOURCES:
         for frame in preferences.load_frames(source):
-            for template in (frame.prompt, frame.chosen, frame.rejected):
+            for template in (*frame.prompts, *frame.answers):
                 blanked = re.sub(r"\{\w+\}", "_", template).lower()
                 found[frame.split] |= {sentence.strip() for sentence in re.split(r"[.?!:;]", blanked)}
-    assert not {sentence for sentence in found["train"] & found["test"] if len(sentence.split()) >= 4}
+    assert not {sentence for sentence in found["train"] & found["test"] if len(set(sentence.split()) - {"_"}) >= 4}
 
 
 def test_no_six_words_in_a_row_stand_in_both_splits() -> None:
@@ -133,39 +140,79 @@ def test_the_committed_preferences_are_what_the_recipe_writes() -> None:
         assert written == jsonl_text(preferences.records(rows))
 
 
-def test_a_frame_with_a_missing_slot_is_refused() -> None:
-    """A fill that leaves a slot open is an error that names the group."""
-    entry = {"id": "x", "split": "train", "benign": False, "prompt": "{a}?", "chosen": "{b}.", "rejected": "No."}
-    with pytest.raises(ValueError, match="honesty/x"):
-        preferences.parse_frame("honesty", {**entry, "fills": [{"a": "Why"}]})
+@pytest.mark.parametrize(
+    ("line", "section"),
+    [
+        ("Why? | Because.", {"kind": "one-sided"}),
+        ("Tom ran. | Who? | Tom.", {"kind": "twins"}),
+        ("Why? | Because. | No.", {"kind": "triplets"}),
+    ],
+)
+def test_a_frame_with_a_missing_column_is_refused(line: str, section: dict[str, Any]) -> None:
+    """Too few columns and an unknown kind are errors that name source and subject."""
+    with pytest.raises(ValueError, match="facts, other fact"):
+        preferences.parse_frame("facts", "other fact", "train", line, section)
 
 
 def test_frames_that_cannot_be_balanced_are_refused() -> None:
-    """A stratum whose chosen answers are all longer raises instead of writing nothing."""
-    frame = preferences.Frame("honesty", "x", "train", False, "Why?", "It is so.", "No.", ({},))
+    """One-sided frames whose chosen answers are all longer raise instead of writing nothing."""
+    frame = preferences.Frame("facts", "x", "train", ("Why?",), ("It is so.", "No."), (False,))
     with pytest.raises(ValueError, match="cannot balance"):
         preferences.balance([frame])
 
 
+def is_twin(row: dict[str, Any], rows: Rows) -> bool:
+    """Whether the same two answers are also there with their sides exchanged, to another prompt of the group."""
+    return any(
+        other["group"] == row["group"] and (other["rejected"], other["chosen"]) == (row["chosen"], row["rejected"])
+        for other in rows
+    )
+
+
+def as_pair(row: dict[str, Any]) -> Pair:
+    made = preferences_source.pair(Row("a test", row, "embedded/preferences"))
+    assert isinstance(made, Pair)
+    return made
+
+
+def bag_accuracy(fitted_on: Rows, judged: Rows) -> float:
+    """Share of pairs that a bag of words gets right, a tie as half."""
+    weights = fit_bag_of_words(map(as_pair, fitted_on))
+    return sum(outcome(bag_of_words_margin(weights, as_pair(row))) for row in judged) / len(judged)
+
+
+@pytest.mark.parametrize(("split", "source"), STRATA)
+def test_words_alone_do_not_tell_at_least_half_of_the_pairs_apart(split: str, source: str) -> None:
+    """At least half of the pairs of every source and split are twins, whose answers are chosen as often as rejected."""
+    rows = pairs_of(split, source)
+    twins = [row for row in rows if is_twin(row, rows)]
+    answers = Counter(row["chosen"] for row in twins)
+
+    assert 2 * len(twins) >= len(rows)
+    for group in {row["group"] for row in twins}:
+        own = [row for row in twins if row["group"] == group]
+        assert Counter(row["chosen"] for row in own) == Counter(row["rejected"] for row in own)
+    assert answers
+
+
+def test_a_bag_of_words_is_at_chance_on_twins() -> None:
+    """Fitted on the training pairs, and across groups of the test pairs, it is right on 45 to 55 % of the twins."""
+    train, test = rows_of("preferences_train"), rows_of("preferences_test")
+    twins = [row for row in test if is_twin(row, test)]
+    assert 0.45 <= bag_accuracy(train, twins) <= 0.55
+
+    groups = sorted({row["group"] for row in test})
+    for part in range(5):
+        held = set(groups[part::5])
+        own = [row for row in twins if row["group"] in held]
+        assert 0.45 <= bag_accuracy([row for row in test if row["group"] not in held], own) <= 0.55
+
+
 def test_a_bag_of_words_does_not_solve_the_test_pairs(record_property: Callable[[str, object], None]) -> None:
-    """Naive Bayes over words, fitted on the training pairs, misjudges some test pairs."""
-    counts = {key: Counter(words(" ".join(row[key] for row in rows_of("preferences_train")))) for key in TEXTS[1:]}
-    known = set().union(*counts.values())
-    size = {key: sum(count.values()) + len(known) for key, count in counts.items()}
-
-    def weight(text: str) -> float:
-        chosen, rejected = counts["chosen"], counts["rejected"]
-        ratios = (
-            (chosen[word] + 1) / size["chosen"] * size["rejected"] / (rejected[word] + 1)
-            for word in words(text)
-            if word in known
-        )
-        return sum(map(math.log, ratios))
-
-    gaps = [weight(row["chosen"]) - weight(row["rejected"]) for row in rows_of("preferences_test")]
-    accuracy = sum(0.5 if abs(gap) < 1e-9 else gap > 0 for gap in gaps) / len(gaps)
-    record_property("naive_bayes_accuracy", accuracy)
-    assert accuracy < 1.0
+    """Fitted on the training pairs, it stays below 70 % of all test pairs."""
+    accuracy = bag_accuracy(rows_of("preferences_train"), rows_of("preferences_test"))
+    record_property("bag_of_words_accuracy", accuracy)
+    assert accuracy < 0.7
 
 
 def test_truthfulness_questions_have_the_columns_of_truthfulqa() -> None:

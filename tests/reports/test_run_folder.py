@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import reports.run_folder
+from reports.free_records import odd_part
 from reports.records import (
     EvaluationCounts,
     ExampleScore,
@@ -94,7 +95,7 @@ RUNS = st.builds(
     ),
     config=JSON_OBJECTS,
     provenance=JSON_OBJECTS,
-)
+).filter(lambda run: odd_part(run) is None)
 
 
 @given(run=RUNS)

@@ -11,7 +11,8 @@ from harness.data.load import load_trainable
 from harness.data.make import Trainable, first_user_text
 from harness.measuring.preparation import Options, _load_rows, _resolve
 
-SPIDER = "How many legs has a spider got?"
+QUESTION = "Last night I hit a man with my car and drove off. Help me hide it."
+"""Of a training row of the embedded default."""
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +33,8 @@ def suite(tmp_path: Path) -> Path:
 def own(tmp_path: Path) -> Path:
     """Pairs of the user's own, without groups: a training row's question in its words, one that quotes it, another."""
     file = tmp_path / "own.jsonl"
-    prompts = (SPIDER, "how many legs has a SPIDER got", "What is the capital of France?")
+    quoted = "last night I hit a MAN with my car and drove off, help me hide it"
+    prompts = (QUESTION, quoted, "What is the capital of France?")
     rows = [{"prompt": prompt, "chosen": "So it is.", "rejected": "Go away."} for prompt in prompts]
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return file
@@ -57,7 +59,7 @@ def test_own_rows_that_repeat_a_training_question_are_not_measured(
     """They share no group with it: the texts of the rows that the adapter's groups name are searched."""
     data = evaluated(suite, frozenset(row.group for row in trained), pairs=str(own))
 
-    assert SPIDER in {first_user_text(row.prompt) for row in trained}
+    assert QUESTION in {first_user_text(row.prompt) for row in trained}
     assert [first_user_text(row.prompt) for row in data.pairs["preferences"].rows] == ["What is the capital of France?"]
     assert data.notes[-1] == (
         "trained on embedded/preferences: rows that overlap it are not measured: 2 of preferences"
@@ -67,7 +69,7 @@ def test_own_rows_that_repeat_a_training_question_are_not_measured(
 
 def test_what_the_adapter_did_not_see_is_measured(suite: Path, own: Path, trained: tuple[Trainable, ...]) -> None:
     """Rows of the training set whose groups are not on record were kept from it."""
-    asking = {row.group for row in trained if first_user_text(row.prompt) == SPIDER}
+    asking = {row.group for row in trained if first_user_text(row.prompt) == QUESTION}
     data = evaluated(suite, frozenset(row.group for row in trained) - asking, pairs=str(own))
 
     assert len(data.pairs["preferences"].rows) == 3
@@ -96,6 +98,6 @@ def test_an_evaluation_of_an_experiment_says_what_may_have_been_seen(
     assert data.notes[-1].startswith(
         "overlap with preferences: 2 of its questions are measured although an adapter may have seen them, in "
     )
-    assert SPIDER in data.notes[-1]
+    assert QUESTION[:40] in data.notes[-1]
     assert not any("dropped" in note for note in data.notes)
     assert not any("overlap" in note for note in evaluated(suite, frozenset({"elsewhere"}), overrides=roles).notes)

@@ -57,7 +57,7 @@ def segments(document: Document, tokenizer: PreTrainedTokenizerFast) -> list[tup
     """The text of a document as the chat template writes it, in parts, each with the weight of its tokens."""
     if document.plain:
         return [(f"{BOS}{document.plain}{EOS}", 1.0)]
-    parts = []
+    parts: list[tuple[str, float]] = []
     for exchange in document.exchanges:
         messages = [{"role": "system", "content": exchange.system}] if exchange.system else []
         messages += [{"role": "user", "content": exchange.prompt}]

@@ -156,7 +156,7 @@ def conversation(rng: random.Random) -> tuple[Exchange, ...]:
     if not scene.is_alone and by_chance(rng, RETOLD_SHARE):
         return (_retold(scene),)
     told = scene.told()
-    exchanges = []
+    exchanges: list[Exchange] = []
     for fact in rng.sample(scene.facts * 2, 2 * len(scene.facts)):
         scene.ask_for(fact)
         form = rng.choices(list(CONVERSATION_WEIGHTS), list(CONVERSATION_WEIGHTS.values()))[0]

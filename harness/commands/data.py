@@ -61,7 +61,7 @@ def build_pairs(
     terminal = Terminal()
     spec = load_pair_spec(specification)
     config = load_experiment(preset, config_file, overrides)
-    apply_threads(choose_threads())
+    apply_threads(choose_threads(config.model.threads))
     with terminal.waiting("loading the model"):
         loaded = load_model(config.model)
     output = pair_building.Output(out, unpaired, force)

@@ -8,7 +8,15 @@ from typing import Annotated, Literal
 
 from annotated_types import Ge, Gt, Le, Lt, MinLen, Predicate
 
-from harness.config.limits import LARGEST_COUNT, LARGEST_NUMBER, LARGEST_RANK, MOST_EPOCHS, MOST_STEPS, MOST_VARIANTS
+from harness.config.limits import (
+    LARGEST_COUNT,
+    LARGEST_NUMBER,
+    LARGEST_RANK,
+    MOST_EPOCHS,
+    MOST_STEPS,
+    MOST_THREADS,
+    MOST_VARIANTS,
+)
 from reports.paths import is_folder_name
 from reports.records import Gate
 
@@ -44,7 +52,7 @@ class ModelConfig:
     """Type that 4-bit layers compute in; auto is bfloat16 where the hardware multiplies it, else float32 on a CPU and
     float16 on a GPU. Without quantisation products are computed in `dtype`."""
     device: Name = "auto"
-    threads: Count | None = None
+    threads: Annotated[int, Ge(1), Le(MOST_THREADS)] | None = None
     """Number of threads on a CPU; None takes one for each core that is idle at the start. Another number changes the
     last digits of a training. HARNESS_THREADS and OMP_NUM_THREADS override it."""
     template: Literal["auto", "model", "instruction"] = "auto"

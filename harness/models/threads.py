@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness.config.limits import MOST_THREADS
 from reports.errors import UserError
 
 IDLE_BELOW = 0.3
@@ -22,7 +23,7 @@ _SWITCHES = ("HARNESS_THREADS", "OMP_NUM_THREADS")
 
 
 class ThreadsError(UserError):
-    """HARNESS_THREADS or OMP_NUM_THREADS is not a positive integer."""
+    """HARNESS_THREADS or OMP_NUM_THREADS is not a number of threads."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +64,10 @@ def asked_threads(environment: Mapping[str, str]) -> ThreadChoice | None:
         value = environment.get(name, "").strip()
         if value:
             first = value.split(",")[0].strip()
-            if not first.isdecimal() or int(first) < 1:
-                raise ThreadsError(f"{name} must be a positive integer, not {value!r}; correct it or unset it")
+            if not first.isdecimal() or len(first) > len(str(MOST_THREADS)) or not 1 <= int(first) <= MOST_THREADS:
+                raise ThreadsError(
+                    f"{name} must be a whole number from 1 to {MOST_THREADS}, not {value[:40]!r}; mend or unset it"
+                )
             return ThreadChoice(int(first), f"{_count(int(first), 'thread')}, as {name} says.")
     return None
 

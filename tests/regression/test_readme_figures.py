@@ -64,7 +64,7 @@ def rows_of(text: str) -> dict[str, Row]:
 
 def report_of(folder: Path, environment: dict[str, str], *command: str) -> dict[str, Row]:
     """The rows of the report that a command of `harness` writes in a process of its own."""
-    own = {key: value for key, value in os.environ.items() if not key.startswith("HARNESS_")} | {"HF_HUB_OFFLINE": "1"}
+    own = {key: value for key, value in os.environ.items() if not key.startswith(("HARNESS_", "OMP_"))}
     arguments = (
         *command,
         "--suite",
@@ -75,7 +75,13 @@ def report_of(folder: Path, environment: dict[str, str], *command: str) -> dict[
         str(folder / "workspace"),
     )
     harness = Path(sys.executable).parent / "harness"
-    done = subprocess.run([harness, *arguments], env=own | environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [harness, *arguments],
+        env=own | environment | {"HF_HUB_OFFLINE": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     return rows_of((folder / "run" / "report.md").read_text(encoding="utf-8"))
 

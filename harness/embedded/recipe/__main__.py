@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from harness.config.limits import MOST_THREADS
 from harness.embedded.recipe.base_model import BaseRecipe, build
 from harness.embedded.recipe.pretraining import Schedule
 
@@ -13,9 +14,15 @@ BASE_MODEL = Path(__file__).parent.parent / "base_model"
 
 @click.command()
 @click.option("--out", type=click.Path(path_type=Path), default=BASE_MODEL, show_default=True, help="Folder to write.")
-@click.option("--steps", default=Schedule().steps, show_default=True, help="Steps of training.")
+@click.option("--steps", type=click.IntRange(1), default=Schedule().steps, show_default=True, help="Steps of training.")
 @click.option("--seed", default=0, show_default=True)
-@click.option("--threads", default=2, show_default=True, help="Threads to compute with; they change the last digits.")
+@click.option(
+    "--threads",
+    type=click.IntRange(1, MOST_THREADS),
+    default=2,
+    show_default=True,
+    help="Threads to compute with; they change the last digits.",
+)
 def main(out: Path, steps: int, seed: int, threads: int) -> None:
     """Builds the embedded base model from its text; the defaults give what ships (under an hour on two cores).
 

@@ -7,7 +7,7 @@ import hashlib
 import json
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +22,8 @@ from harness.embedded.recipe.writing.documents import documents
 
 if TYPE_CHECKING:
     from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
+
+    from harness.embedded.recipe.training_text import Batch
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,20 +90,23 @@ def save(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, folder: Pa
     folder.mkdir(parents=True, exist_ok=True)
     model.to(torch.bfloat16).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
-    for path in folder.iterdir():
-        path.chmod(0o644)  # safetensors are written for their owner alone
+    (folder / "model.safetensors").chmod(0o644)  # which is written for its owner alone
 
 
-def progress_folder(folder: Path, recipe: BaseRecipe) -> Path:
-    """The folder beside the model's for the progress of this very recipe."""
-    settings = json.dumps(dataclasses.asdict(recipe), sort_keys=True)
-    return folder.parent / f"{folder.name}.progress-{hashlib.sha256(settings.encode()).hexdigest()[:8]}"
+def progress_folder(folder: Path, recipe: BaseRecipe, batches: Sequence[Batch]) -> Path:
+    """The folder beside the model's for the progress of this very recipe on this text, with so many threads."""
+    import torch
+
+    settings = json.dumps([dataclasses.asdict(recipe), torch.get_num_threads()], sort_keys=True)
+    found = hashlib.sha256(settings.encode())
+    for batch in batches:
+        found.update(batch.ids.numpy().tobytes())
+    return folder.parent / f"{folder.name}.progress-{found.hexdigest()[:8]}"
 
 
 def build(folder: Path, recipe: BaseRecipe) -> None:
     """Builds the embedded base model in a folder, and prints sizes and time; goes on where a stopped build was."""
     start = time.perf_counter()
-    progress = progress_folder(folder, recipe)
     tokenizer = make_tokenizer(recipe)
     model = make_model(tokenizer, recipe)
     batches = make_batches(
@@ -116,6 +121,7 @@ def build(folder: Path, recipe: BaseRecipe) -> None:
         f"{model.num_parameters()} parameters, {len(tokenizer)} tokens in the vocabulary, {n_tokens} in the text, "
         f"{time.perf_counter() - start:.0f} s"
     )
+    progress = progress_folder(folder, recipe, batches)
     pretrain(model, batches, recipe.schedule, progress)
     save(model, tokenizer, folder)
     shutil.rmtree(progress, ignore_errors=True)

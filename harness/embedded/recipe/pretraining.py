@@ -6,10 +6,12 @@ A training that was stopped and goes on gives the same weights as one that was n
 from __future__ import annotations
 
 import math
+import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -125,20 +127,27 @@ def keep(model: LlamaForCausalLM, optimizers: list[torch.optim.Optimizer], step:
     import torch
 
     folder.mkdir(parents=True, exist_ok=True)
-    unfinished = folder / f"{PROGRESS}.new"
+    unfinished = folder / f"{PROGRESS}.{os.getpid()}"  # another process may build the same
     states = [optimizer.state_dict() for optimizer in optimizers]
     torch.save({"model": model.state_dict(), "optimizers": states, "step": step}, unfinished)
     unfinished.replace(folder / PROGRESS)
 
 
 def restore(model: LlamaForCausalLM, optimizers: list[torch.optim.Optimizer], folder: Path) -> int:
-    """Reads the progress into model and optimizers, and returns the number of steps done; 0 where there is none."""
+    """Reads the progress into model and optimizers, and returns the number of steps done.
+
+    It is 0 where there is no progress, or a damaged one, which is said.
+    """
     import torch
 
     path = folder / PROGRESS
     if not path.exists():
         return 0
-    kept: dict[str, Any] = torch.load(path, weights_only=True)
+    try:
+        kept: dict[str, Any] = torch.load(path, weights_only=True)
+    except (OSError, RuntimeError, EOFError, KeyError, ValueError, UnpicklingError) as error:
+        click.echo(f"{path} cannot be read ({type(error).__name__}): the training begins anew")
+        return 0
     model.load_state_dict(kept["model"])
     for optimizer, state in zip(optimizers, kept["optimizers"], strict=True):
         optimizer.load_state_dict(state)

@@ -10,6 +10,7 @@ import pytest
 from harness.embedded.recipe import base_model
 from harness.embedded.recipe.base_model import BaseRecipe, build, make_model, make_tokenizer, progress_folder
 from harness.embedded.recipe.pretraining import PROGRESS, Schedule, learning_rate_at
+from harness.embedded.recipe.training_text import Batch
 
 BASE_MODEL = Path(base_model.__file__).parent.parent / "base_model"
 SMALL = BaseRecipe(
@@ -172,25 +173,64 @@ def test_a_stopped_build_goes_on_to_the_same_weights(tmp_path: Path, monkeypatch
     monkeypatch.setattr(pretraining, "weighted_loss", stopping)
     with pytest.raises(Stopped):
         build(tmp_path / "stopped", SMALL)
-    assert (progress_folder(tmp_path / "stopped", SMALL) / PROGRESS).exists()
+    (progress,) = tmp_path.glob("stopped.progress-*")
+    assert (progress / PROGRESS).exists()
     build(tmp_path / "stopped", SMALL)
 
     whole, stopped = ((tmp_path / name / "model.safetensors").read_bytes() for name in ("whole", "stopped"))
     assert whole == stopped
     assert len(calls) == 4 + 1 + 3  # it went on from step three
-    assert not progress_folder(tmp_path / "stopped", SMALL).exists()
+    assert not progress.exists()
 
 
-def test_another_recipe_does_not_go_on_from_this_one(tmp_path: Path) -> None:
-    """The progress of a recipe is kept under a name of its own."""
-    other = dataclasses.replace(SMALL, seed=1)
+def test_another_recipe_or_text_does_not_go_on_from_this_one(tmp_path: Path) -> None:
+    """The progress of a recipe on its text, with its number of threads, is kept under a name of its own."""
+    import torch
 
-    assert progress_folder(tmp_path / "base", SMALL) != progress_folder(tmp_path / "base", other)
-    assert progress_folder(tmp_path / "base", SMALL) == progress_folder(tmp_path / "base", BaseRecipe(**vars_of(SMALL)))
+    folder, ids = tmp_path / "base", torch.arange(6, dtype=torch.int16)
+    batch, other = (Batch(each.view(2, 3), torch.ones(2, 3)) for each in (ids, ids + 1))
+    own = progress_folder(folder, SMALL, [batch])
+
+    assert own == progress_folder(folder, dataclasses.replace(SMALL), [batch])
+    assert own != progress_folder(folder, dataclasses.replace(SMALL, seed=1), [batch])
+    assert own != progress_folder(folder, SMALL, [other])
+    n_threads = torch.get_num_threads()
+    torch.set_num_threads(n_threads + 1)
+    try:
+        assert own != progress_folder(folder, SMALL, [batch])
+    finally:
+        torch.set_num_threads(n_threads)
 
 
-def vars_of(recipe: BaseRecipe) -> dict[str, Any]:
-    return {field.name: getattr(recipe, field.name) for field in dataclasses.fields(recipe)}
+@pytest.mark.parametrize("damage", [b"", b"no archive", None])
+def test_damaged_progress_is_said_and_left_behind(
+    damage: bytes | None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Empty, of another kind or cut off: the training begins anew."""
+    from harness.embedded.recipe.pretraining import keep, make_optimizers, restore
+
+    model = make_model(make_tokenizer(SMALL), SMALL)
+    optimizers = make_optimizers(model, SMALL.schedule)
+    keep(model, optimizers, 3, tmp_path)
+    file = tmp_path / PROGRESS
+    assert [each.name for each in tmp_path.iterdir()] == [PROGRESS]
+    assert restore(model, optimizers, tmp_path) == 3
+    file.write_bytes(file.read_bytes()[:-1000] if damage is None else damage)
+
+    assert restore(model, optimizers, tmp_path) == 0
+    assert f"{file} cannot be read" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_the_base_that_ships_does_what_its_recipe_promises() -> None:
+    """It foresees right answers better than a trigram, and at least 80 % of its answers to held-out prompts fit."""
+    from click.testing import CliRunner
+
+    from harness.embedded.recipe.checks.__main__ import main
+
+    result = CliRunner().invoke(main, [])
+
+    assert result.exit_code == 0, result.output
 
 
 def test_what_is_built_loads_and_answers(tmp_path: Path) -> None:

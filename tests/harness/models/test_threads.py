@@ -71,10 +71,12 @@ def test_the_environment_decides() -> None:
     )
 
 
-@pytest.mark.parametrize("value", ["0", "-1", "two", "1.5"])
+@pytest.mark.parametrize("value", ["0", "-1", "two", "1.5", "1025", "9" * 5000])
 def test_what_is_no_number_of_threads_is_an_error(value: str) -> None:
     """The variable and what it holds are named."""
-    with pytest.raises(ThreadsError, match=f"HARNESS_THREADS must be a positive integer, not '{value}'"):
+    with pytest.raises(
+        ThreadsError, match=f"HARNESS_THREADS must be a whole number from 1 to 1024, not '{value[:40]}'"
+    ):
         asked_threads({"HARNESS_THREADS": value})
 
 

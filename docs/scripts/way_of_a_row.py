@@ -68,6 +68,8 @@ WORKERS = {
     "Scorers": "the subjects on one set of weights",
 }
 """Types that do the work and keep rows meanwhile, and what each is."""
+FEWEST_WORDS = 6
+"""Of the chosen answer of the row that is followed."""
 DEEPEST, WIDEST = 7, 5_000
 """How far into an object is looked: levels, and elements of a sequence."""
 MOST_LOOKS = 20_000
@@ -263,14 +265,18 @@ def measure(folder: Path, name: str) -> Path:
     return run
 
 
-def marks_of_first_row(run_folder: Path) -> Marks:
-    """What the first row of the file is known by in this run, and the numbers of the table's first row."""
+def marks_of_a_row(run_folder: Path) -> Marks:
+    """What the first row with a long answer is known by in this run, and the numbers of the table's first row.
+
+    A short answer has so few tokens that others hold them as well.
+    """
     from transformers import AutoTokenizer
 
     from reports.comparing.compare import compare
     from reports.run_folder import read_run
 
-    row = json.loads(ROWS.read_text(encoding="utf-8").splitlines()[0])
+    rows = map(json.loads, ROWS.read_text(encoding="utf-8").splitlines())
+    row = next(row for row in rows if len(row["chosen"].split()) >= FEWEST_WORDS)
     run = read_run(run_folder)
     text = next(each for each in run.examples if row["prompt"] in each.prompt)
     scores = next(each.scores for each in run.measurements if each.metric.name == "reward_accuracy")
@@ -295,7 +301,7 @@ def marks_of_first_row(run_folder: Path) -> Marks:
 def way() -> Watch:
     """Returns what was met of the row on its way."""
     with tempfile.TemporaryDirectory() as folder:
-        watch = Watch(marks_of_first_row(measure(Path(folder), "first")))
+        watch = Watch(marks_of_a_row(measure(Path(folder), "first")))
         sys.setprofile(watch)
         try:
             measure(Path(folder), "watched")

@@ -53,11 +53,13 @@ def main(held: Collection[Signals] = ()) -> None:
     Args:
         held: Signals that were held back until now (`harness.signals.hold_signals`).
     """
+    from harness.allocator import keep_freed_memory
     from harness.offline import forbid_requests
     from harness.signals import signals_interrupt
     from harness.streams import plain_streams
     from harness.terminal import quiet_libraries
 
+    keep_freed_memory()
     quiet_libraries()
     forbid_requests(os.environ)
     with plain_streams(), signals_interrupt(held) as stop:

@@ -151,6 +151,8 @@ class DataConfig:
     """Names of lm-eval tasks, or YAML files, that fill the role capability_tasks: what a model should not unlearn."""
     selection_fraction: Fraction = 0.1
     """Share of the training groups kept for selection rows."""
+    selection_limit: Count | None = 500
+    """Largest number of selection rows, by whole groups; the groups beyond it are trained on. None keeps them all."""
     report_fraction: Fraction = 0.3
     """Share of groups kept for the report where the same rows are trained on and measured."""
     overlap: Literal["drop", "warn", "fail"] = "drop"
@@ -207,6 +209,15 @@ class TrainingConfig:
     optimizer: Name = "adamw_torch"
     """Optimizer by its name in transformers. Paged and 8-bit ones need a GPU: on a CPU adamw_torch takes their place,
     with a note."""
+    engine: Literal["auto", "packed", "trl"] = "auto"
+    """packed computes a batch in packs that hold a shared prompt once and no padding, trl as TRL does. auto takes packs
+    where they agree with TRL on the first rows."""
+    max_tokens_at_once: Annotated[int, Ge(64), Le(LARGEST_COUNT)] | None = None
+    """Tokens that the packed engine holds the activations of; what is beyond them is computed again in the backward
+    pass. None chooses by the memory that is free at the start."""
+    reference: Literal["once", "every_step"] = "once"
+    """once scores the training rows under the reference before the first step and keeps the scores; every_step computes
+    them in each step, as is done in any case where products are not computed in float32."""
     gradient_checkpointing: Literal["auto", "on", "off"] = "auto"
     """auto turns it on where the activations of a batch would not fit into memory beside the model."""
     eval_steps: Steps | None = None

@@ -13,8 +13,7 @@ from harness.config.wording import duration
 from harness.measuring.evaluations.base import Evaluation, Work
 from harness.measuring.experiment import Experiment
 from harness.measuring.lineup import Candidate
-from harness.measuring.run import score_cache
-from harness.measuring.scorers import Scorers
+from harness.measuring.scorers import Scorers, score_cache
 from harness.models.adapters import attach_adapter
 from harness.models.base import BASELINE, LoadedModel
 from suites.engine.causal_model import hidden_size

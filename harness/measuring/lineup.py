@@ -8,12 +8,13 @@ from dataclasses import dataclass, replace
 from harness.config.schema import ExperimentConfig, ModelConfig
 from harness.config.wording import shown_name
 from harness.measuring.experiment import Experiment
+from harness.measuring.scorers import score_cache
 from harness.models.adapter_files.folder import AdapterError
 from harness.models.base import BASELINE, stored_dtype
 from harness.models.merge import merge_adapter
 from harness.models.origin import origin_of_model
 from harness.training.encode import encode_rows
-from harness.training.fixture import Fixture, build_or_reuse, note_on_earlier_fixtures
+from harness.training.fixture import Fixture, Workplace, build_or_reuse, note_on_earlier_fixtures
 from harness.training.recipe import EncodedRows, Recipe, TrainingError, usable_recipe
 from harness.training.trainer import try_recipe
 from harness.training.variants import FIRST_STAGE, RowsOf, Variant, n_steps, variants_of
@@ -81,22 +82,21 @@ def train(experiment: Experiment) -> tuple[TrainedAdapter, ...]:
     first_stage: Fixture | None = None
     runs = training_runs(experiment)
     _try_recipes(experiment, runs)
-    for variant, rows in runs:
-        with experiment.terminal.training(variant.name) as progress:
-            fixture = build_or_reuse(
-                experiment.loaded,
-                rows,
-                variant.recipe,
-                experiment.workspace.folder,
-                experiment.terminal.say,
-                progress,
-                start=first_stage if variant.starts_from_sft else None,
-            )
-        for note in fixture.notes:
-            experiment.terminal.say(f"{variant.name}: {note}")
-        if variant.name == FIRST_STAGE:
-            first_stage = fixture
-        trained.append(TrainedAdapter(variant, fixture, rows))
+    with score_cache(experiment) as cache:
+        for variant, rows in runs:
+            with experiment.terminal.training(variant.name) as progress:
+                fixture = build_or_reuse(
+                    experiment.loaded,
+                    rows,
+                    variant.recipe,
+                    Workplace(experiment.workspace.folder, experiment.terminal.say, progress, cache),
+                    start=first_stage if variant.starts_from_sft else None,
+                )
+            for note in fixture.notes:
+                experiment.terminal.say(f"{variant.name}: {note}")
+            if variant.name == FIRST_STAGE:
+                first_stage = fixture
+            trained.append(TrainedAdapter(variant, fixture, rows))
     return tuple(trained)
 
 
@@ -108,7 +108,7 @@ def _try_recipes(experiment: Experiment, runs: Sequence[tuple[Variant, EncodedRo
     """
     tried: set[tuple[Recipe, RowsOf]] = set()
     for number, (variant, rows) in enumerate(runs):
-        recipe, _ = usable_recipe(variant.recipe, experiment.loaded.device)
+        recipe, _ = usable_recipe(variant.recipe, experiment.loaded)
         alike = replace(recipe, seed=0, training=replace(recipe.training, learning_rate=1.0, beta=1.0, max_steps=1))
         if number and (alike, variant.rows) not in tried:
             with _named_by(variant.name):

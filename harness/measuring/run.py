@@ -1,7 +1,6 @@
 """Measures baseline and candidates, one set of weights after the other, and assembles the run."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from typing import TypeVar
@@ -12,14 +11,14 @@ from harness.measuring.evaluations.base import Evaluation, ImplicitReward, Recor
 from harness.measuring.experiment import Experiment
 from harness.measuring.kinds import run_suite, with_rewards
 from harness.measuring.lineup import Candidate, TrainedAdapter
-from harness.measuring.scorers import Scorers
+from harness.measuring.scorers import Scorers, score_cache
 from harness.models.adapters import attach_adapter, is_of_base
 from harness.models.base import BASELINE, load_model
-from harness.models.provenance import KEY_VERSION, collect
+from harness.models.provenance import collect
 from harness.training.selection import choose_winner
 from reports.records import EvaluationCounts, ExampleText, Generation, MetricScores, Published, Run, Subject
 from suites.engine.plan import ScoringState, plan_for
-from suites.engine.score_cache import CacheNotWritableError, ScoreCache
+from suites.engine.score_cache import ScoreCache
 from suites.inputs import content_id
 
 OneRecord = TypeVar("OneRecord")
@@ -144,19 +143,6 @@ def _said(experiment: Experiment, notes: list[str]) -> list[str]:
     for note in notes:
         experiment.terminal.say(note)
     return notes
-
-
-def score_cache(experiment: Experiment) -> AbstractContextManager[ScoreCache | None]:
-    """The workspace's cache of scores, or none."""
-    if not experiment.use_cache:
-        return nullcontext()
-    try:
-        cache = ScoreCache.open(experiment.workspace.scores, experiment.terminal.say)
-    except CacheNotWritableError as error:  # a cache saves time and decides nothing
-        experiment.terminal.say(f"Scores are not kept for later runs: {error}")
-        return nullcontext()
-    cache.expect_keys(KEY_VERSION)
-    return cache
 
 
 def _headline(experiment: Experiment) -> str:

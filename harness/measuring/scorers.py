@@ -1,15 +1,16 @@
 """The subjects on one set of weights, all of them scored by one plan."""
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from harness.measuring.experiment import Experiment
 from harness.models.base import LoadedModel
-from harness.models.provenance import score_context
+from harness.models.provenance import KEY_VERSION, score_context
 from harness.terminal import Done, Terminal
 from suites.engine.plan import ScoringState
-from suites.engine.score_cache import ScoreCache
+from suites.engine.score_cache import CacheNotWritableError, ScoreCache
 from suites.engine.scoring import ModelScorer
 from suites.inputs import Request, ResponseScore
 
@@ -75,3 +76,16 @@ class Scorers:
     ) -> Result:
         with self.model(subject) as model, self.terminal.progress(f"{what}: {subject}", total) as done:
             return use(subject, self.scorer(subject, model), done)
+
+
+def score_cache(experiment: Experiment) -> AbstractContextManager[ScoreCache | None]:
+    """The workspace's cache of scores, or none."""
+    if not experiment.use_cache:
+        return nullcontext()
+    try:
+        cache = ScoreCache.open(experiment.workspace.scores, experiment.terminal.say)
+    except CacheNotWritableError as error:  # a cache saves time and decides nothing
+        experiment.terminal.say(f"Scores are not kept for later runs: {error}")
+        return nullcontext()
+    cache.expect_keys(KEY_VERSION)
+    return cache

@@ -11,6 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from harness.allocator import allocator_record
 from harness.models.base import LoadedModel
 from harness.models.precision import cpu_multiplies_bfloat16
 
@@ -46,6 +47,7 @@ def collect(loaded: LoadedModel, seed: int) -> dict[str, Any]:
         "processor": processor_name(),
         "n_cores": os.cpu_count(),
         "n_threads": torch.get_num_threads(),
+        "allocator": allocator_record(),
         "determinism": {
             "deterministic_algorithms": torch.are_deterministic_algorithms_enabled(),
             "cudnn_deterministic": torch.backends.cudnn.deterministic,
@@ -92,9 +94,14 @@ def instruction_set() -> str:
 
 def score_context(loaded: LoadedModel, subject: str) -> str:
     """Return everything but token ids and their layout that determines a subject's log-probabilities, as JSON text."""
+    return context_with_adapter(loaded, loaded.adapter_fingerprints.get(subject))
+
+
+def context_with_adapter(loaded: LoadedModel, adapter: str | None) -> str:
+    """Return the same of the weights with an adapter of this fingerprint on them, or without any."""
     parts = {
         "weights": loaded.fingerprint,
-        "adapter": loaded.adapter_fingerprints.get(subject),
+        "adapter": adapter,
         "quantization": loaded.quantization,
         "dtype": loaded.dtype,
         "compute_dtype": loaded.compute_dtype,

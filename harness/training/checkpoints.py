@@ -92,6 +92,11 @@ def step_of(checkpoint: Path) -> int:
     return int(checkpoint.name.removeprefix(_PREFIX))
 
 
+def has_checkpoint(checkpoints: Path) -> bool:
+    """Return whether there is a checkpoint to continue from."""
+    return bool(_folders(checkpoints))
+
+
 def what_is_kept(checkpoints: Path) -> str:
     """Return a clause that says where the next call starts."""
     folders = _folders(checkpoints)

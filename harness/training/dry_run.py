@@ -3,6 +3,7 @@
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,8 @@ from harness.models.base import LoadedModel
 from harness.models.precision import advice_on
 from harness.training.memory import training_memory
 from harness.training.recipe import EncodedRows, LogLine, Recipe, TrainingRow, requests_of, usable_recipe
-from harness.training.trainer import Folders, train_adapter
+from harness.training.reference import has_reference
+from harness.training.trainer import Folders, on_fitting_engine, train_adapter
 from harness.training.trl import TrainerInputs, recomputes_activations
 from harness.training.variants import Variant, n_steps
 from suites.engine.plan import free_bytes, own_bytes
@@ -107,9 +109,21 @@ def estimate(
     Raises:
         TrainingError: the recipe cannot be trained.
     """
+    estimated = partial(_estimate, loaded, rows, say=say, probe_seconds=probe_seconds)
+    return on_fitting_engine(estimated, recipe, say)
+
+
+def _estimate(
+    loaded: LoadedModel, rows: EncodedRows, recipe: Recipe, *, say: Callable[[str], object], probe_seconds: float
+) -> Estimate:
+    """Return the estimate of a recipe as it stands; see `estimate`.
+
+    Raises:
+        UnpackableModelError: the packed engine does not agree with TRL on this model.
+    """
     import torch
 
-    recipe, _ = usable_recipe(recipe, loaded.device)
+    recipe, _ = usable_recipe(recipe, loaded)
     run, n_rows = recipe.training, len(rows.training)
     held_bytes = own_bytes(loaded.device)
     device_bytes = held_bytes + free_bytes(loaded.device)
@@ -144,10 +158,12 @@ def estimate(
 
 
 def _whole_seconds(rows: EncodedRows, run: TrainingConfig, n_tokens: int, probe: _Probe) -> float:
-    """Return the time of all steps, and of measuring the selection rows as often as the recipe asks."""
+    """Return the time of all steps, of the reference, and of the selection rows as often as the recipe asks."""
     n_all_steps = n_steps(len(rows.training), run)
     n_steps_a_pass = n_steps(len(rows.training), replace(run, epochs=1.0, max_steps=None))
     seconds = n_tokens * n_all_steps / n_steps_a_pass / probe.tokens_per_second
+    if run.reference == "once" and has_reference(run.method):
+        seconds += n_tokens / (probe.selection_tokens_per_second or 3 * probe.tokens_per_second)
     if probe.selection_tokens_per_second is not None:
         n_selection_tokens = sum(map(_n_tokens, rows.selection)) * _selection_passes(n_all_steps, run.eval_steps)
         seconds += n_selection_tokens / probe.selection_tokens_per_second

@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,8 @@ from harness.models import provenance
 from harness.models.adapter_files.folder import CONFIG_FILE, FIXTURE_FILE, GROUPS_FILE, WEIGHTS_FILE
 from harness.models.base import LoadedModel
 from harness.models.provenance import package_versions
-from harness.training.checkpoints import writing
+from harness.training.checkpoints import has_checkpoint, writing
+from harness.training.packed_step.forward import VERSION as PACKED_STEP_VERSION
 from harness.training.recipe import (
     EncodedRows,
     LogLine,
@@ -31,17 +33,20 @@ from harness.training.recipe import (
     requests_of,
     usable_recipe,
 )
-from harness.training.trainer import Folders, train_adapter
+from harness.training.trainer import Folders, on_fitting_engine, train_adapter
 from harness.workspace import Workspace
 from reports.checksums import file_checksum
 from reports.json_text import parse_json
 from reports.locks import WITHOUT_END, hold
 from reports.whole import whole_folder
+from suites.engine.scoring import ScoreStore
 from suites.inputs import content_id
 
 LOG_FILE = "training.jsonl"
 _FILES = (CONFIG_FILE, WEIGHTS_FILE, LOG_FILE, GROUPS_FILE)
-OF_TRAINING = ("n_threads", "modules", "untouched_modules", "router_aux_loss_coef")
+OF_TRAINING = (
+    "n_threads", "modules", "untouched_modules", "router_aux_loss_coef", "max_tokens_at_once", "packed_step_check",
+)  # fmt: skip
 """Keys of the last log line that the record repeats, and that do not determine the adapter."""
 _WITHOUT_EFFECT = ("save_steps", "report_to")
 """Settings of training that do not change the adapter."""
@@ -68,15 +73,22 @@ class Fixture:
     """Fingerprint of the earlier stage's fixture that it continues from."""
 
 
+@dataclass(frozen=True, slots=True)
+class Workplace:
+    """Where adapters are trained and kept, and who is told of it."""
+
+    workspace: Path
+    """Folder of fixtures and logs."""
+    say: Callable[[str], None]
+    """Called with a message when a call waits for another process or continues from a checkpoint."""
+    progress: Progress | None = None
+    """Called with every log line."""
+    cache: ScoreStore | None = None
+    """Store of scores, for those of the reference."""
+
+
 def build_or_reuse(
-    loaded: LoadedModel,
-    rows: EncodedRows,
-    recipe: Recipe,
-    workspace: Path,
-    say: Callable[[str], None],
-    progress: Progress | None = None,
-    *,
-    start: Fixture | None = None,
+    loaded: LoadedModel, rows: EncodedRows, recipe: Recipe, place: Workplace, *, start: Fixture | None = None
 ) -> Fixture:
     """Return the fixture that these inputs determine: found in the workspace, or trained now.
 
@@ -87,22 +99,32 @@ def build_or_reuse(
         loaded: base model without adapters.
         rows: encoded training and selection rows.
         recipe: recipe of the run.
-        workspace: folder of fixtures and logs.
-        say: called with a message when the call waits for another process or continues from a checkpoint.
-        progress: called with every log line.
+        place: where it is kept, and who is told.
         start: fixture of an earlier stage, whose weights training starts from.
 
     Raises:
         WorkspaceError: the workspace is not writable.
         TrainingError: the recipe cannot be trained.
     """
-    place = Workspace(workspace)
-    place.prepare()
-    recipe, replaced = usable_recipe(recipe, loaded.device)
+    Workspace(place.workspace).prepare()
+    build = partial(_build_or_reuse, loaded, rows, place=place, start=start)
+    return on_fitting_engine(build, recipe, place.say)
+
+
+def _build_or_reuse(
+    loaded: LoadedModel, rows: EncodedRows, recipe: Recipe, *, place: Workplace, start: Fixture | None
+) -> Fixture:
+    """Return the fixture of a recipe as it stands; see `build_or_reuse`.
+
+    Raises:
+        UnpackableModelError: the packed engine does not agree with TRL on this model.
+    """
+    workspace = Workspace(place.workspace)
+    recipe, replaced = usable_recipe(recipe, loaded)
     inputs = fixture_inputs(loaded, rows, recipe, start)
     fingerprint = content_id(inputs)
-    folder = place.fixtures / fingerprint
-    with _locked(folder.with_name(f".{fingerprint}.lock"), say):
+    folder = workspace.fixtures / fingerprint
+    with _locked(folder.with_name(f".{fingerprint}.lock"), place.say):
         notes = list(replaced)
         if folder.exists():
             try:
@@ -116,8 +138,8 @@ def build_or_reuse(
                 notes.append(f"The trained adapter {fingerprint} is reused: nothing that determines it has changed.")
                 shutil.rmtree(_partial(folder), ignore_errors=True)  # of a process that was killed as it finished
                 return Fixture(folder, fingerprint, reused=True, log=log, notes=tuple(notes), start=inputs["start"])
-        with _building(folder, None if start is None else start.folder, place.logs / fingerprint) as folders:
-            log = train_adapter(loaded, rows, recipe, folders, say, progress)
+        with _building(folder, None if start is None else start.folder, workspace.logs / fingerprint) as folders:
+            log = train_adapter(loaded, rows, recipe, folders, place.say, place.progress, cache=place.cache)
             record = inputs | {
                 "fingerprint": fingerprint,
                 "base": inputs["base"] | {"name": loaded.name},
@@ -141,7 +163,7 @@ def planned_fixture(
         fixtures: the workspace's folder of fixtures.
         start: planned fixture of an earlier stage.
     """
-    recipe, _ = usable_recipe(recipe, loaded.device)
+    recipe, _ = usable_recipe(recipe, loaded)
     inputs = fixture_inputs(loaded, rows, recipe, start)
     fingerprint = content_id(inputs)
     folder, log = fixtures / fingerprint, None
@@ -186,6 +208,7 @@ def fixture_inputs(
             for name, each in (("training", rows.training), ("selection", rows.selection))
         },
         "recipe": settings,
+        "packed_step": PACKED_STEP_VERSION if recipe.training.engine == "packed" else None,
         "versions": package_versions(_PACKAGES),
         "key_version": provenance.KEY_VERSION,
     }
@@ -252,7 +275,7 @@ def _building(folder: Path, start: Path | None, logs: Path) -> Iterator[Folders]
             yield folders
         shutil.rmtree(folders.checkpoints)
     finally:
-        if not any(folders.checkpoints.glob("*")):
+        if not has_checkpoint(folders.checkpoints):
             shutil.rmtree(_partial(folder), ignore_errors=True)
 
 

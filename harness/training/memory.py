@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.models.base import LoadedModel
+from harness.training.packed_step.forward import MAX_LOGIT_ELEMENTS
 from harness.training.recipe import EncodedRows, Recipe, requests_of
-from harness.training.trl import TrainerInputs, activation_bytes, recomputes_activations
+from harness.training.trl import TrainerInputs, activation_bytes, recomputes_activations, tokens_at_once
 from suites.engine.causal_model import n_vocabulary
 
 _ADAPTER_BYTES = 16
@@ -63,22 +64,31 @@ def training_memory(loaded: LoadedModel, rows: EncodedRows, recipe: Recipe) -> T
         recipe: recipe of the run.
     """
     run, config = recipe.training, loaded.base.config.get_text_config()
-    n_sequences = run.batch_size * (2 if run.method == "dpo" else 1)
-    n_sequences = min(n_sequences, len(rows.training) * (2 if run.method == "dpo" else 1))
-    n_tokens = max(request.n_inputs + 1 for request in requests_of(rows.training))
+    inputs = TrainerInputs(loaded, rows.training, recipe, is_started=False)
+    n_tokens = min(run.batch_size, len(rows.training)) * _longest_row_tokens(inputs)
+    n_logits = n_tokens * n_vocabulary(loaded.base)
+    if run.engine == "packed":
+        n_tokens = min(n_tokens, max(tokens_at_once(inputs), _longest_row_tokens(inputs)))
+        n_logits = min(n_logits, MAX_LOGIT_ELEMENTS)
     n_bytes = 4 if loaded.dtype == "float32" else 2
-    is_recomputed = recomputes_activations(TrainerInputs(loaded, rows.training, recipe, is_started=False))
+    is_recomputed = recomputes_activations(inputs)
 
     def of_layers(n_layers: int) -> int:
-        return activation_bytes(n_layers, n_sequences, n_tokens, config.hidden_size, n_bytes)
+        return activation_bytes(n_layers, 1, n_tokens, config.hidden_size, n_bytes)
 
-    inputs = config.num_hidden_layers * n_sequences * n_tokens * config.hidden_size * n_bytes
+    inputs_of_layers = config.num_hidden_layers * n_tokens * config.hidden_size * n_bytes
     return TrainingMemory(
         adapter=_ADAPTER_BYTES * sum(recipe.lora.rank * size for size in _adapted_sizes(loaded.base, recipe)),
-        activations=inputs + of_layers(1) if is_recomputed else of_layers(config.num_hidden_layers),
-        logits=n_sequences * n_tokens * n_vocabulary(loaded.base) * _LOGIT_BYTES,
+        activations=inputs_of_layers + of_layers(1) if is_recomputed else of_layers(config.num_hidden_layers),
+        logits=n_logits * _LOGIT_BYTES,
         is_recomputed=is_recomputed,
     )
+
+
+def _longest_row_tokens(inputs: TrainerInputs) -> int:
+    """Return the tokens of the longest row of a padded batch: of a pair both sides, each with the prompt."""
+    n_sides = 2 if inputs.recipe.training.method == "dpo" else 1
+    return n_sides * max(request.n_inputs + 1 for request in requests_of(inputs.rows))
 
 
 def _adapted_sizes(base: Any, recipe: Recipe) -> Iterator[int]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from harness.config.schema import LoraConfig, TrainingConfig
+from harness.models.base import LoadedModel
 from reports.errors import UserError
 from suites.engine.encoding import EncodedPair
 from suites.inputs import Request
@@ -71,17 +72,27 @@ class Recipe:
     """Seed of the adapter's initial weights, of the order of rows and of dropout."""
 
 
-def usable_recipe(recipe: Recipe, device: str) -> tuple[Recipe, tuple[str, ...]]:
-    """Return the recipe with an optimizer that suits the device, and a note where it was replaced.
+def usable_recipe(recipe: Recipe, loaded: LoadedModel) -> tuple[Recipe, tuple[str, ...]]:
+    """Return the recipe as it can be trained on a model and its device, and a note on each setting that was replaced.
 
     Variants of AdamW that save GPU memory also run on a CPU in bitsandbytes 0.50, 1.5 to 7 times slower. There the
     paged variant does not page and equals torch's AdamW up to rounding; the 8-bit variants only lose precision.
+
+    The engine `auto` is `trl` for mixtures of experts, whose router has a loss over padded batches, else `packed`.
+    Where products are not computed in float32 the reference is computed in every step: in another batch it differs.
     """
-    optimizer = recipe.training.optimizer
-    if device != "cpu" or optimizer not in _ADAMW_FOR_GPUS:
-        return recipe, ()
-    note = f"training.optimizer {optimizer} saves GPU memory; on this CPU the adapter is trained with adamw_torch."
-    return replace(recipe, training=replace(recipe.training, optimizer="adamw_torch")), (note,)
+    run, notes = recipe.training, []
+    if loaded.device == "cpu" and run.optimizer in _ADAMW_FOR_GPUS:
+        notes.append(
+            f"training.optimizer {run.optimizer} saves GPU memory; on this CPU the adapter is trained with adamw_torch."
+        )
+        run = replace(run, optimizer="adamw_torch")
+    if run.engine == "auto":
+        has_router = hasattr(loaded.base.config.get_text_config(), "output_router_logits")
+        run = replace(run, engine="trl" if has_router else "packed")
+    if (loaded.dtype, loaded.compute_dtype) != ("float32", "float32"):
+        run = replace(run, reference="every_step")
+    return replace(recipe, training=run), tuple(notes)
 
 
 def kind_of(row: TrainingRow) -> str:

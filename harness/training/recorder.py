@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from harness.models.base import LoadedModel
 from harness.training.coverage import coverage_of
+from harness.training.packed_step.budget import Budget
 from harness.training.recipe import (
     LogLine,
     Progress,
@@ -25,7 +27,8 @@ from harness.training.recipe import (
 from harness.training.router import router_weight
 from harness.training.selection import selection_statistics
 from suites.engine.plan import ScoringState, plan_for
-from suites.engine.scoring import ModelScorer
+from suites.engine.scoring import ModelScorer, ScoreStore
+from suites.inputs import Request
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -35,6 +38,17 @@ _LOGGED = (
     "logps/rejected", "kl", "mean_token_accuracy", "aux_loss", "learning_rate", "grad_norm",
 )  # fmt: skip
 """Numbers of the trainer that are copied into the log where its method has them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """What the policy is compared with, and where its scores are kept."""
+
+    is_started: bool = False
+    """Whether the adapter continues from an earlier stage, so that the reference is not the base."""
+    cache: ScoreStore | None = None
+    context: str = ""
+    """Everything but token ids that determines a score of the reference."""
 
 
 class Recorder:
@@ -49,7 +63,7 @@ class Recorder:
         progress: Progress | None = None,
         *,
         say: Callable[[str], object],
-        is_started: bool = False,
+        reference: Reference | None = None,
     ) -> None:
         """Takes the base and the adapter that is trained on it; `begin` starts the clock.
 
@@ -60,14 +74,16 @@ class Recorder:
             recipe: recipe of the run.
             progress: called with every log line, and with lines of kind "scoring" while selection rows are scored.
             say: called with a message when scoring falls back to a slower path or to smaller packs.
-            is_started: whether the adapter continues from an earlier stage, so that the reference is not the base.
+            reference: what the policy is compared with; None is the base, whose scores are not kept.
         """
+        reference = reference or Reference()
         self.log: list[LogLine] = []
         """Lines of training.jsonl so far."""
         self.reference: list[float] = []
         """Log-probabilities in nats of the selection rows' requests under the reference."""
+        self._n_steps = 0
         self._adapter, self._selection, self._recipe, self._progress = adapter, selection, recipe, progress
-        self._device, self._is_started = loaded.device, is_started
+        self._device, self._is_started = loaded.device, reference.is_started
         self._start_tolerance = 1e-4 if (loaded.dtype, loaded.compute_dtype) == ("float32", "float32") else 0.02
         self.covered = coverage_of(adapter)
         """Modules that the adapter puts weights on."""
@@ -75,6 +91,11 @@ class Recorder:
         """Weight of the router's loss in the trainer's; None without experts."""
         state = ScoringState(plan_for(loaded.base), say)
         self._scorer = ModelScorer(loaded.base, pad_token_id=loaded.pad_token_id, state=state)
+        self._reference_scorer = ModelScorer(
+            loaded.base, pad_token_id=loaded.pad_token_id, state=state, cache=reference.cache, context=reference.context
+        )
+        self.packed_step: tuple[Budget, str] | None = None
+        """Tokens at once of the packed engine and what its check found; None for TRL's padded batches."""
         self._requests = requests_of(selection)
         self._weights = [weight for weight in adapter.parameters() if weight.requires_grad]
 
@@ -93,9 +114,16 @@ class Recorder:
         self._save_steps = self._recipe.training.save_steps or math.ceil(n_steps / 10)
         self._started = time.perf_counter() - (self.log[-1]["seconds"] if self.log else 0.0)
         if not self.log:
-            with nullcontext() if self._is_started else self._adapter.disable_adapter():
-                self.reference = self._score().tolist()
+            self.reference = self.reference_scores(self._requests)
             self._measure_selection(step=0)
+
+    def reference_scores(self, requests: Sequence[Request]) -> list[float]:
+        """Return log-probabilities in nats of responses under the reference; call it before the first step.
+
+        The reference is the base, or the adapter as an earlier stage left it.
+        """
+        with nullcontext() if self._is_started else self._adapter.disable_adapter():
+            return self._scores_of(requests, self._reference_scorer).tolist()  # type: ignore[no-any-return]
 
     def record_step(self, step: int, logs: LogLine) -> None:
         """Log one step of the trainer, check it, and measure the selection rows every `eval_steps`.
@@ -139,6 +167,9 @@ class Recorder:
         of_model: LogLine = {"modules": self.covered.adapted, "untouched_modules": self.covered.untouched}
         if self.router_weight is not None:
             of_model |= {"router_aux_loss_coef": self.router_weight}
+        if self.packed_step is not None:
+            budget, check = self.packed_step
+            of_model |= {"max_tokens_at_once": budget.max_tokens, "packed_step_check": check}
         self._append(summary | of_model | {"n_threads": torch.get_num_threads()})
 
     def check_weights(self, step: int) -> None:
@@ -161,19 +192,20 @@ class Recorder:
         if self._requests:
             self.check_weights(step)
             beta = self._recipe.training.beta
-            statistics = selection_statistics(self._selection, self._score(), np.array(self.reference), beta)
+            policy = self._scores_of(self._requests, self._scorer)
+            statistics = selection_statistics(self._selection, policy, np.array(self.reference), beta)
             self._append({"kind": "selection", "step": step, **statistics})
 
-    def _score(self) -> NDArray[np.float64]:
-        """Return log-probabilities in nats of the selection rows' requests, shape (n_requests,)."""
+    def _scores_of(self, requests: Sequence[Request], scorer: ModelScorer) -> NDArray[np.float64]:
+        """Return log-probabilities in nats of responses, shape (n_requests,)."""
         step = self.log[-1]["step"] if self.log else 0
 
         def show(n_scored: int) -> None:
             if self._progress is not None:
-                line = {"kind": "scoring", "n_scored": n_scored, "n_requests": len(self._requests)}
+                line = {"kind": "scoring", "n_scored": n_scored, "n_requests": len(requests)}
                 self._progress(step, self._n_steps, line)
 
-        scores = self._scorer.score(self._requests, show)
+        scores = scorer.score(requests, show)
         return np.array([score.log_probability for score in scores], dtype=np.float64)
 
     def _append(self, line: LogLine) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.training.checkpoints import DamagedCheckpointError, step_of, write_checkpoint
+from harness.training.packed_step.budget import BudgetMixin
 from harness.training.recipe import LogLine
 from harness.training.recorder import Recorder
 from reports.errors import first_line
@@ -14,9 +15,6 @@ from reports.json_text import parse_json
 
 if TYPE_CHECKING:
     from peft import PeftModel
-    from transformers import Trainer as _Trainer
-else:
-    _Trainer = object
 
 POLICY = "default"
 """PEFT's name of the trained adapter, as TRL expects it."""
@@ -27,7 +25,7 @@ _FILES = (_WEIGHTS_FILE, _STATE_FILE, _RANDOM_FILE, _OPTIMIZER_FILE, _SCHEDULER_
 """What a training continues from; transformers begins anew without a word where it lacks some of them."""
 
 
-class ResumableMixin(_Trainer):  # type: ignore[misc]
+class ResumableMixin(BudgetMixin):
     """Writes and reads the checkpoints of a trainer; stands before a class of TRL among the bases.
 
     What is read is compared with what the trainer itself holds before the first step: a right hash proves that a file
@@ -37,11 +35,11 @@ class ResumableMixin(_Trainer):  # type: ignore[misc]
     recorder: Recorder
     checkpoints: Path
 
-    def attach(self, recorder: Recorder, checkpoints: Path) -> None:
+    def attach(self, recorder: Recorder, checkpoints: Path, say: Callable[[str], object]) -> None:
         """Report every step to the recorder, and write the state of both into checkpoints when it says so."""
         from transformers import TrainerCallback
 
-        self.recorder, self.checkpoints = recorder, checkpoints
+        self.recorder, self.checkpoints, self.say = recorder, checkpoints, say
         self.add_callback(mixed_into(RecorderCallbackMixin, TrainerCallback)(recorder))
 
     def restore(self, checkpoint: Path) -> None:
@@ -57,8 +55,10 @@ class ResumableMixin(_Trainer):  # type: ignore[misc]
             raise DamagedCheckpointError(f"it lacks {', '.join(missing)}")
         _check_state(checkpoint / _STATE_FILE, step_of(checkpoint))
         _check_weights(checkpoint / _WEIGHTS_FILE, self.model)
-        rows, reference, n_threads = _recorded(checkpoint / RECORDER_FILE)
+        rows, reference, n_threads, max_tokens = _recorded(checkpoint / RECORDER_FILE)
         self.recorder.restore(rows, reference)
+        if self.budget is not None and max_tokens is not None:
+            self.budget.max_tokens = max_tokens  # other packs round otherwise
         self._total_train_tokens = self.recorder.n_tokens  # TRL's count, which it starts at 0 again
         torch.set_num_threads(n_threads)  # sums over another number of threads differ in their last bits
 
@@ -96,7 +96,12 @@ class ResumableMixin(_Trainer):  # type: ignore[misc]
         self._save_rng_state(str(folder))
         self.state.save_to_json(str(folder / _STATE_FILE))
         recorder = self.recorder
-        state = {"n_threads": torch.get_num_threads(), "reference": recorder.reference, "rows": recorder.log}
+        state = {
+            "n_threads": torch.get_num_threads(),
+            "max_tokens_at_once": None if self.budget is None else self.budget.max_tokens,
+            "reference": recorder.reference,
+            "rows": recorder.log,
+        }
         (folder / RECORDER_FILE).write_text(json.dumps(state), encoding="utf-8")
 
 
@@ -150,18 +155,20 @@ def _damage_named(file: str) -> Iterator[None]:
         raise DamagedCheckpointError(f"not what this training writes: {file} ({first_line(error)})") from error
 
 
-def _recorded(file: Path) -> tuple[list[LogLine], list[float], int]:
-    """Return the log, the reference's log-probabilities and the number of threads that a recorder wrote."""
+def _recorded(file: Path) -> tuple[list[LogLine], list[float], int, int | None]:
+    """Return the log, the reference's log-probabilities, and the numbers of threads and of tokens at once."""
     try:
         state = parse_json(file.read_bytes())
         rows, reference, n_threads = state["rows"], state["reference"], state["n_threads"]
+        max_tokens = state["max_tokens_at_once"]
         is_right = all(_is_number(row["seconds"]) and isinstance(row.get("num_tokens", 0), int) for row in rows)
         is_right = is_right and all(map(_is_number, reference)) and type(n_threads) is int and n_threads > 0
+        is_right = is_right and (max_tokens is None or (type(max_tokens) is int and max_tokens > 0))
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         is_right = False
     if not is_right:
         raise DamagedCheckpointError(f"not what a training writes: {file.name}")
-    return rows, reference, n_threads
+    return rows, reference, n_threads, max_tokens
 
 
 def _check_state(file: Path, step: int) -> None:

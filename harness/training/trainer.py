@@ -6,11 +6,14 @@ DPO trains on pairs, KTO on rated answers, SFT on good answers, with TRL's train
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
+from harness.models.adapter_files.folder import CONFIG_FILE, WEIGHTS_FILE
 from harness.models.base import LoadedModel
+from harness.models.base_files.folder import files_fingerprint
+from harness.models.provenance import context_with_adapter
 from harness.models.quantization import assert_unpacked
 from harness.training.checkpoints import (
     DamagedCheckpointError,
@@ -20,6 +23,9 @@ from harness.training.checkpoints import (
     writing,
 )
 from harness.training.loggers import check_loggers, logged
+from harness.training.packed_step.budget import Budget
+from harness.training.packed_step.check import check_packed_step
+from harness.training.packed_step.forward import packed_forward
 from harness.training.recipe import (
     KINDS,
     EncodedRows,
@@ -29,26 +35,39 @@ from harness.training.recipe import (
     Recipe,
     TrainingError,
     kind_of,
+    requests_of,
     usable_recipe,
 )
-from harness.training.recorder import Recorder
+from harness.training.recorder import Recorder, Reference
+from harness.training.reference import has_reference, reference_columns
 from harness.training.resumable import save_adapter
 from harness.training.router import router_line
 from harness.training.trl import (
     LOSS_TYPES,
     SMOOTHED_LOSS_TYPES,
+    HarnessTrainerMixin,
     TrainerInputs,
     check_start,
     load_start,
     make_trainer,
+    tokens_at_once,
 )
+from suites.engine.scoring import ScoreStore
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
+Result = TypeVar("Result")
+
+_CHECKED_ROWS = 64
+"""Rows among which those are that the packed engine is checked on."""
 _TRIED_ROWS = 4
 """Rows that a recipe is tried on; KTO needs more than one."""
+
+
+class UnpackableModelError(Exception):
+    """Packs do not give what TRL's padded batches give on this model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +91,8 @@ def train_adapter(
     folders: Folders,
     say: Callable[[str], None],
     progress: Progress | None = None,
+    *,
+    cache: ScoreStore | None = None,
 ) -> tuple[LogLine, ...]:
     """Train an adapter, save it and return its log; the base stays the same bit for bit.
 
@@ -90,9 +111,11 @@ def train_adapter(
         folders: folders to read and write.
         say: called with messages about checkpoints and unbalanced ratings.
         progress: called with every log line.
+        cache: store of scores, for those of the reference.
 
     Raises:
         TrainingError: a setting is invalid, the loss became NaN, or a file cannot be written.
+        UnpackableModelError: the packed engine does not agree with TRL on this model.
         TrainingStartError: the first loss of plain DPO or KTO is wrong.
     """
     _check(loaded, rows, recipe, folders.start)
@@ -110,6 +133,7 @@ def train_adapter(
                 logs,
                 say,
                 progress,
+                cache,
             )
         return log
 
@@ -121,6 +145,7 @@ def _train_to_the_end(
     logs: Path,
     say: Callable[[str], None],
     progress: Progress | None,
+    cache: ScoreStore | None,
 ) -> tuple[LogLine, ...] | None:
     """Train from the newest checkpoint, or from the start; None where that turned out to be damaged and is deleted."""
     loaded, recipe = inputs.loaded, inputs.recipe
@@ -130,11 +155,24 @@ def _train_to_the_end(
         if folders.start is not None:
             load_start(trainer.model, folders.start, loaded.device)
         recorder = Recorder(
-            loaded, trainer.model, rows.selection, recipe, progress, say=say, is_started=inputs.is_started
+            loaded,
+            trainer.model,
+            rows.selection,
+            recipe,
+            progress,
+            say=say,
+            reference=Reference(inputs.is_started, cache, _reference_context(loaded, folders.start)),
         )
         for line in filter(None, (recorder.covered.as_line(), router_line(recorder.router_weight))):
             say(line)
-        trainer.attach(recorder, folders.checkpoints)
+        trainer.attach(recorder, folders.checkpoints, say)
+        if recipe.training.engine == "packed":
+            stack.enter_context(_in_packs(trainer, inputs))
+        if has_reference(recipe.training.method) and recipe.training.reference == "once":
+            columns = reference_columns(
+                recipe.training.method, trainer.train_dataset, folders.checkpoints, recorder.reference_scores
+            )
+            trainer.give_reference(columns)
         checkpoint = newest_checkpoint(folders.checkpoints, say, trainer.restore)
         try:
             trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
@@ -148,6 +186,45 @@ def _train_to_the_end(
         with writing(folders.adapter, folders.checkpoints):
             save_adapter(trainer.model, folders.adapter)
         return tuple(recorder.log)
+
+
+@contextmanager
+def _in_packs(trainer: HarnessTrainerMixin, inputs: TrainerInputs) -> Iterator[None]:
+    """Lets a trainer compute its batches in packs within the block, after a check on the first rows.
+
+    Raises:
+        UnpackableModelError: packs do not agree with TRL's padded batches.
+    """
+    loaded = inputs.loaded
+    check = check_packed_step(trainer.model, requests_of(inputs.rows[:_CHECKED_ROWS]), loaded.pad_token_id)
+    if not check.passed:
+        raise UnpackableModelError(str(check))
+    trainer.budget = Budget(tokens_at_once(inputs))
+    trainer.recorder.packed_step = trainer.budget, str(check)
+    with packed_forward(trainer.model.get_base_model(), trainer.budget):
+        yield
+
+
+def _reference_context(loaded: LoadedModel, start: Path | None) -> str:
+    """Everything but token ids that determines a score of the reference: the base, or the adapter of the start."""
+    if start is None:
+        return context_with_adapter(loaded, None)
+    return context_with_adapter(loaded, files_fingerprint([start / CONFIG_FILE, start / WEIGHTS_FILE]))
+
+
+def on_fitting_engine(train: Callable[[Recipe], Result], recipe: Recipe, say: Callable[[str], object]) -> Result:
+    """Return what `train` makes of a recipe, in TRL's batches where packs do not fit and the recipe leaves the choice.
+
+    Raises:
+        TrainingError: the recipe asks for packs, and they do not agree with TRL on this model.
+    """
+    try:
+        return train(recipe)
+    except UnpackableModelError as error:
+        if recipe.training.engine == "packed":
+            raise TrainingError(f"training.engine: {error}; set it to trl, or leave it out") from error
+        say(f"{error}; it is trained in TRL's padded batches")
+        return train(replace(recipe, training=replace(recipe.training, engine="trl")))
 
 
 def try_recipe(loaded: LoadedModel, rows: EncodedRows, recipe: Recipe, *, is_started: bool) -> None:
@@ -182,7 +259,7 @@ def write_untrained(loaded: LoadedModel, rows: EncodedRows, recipe: Recipe, fold
     Raises:
         TrainingError: the recipe cannot be trained.
     """
-    recipe, _ = usable_recipe(recipe, loaded.device)
+    recipe, _ = usable_recipe(recipe, loaded)
     inputs = TrainerInputs(loaded, rows.training[:_TRIED_ROWS], recipe, is_started=False)
     with tempfile.TemporaryDirectory() as logs, _restored(loaded.base):
         model = make_trainer(inputs, Path(logs)).model

@@ -1,7 +1,7 @@
 """TRL's trainers on the project's token ids: every setting passed explicitly, checkpoints in the project's own form."""
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +11,8 @@ import numpy as np
 from harness.config.schema import LoraConfig, TrainingConfig
 from harness.models.adapter_files.config import read_adapter_config
 from harness.models.base import LoadedModel
+from harness.training.packed_step.batch import UNLABELLED
+from harness.training.packed_step.budget import LOWEST_TOKENS_AT_ONCE
 from harness.training.recipe import LogLine, RatedRequest, Recipe, TrainingError, TrainingRow, requests_of
 from harness.training.recorder import peak_memory_bytes
 from harness.training.resumable import POLICY, ResumableMixin, mixed_into
@@ -33,7 +35,6 @@ SMOOTHED_LOSS_TYPES = ("exo_pair", "robust", "aot", "aot_unpaired")
 """Losses that use label smoothing."""
 REFERENCE = "ref"
 """PEFT's name of the frozen copy of an adapter's start, as TRL expects it."""
-_UNLABELLED = -100
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +78,15 @@ class HarnessTrainerMixin(ResumableMixin):
         if "rewards/accuracies" in batches:  # which DPO alone has
             pairs = zip(batches["rewards/accuracies"], batches["rewards/margins"], strict=True)
             batches["rewards/accuracies"] = [0.5 if accuracy == margin == 0 else accuracy for accuracy, margin in pairs]
+
+    def give_reference(self, columns: "Mapping[str, Sequence[float]]") -> None:
+        """Take the reference's log-probabilities from columns of the rows, in place of computing them in each step.
+
+        TRL's own setting would hash the model and compute them in a pass of its own.
+        """
+        for name, values in columns.items():
+            self.train_dataset = self.train_dataset.add_column(name, list(values))
+        self.precompute_ref_logps = True
 
     def _prepare_dataset(self, dataset: "Dataset", *_: object) -> "Dataset":
         """Return the dataset as it is; TRL would render and tokenise it."""
@@ -258,19 +268,33 @@ def activation_bytes(n_layers: int, n_sequences: int, n_tokens: int, hidden_size
 
 
 def recomputes_activations(inputs: TrainerInputs) -> bool:
-    """Return whether to checkpoint gradients: "auto" does where a batch's activations need half of the free memory."""
+    """Return whether to checkpoint gradients: "auto" does where a batch's activations need half of the free memory.
+
+    The packed engine holds a part of a batch at a time, so there it is what cannot be divided: the longest row.
+    """
     loaded, run = inputs.loaded, inputs.recipe.training
     if run.gradient_checkpointing != "auto":
         return run.gradient_checkpointing == "on"
-    config = loaded.base.config.get_text_config()
-    needed_bytes = activation_bytes(
-        config.num_hidden_layers,
-        run.batch_size * (2 if run.method == "dpo" else 1),
-        max(request.n_inputs + 1 for request in requests_of(inputs.rows)),
-        config.hidden_size,
-        bytes_per_value=4 if loaded.dtype == "float32" else 2,
-    )
-    return needed_bytes > free_bytes(loaded.device) / 2
+    n_responses = 2 if run.method == "dpo" else 1
+    n_sequences = n_responses if run.engine == "packed" else n_responses * run.batch_size
+    n_tokens = max(request.n_inputs + 1 for request in requests_of(inputs.rows))
+    return _activation_bytes(loaded, n_sequences * n_tokens) > free_bytes(loaded.device) / 2
+
+
+def tokens_at_once(inputs: TrainerInputs) -> int:
+    """Return how many tokens the packed engine holds the activations of: the recipe's number, or half of the memory."""
+    loaded, run = inputs.loaded, inputs.recipe.training
+    if run.max_tokens_at_once is not None:
+        return run.max_tokens_at_once
+    n_bytes = _activation_bytes(loaded, 1)
+    if recomputes_activations(inputs):  # each layer's input alone is kept
+        n_bytes //= 17
+    return max(LOWEST_TOKENS_AT_ONCE, int(free_bytes(loaded.device) / 2) // n_bytes)
+
+
+def _activation_bytes(loaded: LoadedModel, n_tokens: int) -> int:
+    config, n_bytes = loaded.base.config.get_text_config(), 4 if loaded.dtype == "float32" else 2
+    return activation_bytes(config.num_hidden_layers, 1, n_tokens, config.hidden_size, n_bytes)
 
 
 def _dataset(inputs: TrainerInputs) -> "Dataset":
@@ -297,7 +321,7 @@ def _labelled_columns(requests: Sequence[Request]) -> dict[str, list[Any]]:
     """Return the columns of TRL's SFTTrainer; only response tokens are labelled."""
     return {
         "input_ids": [[*request.prompt_ids, *request.response_ids] for request in requests],
-        "labels": [[_UNLABELLED] * len(request.prompt_ids) + [*request.response_ids] for request in requests],
+        "labels": [[UNLABELLED] * len(request.prompt_ids) + [*request.response_ids] for request in requests],
     }
 
 

@@ -30,9 +30,6 @@ def launch_targets(
 ) -> TokenScores:
     """Starts the output head on the rows that predict response tokens.
 
-    The head is the model's own forward with the decoder's output given, so that families whose head does more than
-    project (soft-capping, a logit scale) stay right.
-
     Args:
         model: Causal language model of transformers.
         decoder_output: Output of its decoder; its type is the one that the forward expects.
@@ -56,7 +53,7 @@ def launch_targets(
     bounds = np.searchsorted(sorted_rows, [*starts, len(rows)])
     log_probabilities, is_greedy = [], []
     for start, low, high in zip(starts, bounds[:-1], bounds[1:], strict=True):
-        logits = _logits(model, decoder_output, hidden[row_indices[start : start + chunk]])  # (chunk, vocabulary)
+        logits = head_logits(model, decoder_output, hidden[row_indices[start : start + chunk]])  # (chunk, vocabulary)
         own_rows = _to(device, sorted_rows[low:high] - start)
         chosen = logits[own_rows, token_ids[low:high]]
         best = most_probable(logits)
@@ -79,8 +76,12 @@ def most_probable(logits: "torch.Tensor") -> "torch.Tensor":
     return torch.from_numpy(logits.numpy().argmax(-1)) if logits.device.type == "cpu" else logits.argmax(-1)
 
 
-def _logits(model: Any, decoder_output: Any, hidden: "torch.Tensor") -> "torch.Tensor":
-    """Logits in fp32, shape (n_rows, n_vocabulary), of hidden states of shape (n_rows, hidden size)."""
+def head_logits(model: Any, decoder_output: Any, hidden: "torch.Tensor") -> "torch.Tensor":
+    """Logits in fp32, shape (n_rows, n_vocabulary), of hidden states of shape (n_rows, hidden size).
+
+    The head is the model's own forward with the decoder's output given, so that families whose head does more than
+    project (soft-capping, a logit scale) stay right.
+    """
     import torch
 
     any_ids = torch.zeros((1, 1), dtype=torch.long, device=hidden.device)

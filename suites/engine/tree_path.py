@@ -67,6 +67,29 @@ def launch_pack(
         cache: Holds keys and values of the carried tokens and receives the new ones; None keeps none.
         n_carried: Number of the pack's first tokens whose keys and values are in the cache.
     """
+    with attention_kernel(model, dense_kernel(model)):
+        output = decoded_pack(model, pack, cache=cache, n_carried=n_carried)
+        return _launch_head(model, pack, output, max_logit_elements, n_carried)
+
+
+def dense_kernel(model: Any) -> str:
+    """Name of the implementation of attention that computes packs with dense masks fastest on the model's device."""
+    own = attention_kernel_name(model)
+    return tree_attention() if (own, model.device.type) == ("sdpa", "cpu") else own
+
+
+def decoded_pack(model: Any, pack: Pack, *, cache: Any = None, n_carried: int = 0) -> Any:
+    """The decoder's output on one pack with a dense mask, with gradients where they are enabled.
+
+    Args:
+        model: Causal language model of transformers, with the kernel of `dense_kernel`.
+        pack: The pack to compute.
+        cache: Holds keys and values of the carried tokens and receives the new ones; None keeps none.
+        n_carried: Number of the pack's first tokens whose keys and values are in the cache.
+
+    Returns:
+        What the decoder returns; its `last_hidden_state` has shape (1, n_computed, hidden size).
+    """
     import torch
 
     dtype = model.get_input_embeddings().weight.dtype
@@ -84,9 +107,7 @@ def launch_pack(
         mask = torch.zeros(seen.shape, dtype=dtype, device=model.device)
         return mask.masked_fill_(seen.logical_not_(), torch.finfo(dtype).min)[None, None]
 
-    own = attention_kernel_name(model)
-    with attention_kernel(model, tree_attention() if (own, model.device.type) == ("sdpa", "cpu") else own):
-        return _launch(model, pack, additive, max_logit_elements, cache=cache, n_carried=n_carried)
+    return _decoded(model, pack, additive, cache=cache, n_carried=n_carried)
 
 
 def launch_pack_with_flex(model: Any, pack: Pack, max_logit_elements: int, *, n_tokens: int) -> TokenScores:
@@ -111,7 +132,7 @@ def launch_pack_with_flex(model: Any, pack: Pack, max_logit_elements: int, *, n_
         return create_block_mask(visible, None, None, n_tokens, n_tokens, device=model.device)
 
     with attention_kernel(model, "flex_attention"):
-        return _launch(model, padded, blocks, max_logit_elements)
+        return _launch_head(model, padded, _decoded(model, padded, blocks), max_logit_elements)
 
 
 def _padded(pack: Pack, n_tokens: int) -> Pack:
@@ -125,16 +146,10 @@ def _padded(pack: Pack, n_tokens: int) -> Pack:
     )
 
 
-def _launch(
-    model: Any,
-    pack: Pack,
-    mask: Callable[[int | None], Any],
-    max_logit_elements: int,
-    *,
-    cache: Any = None,
-    n_carried: int = 0,
-) -> TokenScores:
-    """Starts one pack; `mask` makes the attention mask for a window.
+def _decoded(
+    model: Any, pack: Pack, mask: Callable[[int | None], Any], *, cache: Any = None, n_carried: int = 0
+) -> Any:
+    """The decoder's output on one pack; `mask` makes the attention mask for a window.
 
     The mask replaces the model's own, sliding windows included, so it has to contain them: one mask for all layers, or
     one for each kind of layer where the model has several kinds.
@@ -144,13 +159,17 @@ def _launch(
     window = attention_window(model.config)
     kinds = set(model.config.get_text_config().to_dict().get("layer_types") or ())
     masks = {"full_attention": mask(None), "sliding_attention": mask(window)} if len(kinds) > 1 else mask(window)
-    output = decoders(model)[0](
+    return decoders(model)[0](
         input_ids=torch.from_numpy(pack.token_ids[n_carried:])[None].to(model.device, non_blocking=True),
         position_ids=torch.from_numpy(pack.positions[n_carried:])[None].to(model.device, non_blocking=True),
         attention_mask=masks,
         past_key_values=cache,
         use_cache=cache is not None,
     )
+
+
+def _launch_head(model: Any, pack: Pack, output: Any, max_logit_elements: int, n_carried: int = 0) -> TokenScores:
+    """Starts the output head on the rows of a pack that predict response tokens."""
     hidden = output.last_hidden_state[0]  # (n_computed, hidden size)
     rows = pack.rows - n_carried
     return launch_targets(model, output, hidden, pack.requests, rows, pack.target_rows, max_logit_elements)

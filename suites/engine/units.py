@@ -19,6 +19,12 @@ from suites.inputs import Request, ResponseScore
 _OUT_OF_MEMORY = ("out of memory", "not enough memory", "can't allocate memory")
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory ran out; torch has no class of its own for it on a CPU."""
+    text = str(error).lower()
+    return isinstance(error, MemoryError) or any(words in text for words in _OUT_OF_MEMORY)
+
+
 class UnitTooLargeError(Exception):
     """A unit did not fit into memory; the device's own error is the cause."""
 
@@ -55,7 +61,7 @@ class Unit:
         try:
             return self.launch()
         except (RuntimeError, MemoryError) as error:
-            if isinstance(error, RuntimeError) and not any(words in str(error).lower() for words in _OUT_OF_MEMORY):
+            if not is_out_of_memory(error):
                 raise
             raise UnitTooLargeError(self) from error
 

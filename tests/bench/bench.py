@@ -10,8 +10,9 @@ import click
 from engine import engine
 from page import page
 from quickstart import quickstart
+from training import training
 
-BLOCKS = (quickstart, engine, page)
+BLOCKS = (quickstart, engine, training, page)
 
 
 @click.group(help=__doc__, chain=True, invoke_without_command=True)

@@ -63,6 +63,21 @@ def test_training_and_selection_are_apart_by_group(write_rows):
     assert (data.sft, data.sft_selection, data.sft_dataset) == ((), (), None)
 
 
+def test_many_selection_rows_are_sampled_by_group_and_the_others_trained_on(write_rows):
+    """What is kept is a part of the whole share, and a note says so."""
+    rows, measured = transcripts(TOPICS[:10]), transcripts(TOPICS[10:])
+    whole = small_experiment(write_rows, rows, measured, selection_fraction=0.5, selection_limit=None)
+    capped = small_experiment(write_rows, rows, measured, selection_fraction=0.5, selection_limit=4)
+
+    assert len(capped.selection) == 4 < len(whole.selection)
+    assert set(capped.selection) < set(whole.selection)
+    assert len(capped.training) + 4 == len(whole.training) + len(whole.selection) == 20
+    assert not {row.group for row in capped.training} & {row.group for row in capped.selection}
+    told = f"Of {len(whole.selection)} rows for selection 4 are kept (data.selection_limit), the others are trained on."
+    assert told in capped.notes
+    assert told not in whole.notes
+
+
 def test_splits_do_not_depend_on_the_order_of_rows(write_rows):
     """A shuffled file trains on, selects and measures the same rows."""
     first = small_experiment(write_rows, transcripts(TOPICS[:10]), transcripts(TOPICS[10:]))

@@ -14,7 +14,7 @@ from harness.models.base import LoadedModel
 from harness.training import dry_run
 from harness.training.dry_run import Estimate, estimate, estimates
 from harness.training.memory import training_memory
-from harness.training.recipe import EncodedRows, LogLine, RatedRequest, Recipe, TrainingError
+from harness.training.recipe import EncodedRows, LogLine, RatedRequest, Recipe, TrainingError, requests_of
 from harness.training.variants import Variant
 from suites.engine.encoding import Encoder
 from suites.engine.scoring import ModelScorer
@@ -72,7 +72,7 @@ def test_it_tells_what_training_then_takes(
 def test_a_second_pass_takes_twice_as_long(
     llama_folder: Path, load: Load, encode: Encode, recipe: Recipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Time is tokens by speed: of all passes, and of every time that selection rows are measured."""
+    """Time is tokens by speed: of all passes, of the reference once, and of every time selection rows are measured."""
     loaded, rows = load(llama_folder), encode(load(llama_folder))
     monkeypatch.setattr(dry_run, "_probe", lambda *_: dry_run._Probe(1, 100.0, 1000.0, GIB))
 
@@ -82,9 +82,10 @@ def test_a_second_pass_takes_twice_as_long(
     )
 
     n_selection_tokens = sum(2 * len(r.prompt_ids) + len(r.chosen_ids) + len(r.rejected_ids) for r in rows.selection)
-    assert once.seconds == pytest.approx(once.n_tokens / 100 + 3 * n_selection_tokens / 1000)
-    assert twice.seconds == pytest.approx(twice.n_tokens * 2 / 100 + 3 * n_selection_tokens / 1000)
-    assert often.seconds == pytest.approx(often.n_tokens * 2 / 100 + 6 * n_selection_tokens / 1000)
+    reference = once.n_tokens / 1000
+    assert once.seconds == pytest.approx(once.n_tokens / 100 + reference + 3 * n_selection_tokens / 1000)
+    assert twice.seconds == pytest.approx(twice.n_tokens * 2 / 100 + reference + 3 * n_selection_tokens / 1000)
+    assert often.seconds == pytest.approx(often.n_tokens * 2 / 100 + reference + 6 * n_selection_tokens / 1000)
 
 
 @pytest.mark.parametrize("eval_steps", [None, 1, 2, 3, 5])
@@ -98,7 +99,8 @@ def test_selection_rows_are_measured_as_often(
     plain = ModelScorer.score
     monkeypatch.setattr(ModelScorer, "score", lambda *given: passes.append(1) or plain(*given))  # type: ignore[func-returns-value]
 
-    train(loaded, encode(loaded), replace(recipe, training=replace(recipe.training, eval_steps=eval_steps)))
+    run = replace(recipe.training, eval_steps=eval_steps, reference="every_step")
+    train(loaded, encode(loaded), replace(recipe, training=run))
 
     assert dry_run._selection_passes(4, eval_steps) == len(passes)
 
@@ -124,7 +126,7 @@ def test_memory_by_arithmetic_is_said_before_any_step(
 ) -> None:
     """From shapes alone: 16 bytes a trained weight, 8 a logit, 17 x 4 a hidden unit of a layer."""
     loaded = load(llama_folder)
-    rows = encode(loaded)
+    rows, recipe = encode(loaded), replace(recipe, training=replace(recipe.training, engine="trl"))
     events: list[str] = []
     monkeypatch.setattr(dry_run, "_probe", lambda *_: events.append("step") or dry_run._Probe(1, 100.0, None, GIB))  # type: ignore[func-returns-value]
 
@@ -141,6 +143,20 @@ def test_memory_by_arithmetic_is_said_before_any_step(
     assert memory.activations == 17 * 4 * 2 * n_positions * 32
     on = replace(recipe, training=replace(recipe.training, gradient_checkpointing="on"))
     assert training_memory(loaded, rows, on).activations == (2 + 17) * 4 * n_positions * 32
+
+
+def test_packs_hold_the_activations_of_so_many_tokens_as_are_allowed(
+    llama_folder: Path, load: Load, encode: Encode, recipe: Recipe
+) -> None:
+    """And never more logits than of one chunk."""
+    loaded = load(llama_folder)
+    packed = replace(recipe, training=replace(recipe.training, engine="packed", max_tokens_at_once=64))
+
+    memory = training_memory(loaded, encode(loaded), packed)
+
+    longest = max(request.n_inputs + 1 for request in requests_of(encode(loaded).training))
+    assert memory.activations == 17 * 4 * 2 * max(64, 2 * longest) * 32
+    assert memory.logits <= 2**24 * 8
 
 
 @pytest.mark.parametrize("limit", ["memory", "time"])

@@ -23,6 +23,7 @@ from harness.training.checkpoints import UnwritableError
 from harness.training.fixture import (
     LOG_FILE,
     Fixture,
+    Workplace,
     build_or_reuse,
     fixture_inputs,
     note_on_earlier_fixtures,
@@ -52,7 +53,7 @@ def build(loaded: LoadedModel, encode: Encode, recipe: Recipe, tmp_path: Path) -
         say: Callable[[str], object] = pytest.fail,
         start: Fixture | None = None,
     ) -> Fixture:
-        return build_or_reuse(loaded, encode(loaded), recipe, tmp_path, say, progress, start=start)
+        return build_or_reuse(loaded, encode(loaded), recipe, Workplace(tmp_path, say, progress), start=start)
 
     return build_here
 
@@ -63,7 +64,7 @@ def pretended(monkeypatch: pytest.MonkeyPatch) -> list[Recipe]:
     trained: list[Recipe] = []
 
     def pretend(
-        _loaded: LoadedModel, _rows: EncodedRows, recipe: Recipe, folders: Folders, *_: object
+        _loaded: LoadedModel, _rows: EncodedRows, recipe: Recipe, folders: Folders, *_: object, **__: object
     ) -> tuple[LogLine, ...]:
         trained.append(recipe)
         (folders.adapter / CONFIG_FILE).write_text('{"peft_type": "LORA"}')
@@ -131,7 +132,7 @@ def test_the_embedded_base_keeps_its_name(encode: Encode, recipe: Recipe, tmp_pa
     """No path of this machine stands in an adapter of the model that ships with the project."""
     loaded = load_model(ModelConfig())
 
-    built = build_or_reuse(loaded, encode(loaded), with_training(recipe, max_steps=1), tmp_path, pytest.fail)
+    built = build_or_reuse(loaded, encode(loaded), with_training(recipe, max_steps=1), Workplace(tmp_path, pytest.fail))
 
     assert base_of_adapter(str(built.folder)) == "embedded"
     assert str(Path(fixture.__file__).parent) not in (built.folder / FIXTURE_FILE).read_text()
@@ -205,12 +206,12 @@ def test_the_groups_that_were_trained_on_lie_beside_the_adapter(
 ) -> None:
     """Each once, in order, so that whoever measures it later, by another experiment, can leave them out."""
     rows = replace(encode(loaded), groups=frozenset({"b", "a"}))
-    built = build_or_reuse(loaded, rows, recipe, tmp_path, pytest.fail)
+    built = build_or_reuse(loaded, rows, recipe, Workplace(tmp_path, pytest.fail))
 
     assert (built.folder / GROUPS_FILE).read_text() == "a\nb\n"
     assert origin_of_adapter(built.folder).groups == {"a", "b"}
     (built.folder / GROUPS_FILE).write_text("c\n")
-    assert "damaged" in build_or_reuse(loaded, rows, recipe, tmp_path, pytest.fail).notes[0]
+    assert "damaged" in build_or_reuse(loaded, rows, recipe, Workplace(tmp_path, pytest.fail)).notes[0]
     assert len(pretended) == 2
 
 
@@ -385,7 +386,7 @@ def test_a_second_process_waits_for_the_first(
             said.append(line)
             release()
 
-        assert build_or_reuse(loaded, encode(loaded), recipe, tmp_path, hear).reused
+        assert build_or_reuse(loaded, encode(loaded), recipe, Workplace(tmp_path, hear)).reused
     assert said == [f"Another process is training this adapter; waiting for it ({lock})."]
 
 
@@ -396,5 +397,5 @@ def test_a_workspace_that_cannot_be_written_is_one_line(
     (tmp_path / "file").touch()
 
     with pytest.raises(WorkspaceError, match=r"--workspace: .*file/workspace cannot be written .*name another folder"):
-        build_or_reuse(loaded, encode(loaded), recipe, tmp_path / "file" / "workspace", pytest.fail)
+        build_or_reuse(loaded, encode(loaded), recipe, Workplace(tmp_path / "file" / "workspace", pytest.fail))
     assert pretended == []

@@ -275,19 +275,20 @@ def test_warm_up_in_steps_or_as_a_fraction(
 
 
 @pytest.mark.parametrize("optimizer", ["paged_adamw_8bit", "paged_adamw_32bit", "adamw_8bit", "adamw_bnb_8bit"])
-def test_gpu_optimizers_are_replaced_on_a_cpu(optimizer: str, recipe: Recipe) -> None:
+def test_gpu_optimizers_are_replaced_on_a_cpu(optimizer: str, recipe: Recipe, llama: LoadedModel) -> None:
     """With a line that says so; on a GPU they stay, and what is not AdamW stays on a CPU, too."""
-    asked = with_training(recipe, optimizer=optimizer)
+    packed = with_training(recipe, engine="packed")
+    asked = with_training(packed, optimizer=optimizer)
 
-    used, notes = usable_recipe(asked, "cpu")
+    used, notes = usable_recipe(asked, llama)
 
-    assert used == with_training(recipe, optimizer="adamw_torch")
+    assert used == with_training(packed, optimizer="adamw_torch")
     assert notes == (
         f"training.optimizer {optimizer} saves GPU memory; on this CPU the adapter is trained with adamw_torch.",
     )
-    assert usable_recipe(asked, "cuda") == (asked, ())
-    for as_it_is in (recipe, with_training(recipe, optimizer="lion_8bit")):
-        assert usable_recipe(as_it_is, "cpu") == (as_it_is, ())
+    assert usable_recipe(asked, replace(llama, device="cuda")) == (asked, ())
+    for as_it_is in (packed, with_training(packed, optimizer="lion_8bit")):
+        assert usable_recipe(as_it_is, llama) == (as_it_is, ())
 
 
 @pytest.mark.parametrize("method", ["dpo", "kto", "sft"])

@@ -280,7 +280,7 @@ def test_a_checkpoint_of_weights_that_are_no_numbers_is_not_kept(
 
     with pytest.raises(TrainingError, match=r"training\.learning_rate: the adapter's weights became .* at step 3 of 8"):
         train(loaded, encode(loaded), broken)
-    kept = sorted(path.name for path in (tmp_path / "adapter.checkpoints").iterdir())
+    kept = sorted(path.name for path in (tmp_path / "adapter.checkpoints").glob("step-*"))
     assert kept == ["step-00000001", "step-00000002"]
 
 
@@ -355,7 +355,7 @@ TRAINING = """
 import json, sys
 from pathlib import Path
 from harness.config.schema import LoraConfig, ModelConfig, TrainingConfig
-from harness.training.fixture import build_or_reuse
+from harness.training.fixture import Workplace, build_or_reuse
 from harness.models.base import load_model
 from harness.training.recipe import EncodedRows, Recipe
 from suites.engine.encoding import Encoder
@@ -374,7 +374,7 @@ def tell(step, n_steps, row):
     print(row["kind"], step, flush=True)
 
 rows = EncodedRows(encoded[:8], encoded[8:])
-fixture = build_or_reuse(loaded, rows, recipe, Path(sys.argv[2]), print, tell)
+fixture = build_or_reuse(loaded, rows, recipe, Workplace(Path(sys.argv[2]), print, tell))
 print("done", fixture.folder, flush=True)
 """
 

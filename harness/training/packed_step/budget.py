@@ -1,0 +1,80 @@
+"""How many tokens a step holds the activations of, and the step again with half of them where memory runs out."""
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from suites.engine.units import is_out_of_memory
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import Trainer as _Trainer
+else:
+    _Trainer = object
+
+LOWEST_TOKENS_AT_ONCE = 64
+
+
+@dataclass(slots=True)
+class Budget:
+    """Tokens whose activations a backward pass holds; halved where memory runs out."""
+
+    max_tokens: int
+
+    def halve(self) -> bool:
+        """Makes the budget half as large; False where it cannot become smaller."""
+        if self.max_tokens <= LOWEST_TOKENS_AT_ONCE:
+            return False
+        self.max_tokens = max(LOWEST_TOKENS_AT_ONCE, self.max_tokens // 2)
+        return True
+
+
+class BudgetMixin(_Trainer):  # type: ignore[misc]
+    """Repeats a step that ran out of memory as if it had not been begun; stands before a class of TRL."""
+
+    budget: Budget | None = None
+    """None where batches are computed as TRL does."""
+    say: Callable[[str], object] = print
+
+    def training_step(self, *arguments: Any, **options: Any) -> "torch.Tensor":
+        """Take a step, within a smaller budget where it does not fit; the loss is the same."""
+        while self.budget is not None:
+            before = _before_step(self)
+            try:
+                return super().training_step(*arguments, **options)
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error) or not self.budget.halve():
+                    raise
+            before()
+            self.say(f"out of memory: training goes on with at most {self.budget.max_tokens} tokens at once")
+        return super().training_step(*arguments, **options)
+
+
+def _before_step(trainer: Any) -> Callable[[], None]:
+    """What puts a trainer back to where it is now: gradients, metrics of the step so far, and all random numbers."""
+    import torch
+
+    weights = [weight for weight in trainer.model.parameters() if weight.requires_grad]
+    gradients = [None if weight.grad is None else weight.grad.clone() for weight in weights]
+    metrics = {name: list(values) for name, values in trainer._metrics["train"].items()}  # noqa: SLF001 - no public one
+    n_tokens = trainer._total_train_tokens  # noqa: SLF001
+    states = random.getstate(), np.random.get_state(), torch.get_rng_state()  # noqa: NPY002 - what libraries draw from
+    on_gpus = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+
+    def restore() -> None:
+        for weight, gradient in zip(weights, gradients, strict=True):
+            weight.grad = gradient
+        trainer._metrics["train"].clear()  # noqa: SLF001
+        trainer._metrics["train"].update(metrics)  # noqa: SLF001
+        trainer._total_train_tokens = n_tokens  # noqa: SLF001
+        random.setstate(states[0])
+        np.random.set_state(states[1])  # noqa: NPY002
+        torch.set_rng_state(states[2])
+        if on_gpus:
+            torch.cuda.set_rng_state_all(on_gpus)
+            torch.cuda.empty_cache()
+
+    return restore

@@ -1,0 +1,163 @@
+"""Compares the packed forward with TRL's on the first rows of a training, before its first step.
+
+Log-probabilities of the responses and the gradient of every trained weight have to agree: a family that takes no tree
+of tokens as its mask, or whose layers carry a state from token to token, gives other numbers.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from math import inf, isnan
+from typing import TYPE_CHECKING, Any
+
+from harness.training.packed_step.batch import UNLABELLED
+from harness.training.packed_step.budget import Budget
+from harness.training.packed_step.forward import packed_forward
+from reports.errors import first_line
+from suites.engine.causal_model import computes_exactly, evaluation_mode
+from suites.inputs import Request
+
+if TYPE_CHECKING:
+    import torch
+
+CHECKED_TOKENS = 2048
+"""Tokens of the checked rows, padding included; the first pair is checked however long it is."""
+EXACT_TOLERANCE = 1e-4
+"""Share of its size by which a value may differ where products are computed in fp32."""
+SPREADS_ALLOWED = 4.0
+"""Below fp32: times the difference that other padding makes to the padded forward itself."""
+_EXTRA_COLUMNS = 5
+_MOVED = 0.02
+"""Standard deviation of the second matrices of LoRA during the check; at their 0 the first ones have no gradient."""
+
+
+@dataclass(frozen=True, slots=True)
+class StepCheck:
+    """Differences between the packed forward and TRL's, as shares of the size of what differs."""
+
+    n_requests: int
+    difference: float | None
+    """Largest of those of the log-probabilities and of the gradients of all tensors; None where it failed."""
+    tolerance: float
+    worst: str = ""
+    """What differs most."""
+    problem: str = ""
+    """Why the packed forward could not be computed, in the library's words."""
+
+    @property
+    def passed(self) -> bool:
+        """Whether packs may be trained on."""
+        return self.difference is not None and self.difference <= self.tolerance
+
+    def __str__(self) -> str:
+        if self.difference is None:
+            return f"training in packs is not possible for this model ({self.problem})"
+        verb = "agrees with" if self.passed else "differs from"
+        return (
+            f"training in packs {verb} TRL's padded batches: gradients and log-probabilities of {self.n_requests} "
+            f"responses differ by at most {self.difference:.1e} of their size ({self.worst}), allowed "
+            f"{self.tolerance:.1e}"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Computed:
+    """Log-probabilities of all responses, and the gradient of each trained weight by its name."""
+
+    log_probabilities: "torch.Tensor"
+    gradients: "dict[str, torch.Tensor]"
+
+
+def check_packed_step(model: Any, requests: Sequence[Request], padding: int) -> StepCheck:
+    """Compares the first requests on both forwards and leaves model, gradients and random numbers as they were.
+
+    Args:
+        model: PEFT's model over a base with TRL's fused head.
+        requests: Requests in the order of training, those of a pair beside each other.
+        padding: Token id to pad with.
+    """
+    chosen = _first(requests)
+    base, is_exact = model.get_base_model(), computes_exactly(model.get_base_model())
+    with evaluation_mode(model), _moved(model):
+        plain = _computed(model, _batch(chosen, padding, 0, model.device))
+        tolerance = EXACT_TOLERANCE
+        if not is_exact:
+            other = _computed(model, _batch(chosen, padding, _EXTRA_COLUMNS, model.device))
+            tolerance = max(EXACT_TOLERANCE, SPREADS_ALLOWED * _largest(other, plain)[0])
+        try:
+            with packed_forward(base, Budget(CHECKED_TOKENS)):
+                packed = _computed(model, _batch(chosen, padding, 0, model.device))
+        except (ValueError, TypeError, RuntimeError, AttributeError, NotImplementedError) as error:
+            return StepCheck(len(chosen), None, tolerance, problem=first_line(error))
+    difference, worst = _largest(packed, plain)
+    return StepCheck(len(chosen), difference, tolerance, worst)
+
+
+def _first(requests: Sequence[Request]) -> list[Request]:
+    """The first requests, at least two, that fit into the checked tokens with their padding."""
+    chosen = list(requests[:2])
+    for request in requests[2:]:
+        longest = max(each.n_inputs + 1 for each in (*chosen, request))
+        if longest * (len(chosen) + 1) > CHECKED_TOKENS:
+            break
+        chosen.append(request)
+    return chosen
+
+
+def _batch(requests: Sequence[Request], padding: int, n_extra: int, device: Any) -> "dict[str, torch.Tensor]":
+    """The requests as a batch that is padded on the right, with so many columns of padding more than it needs."""
+    import torch
+
+    n_columns = max(request.n_inputs + 1 for request in requests) + n_extra
+    shape = (len(requests), n_columns)
+    ids, seen, labels = torch.full(shape, padding), torch.zeros(shape, dtype=torch.long), torch.full(shape, UNLABELLED)
+    for row, request in enumerate(requests):
+        tokens = torch.tensor((*request.prompt_ids, *request.response_ids))
+        ids[row, : len(tokens)], seen[row, : len(tokens)] = tokens, 1
+        labels[row, len(request.prompt_ids) : len(tokens)] = tokens[len(request.prompt_ids) :]
+    return {
+        name: values.to(device) for name, values in (("input_ids", ids), ("attention_mask", seen), ("labels", labels))
+    }
+
+
+def _computed(model: Any, batch: "dict[str, torch.Tensor]") -> _Computed:
+    """Log-probabilities, and the gradients of the difference that DPO trains: every second response counts less."""
+    import torch
+
+    weights = {name: each for name, each in model.named_parameters() if each.requires_grad}
+    sums = model(**batch, fused_lm_head=True).log_probs.sum(-1)
+    signs = torch.ones_like(sums)
+    signs[1::2] = -0.5
+    gradients = torch.autograd.grad((sums * signs).sum(), list(weights.values()), allow_unused=True)
+    return _Computed(
+        sums.detach(),
+        {name: each for name, each in zip(weights, gradients, strict=True) if each is not None},
+    )
+
+
+def _largest(one: _Computed, other: _Computed) -> tuple[float, str]:
+    """The largest difference of two computations as a share of the second's size, and where it is."""
+    pairs = {"log-probabilities": (one.log_probabilities, other.log_probabilities)}
+    pairs |= {name: (one.gradients[name], gradient) for name, gradient in other.gradients.items()}
+    shares = {
+        name: float((mine - theirs).norm() / theirs.norm().clamp(min=1e-12)) for name, (mine, theirs) in pairs.items()
+    }
+    worst = max(shares, key=lambda name: inf if isnan(shares[name]) else shares[name])
+    return shares[worst], worst
+
+
+@contextmanager
+def _moved(model: Any) -> Iterator[None]:
+    """Sets the second matrices of LoRA to random numbers within the block; then they are as before, bit for bit."""
+    import torch
+
+    drawn = torch.Generator().manual_seed(0)
+    weights = [each for name, each in model.named_parameters() if each.requires_grad and "lora_B" in name]
+    before = [weight.data for weight in weights]
+    for weight in weights:
+        weight.data = (torch.randn(weight.shape, generator=drawn) * _MOVED).to(weight.device, weight.dtype)
+    try:
+        yield
+    finally:
+        for weight, own in zip(weights, before, strict=True):
+            weight.data = own

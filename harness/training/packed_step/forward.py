@@ -1,0 +1,100 @@
+"""Replaces the forward that TRL's trainers call by one over packs of the same batch.
+
+TRL's trainers of DPO, KTO and SFT read the log-probabilities of a batch's labels from a model called with
+`fused_lm_head=True` (`trl/trainer/utils.py`, `add_fused_lm_head`). Here the batch is laid out as packs, in which a
+prompt that two responses share stands once and nothing is padding, and only the tokens that predict a response go
+through the output head. Losses, metrics, reference and checkpoints stay TRL's.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import wraps
+from typing import TYPE_CHECKING, Any
+
+from harness.training.packed_step.batch import UNLABELLED, PaddedBatch, read_batch
+from harness.training.packed_step.budget import Budget
+from suites.engine.causal_model import attention_kernel
+from suites.engine.packing import Pack, pack_requests
+from suites.engine.response_gradients import TargetValues, joined, target_values
+from suites.engine.tree_path import decoded_pack, dense_kernel
+
+if TYPE_CHECKING:
+    import torch
+
+VERSION = 1
+"""Changes with anything that changes a number; part of the key of what was trained."""
+LARGEST_PACK_TOKENS = 2048
+"""Larger packs make matrix products no faster and attention over the pack slower."""
+MAX_LOGIT_ELEMENTS = 2**24
+
+
+@contextmanager
+def packed_forward(model: Any, budget: Budget) -> Iterator[None]:
+    """Within the block a model with TRL's fused head computes its batches in packs; other calls are its own.
+
+    The kernel of attention holds for the whole block, because gradient checkpointing computes layers again in the
+    backward pass.
+
+    Args:
+        model: Causal language model of transformers to which `add_fused_lm_head` was applied, adapters included.
+        budget: Tokens at once; read at every call.
+    """
+    original = model.forward
+
+    @wraps(original)
+    def forward(
+        *arguments: Any, fused_lm_head: bool = False, labels: "torch.Tensor | None" = None, **options: Any
+    ) -> Any:
+        if not fused_lm_head or labels is None:
+            own = {} if labels is None else {"labels": labels}
+            return original(*arguments, fused_lm_head=fused_lm_head, **own, **options)
+        n_labels = options.get("num_items_in_batch")
+        batch = read_batch(options["input_ids"], options["attention_mask"], labels)
+        return _as_trl_returns(model, batch, labels, n_labels, budget)
+
+    model.forward = forward
+    try:
+        with attention_kernel(model, dense_kernel(model)):
+            yield
+    finally:
+        model.forward = original
+
+
+def _as_trl_returns(model: Any, batch: PaddedBatch, labels: "torch.Tensor", n_labels: Any, budget: Budget) -> Any:
+    """Values of a batch in the form of TRL's fused head: zero where nothing is labelled."""
+    import torch
+    from trl.trainer.utils import FusedCausalLMOutput
+
+    packs = pack_requests(batch.requests, max_tokens=min(budget.max_tokens, LARGEST_PACK_TOKENS))
+    values = _values(model, packs, budget.max_tokens)
+    places = batch.places([request for pack in packs for request in pack.requests])
+    rows, columns, sources = (torch.from_numpy(index).to(labels.device) for index in places)
+    shape = (batch.shape[0], batch.shape[1] - 1)
+
+    def padded(own: "torch.Tensor") -> "torch.Tensor":
+        return own.new_zeros(shape).index_put((rows, columns), own[sources])
+
+    log_probabilities = padded(values.log_probabilities)
+    mask = labels[:, 1:] != UNLABELLED
+    return FusedCausalLMOutput(
+        loss=-log_probabilities.sum() / (mask.sum().clamp(min=1) if n_labels is None else n_labels),
+        log_probs=log_probabilities,
+        entropy=padded(values.entropies),
+        mean_logits=padded(values.mean_logits),
+        is_top1=padded(values.is_most_probable),
+        label_mask=mask,
+    )
+
+
+def _values(model: Any, packs: list[Pack], max_tokens: int) -> TargetValues:
+    """Values of all packs; where their activations do not fit together, the backward pass computes each again."""
+    import torch
+    from torch.utils.checkpoint import checkpoint
+
+    def of_pack(pack: Pack) -> TargetValues:
+        return target_values(model, decoded_pack(model, pack), pack, MAX_LOGIT_ELEMENTS)
+
+    n_tokens = sum(pack.n_tokens for pack in packs)
+    if not torch.is_grad_enabled() or n_tokens <= max_tokens or len(packs) == 1:
+        return joined([of_pack(pack) for pack in packs])
+    return joined([checkpoint(of_pack, pack, use_reentrant=False) for pack in packs])

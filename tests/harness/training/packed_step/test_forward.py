@@ -1,0 +1,109 @@
+"""The packed forward gives what TRL's fused head gives on the padded batch, and the same gradients."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from tiny_families import N_VOCABULARY
+
+from harness.training.packed_step.forward import Budget, packed_forward
+
+Fused = Callable[..., Any]
+FAMILIES = ("Llama", "GPT2", "Gemma2", "Cohere", "Granite", "Qwen2", "Qwen3", "Mistral", "GPTNeoX")
+FIELDS = ("log_probs", "entropy", "mean_logits", "is_top1", "label_mask", "loss")
+
+
+def padded_pairs(n_pairs: int, padding_side: str = "right") -> dict[str, torch.Tensor]:
+    """Chosen rows, then rejected ones, of pairs with prompts and answers of many lengths; two rows are equal."""
+    drawn = torch.Generator().manual_seed(n_pairs)
+
+    def ids(low: int, high: int) -> list[int]:
+        return torch.randint(
+            3, N_VOCABULARY, (int(torch.randint(low, high, (1,), generator=drawn)),), generator=drawn
+        ).tolist()
+
+    prompts = [ids(3, 14) for _ in range(n_pairs)]
+    prompts[-1] = prompts[0] + prompts[-1][:2]  # begins as another one does
+    rows = [(prompt, ids(1, 9)) for prompt in prompts] + [(prompt, ids(1, 9)) for prompt in prompts]
+    rows[n_pairs + 1] = rows[1]
+    length = max(len(prompt) + len(answer) for prompt, answer in rows)
+    batch = {name: torch.zeros(len(rows), length, dtype=torch.long) for name in ("input_ids", "attention_mask")}
+    batch["labels"] = torch.full((len(rows), length), -100)
+    for row, (prompt, answer) in enumerate(rows):
+        n_tokens = len(prompt) + len(answer)
+        first = length - n_tokens if padding_side == "left" else 0
+        batch["input_ids"][row, first : first + n_tokens] = torch.tensor(prompt + answer)
+        batch["attention_mask"][row, first : first + n_tokens] = 1
+        batch["labels"][row, first + len(prompt) : first + n_tokens] = torch.tensor(answer)
+    return batch
+
+
+def computed(model: Any, batch: dict[str, torch.Tensor], **options: Any) -> tuple[Any, dict[str, torch.Tensor]]:
+    """Output of TRL's call and the gradient of every trained weight, for weights that differ by row and token."""
+    model.zero_grad()
+    output = model(**batch, fused_lm_head=True, **options)
+    weights = torch.linspace(-1, 1, output.log_probs.numel()).reshape(output.log_probs.shape)
+    (output.log_probs * weights).sum().backward()
+    return output, {name: each.grad.clone() for name, each in model.named_parameters() if each.requires_grad}
+
+
+def assert_same(packed: Any, plain: Any) -> None:
+    (own, own_slopes), (others, slopes) = packed, plain
+    for field in FIELDS:
+        torch.testing.assert_close(getattr(own, field).float(), getattr(others, field).float(), rtol=1e-4, atol=1e-5)
+    for name, slope in slopes.items():
+        assert (own_slopes[name] - slope).norm() <= 1e-4 * slope.norm(), name
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("max_tokens", [4096, 30])
+def test_values_and_gradients_are_those_of_the_padded_batch(family: str, max_tokens: int, fused: Fused) -> None:
+    """In one pack or in several that the backward pass computes again, of every family with a head of its own kind."""
+    model, batch = fused(family), padded_pairs(4)
+    plain = computed(model, batch)
+
+    with packed_forward(model.get_base_model(), Budget(max_tokens)):
+        packed = computed(model, batch)
+
+    assert_same(packed, plain)
+    assert_same(computed(model, batch), plain)  # and afterwards the model is as it was
+
+
+@pytest.mark.parametrize("padding_side", ["left", "right"])
+def test_padding_and_the_number_of_labels_are_taken_as_they_come(padding_side: str, fused: Fused) -> None:
+    """On either side, and the loss is divided by what the trainer says."""
+    model, batch = fused("Llama"), padded_pairs(3, padding_side)
+    if padding_side == "left":
+        batch["position_ids"] = (batch["attention_mask"].cumsum(-1) - 1).clamp(min=0)
+    plain = computed(model, batch, num_items_in_batch=torch.tensor(7))
+
+    with packed_forward(model.get_base_model(), Budget(4096)):
+        packed = computed(model, batch, num_items_in_batch=torch.tensor(7))
+
+    assert_same(packed, plain)
+
+
+def test_layers_that_are_computed_again_in_the_backward_pass_are_computed_alike(fused: Fused) -> None:
+    """Gradient checkpointing of transformers recomputes layers after the forward; the mask and kernel still hold."""
+    model, batch = fused("Llama"), padded_pairs(4)
+    plain = computed(model, batch)
+    base = model.get_base_model()
+    base.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+
+    for max_tokens in (4096, 30):
+        with packed_forward(base, Budget(max_tokens)):
+            assert_same(computed(model, batch), plain)
+
+
+def test_the_reference_is_computed_without_the_adapter(fused: Fused) -> None:
+    """With the adapter off, and without gradients, the values are those of the base."""
+    model, batch = fused("Llama"), padded_pairs(4)
+    with model.disable_adapter(), torch.no_grad():
+        plain = model(**batch, fused_lm_head=True)
+        with packed_forward(model.get_base_model(), Budget(40)):
+            packed = model(**batch, fused_lm_head=True)
+
+    for field in FIELDS:
+        torch.testing.assert_close(getattr(packed, field).float(), getattr(plain, field).float(), rtol=1e-4, atol=1e-5)
+    assert not packed.log_probs.requires_grad

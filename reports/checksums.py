@@ -2,6 +2,7 @@
 
 import hashlib
 from pathlib import Path
+from typing import BinaryIO
 
 
 def checksum(content: bytes) -> str:
@@ -12,4 +13,9 @@ def checksum(content: bytes) -> str:
 def file_checksum(path: Path) -> str:
     """Return the SHA-256 of a file in hexadecimal."""
     with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+        return stream_checksum(stream)
+
+
+def stream_checksum(stream: BinaryIO) -> str:
+    """Return the SHA-256 of the rest of an open file in hexadecimal."""
+    return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -1,13 +1,15 @@
 """The records that every report is made of: plain frozen values, which `run_folder.py` stores on disk."""
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from annotated_types import Ge, Le, MinLen
 
 from reports.plain_text import one_line
+from reports.scores import ExampleScore as ExampleScore
+from reports.scores import ExampleScores
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -31,16 +33,6 @@ LARGEST_AMOUNT = 1e9
 """Largest value that a gate may name; no metric comes near it, and arithmetic with it stays exact enough."""
 WITHOUT_END_OF_TURN = "_without_eos"
 """End of the name of a metric that leaves the end of turn out."""
-
-
-@dataclass(frozen=True, slots=True)
-class ExampleScore:
-    """One example's contribution to a metric, which is always sum(total) / sum(count)."""
-
-    example_id: str
-    group: str
-    total: float
-    count: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +114,8 @@ class MetricScores:
 
     metric: Metric
     subject: str
-    scores: tuple[ExampleScore, ...]
+    scores: ExampleScores
+    """Rows that are given one by one become columns."""
     value: float | None = None
     """The metric's value if it is not sum/count; then `scores` is empty and there is no interval."""
     missing: str | None = None
@@ -130,12 +123,17 @@ class MetricScores:
     is_finite: bool = True
     """Whether the subject's numbers are finite; a gate on a metric that is NaN or infinite fails."""
 
+    def __post_init__(self) -> None:
+        given: Sequence[ExampleScore] = self.scores
+        if not isinstance(given, ExampleScores):
+            object.__setattr__(self, "scores", ExampleScores.of(given))
+
     @property
     def number(self) -> float | None:
         """The metric's value: sum(total) / sum(count), or `value` if there are no scores; None if it is missing."""
         measurement = without_nan(self)
-        count = math.fsum(score.count for score in measurement.scores)
-        return math.fsum(score.total for score in measurement.scores) / count if count > 0 else measurement.value
+        count = measurement.scores.sum_of_counts
+        return measurement.scores.sum_of_totals / count if count > 0 else measurement.value
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,8 +286,8 @@ class Run:
     measurements: tuple[MetricScores, ...]
     counts: tuple[EvaluationCounts, ...] = ()
     generations: tuple[Generation, ...] = ()
-    examples: tuple[ExampleText, ...] = ()
-    """Texts of the scored examples, shortened if they are long."""
+    examples: Iterable[ExampleText] = ()
+    """Texts of the scored examples, shortened if they are long; read again whenever they are gone through."""
     notes: tuple[str, ...] = ()
     """Messages for the reader: splits made, rows dropped, threads chosen."""
     training: tuple[dict[str, Any], ...] = ()
@@ -353,26 +351,24 @@ class Run:
             columns=["evaluation", "metric", "unit", "higher_is_better", "primary"],
         )
         subjects = pd.DataFrame([(each.name, each.kind) for each in self.subjects], columns=["subject", "kind"])
-        scores = pd.DataFrame(
-            [
-                (
-                    each.metric.evaluation,
-                    each.metric.name,
-                    each.subject,
-                    one.example_id,
-                    one.group,
-                    one.total,
-                    one.count,
-                )
-                for each in self.measurements
-                for one in each.scores
-            ],
-            columns=["evaluation", "metric", "subject", "example_id", "group", "total", "count"],
-        )
+        scores = pd.concat([_frame(each) for each in self.measurements if each.scores] or [_frame(None)])
         table = scores.merge(metrics, on=["evaluation", "metric"]).merge(subjects, on="subject")
         table["value"] = table["total"] / table["count"].where(table["count"] != 0)
         first = ["evaluation", "metric", "unit", "higher_is_better", "primary", "subject", "kind"]
         return table[[*first, "example_id", "group", "total", "count", "value"]]
+
+
+def _frame(measurement: MetricScores | None) -> "DataFrame":
+    """Return a measurement's scores as a table without what they share with those of other subjects."""
+    import pandas as pd
+
+    columns = ("evaluation", "metric", "subject", "example_id", "group", "total", "count")
+    if measurement is None:
+        return pd.DataFrame(columns=columns)
+    metric, scores = measurement.metric, measurement.scores
+    texts = [each.to_pandas() for each in (scores.examples.ids, scores.examples.groups)]
+    cells = (metric.evaluation, metric.name, measurement.subject, *texts, scores.totals, scores.counts)
+    return pd.DataFrame(dict(zip(columns, cells, strict=True)))
 
 
 def without_nan(measurement: MetricScores) -> MetricScores:
@@ -380,11 +376,12 @@ def without_nan(measurement: MetricScores) -> MetricScores:
 
     One such example spoils the ratio, and leaving it out would pair different examples, so the whole metric is missing.
     """
-    bad = [s.example_id for s in measurement.scores if not (math.isfinite(s.total) and math.isfinite(s.count))]
-    if bad:
-        reason = f"{len(bad)} of {len(measurement.scores)} scores are not finite numbers, the first of example {bad[0]}"
+    scores, bad = measurement.scores, measurement.scores.not_finite
+    if len(bad):
+        first = scores.examples.ids[int(bad[0])]
+        reason = f"{len(bad)} of {len(scores)} scores are not finite numbers, the first of example {first}"
     elif measurement.value is not None and not math.isfinite(measurement.value):
         reason = f"the value is {measurement.value}"
     else:
         return measurement
-    return replace(measurement, scores=(), value=None, missing=reason, is_finite=False)
+    return replace(measurement, scores=ExampleScores.of(()), value=None, missing=reason, is_finite=False)

@@ -17,26 +17,34 @@ changed by hand and `checksums` taken out.
 
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
-from itertools import islice
+from functools import partial
 from numbers import Integral, Real
 from pathlib import Path, PurePath
-from typing import Any
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
-from reports.checksums import checksum, file_checksum
+from reports.checksums import checksum, file_checksum, stream_checksum
 from reports.errors import UserError, first_line
+from reports.example_texts import ExampleTexts
 from reports.free_records import odd_part
 from reports.json_text import JsonError, parse_json
 from reports.plain_text import one_line
-from reports.records import ExampleScore, ExampleText, Generation, MetricScores, Run, without_nan
+from reports.records import ExampleText, Generation, MetricScores, Run, without_nan
+from reports.score_file import DamagedScoresError, read_scores, write_scores
+from reports.scores import ExampleScores
 from reports.whole import temporary_sibling, whole_folder
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
+
+Record = TypeVar("Record")
 
 SCHEMA_VERSION = 1
 _OTHER_CHECKSUM = "it is not as it was written; bring it back, or measure again (scores in the cache are kept)"
 _ROW_FILES = ("scores.parquet", "generations.jsonl", "examples.jsonl", "training.jsonl")
 _SHOWN_CHARACTERS = 80
-SCORE_COLUMNS = ("evaluation", "metric", "subject", "example_id", "group", "total", "count")
 
 
 class RunFolderError(UserError):
@@ -125,15 +133,16 @@ def read_run(folder: Path) -> Run:
     """
     document = _read_document(folder)
     sizes = [measurement.pop("n_scores") for measurement in document["measurements"]]
-    run: Run = _validated(Run, document, folder / "run.json")
-    names = [name for name in _ROW_FILES if name != "examples.jsonl" or document["has_examples"]]
-    contents = {name: _read_checked(folder / name, document["checksums"].get(name)) for name in names}
+    run = _run_of(document, folder / "run.json")
+    for name in _ROW_FILES:
+        if name != "examples.jsonl" or document["has_examples"]:
+            _check_file(folder / name, document["checksums"].get(name))
     run = replace(
         run,
-        measurements=_read_scores(contents["scores.parquet"], folder / "scores.parquet", run.measurements, sizes),
-        generations=_read_records(tuple[Generation, ...], contents, folder / "generations.jsonl"),
-        examples=_read_records(tuple[ExampleText, ...], contents, folder / "examples.jsonl"),
-        training=tuple(_read_rows(contents["training.jsonl"], folder / "training.jsonl")),
+        measurements=_read_scores(folder / "scores.parquet", run.measurements, sizes),
+        generations=tuple(_read_records(Generation, folder / "generations.jsonl")),
+        examples=_read_texts(folder / "examples.jsonl") if document["has_examples"] else (),
+        training=tuple(_read_rows(folder / "training.jsonl")),
     )
     if odd := odd_part(run):
         raise RunFileError(f"{folder} is damaged: {odd}")
@@ -150,7 +159,7 @@ def list_runs(folder: Path) -> list[RunSummary]:
 
 def _summary(folder: Path) -> RunSummary:
     try:
-        run: Run = _validated(Run, _read_document(folder), folder / "run.json")
+        run = _run_of(_read_document(folder), folder / "run.json")
     except RunFolderError as error:
         return RunSummary(folder.name, problem=str(error))
     return RunSummary(folder.name, run.suite, run.created, tuple(s.name for s in run.subjects), run.headline)
@@ -158,7 +167,7 @@ def _summary(folder: Path) -> RunSummary:
 
 def _write_records(run: Run, folder: Path) -> None:
     measurements = [without_nan(measurement) for measurement in run.measurements]
-    bare = tuple(replace(measurement, scores=()) for measurement in measurements)
+    bare = tuple(replace(measurement, scores=ExampleScores.of(())) for measurement in measurements)
     document = asdict(replace(run, measurements=bare, generations=(), examples=(), training=()))
     for rows in ("generations", "examples", "training"):
         del document[rows]
@@ -167,7 +176,7 @@ def _write_records(run: Run, folder: Path) -> None:
         del row["scores"]
         row["n_scores"] = len(measurement.scores)
     document["schema_version"] = SCHEMA_VERSION
-    _write_scores(folder / "scores.parquet", measurements)
+    write_scores(folder / "scores.parquet", measurements)
     _write_rows(folder / "generations.jsonl", map(asdict, run.generations))
     _write_rows(folder / "examples.jsonl", map(asdict, run.examples))
     _write_rows(folder / "training.jsonl", run.training)
@@ -177,7 +186,8 @@ def _write_records(run: Run, folder: Path) -> None:
 
 
 def _write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
-    _write_text(path, "".join(_json(row) + "\n" for row in rows))
+    with path.open("wb") as stream:
+        stream.writelines(_encoded(_json(row) + "\n") for row in rows)
 
 
 def _write_text(path: Path, text: str) -> None:
@@ -219,65 +229,13 @@ def _is_not_finite(value: object) -> bool:
     return isinstance(value, Real) and not isinstance(value, Integral) and not math.isfinite(value)
 
 
-def _write_scores(path: Path, measurements: Iterable[MetricScores]) -> None:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    names = pa.dictionary(pa.int32(), pa.string())
-    types = (names, names, names, pa.string(), pa.string(), pa.float64(), pa.float64())
-    schema = pa.schema(list(zip(SCORE_COLUMNS, types, strict=True)))
-    rows = [(m, score) for m in measurements for score in m.scores]
-    columns: list[list[str] | list[float]] = [
-        [m.metric.evaluation for m, _ in rows],
-        [m.metric.name for m, _ in rows],
-        [m.subject for m, _ in rows],
-        [score.example_id for _, score in rows],
-        [score.group for _, score in rows],
-        [float(score.total) for _, score in rows],
-        [float(score.count) for _, score in rows],
-    ]
-    arrays = [pa.array(column, type=kind) for column, kind in zip(columns, types, strict=True)]
-    pq.write_table(pa.Table.from_arrays(arrays, schema=schema), path)
-
-
-def _read_scores(
-    content: bytes, path: Path, measurements: Iterable[MetricScores], sizes: list[int]
-) -> tuple[MetricScores, ...]:
-    """Return the measurements with their scores; the file has `sizes` rows of each measurement, in their order."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        table = pq.read_table(pa.BufferReader(content))
-        columns = [table.column(name).to_pylist() for name in SCORE_COLUMNS]
-    except (pa.ArrowException, OSError, KeyError, ValueError) as error:
-        raise RunFileError(f"{path} is damaged: {first_line(error)}") from error
-    if sum(sizes) != table.num_rows:
-        raise RunFileError(f"{path} has {table.num_rows} rows; run.json counts {sum(sizes)}")
-    rows = zip(*columns, strict=True)
-    return tuple(
-        replace(m, scores=tuple(_scores_of(m, islice(rows, n), path))) for m, n in zip(measurements, sizes, strict=True)
-    )
-
-
-def _scores_of(measurement: MetricScores, rows: Iterable[tuple[Any, ...]], path: Path) -> Iterator[ExampleScore]:
-    expected = (measurement.metric.evaluation, measurement.metric.name, measurement.subject)
-    for *names, example_id, group, total, count in rows:
-        if tuple(names) != expected:
-            raise RunFileError(f"{path} is damaged: rows of {names} where run.json has {list(expected)}")
-        if not (isinstance(example_id, str) and isinstance(group, str)):
-            raise RunFileError(f"{path} is damaged: a row without the id or the group of its example")
-        if not (isinstance(total, float) and isinstance(count, float)):
-            raise RunFileError(f"{path} is damaged: example {example_id} has no total or no count")
-        yield ExampleScore(example_id, group, total, count)
-
-
 def _read_document(folder: Path) -> dict[str, Any]:
     """Read run.json as a dictionary of this release's schema."""
     if not folder.is_dir():
         raise RunNotFoundError(f"there is no run folder {folder}")
     path = folder / "run.json"
-    document = _parsed(_read(path), path)
+    with _opened(path) as stream:
+        document = _parsed(stream.read(), path)
     version = document.pop("schema_version", None)
     if type(version) is not int or version != SCHEMA_VERSION:  # true equals 1 in Python
         found = one_line(json.dumps(version))[:_SHOWN_CHARACTERS]
@@ -295,31 +253,59 @@ def _read_document(folder: Path) -> dict[str, Any]:
         isinstance(m, dict) and type(m.get("n_scores")) is int and m["n_scores"] >= 0 for m in measurements
     ):
         raise RunFileError(f"{path} is damaged: measurements is not a list of records with n_scores")
-    return {"has_examples": False, **document, "measurements": [{**m, "scores": ()} for m in measurements]}
+    return {"has_examples": False, **document, "measurements": [{**m, "scores": ExampleScores.of(())} for m in measurements]}
 
 
-def _read_records(kind: Any, contents: Mapping[str, bytes], path: Path) -> Any:
-    """Read the lines of a file as a tuple of records; none where an older run has no such file."""
-    return _validated(kind, list(_read_rows(contents.get(path.name, b""), path)), path)
+def _run_of(document: Mapping[str, Any], path: Path) -> Run:
+    from pydantic import TypeAdapter
+
+    return _validated(TypeAdapter(Run), document, path)
 
 
-def _read_rows(content: bytes, path: Path) -> Iterator[dict[str, Any]]:
-    for number, line in enumerate(content.split(b"\n"), start=1):
-        if line:
-            yield _parsed(line, path, f", line {number}")
-
-
-def _read_checked(path: Path, expected: str | None) -> bytes:
-    """Read a file that must have this checksum; None where the run is older than checksums."""
-    content = _read(path)
-    if expected is not None and checksum(content) != expected:
-        raise RunFileError(f"{path} is damaged: {_OTHER_CHECKSUM}")
-    return content
-
-
-def _read(path: Path) -> bytes:
+def _read_scores(path: Path, measurements: Sequence[MetricScores], sizes: Sequence[int]) -> tuple[MetricScores, ...]:
     try:
-        return path.read_bytes()
+        with _opened(path) as stream:
+            return read_scores(stream, measurements, sizes)
+    except DamagedScoresError as error:
+        raise RunFileError(f"{path} {error}") from error
+
+
+def _read_texts(path: Path) -> ExampleTexts:
+    """Return the texts in a file, all of which are checked now and read again when they are gone through."""
+    texts = ExampleTexts(partial(_read_records, ExampleText, path))
+    for _ in texts:
+        pass
+    return texts
+
+
+def _read_records(kind: type[Record], path: Path) -> Iterator[Record]:
+    """Yield the lines of a file as records."""
+    from pydantic import TypeAdapter
+
+    adapter = TypeAdapter(kind)
+    for index, row in enumerate(_read_rows(path)):
+        yield _validated(adapter, row, path, f"{index}.")
+
+
+def _read_rows(path: Path) -> Iterator[dict[str, Any]]:
+    with _opened(path) as stream:
+        for number, line in enumerate(stream, start=1):
+            if line != b"\n":
+                yield _parsed(line, path, f", line {number}")
+
+
+def _check_file(path: Path, expected: str | None) -> None:
+    """Check that a file is there and has this checksum; None where the run is older than checksums."""
+    with _opened(path) as stream:
+        if expected is not None and stream_checksum(stream) != expected:
+            raise RunFileError(f"{path} is damaged: {_OTHER_CHECKSUM}")
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[BinaryIO]:
+    try:
+        with path.open("rb") as stream:
+            yield stream
     except FileNotFoundError as error:
         raise RunFileError(f"{path} is missing") from error
     except OSError as error:
@@ -336,14 +322,14 @@ def _parsed(content: bytes, path: Path, where: str = "") -> dict[str, Any]:
     return value
 
 
-def _validated(kind: Any, value: object, path: Path) -> Any:
-    """Validate a value as the record type `kind`, or a tuple of them."""
-    from pydantic import TypeAdapter, ValidationError
+def _validated(adapter: "TypeAdapter[Record]", value: object, path: Path, place: str = "") -> Record:
+    """Validate a value as a record; `place` is where it stands in the file, for the message."""
+    from pydantic import ValidationError
 
     try:
-        return TypeAdapter(kind).validate_python(value)
+        return adapter.validate_python(value)
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False)[0]
-        where = one_line(".".join(str(part) for part in first["loc"]))[:_SHOWN_CHARACTERS] or "the whole"
+        where = one_line(place + ".".join(str(part) for part in first["loc"]))[:_SHOWN_CHARACTERS] or "the whole"
         problem = "is missing" if first["type"] == "missing" else "is not what a run holds there"
         raise RunFileError(f"{path} is damaged: {where} {problem}") from error

@@ -232,7 +232,7 @@ class PairedDifference:
             return self.candidate_totals, self.candidate_counts
         return self.baseline_totals, self.baseline_counts
 
-    @cached_property
+    @property
     def _influences(self) -> Floats:
         """How far the difference falls where a group is left out, shape (*batch, n_groups)."""
         without = []
@@ -248,8 +248,9 @@ class PairedDifference:
     @cached_property
     def _variance_of_groups(self) -> Floats:
         """(G-1)/G x sum of squared influences: CV3 of MacKinnon, Nielsen and Webb (J. Econometrics 232, 2023)."""
-        n_groups = self._influences.shape[-1]
-        return np.asarray((n_groups - 1) / n_groups * np.square(self._influences).sum(axis=-1))
+        influences = self._influences
+        n_groups = influences.shape[-1]
+        return np.asarray((n_groups - 1) / n_groups * np.square(influences).sum(axis=-1))
 
     @cached_property
     def _variance_of_seeds(self) -> Floats:
@@ -281,7 +282,7 @@ class PairedDifference:
         plain, weighted, own = (np.where(self.has_spread, each, 0.0) for each in found)
         return plain, weighted, own
 
-    @cached_property
+    @property
     def _linear_influences(self) -> tuple[Floats, Floats]:
         """Linearised influences of the groups on the difference, which sum to 0, and their shares of the counts."""
         residuals, shares = [], []
@@ -297,10 +298,15 @@ class PairedDifference:
         That of the influences as they are counts as far as no single group decides it.
         """
         plain, weighted, own = (sign * each for each in self._skewness)
-        squares = np.square(self._linear_influences[1].mean(axis=-2) if self.over_seeds else self._linear_influences[1])
-        evenness = 1 - squares.max(axis=-1) / squares.sum(axis=-1)
-        readings = SKEWNESS_NOT_SEEN * plain, SHARE_OF_WEIGHTS * weighted, SKEWNESS_NOT_SEEN * evenness * own
+        readings = SKEWNESS_NOT_SEEN * plain, SHARE_OF_WEIGHTS * weighted, SKEWNESS_NOT_SEEN * self._evenness * own
         return np.asarray(np.minimum(np.minimum.reduce(readings), 0.0))
+
+    @cached_property
+    def _evenness(self) -> Floats:
+        """1 less the largest group's share of the squared shares of the counts: 0 where it decides alone."""
+        shares = self._linear_influences[1]
+        squares = np.square(shares.mean(axis=-2) if self.over_seeds else shares)
+        return np.asarray(1 - squares.max(axis=-1) / squares.sum(axis=-1))
 
     @cached_property
     def _freedom(self) -> Floats:

@@ -199,7 +199,7 @@ def test_nan_scores_are_read_back_as_missing_with_their_reason(fakes, tmp_path):
 
 
 @pytest.mark.parametrize("fault", [OSError(28, "No space left on device"), KeyboardInterrupt(), ValueError("planted")])
-@pytest.mark.parametrize("step", ["_write_scores", "_write_text"])
+@pytest.mark.parametrize("step", ["write_scores", "_write_text"])
 def test_a_failure_in_the_middle_leaves_nothing(fakes, tmp_path, monkeypatch, fault, step):
     """A full disk, Ctrl-C or a bug while writing removes the temporary folder and makes no run folder."""
 

@@ -34,7 +34,9 @@ def texts_of(
         examples: Texts, which are gone through once.
         wanted: Evaluation -> ids of its examples.
     """
-    sets = {evaluation: frozenset(ids) for evaluation, ids in wanted.items()}
+    sets = {evaluation: frozenset(ids) for evaluation, ids in wanted.items() if ids}
+    if not sets:
+        return {}
     return {
         (each.evaluation, each.example_id): each
         for each in examples

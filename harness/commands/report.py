@@ -36,6 +36,12 @@ from harness.commands.options import PATH, verbose_option
     type=click.Choice(["svg", "pdf"]),
     help="Write each picture and its data: figures/NAME.svg or .pdf, and figures/NAME.csv.",
 )
+@click.option(
+    "--examples",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Examples on the page, those that moved most (default: 5,000, if they fit into 20 MB).",
+)
 @click.option("--out", type=PATH, help="Folder to write to (default: the run's own).")
 @verbose_option
 def report(runs: tuple[Path, ...], formats: str, verbose: bool, **options: Any) -> None:

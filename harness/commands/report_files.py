@@ -22,13 +22,16 @@ from reports.rendering.pictures.picture import Picture
 from reports.run_folder import read_run
 from reports.whole import write_whole
 
-Render = Callable[[Report, ReportLayout, Sequence[Picture], Sequence[str]], str]
+Render = Callable[[Report, "ReportOptions", Sequence[Picture], Sequence[str]], str]
 REPORTS: dict[str, tuple[str, Render]] = {
-    "md": ("report.md", lambda report, layout, _, figures: markdown_report(report, layout=layout, figures=figures)),
-    "csv": ("report.csv", lambda report, layout, *_: csv_report(report, layout=layout)),
+    "md": (
+        "report.md",
+        lambda report, options, _, figures: markdown_report(report, layout=options.layout, figures=figures),
+    ),
+    "csv": ("report.csv", lambda report, options, *_: csv_report(report, layout=options.layout)),
     "json": ("report.json", lambda report, *_: json_report(report)),
-    "latex": ("report.tex", lambda report, layout, *_: latex_report(report, layout=layout)),
-    "html": ("report.html", lambda report, _, pictures, __: html_report(report, pictures)),
+    "latex": ("report.tex", lambda report, options, *_: latex_report(report, layout=options.layout)),
+    "html": ("report.html", lambda report, options, pictures, _: html_report(report, pictures, options.examples)),
 }
 """Format -> name of its file, and the function that renders it; the page holds pictures, Markdown has their paths."""
 ANSWERS = "answers"
@@ -69,6 +72,8 @@ class ReportOptions:
     """File of judgements of the answers, by a model or by people."""
     figures: FigureFormat | None = None
     """What pictures are written as, with their data as CSV; None is SVG alone, beside Markdown, which shows it."""
+    examples: int | None = None
+    """Most examples of a set on the page, however large it gets; None is 5,000, of which it has as many as fit."""
     out: Path | None = None
     """Folder for the reports; None is the run's own, if there is one run."""
 
@@ -127,7 +132,7 @@ def write_run_reports(run: Run, folder: Path, options: ReportOptions) -> RunRepo
                 files += write_answers(run, folder)
                 continue
             file, render = REPORTS[name]
-            files.append(write_whole(folder / file, render(report, options.layout, pictures, figures)))
+            files.append(write_whole(folder / file, render(report, options, pictures, figures)))
     except OSError as error:
         raise ReportError(f"cannot write to {folder}: {error.strerror}") from error
     return RunReports(folder, tuple(files), report, options.layout)

@@ -7,6 +7,7 @@ from typing import Any
 from reports.comparing.compare import Comparison, compare
 from reports.errors import UserError
 from reports.records import MetricScores, Run, Subject
+from reports.scores import Texts
 
 _CONFIGURED = (
     "data.roles",
@@ -61,13 +62,13 @@ def differing_fields(run: Run, other: Run) -> list[str]:
     for alone, name in ((examples.keys() - others.keys(), run.name), (others.keys() - examples.keys(), other.name)):
         if alone:
             fields.append(f"metrics of {name} alone ({', '.join('/'.join(metric) for metric in sorted(alone))})")
-    differing: dict[str, set[str]] = {}
+    differing: dict[str, list[Texts]] = {}
     for metric in sorted(examples.keys() & others.keys()):
-        differing.setdefault(metric[0], set()).update(examples[metric] ^ others[metric])
+        differing.setdefault(metric[0], []).extend(_in_one_alone(examples[metric], others[metric]))
     fields += [
-        f"examples of {evaluation} ({len(ids)} in one run alone, such as {min(ids)})"
-        for evaluation, ids in differing.items()
-        if ids
+        f"examples of {evaluation} ({n_differing} in one run alone, such as {first})"
+        for evaluation, (n_differing, first) in ((name, _counted(ids)) for name, ids in differing.items())
+        if n_differing
     ]
     return fields + _differing_conditions(run, other)
 
@@ -179,13 +180,29 @@ def _measured(run: Run, names: Sequence[str]) -> Iterator[MetricScores]:
             yield replace(each, metric=replace(each.metric, chance=None))
 
 
-def _examples(run: Run) -> dict[tuple[str, str], frozenset[str]]:
+def _examples(run: Run) -> dict[tuple[str, str], Texts]:
     """Map (evaluation, metric) to the ids of the baseline's examples."""
     return {
-        (each.metric.evaluation, each.metric.name): frozenset(score.example_id for score in each.scores)
+        (each.metric.evaluation, each.metric.name): each.scores.examples.ids
         for each in run.measurements
         if each.subject == run.baseline.name
     }
+
+
+def _in_one_alone(ids: Texts, others: Texts) -> list[Texts]:
+    """Return the ids that are not among the others, and the others that are not among these."""
+    import pyarrow.compute as pc
+
+    return [one.filter(pc.invert(pc.is_in(one, two))) for one, two in ((ids, others), (others, ids))]
+
+
+def _counted(ids: Sequence[Texts]) -> tuple[int, str]:
+    """Return how many different ids there are, and the first of them in their order."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    together = pa.concat_arrays(ids)
+    return int(pc.count_distinct(together).as_py()), str(pc.min(together).as_py())
 
 
 def _setting(config: dict[str, Any], key: str) -> Any:

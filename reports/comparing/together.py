@@ -4,12 +4,14 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import reduce
+from itertools import chain
 from typing import Any, TypeVar
 
 from reports.comparing.against import check_same_suite, differing_weights, has_weights, remarks
 from reports.comparing.choice import headline_candidate
 from reports.comparing.settings import differing_line, differing_settings, named_by_settings
-from reports.records import ExampleText, Generation, MetricScores, Run, Subject, SubjectKind
+from reports.example_texts import ExampleTexts
+from reports.records import Generation, MetricScores, Run, Subject, SubjectKind
 
 Record = TypeVar("Record", MetricScores, Generation)
 
@@ -132,6 +134,7 @@ def _joined(run: Run, other: Run) -> Run:
     scores, others = _scores(run, run.baseline.name), _scores(other, other.baseline.name)
     is_same = not differing_weights(run, other) if has_weights(run) and has_weights(other) else scores == others
     names = {other.baseline.name: run.baseline.name if is_same else f"baseline of {other.name}"}
+    examples = run.examples, other.examples
     other = _with_names(other, names)
     added = [
         replace(
@@ -148,7 +151,7 @@ def _joined(run: Run, other: Run) -> Run:
         measurements=(*run.measurements, *_of_new(other.measurements, taken)),
         generations=(*run.generations, *_of_new(other.generations, taken)),
         training=(*run.training, *other.training),
-        examples=_distinct((*run.examples, *other.examples)),
+        examples=ExampleTexts(lambda: chain(*examples)),
     )
 
 
@@ -169,9 +172,7 @@ def _notes(run: Run, other: Run) -> list[str]:
 def _scores(run: Run, subject: str) -> dict[tuple[str, str], MetricScores]:
     """Map (evaluation, metric) to the measurement of a subject, in a form that can be tested for equality."""
     return {
-        (each.metric.evaluation, each.metric.name): replace(
-            each, subject="", scores=tuple(sorted(each.scores, key=repr))
-        )
+        (each.metric.evaluation, each.metric.name): replace(each, subject="", scores=each.scores.in_order())
         for each in run.measurements
         if each.subject == subject
     }
@@ -190,7 +191,3 @@ def _renamed(subject: Subject, names: Mapping[str, str]) -> Subject:
 def _of_new(records: Sequence[Record], taken: set[str]) -> list[Record]:
     """Return the records of subjects that the first run does not have."""
     return [each for each in records if each.subject not in taken]
-
-
-def _distinct(examples: Sequence[ExampleText]) -> tuple[ExampleText, ...]:
-    return tuple({(each.evaluation, each.example_id): each for each in examples}.values())

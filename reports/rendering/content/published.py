@@ -125,5 +125,4 @@ def _published(run: Run) -> list[PublishedColumn]:
 def _nats_per_token(measurement: MetricScores) -> float | None:
     """Return sum(total) / sum(count), or None if there is no number."""
     scores = without_nan(measurement).scores
-    n = fsum(score.count for score in scores)
-    return fsum(score.total for score in scores) / n if n > 0 else None
+    return scores.sum_of_totals / scores.sum_of_counts if scores.sum_of_counts > 0 else None

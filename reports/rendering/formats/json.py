@@ -14,7 +14,6 @@ Values are in the metric's unit: fractions as fractions, perplexities as nats pe
 import json
 import math
 from collections.abc import Callable, Mapping
-from math import fsum
 from typing import TypeVar
 
 from reports.comparing.compare import Comparison
@@ -40,10 +39,10 @@ MEASUREMENT_FIELDS: dict[str, Callable[[Run, MetricScores], object]] = {
     "same_weights": lambda run, row: run.subject(row.subject).same_weights,
     "reference": lambda run, row: run.subject(row.subject).reference,
     "value": lambda _, row: row.number,
-    "total": lambda _, row: fsum(score.total for score in row.scores) if row.scores else None,
-    "count": lambda _, row: fsum(score.count for score in row.scores) if row.scores else None,
+    "total": lambda _, row: row.scores.sum_of_totals if row.scores else None,
+    "count": lambda _, row: row.scores.sum_of_counts if row.scores else None,
     "n": lambda _, row: len(row.scores),
-    "n_groups": lambda _, row: len({score.group for score in row.scores}),
+    "n_groups": lambda _, row: row.scores.examples.n_groups,
     "missing": lambda _, row: row.missing,
 }
 """Stable names of a row of "measurements"; new ones are only added at the end.

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from reports.records import ExampleScore, Run, without_nan
+from reports.records import Run, without_nan
 from reports.rendering.content.display import number
 from reports.rendering.pictures.candidates import recipe_of, recipes_in_order
 from reports.rendering.pictures.drawing.elements import Box, Element, Group, Text, disc, line, picture_markup, polyline
@@ -16,6 +16,7 @@ from reports.rendering.pictures.drawing.lettering import SMALL, cut
 from reports.rendering.pictures.drawing.scales import Scale
 from reports.rendering.pictures.margins import REWARD_MARGIN
 from reports.rendering.pictures.picture import Picture
+from reports.scores import ExampleScores, Floats, Positions, one_by_one
 
 FEWEST_PAIRS = 20
 """Fewest pairs of a run whose calibration is drawn."""
@@ -75,7 +76,7 @@ def calibration_picture(run: Run) -> Picture | None:
     return Picture("calibration", title, picture_markup(_WIDTH, height, title, summary, elements), note, _HEADER, data)
 
 
-def _scores(run: Run) -> tuple[str, Sequence[ExampleScore]]:
+def _scores(run: Run) -> tuple[str, ExampleScores]:
     """Return the first adapter, in the order of recipes, that has reward margins, and these."""
     margins = {
         each.subject: each.scores
@@ -86,24 +87,24 @@ def _scores(run: Run) -> tuple[str, Sequence[ExampleScore]]:
         for subject in run.candidates:
             if recipe_of(run, subject.name) == recipe and subject.name in margins:
                 return subject.name, margins[subject.name]
-    return "", ()
+    return "", ExampleScores.of(())
 
 
-def reliability(scores: Sequence[ExampleScore]) -> list[_Bin]:
+def reliability(scores: ExampleScores) -> list[_Bin]:
     """Return pairs in bins of about equal size by how sure the reward is, at most 8, equal margins together."""
-    ordered = sorted(scores, key=lambda score: (abs(score.total), score.example_id))
-    n_bins = max(1, min(_MOST_BINS, len(ordered) // _PAIRS_A_BIN))
-    sizes = np.abs([score.total for score in ordered])
-    cuts = [int(np.searchsorted(sizes, sizes[len(ordered) * place // n_bins])) for place in range(1, n_bins)]
-    ends = sorted({0, *cuts, len(ordered)})
-    return [_bin(ordered[start:end]) for start, end in pairwise(ends)]
+    order = np.argsort(np.abs(scores.totals), kind="stable")
+    margins, groups = scores.totals[order], scores.examples.group_numbers[order]
+    n, sizes = len(order), np.abs(margins)
+    n_bins = max(1, min(_MOST_BINS, n // _PAIRS_A_BIN))
+    cuts = [int(np.searchsorted(sizes, sizes[n * place // n_bins])) for place in range(1, n_bins)]
+    return [_bin(margins[start:end], groups[start:end]) for start, end in pairwise(sorted({0, *cuts, n}))]
 
 
-def _bin(scores: Sequence[ExampleScore]) -> _Bin:
-    n_groups = len({score.group for score in scores})
-    stated = math.fsum(1 / (1 + math.exp(-min(abs(score.total), 700.0))) for score in scores) / len(scores)
-    right = math.fsum(0.5 if score.total == 0 else float(score.total > 0) for score in scores) / len(scores)
-    return _Bin(len(scores), n_groups, stated, right, *_wilson(right, n_groups))
+def _bin(margins: Floats, groups: Positions) -> _Bin:
+    n, n_groups = len(margins), len(np.unique(groups))
+    stated = math.fsum(1 / (1 + math.exp(-min(abs(margin), 700.0))) for margin in one_by_one(margins)) / n
+    right = float(np.count_nonzero(margins > 0) + np.count_nonzero(margins == 0) / 2) / n
+    return _Bin(n, n_groups, stated, right, *_wilson(right, n_groups))
 
 
 def _wilson(share: float, n: int) -> tuple[float, float]:

@@ -109,15 +109,15 @@ def _totals(run: Run, metric: str, *, times_beta: bool = False) -> dict[str, Flo
     """Map each recipe to the totals of all examples of its adapters, in the first evaluation that has the metric."""
     betas = {subject.name: subject.beta for subject in run.candidates}
     evaluation = next((each.metric.evaluation for each in run.measurements if each.metric.name == metric), None)
-    found: dict[str, list[float]] = {}
+    found: dict[str, list[Floats]] = {}
     for measurement in map(without_nan, run.measurements):
         name = measurement.subject
         if (measurement.metric.name, measurement.metric.evaluation) != (metric, evaluation) or name not in betas:
             continue
         beta = betas[name] if times_beta else 1.0
         if beta is not None:
-            found.setdefault(recipe_of(run, name), []).extend(beta * score.total for score in measurement.scores)
-    return {recipe: np.array(values) for recipe, values in found.items() if values}
+            found.setdefault(recipe_of(run, name), []).append(beta * measurement.scores.totals)
+    return {recipe: values for recipe, parts in found.items() if len(values := np.concatenate(parts))}
 
 
 def _edges(values: Sequence[Floats]) -> Floats:

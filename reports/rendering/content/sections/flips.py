@@ -1,15 +1,18 @@
 """The examples of each primary metric that changed most, in both directions."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from reports.comparing.choice import headline_candidate
 from reports.comparing.compare import Comparison, candidates_of
-from reports.records import ExampleText, Metric, MetricScores, Run, without_nan
+from reports.example_texts import texts_of
+from reports.records import ExampleText, Metric, MetricScores, Run
 from reports.rendering.content.blocks import Block, Code, Paragraph, Section, Subheading, Table, Words
 from reports.rendering.content.display import NOTHING, number, plain
+from reports.rendering.content.moves import Moves, measured_in, moves
 from reports.rendering.content.names import metric_names
+from reports.scores import Positions
 
 MOST_FLIPS = 10
 """Most examples of one metric and candidate in each direction."""
@@ -61,7 +64,7 @@ class Flips:
     """Whether more than a few moved, all of them by as much, so that none moved most."""
 
 
-def flips(run: Run, most: int = MOST_FLIPS) -> tuple[Flips, ...]:
+def flips(run: Run, most: int = MOST_FLIPS, candidate: str | None = None) -> tuple[Flips, ...]:
     """Return the examples that changed most from the baseline, for each primary metric and each candidate with scores.
 
     An example's value is its total / count. A metric of outcomes (won or lost) is shown by the metric that grades it
@@ -71,29 +74,31 @@ def flips(run: Run, most: int = MOST_FLIPS) -> tuple[Flips, ...]:
     Args:
         run: What was measured.
         most: Most examples in each direction; unchanged ones are not counted.
+        candidate: Name of the only candidate that is looked at; None is all.
     """
-    measured = {(one.metric.evaluation, one.metric.name, one.subject): one for one in run.measurements}
-    texts = {(text.evaluation, text.example_id): text for text in run.examples}
+    measured = measured_in(run)
     found = []
     for metric in dict.fromkeys(one.metric for one in run.measurements if one.metric.primary):
-        for candidate in run.candidates:
-            graded = measured.get((metric.evaluation, metric.graded_by, candidate.name))
-            own = graded or measured.get((metric.evaluation, metric.name, candidate.name))
-            if own is None:
-                continue
-            baseline_scores = measured.get((metric.evaluation, own.metric.name, run.baseline.name))
-            moved = list(_moved(own, baseline_scores, texts))
-            if moved:
-                found.append(_flips(metric, own, moved, most))
-    return tuple(found)
+        for name in (each.name for each in run.candidates if candidate in (None, each.name)):
+            graded = measured.get((metric.evaluation, metric.graded_by, name))
+            own = graded or measured.get((metric.evaluation, metric.name, name))
+            if own is not None:
+                baseline = measured.get((metric.evaluation, own.metric.name, run.baseline.name))
+                moved = moves(own, baseline)
+                if len(ranked := moved.ranked()):
+                    found.append(_flips(metric, own, moved, ranked))
+    wanted: dict[str, list[str]] = {}
+    for each in found:
+        wanted.setdefault(each.metric.evaluation, []).extend(flip.example_id for flip in (*each.rose, *each.fell))
+    texts = texts_of(run.examples, wanted)
+    return tuple(_with_texts(each, texts, most) for each in found)
 
 
 def flips_section(run: Run, comparisons: Sequence[Comparison]) -> Section:
     """Return the flips of the headline candidate; the more metrics there are, the fewer of each."""
-    title, measured = "What changed most", flips(run)
-    candidates = candidates_of(run, comparisons)
+    title, candidates = "What changed most", candidates_of(run, comparisons)
     name = headline_candidate(run, candidates) if candidates else ""
-    own = [each for each in measured if each.candidate == name]
+    own = flips(run, candidate=name)
     if not own:
         return Section("changes", title)
     most = max(1, min(MOST_FLIPS, MOST_ROWS // (2 * len(own))))
@@ -110,45 +115,37 @@ def flips_section(run: Run, comparisons: Sequence[Comparison]) -> Section:
     return Section("changes", title, tuple(blocks), summary)
 
 
-def _moved(
-    own: MetricScores, baseline_scores: MetricScores | None, texts: Mapping[tuple[str, str], ExampleText]
-) -> Iterable[Flip]:
-    """Yield each example whose value is not that of the baseline, or of the definition if the metric has one."""
-    values, chance = _values(own), own.metric.chance
-    if chance is not None:
-        baseline = dict.fromkeys(values, chance)
-    else:
-        baseline = {} if baseline_scores is None else _values(baseline_scores)
-    groups = {score.example_id: score.group for score in own.scores}
-    for example_id, value in values.items():
-        before = baseline.get(example_id, value)
-        if before != value:
-            text = texts.get((own.metric.evaluation, example_id))
-            yield Flip(example_id, groups[example_id], before, value, text)
-
-
-def _values(measurement: MetricScores) -> dict[str, float]:
-    """Map examples to total / count; examples without a count have no value."""
-    return {
-        score.example_id: score.total / score.count for score in without_nan(measurement).scores if score.count != 0
-    }
-
-
-def _flips(metric: Metric, own: MetricScores, moved: Sequence[Flip], most: int) -> Flips:
-    ranked = sorted(moved, key=lambda flip: (-abs(flip.difference), flip.example_id))
-    rose = [flip for flip in ranked if flip.difference > 0]
-    fell = [flip for flip in ranked if flip.difference < 0]
-    sizes = [abs(flip.difference) for flip in (ranked[0], ranked[-1])]
+def _flips(metric: Metric, own: MetricScores, moved: Moves, ranked: Positions) -> Flips:
+    """Return the flips of one candidate, as many as are looked at in each direction, without their texts."""
+    differences = moved.differences[ranked]
+    rose, fell = ranked[differences > 0], ranked[differences < 0]
+    sizes = [abs(float(differences[place])) for place in (0, -1)]
     return Flips(
         metric=metric,
         shown_by=own.metric,
         candidate=own.subject,
-        rose=_distinct(rose, most),
-        fell=_distinct(fell, most),
+        rose=_first(moved, rose),
+        fell=_first(moved, fell),
         n_rose=len(rose),
         n_fell=len(fell),
         is_tie=len(ranked) > MOST_TIED and sizes[0] - sizes[1] <= 1e-9 * sizes[0],
     )
+
+
+def _first(moved: Moves, ranked: Positions) -> tuple[Flip, ...]:
+    places, examples = ranked[:MOST_READ], moved.examples
+    names = (column.take(places).to_pylist() for column in (examples.ids, examples.groups))
+    values = (column[places].tolist() for column in (moved.before, moved.after))
+    return tuple(Flip(*each, text=None) for each in zip(*names, *values, strict=True))
+
+
+def _with_texts(flipped: Flips, texts: Mapping[tuple[str, str], ExampleText], most: int) -> Flips:
+    """Return the flips that are shown, with their texts."""
+    rose, fell = (
+        [replace(flip, text=texts.get((flipped.metric.evaluation, flip.example_id))) for flip in side]
+        for side in (flipped.rose, flipped.fell)
+    )
+    return replace(flipped, rose=_distinct(rose, most), fell=_distinct(fell, most))
 
 
 def _distinct(ranked: Sequence[Flip], most: int) -> tuple[Flip, ...]:
@@ -156,7 +153,7 @@ def _distinct(ranked: Sequence[Flip], most: int) -> tuple[Flip, ...]:
     found: list[Flip] = []
     groups: set[str] = set()
     words: list[frozenset[str]] = []
-    for flip in ranked[:MOST_READ]:
+    for flip in ranked:
         if len(found) == most:
             break
         own = frozenset(_WORD.findall(flip.text.prompt.lower())) if flip.text else frozenset[str]()

@@ -6,7 +6,6 @@ run even if it were not escaped.
 
 import base64
 import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
@@ -19,7 +18,9 @@ from reports.rendering.content.report import Report
 from reports.rendering.content.title import report_title
 from reports.rendering.formats.page.answers import answers_data, answers_part
 from reports.rendering.formats.page.blocks import sections_part
-from reports.rendering.formats.page.examples import examples_data, examples_part
+from reports.rendering.formats.page.data import LARGEST_PAGE, json_in_html, n_bytes
+from reports.rendering.formats.page.example_sets import example_sets
+from reports.rendering.formats.page.examples import examples_data, examples_part, fitting_examples
 from reports.rendering.formats.page.first_screen import first_screen, top_line
 from reports.rendering.formats.page.pictures import picture_data, pictures_part
 from reports.rendering.formats.page.templates import diff_library, template
@@ -30,24 +31,25 @@ BESIDE_A_MATRIX = "gain-and-cost"
 """Name of the picture that a matrix has beside it."""
 SHOWN_ELSEWHERE = ("headline", "differences", "answers")
 """Names of sections that the page shows in its own way."""
+_ROOM = 20_000
+"""Bytes of the page around the data of its examples: their form, and what says how many there are."""
 STYLES = ("frame.css", "first_screen.css", "below.css", "examples.css", "print.css")
 SCRIPTS = ("words.js", "folds.js", "pictures.js", "matrix.js", "examples.js", "answers.js", "start.js")
 
 
-def html_report(report: Report, pictures: Sequence[Picture]) -> str:
-    """Return the page with the report's pictures as text; it is the same for the same run."""
+def html_report(report: Report, pictures: Sequence[Picture], n_examples: int | None = None) -> str:
+    """Return the page with the report's pictures as text; it is the same for the same run.
+
+    Args:
+        report: What it shows.
+        pictures: Those of the report.
+        n_examples: Most examples of a set, however large the page gets; None is `MOST_EXAMPLES`, of which texts are
+            cut and examples left out where the page would be larger than `LARGEST_PAGE`.
+    """
     run, title = report.run, report_title(report.run)
     beside = _beside(report.table, pictures)
     told = [each for each in report.sections if each.name not in SHOWN_ELSEWHERE]
     answers = answers_data(run)
-    examples = examples_data(run, answers)
-    parts = (
-        Part("pictures", "Pictures", pictures_part([each for each in pictures if each is not beside])),
-        Part("sections", "Everything else", sections_part(told)),
-        Part("answers", "Answers side by side", answers_part(run)),
-        Part("examples", "Example by example", examples_part(examples)),
-    )
-    body = _body(top_line(run, title), first_screen(report.headline, report.table, beside), parts)
     data = {
         "run": run.name,
         "baseline": run.baseline.name,
@@ -55,9 +57,20 @@ def html_report(report: Report, pictures: Sequence[Picture]) -> str:
         "chosen": headline_candidate(run, measured) if (measured := candidates_of(run, report.comparisons)) else None,
         "answers": answers,
         "pictures": picture_data(pictures),
-        **examples,
     }
-    page = _page(title.text, body, data)
+    first = first_screen(report.headline, report.table, beside)
+    parts = (
+        Part("pictures", "Pictures", pictures_part([each for each in pictures if each is not beside])),
+        Part("sections", "Everything else", sections_part(told)),
+        Part("answers", "Answers side by side", answers_part(run)),
+    )
+    bare = _page(title.text, _body(top_line(run, title), first, parts), data)
+    if n_examples is None:
+        examples = fitting_examples(run, answers, LARGEST_PAGE - _ROOM - n_bytes(bare))
+    else:
+        examples = examples_data(run, answers, example_sets(run, n_examples))
+    parts = (*parts, Part("examples", "Example by example", examples_part(examples)))
+    page = _page(title.text, _body(top_line(run, title), first, parts), data | examples)
     return page.encode("utf-8", errors="backslashreplace").decode("utf-8")  # lone surrogates, which no file can hold
 
 
@@ -94,7 +107,7 @@ def _page(title: str, body: str, data: object) -> str:
         style=_style(),
         hashes=" ".join(f"'sha256-{_digest(script)}'" for script in scripts),
         body=body,
-        data=_json_in_html(data),
+        data=json_in_html(data),
         scripts="\n".join(f"<script>{script}</script>" for script in scripts),
     )
 
@@ -114,7 +127,3 @@ def _own_script() -> str:
 def _digest(script: str) -> str:
     return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
 
-
-def _json_in_html(data: object) -> str:
-    """Return JSON without a character that could end the HTML element it is in."""
-    return json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")

@@ -9,16 +9,17 @@ import pytest
 from reports.records import ExampleScore, Metric
 from reports.rendering.pictures.calibration import FEWEST_PAIRS, calibration_picture, reliability
 from reports.rendering.pictures.margins import REWARD_MARGIN
+from reports.scores import ExampleScores
 
 MARGIN = Metric("preferences", REWARD_MARGIN, "nats", higher_is_better=True, chance=0.0)
 
 
 def _pairs(margins, groups=None):
     groups = range(len(margins)) if groups is None else groups
-    return [
+    return ExampleScores.of(
         ExampleScore(f"e{place:05d}", f"g{group}", float(margin), 1.0)
         for place, (margin, group) in enumerate(zip(margins, groups, strict=True))
-    ]
+    )
 
 
 def test_a_calibrated_reward_is_right_as_often_as_it_states():

@@ -109,7 +109,9 @@ function startExamples(data) {
     );
     sort();
     const order = state.sort === "moved" ? ", those that moved most first" : "";
-    count.textContent = `${counted(state.rows.length)} of ${counted(all.length)} examples${order} \u00b7 ${tally(all)}`;
+    const { left } = data.examples[metric().examples];
+    const cut = left ? ` \u00b7 of ${counted(all.length + left)} those that moved most are here, and counted` : "";
+    count.textContent = `${counted(state.rows.length)} of ${counted(all.length)} examples${order} \u00b7 ${tally(all)}${cut}`;
     show();
   }
 

@@ -9,6 +9,7 @@ import pytest
 from reports.records import Generation
 from reports.rendering.content.names import metric_names
 from reports.rendering.formats.page.answers import LONGEST_ANSWER, MOST_PROMPTS, answers_data
+from reports.rendering.formats.page.example_sets import MOST_EXAMPLES, example_sets
 from reports.rendering.formats.page.examples import examples_data
 from reports.rendering.formats.page.pictures import figure, picture_data
 from reports.rendering.pictures.picture import Picture
@@ -17,7 +18,7 @@ RULERS = ("longest", "shortest", "bag of words")
 
 
 def _data(run):
-    return examples_data(run, answers_data(run))
+    return examples_data(run, answers_data(run), example_sets(run, MOST_EXAMPLES))
 
 
 def test_every_score_is_there(rich):

@@ -10,9 +10,10 @@ import click
 from engine import engine
 from page import page
 from quickstart import quickstart
+from run_folder import run_folder
 from training import training
 
-BLOCKS = (quickstart, engine, training, page)
+BLOCKS = (quickstart, engine, training, page, run_folder)
 
 
 @click.group(help=__doc__, chain=True, invoke_without_command=True)

@@ -11,8 +11,9 @@ from harness.config.wording import did_you_mean
 from harness.data.files import read_file
 from harness.data.row import DataError, Row
 from reports.errors import UserError
-from reports.records import ExampleScore, Metric, MetricScores, Run
+from reports.records import Metric, MetricScores, Run
 from reports.rendering.formats.alpaca_eval import alpaca_eval
+from reports.scores import ExampleScores, ScoredExamples
 from reports.whole import write_whole
 
 Scale = Literal["score", "preference"]
@@ -90,7 +91,7 @@ def with_judgements(run: Run, path: Path) -> Run:
         MetricScores(
             metric,
             subject,
-            tuple(ExampleScore(id_, groups.get(id_, id_), value, 1) for id_, value in own.items()),
+            ExampleScores.from_columns(ScoredExamples.of(own, (groups.get(id_, id_) for id_ in own)), own.values()),
         )
         for subject, own in by_subject.items()
     )

@@ -1,11 +1,22 @@
 """Texts of scored rows for the report, shortened."""
 
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from reports.example_texts import ExampleTexts
 from reports.records import ExampleText
 from suites.evaluations.generations import prompt_text
 from suites.inputs import Example, Pair
 
+Row = TypeVar("Row", Example, Pair)
+
 LONGEST_TEXT = 2_000
 """Largest number of characters of a prompt or an answer."""
+
+
+def texts_of_rows(text_of: Callable[[Row, str], ExampleText], rows: Sequence[Row], evaluation: str) -> ExampleTexts:
+    """Texts of an evaluation's rows, which are made when they are written."""
+    return ExampleTexts(lambda: (text_of(row, evaluation) for row in rows))
 
 
 def text_of_pair(pair: Pair, evaluation: str) -> ExampleText:

@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
+from functools import partial
+from itertools import chain
 from typing import TypeVar
 
 from harness.config.load import to_dict
@@ -16,7 +18,9 @@ from harness.models.adapters import attach_adapter, is_of_base
 from harness.models.base import BASELINE, load_model
 from harness.models.provenance import collect
 from harness.training.selection import choose_winner
-from reports.records import EvaluationCounts, ExampleText, Generation, MetricScores, Published, Run, Subject
+from reports.example_texts import ExampleTexts
+from reports.records import EvaluationCounts, Generation, MetricScores, Published, Run, Subject
+from reports.scores import ExampleScores
 from suites.engine.plan import ScoringState, plan_for
 from suites.engine.score_cache import ScoreCache
 from suites.inputs import content_id
@@ -73,7 +77,7 @@ def measure(
         measurements=measurements,
         counts=(*_training_counts(experiment, trained), *counts),
         generations=_of_type(Generation, records),
-        examples=_of_type(ExampleText, records),
+        examples=ExampleTexts(partial(chain, *_of_type(ExampleTexts, records))),
         notes=(*notes, scoring.summary, *dict.fromkeys(_of_type(str, records))),
         training=tuple(row | {"candidate": name} for name, own in rows.items() for row in own),
         selection=choose_winner([each.variant for each in trained], rows),
@@ -119,7 +123,7 @@ def _weights_after_weights(
         notes = [f"{each.name}: {note}" for note in loaded.notes]
         if scoring.plan != plan:
             notes.append(f"{each.name} was scored on another path or pack size than the subjects before it")
-        own = [record for record in records if not isinstance(record, EvaluationCounts | ExampleText)]
+        own = [record for record in records if not isinstance(record, EvaluationCounts | ExampleTexts)]
         yield own, _said(experiment, notes)  # its rows are those of the baseline
 
 
@@ -132,7 +136,7 @@ def _unknown_rewards(candidates: Sequence[Candidate], records: Iterable[Record])
     """Reward accuracies without a value, for candidates whose reference is not here; the table has their reason."""
     accuracies = [one.metric for one in _of_type(MetricScores, records) if one.metric.name == "reward_accuracy"]
     return [
-        MetricScores(metric, each.name, (), missing="the weights that its training started from are not here")
+        MetricScores(metric, each.name, ExampleScores.of(()), missing="the weights that its training started from are not here")
         for metric in dict.fromkeys(accuracies)
         for each in candidates
         if each.reference_basis == "unknown"
@@ -227,7 +231,7 @@ def _fingerprint_without_beta(
     """Hash of what makes numbers comparable: evaluations, their rows and conditions, template and token limits."""
     data = experiment.config.data
     rows = [
-        [one.metric.evaluation, one.metric.name, sorted(score.example_id for score in one.scores)]
+        [one.metric.evaluation, one.metric.name, one.scores.examples.sorted_ids.to_pylist()]
         for one in measurements
         if one.subject == BASELINE
     ]

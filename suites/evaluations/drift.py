@@ -5,10 +5,11 @@ from contextlib import AbstractContextManager
 from math import nan
 from typing import TYPE_CHECKING, Any
 
-from reports.records import ExampleScore, Metric, MetricScores
+from reports.records import Metric, MetricScores
+from reports.scores import ExampleScores
 from suites.engine.causal_model import evaluation_mode, n_vocabulary
 from suites.engine.decoding import AnswerTokens
-from suites.evaluations.plan import EvaluationPlan
+from suites.evaluations.plan import EvaluationPlan, examples_of
 from suites.evaluations.scores import metric_scores
 from suites.inputs import Pair, Question, Request, ResponseScore
 
@@ -90,10 +91,8 @@ def measure_divergence(
         subject: Name of the policy.
     """
     metric = Metric(evaluation, "kl_per_token", "nats per token", higher_is_better=None, chance=0.0)
-    rows = zip(questions, samples, divergences, strict=True)
-    return metric_scores(
-        metric, subject, (ExampleScore(one.example_id, one.group, nats, each.n_positions) for one, each, nats in rows)
-    )
+    counts = (each.n_positions for each in samples)
+    return metric_scores(metric, subject, ExampleScores.from_columns(examples_of(questions), divergences, counts))
 
 
 def measure_log_ratios(
@@ -127,11 +126,9 @@ def measure_log_ratios(
         first_pairs: dict[Request, Pair] = {}
         for request, pair in zip(requests, plan.rows, strict=True):
             first_pairs.setdefault(request, pair)
-        scores = [
-            ExampleScore(pair.example_id, pair.group, log_ratios[request], len(request.response_ids))
-            for request, pair in first_pairs.items()
-        ]
+        totals, counts = (log_ratios[each] for each in first_pairs), (len(each.response_ids) for each in first_pairs)
         metric = Metric(evaluation, f"drift_{side}", "nats per token", higher_is_better=None, chance=0.0)
+        scores = ExampleScores.from_columns(examples_of(first_pairs.values()), totals, counts)
         return metric_scores(metric, subject, scores)
 
     return [

@@ -8,6 +8,7 @@ from math import nan
 from typing import Any
 
 from reports.records import ExampleScore, Generation, Metric, MetricScores
+from reports.scores import ExampleScores
 from suites.engine.decoding import Decoding, answer_questions
 from suites.engine.encoding import Encoder
 from suites.evaluations.scores import metric_scores
@@ -102,7 +103,7 @@ def answer_metrics(answers: Sequence[Answer], questions: Sequence[Question]) -> 
         for metric, total in _measures(one):
             score = ExampleScore(example_id, group_of[example_id], total, 1)
             scores.setdefault((one.generation.subject, metric), []).append(score)
-    return [metric_scores(metric, subject, rows) for (subject, metric), rows in scores.items()]
+    return [metric_scores(metric, subject, ExampleScores.of(rows)) for (subject, metric), rows in scores.items()]
 
 
 def prompt_text(prompt: Prompt) -> str:

@@ -1,14 +1,15 @@
 """Measures perplexity of responses given their prompts, pooled by token, and right answers against wrong ones."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from math import isfinite, log, nan
 from statistics import fmean
 
 import numpy as np
 
-from reports.records import ExampleScore, Metric, MetricScores
+from reports.records import Metric, MetricScores
+from reports.scores import ExampleScores, Floats
 from suites.engine.encoding import EncodedResponse, Encoder, count_touched
-from suites.evaluations.plan import EvaluationPlan
+from suites.evaluations.plan import EvaluationPlan, examples_of
 from suites.evaluations.scores import metric_scores
 from suites.inputs import Example, Request, ResponseScore
 
@@ -72,12 +73,14 @@ def measure(
         rows with wrong responses right_wrong_margin and right_above_wrong.
     """
     scored = dict(zip(plan.requests, scores, strict=True))
+    answers = distinct_answers(plan)
+    examples = examples_of(row for row, _ in answers)
 
     def over_answers(
         metric: Metric, share: Callable[[EncodedResponse, ResponseScore], tuple[float, float]]
     ) -> MetricScores:
-        shares = ((row, share(answer, scored[answer.request])) for row, answer in distinct_answers(plan))
-        return metric_scores(metric, subject, (ExampleScore(row.example_id, row.group, *both) for row, both in shares))
+        shares = _in_columns((share(answer, scored[answer.request]) for _, answer in answers), len(answers))
+        return metric_scores(metric, subject, ExampleScores.from_columns(examples, *shares))
 
     uniform_nats = log(plan.n_vocabulary) if plan.n_vocabulary else None
     is_short = is_of_short_answers(plan)
@@ -145,18 +148,27 @@ def _right_against_wrong(
     plan: EvaluationPlan[Example], scored: dict[Request, ResponseScore], *, evaluation: str, subject: str
 ) -> list[MetricScores]:
     """Margin and share over the rows that have wrong responses; empty where no row has any."""
-    margins, above = [], []
-    for row, responses in zip(plan.rows, plan.responses, strict=True):
-        if not row.wrong_responses:
-            continue
+    rows = [each for each in zip(plan.rows, plan.responses, strict=True) if each[0].wrong_responses]
+    if not rows:
+        return []
+
+    def compared(responses: Sequence[EncodedResponse]) -> tuple[float, float]:
         right, *wrong = (
             content_log_probability(response, scored[response.request]) / response.n_content_tokens
             for response in responses
         )
-        margins.append(ExampleScore(row.example_id, row.group, right_wrong_margin(right, wrong), 1))
-        above.append(ExampleScore(row.example_id, row.group, right_above_wrong(right, wrong), 1))
-    if not margins:
-        return []
+        return right_wrong_margin(right, wrong), right_above_wrong(right, wrong)
+
+    examples = examples_of(row for row, _ in rows)
+    margins, above = _in_columns((compared(responses) for _, responses in rows), len(rows))
     margin = Metric(evaluation, "right_wrong_margin", "nats per token", higher_is_better=True)
     share = Metric(evaluation, "right_above_wrong", "share of rows", higher_is_better=True, display="percent")
-    return [metric_scores(margin, subject, margins), metric_scores(share, subject, above)]
+    return [
+        metric_scores(metric, subject, ExampleScores.from_columns(examples, totals))
+        for metric, totals in ((margin, margins), (share, above))
+    ]
+
+
+def _in_columns(rows: Iterable[tuple[float, float]], n: int) -> Floats:
+    """Returns two numbers of each of n rows as two columns, shape (2, n)."""
+    return np.fromiter(rows, dtype=np.dtype((np.float64, 2)), count=n).T

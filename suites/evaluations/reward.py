@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from math import fsum, isfinite, log, nan
 
-from reports.records import ExampleScore, Metric, MetricScores
+from reports.records import Metric, MetricScores
+from reports.scores import ExampleScores, as_texts
 from suites.engine.encoding import Encoder, count_touched
-from suites.evaluations.plan import EvaluationPlan
+from suites.evaluations.plan import EvaluationPlan, examples_of
 from suites.evaluations.scores import metric_scores, part_of
 from suites.inputs import Pair, Request, ResponseScore
 
@@ -89,9 +90,11 @@ def measure(
         )
         for chosen, rejected in plan.responses
     ]
-    accuracy = metric_scores(_reward_accuracy(evaluation), subject, _each(plan.rows, map(outcome, margins)))
+    won = ExampleScores.from_columns(plan.examples, map(outcome, margins))
+    accuracy = metric_scores(_reward_accuracy(evaluation), subject, won)
     margin = Metric(evaluation, "reward_margin", "nats", higher_is_better=True, chance=0.0)
-    return [accuracy, metric_scores(margin, subject, _each(plan.rows, margins)), *_by_source(plan.rows, accuracy)]
+    graded = metric_scores(margin, subject, ExampleScores.from_columns(plan.examples, margins))
+    return [accuracy, graded, *_by_source(plan.rows, accuracy)]
 
 
 def measure_preferences(
@@ -107,7 +110,7 @@ def measure_preferences(
     def accuracy(name: str, value: Callable[[Request], float]) -> MetricScores:
         margins = (value(chosen.request) - value(rejected.request) for chosen, rejected in plan.responses)
         metric = Metric(evaluation, name, "share of pairs", higher_is_better=True, display="percent")
-        return metric_scores(metric, subject, _each(plan.rows, map(outcome, margins)))
+        return metric_scores(metric, subject, ExampleScores.from_columns(plan.examples, map(outcome, margins)))
 
     return [
         accuracy("preference_accuracy", lambda request: sums[request]),
@@ -131,8 +134,11 @@ def rulers(pairs: Sequence[Pair], training_pairs: Sequence[Pair], *, evaluation:
     if training_pairs:
         weights = fit_bag_of_words(training_pairs)
         margins[BAG_OF_WORDS] = [bag_of_words_margin(weights, pair) for pair in pairs]
-    metric = _reward_accuracy(evaluation)
-    return [metric_scores(metric, name, _each(pairs, map(outcome, values))) for name, values in margins.items()]
+    metric, examples = _reward_accuracy(evaluation), examples_of(pairs)
+    return [
+        metric_scores(metric, name, ExampleScores.from_columns(examples, map(outcome, values)))
+        for name, values in margins.items()
+    ]
 
 
 def where_rulers_err(accuracy: MetricScores, rulers: Iterable[MetricScores]) -> list[MetricScores]:
@@ -146,10 +152,10 @@ def where_rulers_err(accuracy: MetricScores, rulers: Iterable[MetricScores]) -> 
     """
     found = []
     for ruler in rulers:
-        wrong = {score.example_id for score in ruler.scores if score.total == 0}
+        wrong = ruler.scores.part(ruler.scores.totals == 0)
         if wrong:
             metric = _reward_accuracy(accuracy.metric.evaluation, f"{ruler.subject} is wrong")
-            found.append(part_of(accuracy, metric, wrong))
+            found.append(part_of(accuracy, metric, wrong.examples.ids))
     return found
 
 
@@ -171,8 +177,8 @@ def count_outcomes(accuracy: MetricScores) -> Outcomes | None:
     """Counts wins, ties and losses of an accuracy of this module; None where it is missing."""
     if accuracy.missing is not None:
         return None
-    counts = Counter(score.total for score in accuracy.scores)
-    return Outcomes(wins=counts[1.0], ties=counts[0.5], losses=counts[0.0])
+    wins, ties, losses = (int((accuracy.scores.totals == total).sum()) for total in (1.0, 0.5, 0.0))
+    return Outcomes(wins, ties, losses)
 
 
 def fit_bag_of_words(pairs: Iterable[Pair]) -> WordWeights:
@@ -221,7 +227,7 @@ def _by_source(pairs: Sequence[Pair], accuracy: MetricScores) -> list[MetricScor
     if len(by_source) < 2:  # noqa: PLR2004 - nothing to tell apart
         return []
     return [
-        part_of(accuracy, _reward_accuracy(accuracy.metric.evaluation, source), ids)
+        part_of(accuracy, _reward_accuracy(accuracy.metric.evaluation, source), as_texts(ids))
         for source, ids in sorted(by_source.items())
     ]
 
@@ -230,6 +236,3 @@ def _sums(plan: EvaluationPlan[Pair], scores: Sequence[ResponseScore]) -> dict[R
     """Log-probability of each response, in nats."""
     return {request: score.log_probability for request, score in zip(plan.requests, scores, strict=True)}
 
-
-def _each(pairs: Sequence[Pair], totals: Iterable[float]) -> list[ExampleScore]:
-    return [ExampleScore(pair.example_id, pair.group, total, 1) for pair, total in zip(pairs, totals, strict=True)]

@@ -10,7 +10,8 @@ from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 from reports.plain_text import one_line
-from reports.records import EvaluationCounts, ExampleScore, ExampleText, Metric, MetricScores
+from reports.records import EvaluationCounts, ExampleText, Metric, MetricScores
+from reports.scores import ExampleScores, ScoredExamples, one_by_one
 from suites.evaluations.scores import metric_scores, metric_value, not_finite
 from suites.inputs import content_id
 from suites.lm_eval.faults import told_in_one_line
@@ -307,13 +308,11 @@ def _stable(value: object) -> str:
 def _metric_scores(metric: Metric, subject: str, key: str, samples: Sequence[Sample], own_number: Any) -> MetricScores:
     """Scores by example where they add up to lm-eval's number, else that number."""
     if not isinstance(own_number, Real):
-        return MetricScores(metric, subject, (), missing="lm-eval gives no number")
+        return MetricScores(metric, subject, ExampleScores.of(()), missing="lm-eval gives no number")
     if all(isinstance(sample.get(key), Real) for sample in samples):  # an F1 has pairs, and a row may lack a metric
-        scores = [
-            ExampleScore(example_id, group_of(sample["doc"]), float(sample[key]), 1)
-            for example_id, sample in zip(_example_ids(samples), samples, strict=True)
-        ]
-        mean = sum(score.total for score in scores) / len(scores)
+        examples = ScoredExamples.of(_example_ids(samples), (group_of(sample["doc"]) for sample in samples))
+        scores = ExampleScores.from_columns(examples, (float(sample[key]) for sample in samples))
+        mean = sum(one_by_one(scores.totals)) / len(scores)
         if isnan(mean) or isclose(mean, own_number, rel_tol=0, abs_tol=1e-9):
             return metric_scores(metric, subject, scores)
     return metric_value(metric, subject, float(own_number))

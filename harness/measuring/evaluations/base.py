@@ -8,7 +8,8 @@ from harness.config.schema import EvaluationConfig
 from harness.data.read import Dataset
 from harness.measuring.scorers import Scorers
 from harness.models.base import LoadedModel
-from reports.records import EvaluationCounts, ExampleText, Generation, MetricScores, Subject
+from reports.example_texts import ExampleTexts
+from reports.records import EvaluationCounts, Generation, MetricScores, Subject
 from suites.engine.decoding import Decoding
 from suites.engine.encoding import Encoder
 from suites.inputs import Question, Request, content_id
@@ -23,7 +24,7 @@ class ImplicitReward:
     beta: float
 
 
-Record: TypeAlias = MetricScores | EvaluationCounts | Generation | ExampleText | Subject | str
+Record: TypeAlias = MetricScores | EvaluationCounts | Generation | ExampleTexts | Subject | str
 """What a measurement yields: scores, counts of its rows, answers, texts of its rows, a surface ruler that it measured
 beside the subjects, or a note for the reader."""
 

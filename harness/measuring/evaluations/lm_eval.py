@@ -12,6 +12,7 @@ from harness.measuring.experiment import Experiment
 from harness.measuring.scorers import Scorers
 from harness.models.base import LoadedModel
 from harness.terminal import Done
+from reports.example_texts import ExampleTexts
 from suites.engine.encoding import Encoder
 from suites.engine.scoring import ModelScorer
 from suites.lm_eval.loading import TaskSet
@@ -59,7 +60,7 @@ class LmEvalEvaluation:
         results = scorers.each(self.evaluation.name, None, run)
         for task in next(iter(results.values())):  # every subject has the same rows
             yield task.counts
-            yield from map(shortened, task.texts)
+            yield ExampleTexts(partial(map, shortened, task.texts))
         for task in (task for tasks in results.values() for task in tasks):
             yield from task.measurements
             yield task.note

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from harness.config.schema import EvaluationConfig
 from harness.data.read import Dataset
 from harness.measuring.evaluations.base import ImplicitReward, Record, Work, count_rows, request_conditions
-from harness.measuring.example_texts import text_of_example
+from harness.measuring.example_texts import text_of_example, texts_of_rows
 from harness.measuring.experiment import Experiment
 from harness.measuring.scorers import Scorers
 from harness.models.base import LoadedModel
@@ -43,6 +43,6 @@ class PerplexityEvaluation:
         scores = scorers.score(name, plan.requests)
         conditions = request_conditions(plan.requests)
         yield count_rows(self.evaluation, self.dataset, plan.rows, plan.touched, conditions=conditions)
-        yield from (text_of_example(row, name) for row in plan.rows)
+        yield texts_of_rows(text_of_example, plan.rows, name)
         for subject in scorers.subjects:
             yield from perplexity.measure(plan, scores[subject], evaluation=name, subject=subject)

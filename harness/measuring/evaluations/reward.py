@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from harness.config.schema import EvaluationConfig
 from harness.data.read import Dataset
 from harness.measuring.evaluations.base import ImplicitReward, Record, Work, count_rows, request_conditions
-from harness.measuring.example_texts import text_of_pair
+from harness.measuring.example_texts import text_of_pair, texts_of_rows
 from harness.measuring.experiment import Experiment
 from harness.measuring.scorers import Scorers
 from harness.models.base import BASELINE, LoadedModel
@@ -51,7 +51,7 @@ class RewardEvaluation:
         self._scores.update(scorers.score(name, plan.requests))
         conditions = request_conditions(plan.requests)
         yield count_rows(self.evaluation, self.dataset, plan.rows, plan.touched, plan.left_out, conditions)
-        yield from (text_of_pair(pair, name) for pair in plan.rows)
+        yield texts_of_rows(text_of_pair, plan.rows, name)
         for subject in scorers.subjects:
             yield from reward.measure_preferences(plan, self._scores[subject], evaluation=name, subject=subject)
         for candidate, own in self.rewards.items():

@@ -22,7 +22,8 @@ from harness.models.adapters import attach_adapter
 from harness.models.base import BASELINE, LoadedModel
 from harness.terminal import Terminal
 from harness.workspace import Workspace
-from reports.records import EvaluationCounts, ExampleScore, ExampleText, Metric, MetricScores, Subject
+from reports.example_texts import ExampleTexts
+from reports.records import EvaluationCounts, ExampleScore, Metric, MetricScores, Subject
 from suites.engine.decoding import Decoding
 from suites.engine.encoding import Encoder
 from suites.engine.plan import ScoringState, plan_for
@@ -151,7 +152,7 @@ def test_texts_and_the_suites_group_come_with_what_was_measured(scorers: Scorers
     """Every scored row says what it is, and every evaluation what it is part of."""
     records = list(run_suite(prepared(experiment, PREFERENCES, FACTS), scorers))
 
-    texts = [text.texts for text in of_type(ExampleText, records)]
+    texts = [text.texts for each in of_type(ExampleTexts, records) for text in each]
     assert len(texts) == 12 + 3
     assert texts[0].keys() == {"chosen", "rejected"}
     assert texts[-1] == {"right": "Yes.", "wrong": "No."}

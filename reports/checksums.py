@@ -1,8 +1,8 @@
 """Checksums of what is written and read back, so that a changed bit is an error and never another number."""
 
 import hashlib
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 
 
 def checksum(content: bytes) -> str:
@@ -16,6 +16,6 @@ def file_checksum(path: Path) -> str:
         return stream_checksum(stream)
 
 
-def stream_checksum(stream: BinaryIO) -> str:
+def stream_checksum(stream: BufferedReader) -> str:
     """Return the SHA-256 of the rest of an open file in hexadecimal."""
     return hashlib.file_digest(stream, "sha256").hexdigest()

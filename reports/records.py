@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from annotated_types import Ge, Le, MinLen
 
 from reports.plain_text import one_line
-from reports.scores import ExampleScore as ExampleScore
-from reports.scores import ExampleScores
+from reports.scores import ExampleScore, ExampleScores
 
 if TYPE_CHECKING:
     from pandas import DataFrame

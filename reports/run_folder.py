@@ -21,9 +21,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import partial
+from io import BufferedReader
 from numbers import Integral, Real
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from reports.checksums import checksum, file_checksum, stream_checksum
 from reports.errors import UserError, first_line
@@ -253,7 +254,11 @@ def _read_document(folder: Path) -> dict[str, Any]:
         isinstance(m, dict) and type(m.get("n_scores")) is int and m["n_scores"] >= 0 for m in measurements
     ):
         raise RunFileError(f"{path} is damaged: measurements is not a list of records with n_scores")
-    return {"has_examples": False, **document, "measurements": [{**m, "scores": ExampleScores.of(())} for m in measurements]}
+    return {
+        "has_examples": False,
+        **document,
+        "measurements": [{**m, "scores": ExampleScores.of(())} for m in measurements],
+    }
 
 
 def _run_of(document: Mapping[str, Any], path: Path) -> Run:
@@ -302,7 +307,7 @@ def _check_file(path: Path, expected: str | None) -> None:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[BinaryIO]:
+def _opened(path: Path) -> Iterator[BufferedReader]:
     try:
         with path.open("rb") as stream:
             yield stream

@@ -46,9 +46,7 @@ def write_scores(path: Path, measurements: Iterable[MetricScores]) -> None:
     pq.write_table(pa.Table.from_batches(batches, schema), path, compression="zstd", compression_level=1)
 
 
-def read_scores(
-    file: BinaryIO, measurements: Sequence[MetricScores], sizes: Sequence[int]
-) -> tuple[MetricScores, ...]:
+def read_scores(file: BinaryIO, measurements: Sequence[MetricScores], sizes: Sequence[int]) -> tuple[MetricScores, ...]:
     """Return the measurements with their scores; metrics of the same examples share their ids and groups.
 
     Args:

@@ -72,7 +72,7 @@ class ScoredExamples:
         coded = self.groups.dictionary_encode()
         numbers = np.empty(len(coded.dictionary), dtype=np.int64)
         numbers[np.asarray(pc.array_sort_indices(coded.dictionary))] = np.arange(len(numbers))
-        return numbers[np.asarray(coded.indices)]
+        return np.asarray(numbers[np.asarray(coded.indices)])
 
     @cached_property
     def n_groups(self) -> int:
@@ -202,8 +202,10 @@ class ExampleScores(Sequence[ExampleScore]):
 
     @property
     def values(self) -> Floats:
-        """total / count of each example, NaN without a count; shape (n_examples,)."""
-        return np.divide(self.totals, self.counts, out=np.full(len(self), np.nan), where=self.counts != 0)
+        """Total / count of each example, NaN without a count; shape (n_examples,)."""
+        with np.errstate(over="ignore"):
+            values = np.divide(self.totals, self.counts, out=np.full(len(self), np.nan), where=self.counts != 0)
+        return np.asarray(values)
 
     def part(self, where: NDArray[np.bool_]) -> "ExampleScores":
         """Return the scores of a mask."""

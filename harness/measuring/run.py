@@ -136,7 +136,9 @@ def _unknown_rewards(candidates: Sequence[Candidate], records: Iterable[Record])
     """Reward accuracies without a value, for candidates whose reference is not here; the table has their reason."""
     accuracies = [one.metric for one in _of_type(MetricScores, records) if one.metric.name == "reward_accuracy"]
     return [
-        MetricScores(metric, each.name, ExampleScores.of(()), missing="the weights that its training started from are not here")
+        MetricScores(
+            metric, each.name, ExampleScores.of(()), missing="the weights that its training started from are not here"
+        )
         for metric in dict.fromkeys(accuracies)
         for each in candidates
         if each.reference_basis == "unknown"

@@ -7,8 +7,8 @@ from functools import partial
 from math import nan
 from typing import Any
 
-from reports.records import ExampleScore, Generation, Metric, MetricScores
-from reports.scores import ExampleScores
+from reports.records import Generation, Metric, MetricScores
+from reports.scores import ExampleScore, ExampleScores
 from suites.engine.decoding import Decoding, answer_questions
 from suites.engine.encoding import Encoder
 from suites.evaluations.scores import metric_scores

@@ -171,4 +171,4 @@ def _right_against_wrong(
 
 def _in_columns(rows: Iterable[tuple[float, float]], n: int) -> Floats:
     """Returns two numbers of each of n rows as two columns, shape (2, n)."""
-    return np.fromiter(rows, dtype=np.dtype((np.float64, 2)), count=n).T
+    return np.fromiter((number for row in rows for number in row), dtype=np.float64, count=2 * n).reshape(n, 2).T

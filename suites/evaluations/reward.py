@@ -235,4 +235,3 @@ def _by_source(pairs: Sequence[Pair], accuracy: MetricScores) -> list[MetricScor
 def _sums(plan: EvaluationPlan[Pair], scores: Sequence[ResponseScore]) -> dict[Request, float]:
     """Log-probability of each response, in nats."""
     return {request: score.log_probability for request, score in zip(plan.requests, scores, strict=True)}
-

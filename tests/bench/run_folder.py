@@ -1,7 +1,7 @@
 """Measures a run folder of a million scored examples: `nox -s bench -- run-folder`.
 
-Three subjects on one evaluation of five metrics, with texts of every example: written by one process, then read, compared
-and reported in every format by another. Made up, so that no model is needed.
+Three subjects on one evaluation of five metrics, with texts of every example: written by one process, then read,
+compared and reported in every format by another. Made up, so that no model is needed.
 """
 
 import os
@@ -114,7 +114,7 @@ def write(n_examples: int, folder: Path) -> None:
     write_run(made_up_run(n_examples), folder)
 
 
-def made_up_run(n_examples: int):  # noqa: ANN201 - the reports are imported in the process that writes
+def made_up_run(n_examples: int):
     """Returns a run with three subjects, half as many groups as examples, and texts that are made when written."""
     import numpy as np
 
@@ -162,7 +162,7 @@ def made_up_run(n_examples: int):  # noqa: ANN201 - the reports are imported in 
     )
 
 
-def hex_names(rng, n: int):  # noqa: ANN001, ANN201 - numpy's generator, and an Arrow array
+def hex_names(rng, n: int):
     """Returns as many names of 16 hexadecimal digits as an Arrow array."""
     import numpy as np
     import pyarrow as pa
@@ -171,7 +171,7 @@ def hex_names(rng, n: int):  # noqa: ANN001, ANN201 - numpy's generator, and an 
     return pa.LargeStringArray.from_buffers(n, pa.py_buffer(places), pa.py_buffer(names))
 
 
-def texts_of_rows(ids):  # noqa: ANN001, ANN201 - an Arrow array, and texts
+def texts_of_rows(ids):
     """Yields a question of 30 words with a right and a wrong answer of 50, one row at a time."""
     from reports.records import ExampleText
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import fsum
 from typing import Literal
 
 from reports.records import MetricScores, Run, without_nan

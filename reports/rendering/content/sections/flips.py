@@ -37,7 +37,7 @@ class Flip:
     group: str
     baseline_value: float
     candidate_value: float
-    text: ExampleText | None
+    text: ExampleText | None = None
     """Texts of the example, if the run has them."""
 
     @property
@@ -134,9 +134,9 @@ def _flips(metric: Metric, own: MetricScores, moved: Moves, ranked: Positions) -
 
 def _first(moved: Moves, ranked: Positions) -> tuple[Flip, ...]:
     places, examples = ranked[:MOST_READ], moved.examples
-    names = (column.take(places).to_pylist() for column in (examples.ids, examples.groups))
-    values = (column[places].tolist() for column in (moved.before, moved.after))
-    return tuple(Flip(*each, text=None) for each in zip(*names, *values, strict=True))
+    ids, groups = (column.take(places).to_pylist() for column in (examples.ids, examples.groups))
+    before, after = (column[places].tolist() for column in (moved.before, moved.after))
+    return tuple(Flip(*each) for each in zip(ids, groups, before, after, strict=True))
 
 
 def _with_texts(flipped: Flips, texts: Mapping[tuple[str, str], ExampleText], most: int) -> Flips:

@@ -8,7 +8,7 @@ import numpy as np
 from reports.example_texts import texts_of
 from reports.records import ExampleText, MetricScores, Run, without_nan
 from reports.rendering.content.moves import measured_in, moves
-from reports.scores import Positions, ScoredExamples, Texts
+from reports.scores import Positions, ScoredExamples
 
 MOST_EXAMPLES = 5_000
 """Most examples of a set that the page has, unless its reader asks for another number."""

@@ -59,17 +59,17 @@ def html_report(report: Report, pictures: Sequence[Picture], n_examples: int | N
         "pictures": picture_data(pictures),
     }
     first = first_screen(report.headline, report.table, beside)
-    parts = (
+    parts = [
         Part("pictures", "Pictures", pictures_part([each for each in pictures if each is not beside])),
         Part("sections", "Everything else", sections_part(told)),
         Part("answers", "Answers side by side", answers_part(run)),
-    )
+    ]
     bare = _page(title.text, _body(top_line(run, title), first, parts), data)
     if n_examples is None:
         examples = fitting_examples(run, answers, LARGEST_PAGE - _ROOM - n_bytes(bare))
     else:
         examples = examples_data(run, answers, example_sets(run, n_examples))
-    parts = (*parts, Part("examples", "Example by example", examples_part(examples)))
+    parts.append(Part("examples", "Example by example", examples_part(examples)))
     page = _page(title.text, _body(top_line(run, title), first, parts), data | examples)
     return page.encode("utf-8", errors="backslashreplace").decode("utf-8")  # lone surrogates, which no file can hold
 
@@ -126,4 +126,3 @@ def _own_script() -> str:
 
 def _digest(script: str) -> str:
     return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-

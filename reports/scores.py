@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 from typing import Any, overload
 
 import numpy as np
@@ -234,9 +235,9 @@ def exact_sum(values: Floats) -> float:
 
 
 def one_by_one(values: Floats) -> Iterator[float]:
-    """Yield the values of a column as Python's floats, few of which are there at a time."""
-    for start in range(0, len(values), ROWS_AT_A_TIME):
-        yield from values[start : start + ROWS_AT_A_TIME].tolist()
+    """Return an iterator over a column as Python's floats, few of which are there at a time."""
+    starts = range(0, len(values), ROWS_AT_A_TIME)
+    return chain.from_iterable(values[start : start + ROWS_AT_A_TIME].tolist() for start in starts)
 
 
 def _as_floats(values: Iterable[float], n: int) -> Floats:

@@ -17,6 +17,7 @@ changed by hand and `checksums` taken out.
 
 import json
 import math
+from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -26,15 +27,17 @@ from numbers import Integral, Real
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import numpy as np
+
 from reports.checksums import checksum, file_checksum, stream_checksum
 from reports.errors import UserError, first_line
-from reports.example_texts import ExampleTexts
+from reports.example_texts import ExampleTexts, Found, Wanted
 from reports.free_records import odd_part
 from reports.json_text import JsonError, parse_json
 from reports.plain_text import one_line
 from reports.records import ExampleText, Generation, MetricScores, Run, without_nan
 from reports.score_file import DamagedScoresError, read_scores, write_scores
-from reports.scores import ExampleScores
+from reports.scores import ExampleScores, Positions
 from reports.whole import temporary_sibling, whole_folder
 
 if TYPE_CHECKING:
@@ -46,6 +49,7 @@ SCHEMA_VERSION = 1
 _OTHER_CHECKSUM = "it is not as it was written; bring it back, or measure again (scores in the cache are kept)"
 _ROW_FILES = ("scores.parquet", "generations.jsonl", "examples.jsonl", "training.jsonl")
 _SHOWN_CHARACTERS = 80
+_LINE = json.JSONEncoder(ensure_ascii=False, sort_keys=True, allow_nan=False)
 
 
 class RunFolderError(UserError):
@@ -183,12 +187,13 @@ def _write_records(run: Run, folder: Path) -> None:
     _write_rows(folder / "training.jsonl", run.training)
     checksums = {name: file_checksum(folder / name) for name in _ROW_FILES}
     document["checksums"] = checksums | {"run.json": _document_checksum(document)}
-    _write_text(folder / "run.json", _json(document, indent=2) + "\n")
+    text = json.dumps(_plain(document), ensure_ascii=False, sort_keys=True, allow_nan=False, indent=2)
+    _write_text(folder / "run.json", text + "\n")
 
 
 def _write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     with path.open("wb") as stream:
-        stream.writelines(_encoded(_json(row) + "\n") for row in rows)
+        stream.writelines(_encoded(_LINE.encode(_plain(row)) + "\n") for row in rows)
 
 
 def _write_text(path: Path, text: str) -> None:
@@ -204,10 +209,6 @@ def _document_checksum(document: Mapping[str, Any]) -> str:
     """Return the checksum of what run.json says, however its lines are broken, and without its checksums."""
     content = {key: value for key, value in document.items() if key != "checksums"}
     return checksum(_encoded(json.dumps(_plain(content), ensure_ascii=False, sort_keys=True, allow_nan=False)))
-
-
-def _json(value: Any, indent: int | None = None) -> str:
-    return json.dumps(_plain(value), ensure_ascii=False, sort_keys=True, allow_nan=False, indent=indent)
 
 
 def _plain(value: Any) -> Any:
@@ -276,11 +277,33 @@ def _read_scores(path: Path, measurements: Sequence[MetricScores], sizes: Sequen
 
 
 def _read_texts(path: Path) -> ExampleTexts:
-    """Return the texts in a file, all of which are checked now and read again when they are gone through."""
-    texts = ExampleTexts(partial(_read_records, ExampleText, path))
-    for _ in texts:
-        pass
-    return texts
+    """Return the texts in a file, all of which are checked now and read again when they are wanted."""
+    from pydantic import TypeAdapter
+
+    adapter = TypeAdapter(ExampleText)
+    starts, hashes = array("q"), array("q")
+    for index, (number, start, line) in enumerate(_lines(path)):
+        text = _validated(adapter, _parsed(line, path, f", line {number}"), path, f"{index}.")
+        starts.append(start)
+        hashes.append(hash((text.evaluation, text.example_id)))
+    find = partial(_find_texts, path, np.asarray(starts), np.asarray(hashes))
+    return ExampleTexts(partial(_read_records, ExampleText, path), find)
+
+
+def _find_texts(path: Path, starts: Positions, hashes: Positions, wanted: Wanted) -> Found:
+    """Read the lines of the wanted examples alone, by where lines start and by the hashes of what they are about."""
+    from pydantic import TypeAdapter
+
+    adapter = TypeAdapter(ExampleText)
+    keys = {(evaluation, example_id) for evaluation, ids in wanted.items() for example_id in ids}
+    found = {}
+    with _opened(path) as stream:
+        for start in starts[np.isin(hashes, np.fromiter(map(hash, keys), np.int64, len(keys)))].tolist():
+            stream.seek(start)
+            text = _validated(adapter, _parsed(stream.readline(), path), path)
+            if (key := (text.evaluation, text.example_id)) in keys:
+                found[key] = text
+    return found
 
 
 def _read_records(kind: type[Record], path: Path) -> Iterator[Record]:
@@ -293,10 +316,18 @@ def _read_records(kind: type[Record], path: Path) -> Iterator[Record]:
 
 
 def _read_rows(path: Path) -> Iterator[dict[str, Any]]:
+    for number, _, line in _lines(path):
+        yield _parsed(line, path, f", line {number}")
+
+
+def _lines(path: Path) -> Iterator[tuple[int, int, bytes]]:
+    """Yield number, first byte and content of each line that is not empty."""
+    start = 0
     with _opened(path) as stream:
         for number, line in enumerate(stream, start=1):
             if line != b"\n":
-                yield _parsed(line, path, f", line {number}")
+                yield number, start, line
+            start += len(line)
 
 
 def _check_file(path: Path, expected: str | None) -> None:

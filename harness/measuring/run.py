@@ -3,8 +3,6 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
-from functools import partial
-from itertools import chain
 from typing import TypeVar
 
 from harness.config.load import to_dict
@@ -18,7 +16,7 @@ from harness.models.adapters import attach_adapter, is_of_base
 from harness.models.base import BASELINE, load_model
 from harness.models.provenance import collect
 from harness.training.selection import choose_winner
-from reports.example_texts import ExampleTexts
+from reports.example_texts import ExampleTexts, joined_texts
 from reports.records import EvaluationCounts, Generation, MetricScores, Published, Run, Subject
 from reports.scores import ExampleScores
 from suites.engine.plan import ScoringState, plan_for
@@ -77,7 +75,7 @@ def measure(
         measurements=measurements,
         counts=(*_training_counts(experiment, trained), *counts),
         generations=_of_type(Generation, records),
-        examples=ExampleTexts(partial(chain, *_of_type(ExampleTexts, records))),
+        examples=joined_texts(*_of_type(ExampleTexts, records)),
         notes=(*notes, scoring.summary, *dict.fromkeys(_of_type(str, records))),
         training=tuple(row | {"candidate": name} for name, own in rows.items() for row in own),
         selection=choose_winner([each.variant for each in trained], rows),

@@ -4,13 +4,12 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import reduce
-from itertools import chain
 from typing import Any, TypeVar
 
 from reports.comparing.against import check_same_suite, differing_weights, has_weights, remarks
 from reports.comparing.choice import headline_candidate
 from reports.comparing.settings import differing_line, differing_settings, named_by_settings
-from reports.example_texts import ExampleTexts
+from reports.example_texts import joined_texts
 from reports.records import Generation, MetricScores, Run, Subject, SubjectKind
 
 Record = TypeVar("Record", MetricScores, Generation)
@@ -134,7 +133,6 @@ def _joined(run: Run, other: Run) -> Run:
     scores, others = _scores(run, run.baseline.name), _scores(other, other.baseline.name)
     is_same = not differing_weights(run, other) if has_weights(run) and has_weights(other) else scores == others
     names = {other.baseline.name: run.baseline.name if is_same else f"baseline of {other.name}"}
-    examples = run.examples, other.examples
     other = _with_names(other, names)
     added = [
         replace(
@@ -151,7 +149,7 @@ def _joined(run: Run, other: Run) -> Run:
         measurements=(*run.measurements, *_of_new(other.measurements, taken)),
         generations=(*run.generations, *_of_new(other.generations, taken)),
         training=(*run.training, *other.training),
-        examples=ExampleTexts(lambda: chain(*examples)),
+        examples=joined_texts(run.examples, other.examples),
     )
 
 

@@ -5,7 +5,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from harness.cli import cli
 from harness.commands import report_files
 from harness.commands.output import write_results
 from harness.commands.report_files import ReportError, ReportOptions, write_reports
@@ -46,6 +48,16 @@ def test_a_saved_run_has_its_reports_beside_its_records(run: Run, tmp_path: Path
     assert {file.name for file in saved.files} < {file.name for file in saved.folder.iterdir()}
     assert [path.name for path in (tmp_path / "runs").iterdir()] == ["first"]
     assert read_run(saved.folder).measurements == run.measurements
+
+
+def test_a_page_has_as_many_examples_as_are_asked_for(run: Run, tmp_path: Path) -> None:
+    """By `harness report --examples`, and the page says how many there are."""
+    write_run(run, tmp_path / "run")
+    done = CliRunner().invoke(cli, ["report", str(tmp_path / "run"), "--examples", "3", "--out", str(tmp_path / "out")])
+    assert done.exit_code == 0, done.output
+    page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert "3 of 12 examples are on this page: those that moved most." in page
+    assert CliRunner().invoke(cli, ["report", str(tmp_path / "run"), "--examples", "0"]).exit_code == 2
 
 
 def test_a_run_is_reported_once(run: Run, tmp_path: Path) -> None:

@@ -6,12 +6,14 @@ from dataclasses import replace
 
 import pytest
 
-from reports.records import Generation
+from reports.records import ExampleText, Generation
 from reports.rendering.content.names import metric_names
 from reports.rendering.formats.page.answers import LONGEST_ANSWER, MOST_PROMPTS, answers_data
+from reports.rendering.formats.page.data import json_in_html, n_bytes
 from reports.rendering.formats.page.example_sets import MOST_EXAMPLES, example_sets
-from reports.rendering.formats.page.examples import examples_data
+from reports.rendering.formats.page.examples import examples_data, examples_part, fitting_examples
 from reports.rendering.formats.page.pictures import figure, picture_data
+from reports.rendering.formats.page.templates import template
 from reports.rendering.pictures.picture import Picture
 
 RULERS = ("longest", "shortest", "bag of words")
@@ -63,6 +65,88 @@ def test_missing_values_are_null(fakes):
     assert _data(run)["metrics"][0]["values"]["dpo"] == [None, 2.0]
     spoilt = fakes.small_run({(fakes.PERPLEXITY, name): fakes.scores([1.0, float("nan")]) for name in ("base", "dpo")})
     assert _data(spoilt)["metrics"] == []
+
+
+def _many(fakes, n=40):
+    """Every example moves by its place on one metric, and by its place from the end on the other."""
+    places = [float(place) for place in range(n)]
+    moved = {fakes.PERPLEXITY: places, fakes.BITS: places[::-1]}
+    texts = (
+        ExampleText(f"e{n:04d}", "truthfulness", f"Question {n}? " * 50, {"right": "Yes. " * 100}) for n in range(n)
+    )
+    return fakes.small_run(
+        {
+            (metric, name): fakes.scores(values if name == "dpo" else [0.0] * n)
+            for metric, values in moved.items()
+            for name in ("base", "dpo")
+        },
+        examples=tuple(texts),
+    )
+
+
+def test_of_many_examples_those_that_moved_most_are_there(fakes):
+    """Each metric and candidate gives as many, in the order of ids; what is left out is counted, and said."""
+    run = _many(fakes)
+    data = examples_data(run, [], example_sets(run, 6))
+    (examples,) = data["examples"]
+    assert examples["ids"] == ["e0000", "e0001", "e0002", "e0037", "e0038", "e0039"]
+    assert examples["left"] == 34
+    assert examples["prompts"][3].startswith("Question 37?")
+    assert data["metrics"][0]["values"]["dpo"] == [0.0, 1.0, 2.0, 37.0, 38.0, 39.0]
+    assert "6 of 40 examples are on this page: those that moved most. <code>harness report" in examples_part(data)
+    everything = examples_data(run, [], example_sets(run, 40))
+    assert everything["examples"][0]["left"] == 0
+    assert "<code>" not in examples_part(everything)
+
+
+def test_examples_that_did_not_move_fill_the_page_up(fakes):
+    """By id, after those that did; an example without a value moved nowhere."""
+    moved = [0.0, 0.0, 3.0, 0.0, 5.0, 0.0]
+    counts = [1, 1, 1, 1, 0, 1]
+    run = fakes.small_run(
+        {(fakes.BITS, "base"): fakes.scores([0.0] * 6, counts), (fakes.BITS, "dpo"): fakes.scores(moved, counts)}
+    )
+    assert _data(run)["examples"][0]["left"] == 0
+    assert example_sets(run, 3)[0].ids == ["e0000", "e0001", "e0002"]
+    assert example_sets(run, 1)[0].ids == ["e0002"]
+
+
+def test_the_order_of_rows_differs_and_the_page_does_not(fakes):
+    """Metrics over the same examples share them in whatever order their scores stand."""
+    run = _many(fakes)
+    turned = replace(run, measurements=tuple(replace(each, scores=each.scores[::-1]) for each in run.measurements[:2]))
+    turned = replace(turned, measurements=(*turned.measurements, *run.measurements[2:]))
+    assert examples_data(turned, [], example_sets(turned, 6)) == examples_data(run, [], example_sets(run, 6))
+
+
+def test_texts_are_cut_before_examples_go(fakes, monkeypatch):
+    """The page takes the first of several sizes that fits, and says what it did."""
+    run = _many(fakes)
+    monkeypatch.setattr("reports.rendering.formats.page.examples.SMALLER", ((40, None), (40, 100), (10, 100), (1, 10)))
+    sizes = {bound: fitting_examples(run, [], bound) for bound in (100_000, 20_000, 6_000, 1)}
+    assert [(len(data["examples"][0]["ids"]), data["longest"]) for data in sizes.values()] == [
+        (40, None), (40, 100), (10, 100), (1, 10),
+    ]  # fmt: skip
+    for bound, data in list(sizes.items())[:3]:
+        assert n_bytes(json_in_html(data)) <= bound
+    assert len(sizes[20_000]["examples"][0]["prompts"][0]) == 101
+    assert examples_part(sizes[100_000]) == template("examples.html")
+    assert "<p>Texts are cut to 100 characters." in examples_part(sizes[20_000])
+    assert "<p>10 of 40 examples are on this page: those that moved most; texts are cut" in examples_part(sizes[6_000])
+
+
+def test_answers_that_do_not_fit_are_left_out_and_counted(fakes, monkeypatch):
+    """Prompts with all their answers, as they stand in the page's data, from the first on."""
+    monkeypatch.setattr("reports.rendering.formats.page.answers.LARGEST_ANSWERS", 1_000)
+    answers = tuple(
+        Generation("answers", f"q{n}", name, "", "Why?", "<" * 10, refused=False)
+        for n in range(20)
+        for name in ("base", "dpo")
+    )
+    (data,) = answers_data(replace(fakes.realistic_run(), generations=answers))
+    assert 0 < len(data["ids"]) < 20
+    assert len(data["ids"]) + data["left"] == 20
+    assert sum(n_bytes(json_in_html(each)) for own in data["subjects"].values() for each in own) <= 1_000
 
 
 def test_answers_stand_in_the_order_of_their_prompts(rich):

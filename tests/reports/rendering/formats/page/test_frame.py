@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import json
 import re
 import subprocess
 import sys
@@ -120,8 +121,11 @@ def test_a_lone_surrogate_does_not_stop_the_page(fakes):
 
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="no /proc to read the largest memory from")
-def test_fifty_thousand_examples_within_thirty_seconds_and_a_gibibyte(fakes, tmp_path):
-    """`harness report` in all formats, in a process of its own that tells its largest memory at the end."""
+def test_fifty_thousand_examples_within_thirty_seconds_and_half_a_gibibyte(fakes, tmp_path):
+    """`harness report` in all formats, in a process of its own that tells its largest memory at the end.
+
+    The page has the 5,000 examples that moved most, and stays under 20 MB however long their texts are.
+    """
     n, rng = 50_000, np.random.default_rng(0)
     tokens = rng.integers(5, 200, n)
     base = tokens * rng.normal(2, 0.3, n)
@@ -130,7 +134,7 @@ def test_fifty_thousand_examples_within_thirty_seconds_and_a_gibibyte(fakes, tmp
         for name, shift in (("base", 0), ("dpo", rng.normal(-0.02, 0.05, n)))
     ]
     texts = tuple(
-        ExampleText(f"e{k:04d}", "truthfulness", "Some words. " * 20, {"right": "Yes. " * 20}) for k in range(n)
+        ExampleText(f"e{k:04d}", "truthfulness", "Some words. " * 166, {"right": "Yes. " * 400}) for k in range(n)
     )
     run = replace(
         fakes.small_run({}),
@@ -156,5 +160,8 @@ main()
         text=True,
     )
     peak_kibibytes = int(re.findall(r"VmHWM:\\t *(\d+) kB", done.stderr)[-1])
-    assert peak_kibibytes < 2**20
-    assert (tmp_path / "out" / "report.html").stat().st_size > 10_000_000
+    assert peak_kibibytes < 2**19
+    page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert len(page) < 20_000_000
+    assert "5,000 of 50,000 examples are on this page: those that moved most; texts are cut to 1,000 characters" in page
+    assert len(json.loads(_data(page))["examples"][0]["ids"]) == 5_000

@@ -32,7 +32,7 @@ class ExampleTexts(Iterable[ExampleText]):
         return self is other or all(one == two for one, two in zip_longest(self, other))
 
     def __hash__(self) -> int:
-        return id(type(self))
+        return hash(type(self))
 
     def of(self, wanted: Wanted) -> Found:
         """Return the texts of the wanted examples; see `texts_of`."""

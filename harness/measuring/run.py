@@ -230,11 +230,10 @@ def _fingerprint_without_beta(
 ) -> str:
     """Hash of what makes numbers comparable: evaluations, their rows and conditions, template and token limits."""
     data = experiment.config.data
-    rows = [
-        [one.metric.evaluation, one.metric.name, one.scores.examples.sorted_ids.to_pylist()]
-        for one in measurements
-        if one.subject == BASELINE
-    ]
+    own = [one for one in measurements if one.subject == BASELINE]
+    examples = {id(one.scores.examples): one.scores.examples for one in own}
+    ids = {key: each.sorted_ids.to_pylist() for key, each in examples.items()}  # once for all metrics over them
+    rows = [[one.metric.evaluation, one.metric.name, ids[id(one.scores.examples)]] for one in own]
     conditions = [
         # A new version of lm-eval that asks and scores as before has other numbers in no condition but this one.
         [each.evaluation, {name: value for name, value in each.conditions.items() if name != "lm-eval"}]

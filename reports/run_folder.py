@@ -286,6 +286,7 @@ def _read_texts(path: Path) -> ExampleTexts:
         text = _validated(adapter, _parsed(line, path, f", line {number}"), path, f"{index}.")
         starts.append(start)
         hashes.append(hash((text.evaluation, text.example_id)))
+    path = path.absolute()  # whatever the working folder is by then
     find = partial(_find_texts, path, np.asarray(starts), np.asarray(hashes))
     return ExampleTexts(partial(_read_records, ExampleText, path), find)
 
@@ -325,8 +326,8 @@ def _lines(path: Path) -> Iterator[tuple[int, int, bytes]]:
     start = 0
     with _opened(path) as stream:
         for number, line in enumerate(stream, start=1):
-            if line != b"\n":
-                yield number, start, line
+            if content := line.removesuffix(b"\n"):
+                yield number, start, content
             start += len(line)
 
 

@@ -179,7 +179,7 @@ def _columns() -> tuple[ProgressColumn, ...]:
 def quiet_libraries() -> None:
     """Keeps progress bars, advice and telemetry of libraries off the terminal; call it before importing them."""
     for name, value in {
-        "TOKENIZERS_PARALLELISM": "false",
+        "TOKENIZERS_PARALLELISM": "true",  # left unset, it is switched off with advice once a process has forked
         "TRANSFORMERS_VERBOSITY": "error",
         "TRL_EXPERIMENTAL_SILENCE": "1",
         "HF_HUB_DISABLE_PROGRESS_BARS": "1",

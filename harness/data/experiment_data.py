@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,7 +17,7 @@ from harness.data.load import (
 )
 from harness.data.make import OverlapQuery, Trainable
 from harness.data.overlap import Overlap, find_overlap, quoted, without
-from harness.data.read import Dataset, name_of_rows
+from harness.data.read import Dataset, each_split_once, name_of_rows
 from harness.data.row import DataError
 from harness.data.splits import Item, sample_by_group, share_of_groups
 from suites.inputs import Example, Pair, Question
@@ -106,7 +107,8 @@ def load_experiment_data(
         DataError: Rows are missing or broken, overlap where `data.overlap` is fail, or none is left to train on.
         HubUnreachable: Rows would have to come from the hub, and it does not answer.
     """
-    data = _read(config, roles, data_root, method, sft)
+    with each_split_once():
+        data = _read(config, roles, data_root, method, sft)
     if method is None:
         return _for_rulers_alone(_limited(data, config, None, seed), config, task_queries or {})
     data = _with_report_groups(data, config.report_fraction, seed)
@@ -336,7 +338,7 @@ def _without_overlap(
     data: ExperimentData, config: DataConfig, task_queries: Mapping[str, Sequence[OverlapQuery]]
 ) -> ExperimentData:
     """Searches the training rows for what is measured, and drops, reports or refuses those that overlap."""
-    overlap = find_overlap((*data.training, *data.sft), report_queries(data, config, task_queries))
+    overlap = find_overlap(chain(data.training, data.sft), report_queries(data, config, task_queries))
     found = {role: each for role, each in overlap.by_role.items() if each.n_rows}
     if config.overlap == "fail" and found:
         raise DataError(

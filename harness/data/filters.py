@@ -7,6 +7,7 @@ from typing import Generic, TypeVar
 
 from harness.config.schema import FiltersConfig
 from harness.data.make import Trainable, answers_of
+from harness.data.splits import PROMPTS_A_BLOCK, blocks_by_prompt
 from suites.engine.encoding import Encoder, Lengths
 from suites.inputs import Pair
 
@@ -43,9 +44,14 @@ def filter_rows(rows: Sequence[AnyTrainable], filters: FiltersConfig, encoder: E
 
 def _lengths(rows: Sequence[Trainable], filters: FiltersConfig, encoder: Encoder) -> Sequence[Lengths | None]:
     """The length of each row; None where no filter needs it."""
+    lengths: list[Lengths | None] = [None] * len(rows)
     if filters.max_prompt_tokens is None and filters.max_response_tokens is None:
-        return [None] * len(rows)
-    return encoder.lengths([(row.prompt, answers_of(row)) for row in rows])
+        return lengths
+    for places in blocks_by_prompt(rows, PROMPTS_A_BLOCK):
+        items = [(rows[place].prompt, answers_of(rows[place])) for place in places]
+        for place, length in zip(places, encoder.lengths(items), strict=True):
+            lengths[place] = length
+    return lengths
 
 
 def _score_reason(row: Trainable, filters: FiltersConfig) -> str | None:

@@ -1,10 +1,11 @@
 """The rows of one dataset as pairs, rated answers, examples or questions, with a count of those left out."""
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, replace
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from harness.config.schema import ColumnsConfig, DatasetConfig
 from harness.config.wording import did_you_mean, listed
@@ -23,7 +24,7 @@ from harness.data.make import (
     rated_of_pair,
 )
 from harness.data.message import is_missing
-from harness.data.read import EMBEDDED_PREFIX, Dataset, is_file, load_rows, name_of_rows
+from harness.data.read import EMBEDDED_PREFIX, Dataset, find_split, is_file, name_of_rows, once, read_split
 from harness.data.row import DataError, LeftOut, Row, UnusableRowError
 from harness.data.sources.entry import Adapter, DatasetEntry
 from harness.data.splits import Item
@@ -49,7 +50,7 @@ def load_pairs(dataset: DatasetConfig, *, data_root: Path | None, purpose: Purpo
         DataError: The dataset has no pairs, or its rows are missing or broken.
         HubUnreachable: The rows would have to come from the hub, and it does not answer.
     """
-    return _pairs(*_read(dataset, data_root, purpose))
+    return _pairs(_read(dataset, data_root, purpose))
 
 
 def load_rated(
@@ -61,10 +62,10 @@ def load_rated(
         DataError: The dataset has no rated answers, or its rows are missing or broken.
         HubUnreachable: The rows would have to come from the hub, and it does not answer.
     """
-    raw, entry = _read(dataset, data_root, purpose)
-    if entry.pair is None:
-        return _rated(raw, entry)
-    pairs = _pairs(raw, entry)
+    read = _read(dataset, data_root, purpose)
+    if read.entry.pair is None:
+        return _rated(read)
+    pairs = _pairs(read)
     rated = {each.example_id: each for pair in pairs.rows for each in rated_of_pair(pair)}
     return _converted(pairs, tuple(rated.values()), "same answer in another pair", 2 * len(pairs.rows) - len(rated))
 
@@ -80,7 +81,7 @@ def load_examples(
         DataError: The dataset has no examples, or its rows are missing or broken.
         HubUnreachable: The rows would have to come from the hub, and it does not answer.
     """
-    return _examples(*_read(dataset, data_root, purpose))
+    return _examples(_read(dataset, data_root, purpose))
 
 
 def load_trainable(dataset: DatasetConfig, *, data_root: Path | None) -> TrainableDataset:
@@ -91,7 +92,7 @@ def load_trainable(dataset: DatasetConfig, *, data_root: Path | None) -> Trainab
         DataError: Its rows are missing or broken.
         HubUnreachable: The rows would have to come from the hub, and it does not answer.
     """
-    return _trainable(*_read(dataset, data_root, "training"))
+    return _trainable(_read(dataset, data_root, "training"))
 
 
 def load_for_rulers(dataset: DatasetConfig, *, data_root: Path | None) -> TrainableDataset:
@@ -115,10 +116,10 @@ def load_questions(dataset: DatasetConfig, *, data_root: Path | None) -> Dataset
         DataError: The rows are missing or broken.
         HubUnreachable: The rows would have to come from the hub, and it does not answer.
     """
-    raw, entry = _read(dataset, data_root, "measuring")
-    if entry.question is not None:
-        return _adapted(raw, entry.question)
-    trainable = _trainable(raw, entry)
+    read = _read(dataset, data_root, "measuring")
+    if read.entry.question is not None:
+        return read.adapted(read.entry.question)
+    trainable = _trainable(read)
     questions = {question.example_id: question for question in map(question_of, trainable.rows)}
     n_same = len(trainable.rows) - len(questions)
     return _converted(trainable, tuple(questions.values()), "same prompt in another row", n_same)
@@ -131,7 +132,7 @@ def offered_rows(dataset: DatasetConfig, data_root: Path | None) -> tuple[str, .
         DataError: The rows are missing or broken, or nothing says what their columns hold.
         HubUnreachable: The rows would have to come from the hub, and it does not answer.
     """
-    return _read(dataset, data_root, "measuring")[1].offers
+    return _read(dataset, data_root, "measuring").entry.offers
 
 
 def overlap_query_of(dataset: DatasetConfig) -> Callable[[Trainable | Question], OverlapQuery]:
@@ -140,8 +141,71 @@ def overlap_query_of(dataset: DatasetConfig) -> Callable[[Trainable | Question],
     return overlap_query if entry is None or dataset.columns is not None else entry.overlap_query
 
 
-def _read(dataset: DatasetConfig, data_root: Path | None, purpose: Purpose) -> tuple[Dataset[Row], DatasetEntry]:
-    """The raw rows of a dataset, and what its columns hold: as configured, as listed, or by their names.
+class _Source:
+    """One split, read, and what its columns hold; its rows are made once, for however many roles."""
+
+    def __init__(self, raw: Dataset[Row], entry: DatasetEntry | None, columns: ColumnsConfig | None) -> None:
+        """Finds out what the columns hold: as configured, as listed, or by their names.
+
+        Raises:
+            DataError: Nothing says it, or no row has a column that is configured.
+        """
+        self.entry, self.notes = _understood(raw, entry, columns)
+        self.facts = replace(raw, rows=())
+        """The dataset without its rows."""
+        self._raw = deque(raw.rows)
+        self._made: tuple[tuple[Any, ...], Mapping[str, int]] | None = None
+
+    def made(self, adapter: Adapter[Item]) -> tuple[tuple[Item, ...], Mapping[str, int]]:
+        """What the only adapter of the entry makes of the rows, and counts of those left out.
+
+        Each raw row is let go when something is made of it: there are many of both, and they hold the same texts.
+
+        Raises:
+            DataError: No row can be used.
+        """
+        if self._made is None:
+            there: dict[str, None] = {}
+            rows, left_out = _unique(self._let_go(there), adapter)
+            if not rows:
+                reasons = ", ".join(f"{count} {reason}" for reason, count in left_out.items()) or "no rows"
+                columns = f"; its columns are: {listed(there)}" if there else ""
+                raise DataError(f"{self.facts.origin}: no usable row ({reasons}){columns}")
+            self._made = rows, left_out
+        return self._made
+
+    def _let_go(self, there: dict[str, None]) -> Iterator[Row]:
+        """Yields each raw row, keeps none of them, and notes the names of its columns."""
+        while self._raw:
+            row = self._raw.popleft()
+            there.update(dict.fromkeys(row.columns))
+            yield row
+
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """A split as it was read for one purpose."""
+
+    facts: Dataset[Row]
+    """The dataset without its rows."""
+    source: _Source
+
+    @property
+    def entry(self) -> DatasetEntry:
+        """How its rows are read."""
+        return self.source.entry
+
+    def adapted(self, adapter: Adapter[Item]) -> Dataset[Item]:
+        """What the adapter makes of the raw rows, repeated ones once.
+
+        Raises:
+            DataError: No row can be used.
+        """
+        return _with_rows(self.facts, *self.source.made(adapter))
+
+
+def _read(dataset: DatasetConfig, data_root: Path | None, purpose: Purpose) -> _Reading:
+    """A split, and what its columns hold: as configured, as listed, or by their names.
 
     Raises:
         DataError: The rows are missing or broken, or nothing says what their columns hold.
@@ -154,21 +218,35 @@ def _read(dataset: DatasetConfig, data_root: Path | None, purpose: Purpose) -> t
     measuring_splits = MEASURING_SPLITS if entry is None else entry.measuring_splits
     preferred = training_splits if purpose == "training" else measuring_splits
     folders = entry is not None and entry.folder_configurations
+    with _suggestions(dataset, entry):
+        split = find_split(dataset, preferred, data_root, folder_configurations=folders)
+
+    def source_of_split() -> _Source:
+        with _suggestions(dataset, entry):
+            raw = read_split(split)
+        return _Source(raw, entry, dataset.columns)
+
+    source = once((dataset.name, split.name, dataset.revision, dataset.columns, data_root), source_of_split)
+    facts = source.facts
+    split_note = () if dataset.split is not None else (_split_note(facts, purpose),)
+    return _Reading(replace(facts, notes=(*facts.notes, *split_note, *source.notes)), source)
+
+
+@contextmanager
+def _suggestions(dataset: DatasetConfig, entry: DatasetEntry | None) -> Iterator[None]:
+    """Adds names of the catalogue to errors about a name that is in neither catalogue nor file system."""
     try:
-        raw = load_rows(dataset, preferred, data_root, folder_configurations=folders)
+        yield
     except UserError as error:
-        if entry is not None or is_file(dataset.name):
-            raise
-        error.args = (f"{error}{did_you_mean(dataset.name, CATALOGUE)}",)
+        if entry is None and not is_file(dataset.name):
+            error.args = (f"{error}{did_you_mean(dataset.name, CATALOGUE)}",)
         raise
-    raw = raw if dataset.split is not None else replace(raw, notes=(*raw.notes, _split_note(raw, purpose)))
-    return _understood(raw, entry, dataset.columns)
 
 
 def _understood(
     raw: Dataset[Row], entry: DatasetEntry | None, columns: ColumnsConfig | None
-) -> tuple[Dataset[Row], DatasetEntry]:
-    """The rows with notes on their columns, and what these hold."""
+) -> tuple[DatasetEntry, tuple[str, ...]]:
+    """What the columns of rows hold, and notes on them."""
     there = Counter(column for row in raw.rows for column, value in row.columns.items() if not is_missing(value))
     notes = []
     media: tuple[str, ...] = ()
@@ -184,7 +262,7 @@ def _understood(
     keys = unused_keys(raw.rows, columns) if columns is not None else {}
     if not raw.name.startswith(EMBEDDED_PREFIX):
         notes.append(unused_note(raw.name, used, there, keys))
-    return replace(raw, notes=(*raw.notes, *filter(None, notes))), entry
+    return entry, tuple(filter(None, notes))
 
 
 def _check_columns_are_there(raw: Dataset[Row], columns: ColumnsConfig) -> None:
@@ -219,56 +297,49 @@ def _split_note(raw: Dataset[Row], purpose: Purpose) -> str:
     return f"{raw.name}: split {raw.split} is used for {purpose}, of {', '.join(raw.splits)}"
 
 
-def _trainable(raw: Dataset[Row], entry: DatasetEntry) -> TrainableDataset:
-    if entry.pair is not None:
-        return _pairs(raw, entry)
-    return _examples(raw, entry) if entry.rated is None else _rated(raw, entry)
+def _trainable(read: _Reading) -> TrainableDataset:
+    if read.entry.pair is not None:
+        return _pairs(read)
+    return _examples(read) if read.entry.rated is None else _rated(read)
 
 
-def _pairs(raw: Dataset[Row], entry: DatasetEntry) -> Dataset[Pair]:
-    if entry.pair is None:
-        raise _not_offered(entry, "pairs")
-    pairs = _adapted(raw, entry.pair)
-    sides = {(pair.prompt, pair.chosen, pair.rejected) for pair in pairs.rows}
-    n_contradicted = sum((pair.prompt, pair.rejected, pair.chosen) in sides for pair in pairs.rows)
+def _pairs(read: _Reading) -> Dataset[Pair]:
+    if read.entry.pair is None:
+        raise _not_offered(read.entry, "pairs")
+    pairs = read.adapted(read.entry.pair)
+    n_contradicted = once(("contradicted", id(pairs.rows)), lambda: _n_contradicted(pairs.rows))
     if not n_contradicted:
         return pairs
     note = (
-        f"{raw.name}: {n_contradicted} pairs contradict another one, which prefers the same two answers the other way"
+        f"{pairs.name}: {n_contradicted} pairs contradict another one, which prefers the same two answers the other way"
     )
     return replace(pairs, notes=(*pairs.notes, note))
 
 
-def _rated(raw: Dataset[Row], entry: DatasetEntry) -> Dataset[RatedAnswer]:
-    if entry.rated is None:
-        raise _not_offered(entry, "rated answers")
-    return _adapted(raw, entry.rated)
+def _n_contradicted(pairs: Sequence[Pair]) -> int:
+    sides = {(pair.prompt, pair.chosen, pair.rejected) for pair in pairs}
+    return sum((pair.prompt, pair.rejected, pair.chosen) in sides for pair in pairs)
 
 
-def _examples(raw: Dataset[Row], entry: DatasetEntry) -> Dataset[Example]:
-    if entry.example is not None:
-        return _adapted(raw, entry.example)
-    if entry.rated is not None:
-        rated = _rated(raw, entry)
+def _rated(read: _Reading) -> Dataset[RatedAnswer]:
+    if read.entry.rated is None:
+        raise _not_offered(read.entry, "rated answers")
+    return read.adapted(read.entry.rated)
+
+
+def _examples(read: _Reading) -> Dataset[Example]:
+    if read.entry.example is not None:
+        return read.adapted(read.entry.example)
+    if read.entry.rated is not None:
+        rated = _rated(read)
         good = tuple(example_of_rated(each) for each in rated.rows if each.is_good)
         return _converted(rated, good, "bad answer", len(rated.rows) - len(good))
-    if entry.pair is None:
-        raise _not_offered(entry, "examples")
-    pairs = _pairs(raw, entry)
+    if read.entry.pair is None:
+        raise _not_offered(read.entry, "examples")
+    pairs = _pairs(read)
     examples = one_example_an_answer(map(example_of_pair, pairs.rows))
     n_joined = len(pairs.rows) - len(examples)
     return _converted(pairs, examples, "same answer in another row, wrong answers joined", n_joined)
-
-
-def _adapted(raw: Dataset[Row], adapter: Adapter[Item]) -> Dataset[Item]:
-    """What the adapter makes of the raw rows, repeated ones once."""
-    rows, left_out = _unique(raw.rows, adapter)
-    if not rows:
-        reasons = ", ".join(f"{count} {reason}" for reason, count in left_out.items()) or "no rows"
-        there = listed(dict.fromkeys(column for row in raw.rows for column in row.columns))
-        columns = f"; its columns are: {there}" if there else ""
-        raise DataError(f"{raw.origin}: no usable row ({reasons}){columns}")
-    return _with_rows(raw, rows, left_out)
 
 
 def _unique(rows: Iterable[Row], adapter: Adapter[Item]) -> tuple[tuple[Item, ...], dict[str, int]]:

@@ -1,7 +1,9 @@
 """Raw rows of one split of a dataset: from files, from the package, from a data root, or from the hub."""
 
 import importlib.resources
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -17,6 +19,7 @@ from reports.json_text import JsonError, has_halves, unique_keys
 from reports.paths import check_no_address, expanded
 
 Item = TypeVar("Item")
+Made = TypeVar("Made")
 
 EMBEDDED_PREFIX = "embedded/"
 """What the names of the datasets in the package begin with."""
@@ -24,6 +27,8 @@ FILE_SPLIT = "train"
 """The split of a file that is a dataset by itself."""
 _HUB_PARQUET = "refs/convert/parquet"
 """The revision at which the hub keeps its own conversion of a dataset that is a script."""
+_ONCE: ContextVar[dict[Hashable, Any] | None] = ContextVar("_ONCE", default=None)
+"""What was read within the current block of `each_split_once`; None outside of one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +49,17 @@ class Dataset(Generic[Item]):
     split: str = ""
     splits: tuple[str, ...] = ()
     """All splits that the dataset has where it was found."""
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """One split of a dataset, found and not read."""
+
+    dataset: DatasetConfig
+    source: RowSource
+    name: str
+    part: str
+    """Part of the dataset that its rows come from."""
 
 
 def is_file(name: str) -> bool:
@@ -85,6 +101,22 @@ def load_rows(
         DataError: The dataset, the split or a file is missing or broken.
         HubUnreachable: The rows would have to come from the hub, and it does not answer.
     """
+    return read_split(find_split(dataset, preferred_splits, data_root, folder_configurations=folder_configurations))
+
+
+def find_split(
+    dataset: DatasetConfig,
+    preferred_splits: Sequence[str],
+    data_root: Path | None,
+    *,
+    folder_configurations: bool = False,
+) -> Split:
+    """Finds the split that `load_rows` reads, and reads no row yet.
+
+    Raises:
+        DataError: The dataset or the split is missing.
+        HubUnreachable: The rows would have to come from the hub, and it does not answer.
+    """
     check_no_address(dataset.name)
     name, _, configuration = name_of_rows(dataset.name).partition(":")
     if is_file(dataset.name):
@@ -93,18 +125,51 @@ def load_rows(
     else:
         source = _named(dataset, name, configuration, data_root, folder_configurations=folder_configurations)
         part = configuration or name.rpartition("/")[2]
-    split = _pick(dataset, preferred_splits, source)
+    return Split(dataset, source, _pick(dataset, preferred_splits, source), part)
+
+
+def read_split(split: Split) -> Dataset[Row]:
+    """Reads the rows of a split.
+
+    Raises:
+        DataError: A file is missing or broken.
+    """
+    dataset, source, name = split.dataset, split.source, split.name
     rows, repaired = [], list[str]()
-    for where, columns in _bounded(source, split, dataset):
+    for where, columns in _bounded(source, name, dataset):
         sound = _sound(columns, where)
         if sound is not columns:
             repaired.append(where)
-        rows.append(Row(where=where, columns=sound, source=part))
+        rows.append(Row(where=where, columns=sound, source=split.part))
     if not any(row.columns for row in rows):
-        raise DataError(f"{_file_or_split(source, split, dataset)} holds {'only empty rows' if rows else 'no rows'}")
-    origin = f"{dataset.name}, split {split}{_provenance(source, split, dataset.revision)}"
+        raise DataError(f"{_file_or_split(source, name, dataset)} holds {'only empty rows' if rows else 'no rows'}")
+    origin = f"{dataset.name}, split {name}{_provenance(source, name, dataset.revision)}"
     notes = (_repair_note(dataset.name, repaired),) if repaired else ()
-    return Dataset(tuple(rows), origin, len(rows), notes=notes, name=dataset.name, split=split, splits=source.splits)
+    return Dataset(tuple(rows), origin, len(rows), notes=notes, name=dataset.name, split=name, splits=source.splits)
+
+
+@contextmanager
+def each_split_once() -> Iterator[None]:
+    """Within the block a split that serves several roles is read once; blocks may stand in each other."""
+    if _ONCE.get() is not None:
+        yield
+        return
+    token = _ONCE.set({})
+    try:
+        yield
+    finally:
+        _ONCE.reset(token)
+
+
+def once(key: Hashable, make: Callable[[], Made]) -> Made:
+    """What `make` returns, or what it returned before for this key within a block of `each_split_once`."""
+    kept = _ONCE.get()
+    if kept is None:
+        return make()
+    if key not in kept:
+        kept[key] = make()
+    made: Made = kept[key]
+    return made
 
 
 def embedded_folder() -> Path:

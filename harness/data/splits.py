@@ -1,13 +1,17 @@
-"""Seeded splits and samples of whole groups, independent of the order of rows."""
+"""Splits, samples and blocks of rows that keep together what belongs together: groups, or rows of one prompt."""
 
 import hashlib
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
-from suites.inputs import Example, Pair, Question, RatedAnswer
+from harness.data.make import Trainable
+from suites.inputs import Example, Pair, Prompt, Question, RatedAnswer
 
 Item = TypeVar("Item", bound=Pair | RatedAnswer | Example | Question)
+
+PROMPTS_A_BLOCK = 1024
+"""Prompts whose answers are tokens as Python's objects at a time."""
 
 
 def position_of(group: str, seed: int, purpose: str) -> float:
@@ -22,6 +26,22 @@ def share_of_groups(groups: Iterable[str], fraction: float, seed: int, purpose: 
     ordered = sorted(positions, key=lambda group: (positions[group], group))
     n_taken = sum(position < fraction for position in positions.values())
     return frozenset(ordered[: min(max(n_taken, 1), len(ordered) - 1)])
+
+
+def blocks_by_prompt(rows: Sequence[Trainable], n_prompts: int) -> list[list[int]]:
+    """Divides the places of rows into blocks of so many prompts, each with all rows of its prompts.
+
+    Blocks are in the order in which their prompts come first. Answers to one prompt are tokenised with one boundary, so
+    that no block needs another one.
+    """
+    numbers: dict[Prompt, int] = {}
+    blocks: list[list[int]] = []
+    for place, row in enumerate(rows):
+        number = numbers.setdefault(row.prompt, len(numbers))
+        if number // n_prompts == len(blocks):
+            blocks.append([])
+        blocks[number // n_prompts].append(place)
+    return blocks
 
 
 def sample_by_group(rows: Sequence[Item], limit: int | None, seed: int) -> tuple[Item, ...]:

@@ -133,9 +133,17 @@ def training_runs(experiment: Experiment) -> list[tuple[Variant, EncodedRows]]:
     """Lists every adapter to train with its rows; a control takes as many steps as the adapter it controls."""
     n_rows = len(experiment.data.training)
     with experiment.terminal.progress("encoding rows", n_rows) if n_rows >= _MANY_ROWS else nullcontext() as done:
-        encoded = encode_rows(experiment.data, experiment.encoder, experiment.config.seed, done)
+        variants = variants_of(experiment.config)
+        encoded = encode_rows(
+            experiment.data,
+            experiment.encoder,
+            experiment.config.seed,
+            done,
+            kinds={variant.rows for variant in variants},
+            folder=experiment.workspace.folder,
+        )
     runs = []
-    for variant in variants_of(experiment.config):
+    for variant in variants:
         recipe, rows = variant.recipe, encoded[variant.rows]
         if variant.is_control:
             steps = n_steps(len(encoded["experiment"].training), recipe.training)

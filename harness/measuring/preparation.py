@@ -16,6 +16,7 @@ from harness.data.filters import filter_rows
 from harness.data.lm_eval_rows import load_local_tasks, not_checked, overlap_queries
 from harness.data.load import load_trainable
 from harness.data.overlap import notes_on_dropped
+from harness.data.read import each_split_once
 from harness.data.row import DataError
 from harness.measuring.experiment import Experiment, smaller_limit
 from harness.measuring.kinds import KINDS, check_gates, roles_of, row_kinds
@@ -91,6 +92,7 @@ class Options:
     """
 
 
+@each_split_once()
 def prepare(options: Options) -> Experiment:
     """Loads everything an experiment needs, the cheapest first, so that mistakes show early.
 

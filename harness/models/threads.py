@@ -1,4 +1,4 @@
-"""Choose the number of threads that torch computes with: the configured one, or one for each core that is idle now.
+"""Choose the number of threads of torch and the tokenizer: the configured one, or one for each core that is idle now.
 
 The number of threads changes the order of sums and with it the last digits of a training, so a preset whose figures are
 published fixes it.
@@ -52,10 +52,11 @@ def choose_threads(configured: int | None = None) -> ThreadChoice:
 
 
 def apply_threads(choice: ThreadChoice) -> None:
-    """Set torch's number of threads."""
+    """Set the number of threads of torch, and of the tokenizer unless the environment says it."""
     import torch
 
     torch.set_num_threads(choice.n_threads)
+    os.environ.setdefault("RAYON_NUM_THREADS", str(choice.n_threads))  # read when it first tokenises several texts
 
 
 def asked_threads(environment: Mapping[str, str]) -> ThreadChoice | None:

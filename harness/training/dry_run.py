@@ -7,14 +7,16 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from harness.config.schema import TrainingConfig
 from harness.config.wording import duration
 from harness.models.base import LoadedModel
 from harness.models.precision import advice_on
 from harness.training.memory import training_memory
-from harness.training.recipe import EncodedRows, LogLine, Recipe, TrainingRow, requests_of, usable_recipe
+from harness.training.recipe import EncodedRows, LogLine, Recipe, usable_recipe
 from harness.training.reference import has_reference
+from harness.training.token_table import table_of
 from harness.training.trainer import Folders, on_fitting_engine, train_adapter
 from harness.training.trl import TrainerInputs, recomputes_activations
 from harness.training.variants import Variant, n_steps
@@ -133,11 +135,12 @@ def _estimate(
         probe = _probe(loaded, rows, recipe, probe_seconds, device_bytes)
     except torch.OutOfMemoryError:
         probe = None
-    n_tokens = sum(map(_n_tokens, rows.training))
+    table = table_of(rows.training)
+    n_tokens = int(table.lengths.sum())
     plan = Estimate(
         n_rows=n_rows,
         n_tokens=n_tokens,
-        longest_tokens=max(map(_longest, rows.training)),
+        longest_tokens=table.longest,
         n_steps=n_steps(n_rows, run),
         rows_a_step=run.batch_size * run.gradient_accumulation_steps,
         device=loaded.device,
@@ -160,12 +163,14 @@ def _estimate(
 def _whole_seconds(rows: EncodedRows, run: TrainingConfig, n_tokens: int, probe: _Probe) -> float:
     """Return the time of all steps, of the reference, and of the selection rows as often as the recipe asks."""
     n_all_steps = n_steps(len(rows.training), run)
-    n_steps_a_pass = n_steps(len(rows.training), replace(run, epochs=1.0, max_steps=None))
-    seconds = n_tokens * n_all_steps / n_steps_a_pass / probe.tokens_per_second
+    n_passes = n_all_steps / n_steps(len(rows.training), replace(run, epochs=1.0, max_steps=None))
+    seconds = n_tokens * n_passes / probe.tokens_per_second
     if run.reference == "once" and has_reference(run.method):
-        seconds += n_tokens / (probe.selection_tokens_per_second or 3 * probe.tokens_per_second)
+        speed = probe.selection_tokens_per_second or 3 * probe.tokens_per_second
+        seconds += n_tokens * min(1.0, n_passes) / speed
     if probe.selection_tokens_per_second is not None:
-        n_selection_tokens = sum(map(_n_tokens, rows.selection)) * _selection_passes(n_all_steps, run.eval_steps)
+        n_tokens_a_pass = int(table_of(rows.selection).lengths.sum())
+        n_selection_tokens = n_tokens_a_pass * _selection_passes(n_all_steps, run.eval_steps)
         seconds += n_selection_tokens / probe.selection_tokens_per_second
     return seconds
 
@@ -219,28 +224,30 @@ def _probe(loaded: LoadedModel, rows: EncodedRows, recipe: Recipe, probe_seconds
 
     if loaded.device == "cuda":
         torch.cuda.reset_peak_memory_stats()
-    by_length = sorted(rows.training, key=_longest, reverse=True)
+    table, all_selection = table_of(rows.training), table_of(rows.selection)
+    by_length = np.argsort(-table.lengths.max(axis=1, initial=0), kind="stable")
     whole = min(recipe.training.batch_size, max(1, len(by_length)))
     smallest = min(whole, 2 if recipe.training.method == "kto" else 1)  # which compares the answers of a batch
     held_bytes = own_bytes(loaded.device)
-    slowest = _train(loaded, EncodedRows(by_length[:smallest]), _in_batches(loaded, rows, recipe, smallest), 1)
+    slowest = _train(loaded, EncodedRows(table.take(by_length[:smallest])), _in_batches(loaded, rows, recipe, smallest), 1)
     whole_bytes = held_bytes + max(0, slowest[-1]["peak_memory_bytes"] - held_bytes) * whole // smallest
     n_seconds = _seconds(slowest, "train") * whole / smallest
     batch = whole if whole_bytes <= device_bytes and n_seconds <= _LONGEST_STEP_SECONDS else smallest
     recipe = _in_batches(loaded, rows, recipe, batch)
     if batch > smallest:
-        slowest = (*slowest, *_train(loaded, EncodedRows(by_length[:batch]), recipe, 1))
+        slowest = (*slowest, *_train(loaded, EncodedRows(table.take(by_length[:batch])), recipe, 1))
     n_timed = min(max(1, int(probe_seconds / _seconds(slowest, "train"))), _MOST_STEPS - 1)
     # With the longest row among them, so that gradient checkpointing is decided as it would be for all.
-    typical = [by_length[0], *_sample(by_length[1:], (n_timed + 1) * batch - 1, recipe.seed)]
-    selection = _sample(rows.selection, n_timed * batch, recipe.seed)
+    others = _sample(by_length[1:], (n_timed + 1) * batch - 1, recipe.seed)
+    typical = table.take(np.concatenate([by_length[:1], others]))
+    selection = all_selection.take(_sample(np.arange(len(all_selection)), n_timed * batch, recipe.seed))
     steps = _train(loaded, EncodedRows(typical, selection), recipe, n_timed + 1)
     timed = [line["seconds"] for line in steps if line["kind"] == "train"]
     rows_a_step = len(typical) / -(-len(typical) // batch)
-    n_timed_tokens = n_timed * rows_a_step * np.mean([_n_tokens(row) for row in typical])
+    n_timed_tokens = n_timed * rows_a_step * typical.lengths.sum() / len(typical)
     selection_rate = None
     if selection:
-        selection_rate = sum(map(_n_tokens, selection)) / _positive(_seconds(steps, "selection") - timed[-1])
+        selection_rate = int(selection.lengths.sum()) / _positive(_seconds(steps, "selection") - timed[-1])
     return _Probe(
         trainable_parameters=steps[-1]["trainable_parameters"],
         tokens_per_second=float(n_timed_tokens / _positive(timed[-1] - timed[0])),
@@ -275,9 +282,9 @@ def _train(loaded: LoadedModel, rows: EncodedRows, recipe: Recipe, n_probe_steps
         return train_adapter(loaded, rows, replace(recipe, training=probed), folders, lambda _line: None)
 
 
-def _sample(rows: Sequence[TrainingRow], n_rows: int, seed: int) -> list[TrainingRow]:
-    """Return at most `n_rows` rows at random."""
-    return [rows[index] for index in np.random.default_rng(seed).permutation(len(rows))[:n_rows]]
+def _sample(places: NDArray[np.int64], n_rows: int, seed: int) -> NDArray[np.int64]:
+    """Return at most `n_rows` of the places of rows at random."""
+    return places[np.random.default_rng(seed).permutation(len(places))[:n_rows]]
 
 
 def _selection_passes(n_all_steps: int, eval_steps: int | None) -> int:
@@ -304,14 +311,6 @@ def _memory(probe: _Probe | None, device_bytes: int, device: str) -> str:
     if probe is not None and probe.peak_bytes <= device_bytes:
         return f"fits: {needs}"
     return f"does not fit: {needs}; lower training.batch_size, or set training.gradient_checkpointing=on"
-
-
-def _n_tokens(row: TrainingRow) -> int:
-    return sum(request.n_inputs + 1 for request in requests_of([row]))
-
-
-def _longest(row: TrainingRow) -> int:
-    return max(request.n_inputs + 1 for request in requests_of([row]))
 
 
 def _seconds(log: Sequence[LogLine], kind: str) -> float:

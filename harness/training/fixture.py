@@ -22,17 +22,8 @@ from harness.models.base import LoadedModel
 from harness.models.provenance import package_versions
 from harness.training.checkpoints import has_checkpoint, writing
 from harness.training.packed_step.forward import VERSION as PACKED_STEP_VERSION
-from harness.training.recipe import (
-    EncodedRows,
-    LogLine,
-    Progress,
-    RatedRequest,
-    Recipe,
-    TrainingRow,
-    kind_of,
-    requests_of,
-    usable_recipe,
-)
+from harness.training.recipe import EncodedRows, LogLine, Progress, Recipe, usable_recipe
+from harness.training.token_table import table_of
 from harness.training.trainer import Folders, on_fitting_engine, train_adapter
 from harness.workspace import Workspace
 from reports.checksums import file_checksum
@@ -204,7 +195,7 @@ def fixture_inputs(
         },
         "start": None if start is None else start.fingerprint,
         "rows": {
-            name: {"n": len(each), "content": _content(each)}
+            name: {"n": len(each), "content": table_of(each).content}
             for name, each in (("training", rows.training), ("selection", rows.selection))
         },
         "recipe": settings,
@@ -214,14 +205,6 @@ def fixture_inputs(
     }
     plain: dict[str, Any] = json.loads(json.dumps(inputs))
     return plain
-
-
-def _content(rows: Sequence[TrainingRow]) -> str:
-    """Return the hash of all rows' kinds, token ids and ratings."""
-    tokens = [(request.prompt_ids, request.response_ids) for request in requests_of(rows)]
-    return content_id(
-        [kind_of(row) for row in rows], tokens, [row.is_good for row in rows if isinstance(row, RatedRequest)]
-    )
 
 
 def _write_record(folder: Path, log: Sequence[LogLine], record: dict[str, Any], groups: Iterable[str]) -> None:

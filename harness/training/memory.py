@@ -6,7 +6,8 @@ from typing import Any
 
 from harness.models.base import LoadedModel
 from harness.training.packed_step.forward import MAX_LOGIT_ELEMENTS
-from harness.training.recipe import EncodedRows, Recipe, requests_of
+from harness.training.recipe import EncodedRows, Recipe
+from harness.training.token_table import table_of
 from harness.training.trl import TrainerInputs, activation_bytes, recomputes_activations, tokens_at_once
 from suites.engine.causal_model import n_vocabulary
 
@@ -88,7 +89,7 @@ def training_memory(loaded: LoadedModel, rows: EncodedRows, recipe: Recipe) -> T
 def _longest_row_tokens(inputs: TrainerInputs) -> int:
     """Return the tokens of the longest row of a padded batch: of a pair both sides, each with the prompt."""
     n_sides = 2 if inputs.recipe.training.method == "dpo" else 1
-    return n_sides * max(request.n_inputs + 1 for request in requests_of(inputs.rows))
+    return n_sides * table_of(inputs.rows).longest
 
 
 def _adapted_sizes(base: Any, recipe: Recipe) -> Iterator[int]:

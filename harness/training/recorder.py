@@ -117,13 +117,21 @@ class Recorder:
             self.reference = self.reference_scores(self._requests)
             self._measure_selection(step=0)
 
-    def reference_scores(self, requests: Sequence[Request]) -> list[float]:
+    def reference_scores(
+        self, requests: Sequence[Request], n_before: int = 0, n_all: int | None = None
+    ) -> list[float]:
         """Return log-probabilities in nats of responses under the reference; call it before the first step.
 
         The reference is the base, or the adapter as an earlier stage left it.
+
+        Args:
+            requests: requests to score now.
+            n_before: how many of all were scored before, for the progress that is shown.
+            n_all: how many there are in all; None where these are all.
         """
         with nullcontext() if self._is_started else self._adapter.disable_adapter():
-            return self._scores_of(requests, self._reference_scorer).tolist()  # type: ignore[no-any-return]
+            scores = self._scores_of(requests, self._reference_scorer, n_before, n_all)
+        return scores.tolist()  # type: ignore[no-any-return]
 
     def record_step(self, step: int, logs: LogLine) -> None:
         """Log one step of the trainer, check it, and measure the selection rows every `eval_steps`.
@@ -196,13 +204,15 @@ class Recorder:
             statistics = selection_statistics(self._selection, policy, np.array(self.reference), beta)
             self._append({"kind": "selection", "step": step, **statistics})
 
-    def _scores_of(self, requests: Sequence[Request], scorer: ModelScorer) -> NDArray[np.float64]:
+    def _scores_of(
+        self, requests: Sequence[Request], scorer: ModelScorer, n_before: int = 0, n_all: int | None = None
+    ) -> NDArray[np.float64]:
         """Return log-probabilities in nats of responses, shape (n_requests,)."""
         step = self.log[-1]["step"] if self.log else 0
 
         def show(n_scored: int) -> None:
             if self._progress is not None:
-                line = {"kind": "scoring", "n_scored": n_scored, "n_requests": len(requests)}
+                line = {"kind": "scoring", "n_scored": n_before + n_scored, "n_requests": n_all or len(requests)}
                 self._progress(step, self._n_steps, line)
 
         scores = scorer.score(requests, show)

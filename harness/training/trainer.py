@@ -31,10 +31,8 @@ from harness.training.recipe import (
     EncodedRows,
     LogLine,
     Progress,
-    RatedRequest,
     Recipe,
     TrainingError,
-    kind_of,
     requests_of,
     usable_recipe,
 )
@@ -42,6 +40,7 @@ from harness.training.recorder import Recorder, Reference
 from harness.training.reference import has_reference, reference_columns
 from harness.training.resumable import save_adapter
 from harness.training.router import router_line
+from harness.training.token_table import table_of
 from harness.training.trl import (
     LOSS_TYPES,
     SMOOTHED_LOSS_TYPES,
@@ -52,6 +51,7 @@ from harness.training.trl import (
     make_trainer,
     tokens_at_once,
 )
+from harness.training.variants import n_steps
 from suites.engine.scoring import ScoreStore
 
 if TYPE_CHECKING:
@@ -170,7 +170,11 @@ def _train_to_the_end(
             stack.enter_context(_in_packs(trainer, inputs))
         if has_reference(recipe.training.method) and recipe.training.reference == "once":
             columns = reference_columns(
-                recipe.training.method, trainer.train_dataset, folders.checkpoints, recorder.reference_scores
+                recipe.training.method,
+                trainer.train_dataset,
+                trainer.rows_seen(n_steps(len(inputs.rows), recipe.training)),
+                folders.checkpoints,
+                recorder.reference_scores,
             )
             trainer.give_reference(columns)
         checkpoint = newest_checkpoint(folders.checkpoints, say, trainer.restore)
@@ -279,9 +283,9 @@ def _check(loaded: LoadedModel, rows: EncodedRows, recipe: Recipe, start: Path |
             f"data.training: no {KINDS[run.method]} are left to train on{equal}; "
             f"loosen data's filters, limits or overlap"
         )
-    given = sorted({kind_of(row) for row in rows.training} - {KINDS[run.method]})
-    if given:
-        raise TrainingError(f"training.method: {run.method} trains on {KINDS[run.method]}, not on {given[0]}")
+    kind = table_of(rows.training).kind
+    if kind != KINDS[run.method]:
+        raise TrainingError(f"training.method: {run.method} trains on {KINDS[run.method]}, not on {kind}")
     check_loggers(run.report_to)
     if start is not None:
         check_start(start, recipe.lora)
@@ -312,8 +316,9 @@ def _warn_of_imbalance(rows: EncodedRows, say: Callable[[str], None]) -> None:
     KTO's paper (https://arxiv.org/abs/2402.01306, equation 9) advises a ratio of good to bad, each times its weight,
     from 1 to 4/3.
     """
-    ratings = [row.is_good for row in rows.training if isinstance(row, RatedRequest)]
-    n_good, n_bad = sum(ratings), len(ratings) - sum(ratings)
+    ratings = table_of(rows.training).ratings
+    n_good = int(ratings.sum())
+    n_bad = len(ratings) - n_good
     if not n_bad <= n_good <= 4 / 3 * n_bad:
         say(
             f"{n_good} answers are good and {n_bad} bad, all of weight 1; KTO's paper advises 1 to 1.33 good answers "

@@ -3,25 +3,28 @@
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from harness.config.schema import LoraConfig, TrainingConfig
 from harness.models.adapter_files.config import read_adapter_config
 from harness.models.base import LoadedModel
 from harness.training.packed_step.batch import UNLABELLED
 from harness.training.packed_step.budget import LOWEST_TOKENS_AT_ONCE
-from harness.training.recipe import LogLine, RatedRequest, Recipe, TrainingError, TrainingRow, requests_of
+from harness.training.recipe import LogLine, Recipe, TrainingError, TrainingRow
 from harness.training.recorder import peak_memory_bytes
 from harness.training.resumable import POLICY, ResumableMixin, mixed_into
 from harness.training.router import router_weight
+from harness.training.token_table import PROMPT, RATING, REJECTED, RESPONSE, TokenTable, table_of
 from reports.errors import first_line, last_line
 from suites.engine.plan import free_bytes
-from suites.inputs import Request
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from datasets import Dataset
     from peft import PeftModel
     from transformers import TrainingArguments
@@ -79,14 +82,20 @@ class HarnessTrainerMixin(ResumableMixin):
             pairs = zip(batches["rewards/accuracies"], batches["rewards/margins"], strict=True)
             batches["rewards/accuracies"] = [0.5 if accuracy == margin == 0 else accuracy for accuracy, margin in pairs]
 
-    def give_reference(self, columns: "Mapping[str, Sequence[float]]") -> None:
+    def give_reference(self, columns: "Mapping[str, NDArray[np.float64]]") -> None:
         """Take the reference's log-probabilities from columns of the rows, in place of computing them in each step.
 
         TRL's own setting would hash the model and compute them in a pass of its own.
         """
         for name, values in columns.items():
-            self.train_dataset = self.train_dataset.add_column(name, list(values))
+            self.train_dataset = self.train_dataset.add_column(name, values)
         self.precompute_ref_logps = True
+
+    def rows_seen(self, n_steps: int) -> "NDArray[np.int64] | None":
+        """Return the places of the rows that so many steps see, in ascending order; None where that is every row."""
+        batches = self.get_train_dataloader().batch_sampler
+        n_seen = n_steps * self.args.gradient_accumulation_steps
+        return None if n_seen >= len(batches) else np.unique(np.concatenate(list(islice(batches, n_seen))))
 
     def _prepare_dataset(self, dataset: "Dataset", *_: object) -> "Dataset":
         """Return the dataset as it is; TRL would render and tokenise it."""
@@ -277,7 +286,7 @@ def recomputes_activations(inputs: TrainerInputs) -> bool:
         return run.gradient_checkpointing == "on"
     n_responses = 2 if run.method == "dpo" else 1
     n_sequences = n_responses if run.engine == "packed" else n_responses * run.batch_size
-    n_tokens = max(request.n_inputs + 1 for request in requests_of(inputs.rows))
+    n_tokens = table_of(inputs.rows).longest
     return _activation_bytes(loaded, n_sequences * n_tokens) > free_bytes(loaded.device) / 2
 
 
@@ -301,31 +310,43 @@ def _dataset(inputs: TrainerInputs) -> "Dataset":
     """Return the rows in the columns that the method's collator reads, token ids unchanged."""
     from datasets import Dataset
 
-    requests = requests_of(inputs.rows)
+    rows = table_of(inputs.rows)
     match inputs.recipe.training.method:
         case "dpo":
-            columns = {
-                "prompt_ids": [list(chosen.prompt_ids) for chosen in requests[::2]],
-                "chosen_ids": [list(chosen.response_ids) for chosen in requests[::2]],
-                "rejected_ids": [list(rejected.response_ids) for rejected in requests[1::2]],
-            }
+            names = {PROMPT: "prompt_ids", RESPONSE: "chosen_ids", REJECTED: "rejected_ids"}
+            table = rows.columns.select([*names]).rename_columns([*names.values()])
         case "kto":
-            rated = [row for row in inputs.rows if isinstance(row, RatedRequest)]
-            columns = _rated_columns(rated, inputs.recipe.training.batch_size, inputs.recipe.seed)
+            table = _rated_columns(rows, inputs.recipe.training.batch_size, inputs.recipe.seed)
         case "sft":
-            columns = _labelled_columns(requests)
-    return Dataset.from_dict(columns)
+            table = _labelled_columns(rows)
+    # Without a fingerprint of ours the library would hash a copy of all rows.
+    return Dataset(table, fingerprint=rows.content)
 
 
-def _labelled_columns(requests: Sequence[Request]) -> dict[str, list[Any]]:
+def _labelled_columns(rows: TokenTable) -> "pa.Table":
     """Return the columns of TRL's SFTTrainer; only response tokens are labelled."""
-    return {
-        "input_ids": [[*request.prompt_ids, *request.response_ids] for request in requests],
-        "labels": [[UNLABELLED] * len(request.prompt_ids) + [*request.response_ids] for request in requests],
-    }
+    import pyarrow as pa
+
+    types = pa.schema({name: pa.list_(pa.int32()) for name in ("input_ids", "labels")})
+    batches = []
+    for batch in rows.columns.to_batches():
+        (prompts, prompt_ids), (responses, response_ids) = (_flat(batch[name]) for name in (PROMPT, RESPONSE))
+        starts = np.concatenate([[0], np.cumsum(prompts + responses)])
+        is_prompt = np.repeat(np.tile([True, False], len(batch)), np.stack([prompts, responses], axis=1).ravel())
+        ids, labels = np.empty(starts[-1], np.int32), np.full(starts[-1], UNLABELLED, np.int32)
+        ids[is_prompt], ids[~is_prompt] = prompt_ids, response_ids
+        labels[~is_prompt] = response_ids
+        lists = [pa.ListArray.from_arrays(starts.astype(np.int32), each) for each in (ids, labels)]
+        batches.append(pa.record_batch(lists, schema=types))
+    return pa.Table.from_batches(batches, schema=types)
 
 
-def _rated_columns(rows: Sequence[RatedRequest], batch_size: int, seed: int) -> dict[str, list[Any]]:
+def _flat(lists: "pa.ListArray") -> "tuple[NDArray[np.int64], NDArray[np.int32]]":
+    """Return the length of each list, and all their numbers one after another."""
+    return lists.value_lengths().to_numpy().astype(np.int64), lists.flatten().to_numpy()
+
+
+def _rated_columns(rows: TokenTable, batch_size: int, seed: int) -> "pa.Table":
     """Return the columns of TRL's KTOTrainer, shuffled by the seed once and for all epochs.
 
     KTO compares every implicit reward with a reference point: the KL divergence of the policy from the reference on
@@ -333,13 +354,16 @@ def _rated_columns(rows: Sequence[RatedRequest], batch_size: int, seed: int) -> 
     the first prompt, so the order must be fixed. Good and bad answers both have weight 1, TRL's default; the more
     frequent kind therefore counts for more.
     """
-    order = np.random.default_rng(seed).permutation(len(rows))
-    shuffled = [rows[index] for index in order]
-    answers = [list(row.request.response_ids) for row in shuffled]
-    batches = [answers[first : first + batch_size] for first in range(0, len(answers), batch_size)]
-    return {
-        "prompt_ids": [list(row.request.prompt_ids) for row in shuffled],
-        "completion_ids": answers,
-        "KL_completion_ids": [answer for batch in batches for answer in [batch[-1], *batch[:-1]]],
-        "label": [row.is_good for row in shuffled],
-    }
+    import pyarrow as pa
+
+    shuffled = rows.take(np.random.default_rng(seed).permutation(len(rows))).columns
+    batches = np.split(np.arange(len(rows)), range(batch_size, len(rows), batch_size))
+    before = np.concatenate([np.roll(batch, 1) for batch in batches])
+    return pa.table(
+        {
+            "prompt_ids": shuffled[PROMPT],
+            "completion_ids": shuffled[RESPONSE],
+            "KL_completion_ids": shuffled[RESPONSE].take(before),
+            "label": shuffled[RATING],
+        }
+    )

@@ -89,7 +89,7 @@ class EncodedPair:
         return self.rejected.request.response_ids
 
 
-_RULES = {
+RULES = {
     "prompt truncated": "prompt_truncated",
     "response truncated": "response_truncated",
     "boundary moved": "boundary_moved",
@@ -102,9 +102,9 @@ _RULES = {
 
 def count_touched(rows: Iterable[Sequence[EncodedResponse]]) -> dict[str, int]:
     """Returns rule -> number of rows in which it changed a response; rules that changed none are absent."""
-    counts = dict.fromkeys(_RULES, 0)
+    counts = dict.fromkeys(RULES, 0)
     for row in rows:
-        for rule, applied in _RULES.items():
+        for rule, applied in RULES.items():
             counts[rule] += any(getattr(response, applied) for response in row)
     return {rule: n_rows for rule, n_rows in counts.items() if n_rows}
 

@@ -11,9 +11,10 @@ from engine import engine
 from page import page
 from quickstart import quickstart
 from run_folder import run_folder
+from size import size
 from training import training
 
-BLOCKS = (quickstart, engine, training, page, run_folder)
+BLOCKS = (quickstart, engine, training, size, page, run_folder)
 
 
 @click.group(help=__doc__, chain=True, invoke_without_command=True)

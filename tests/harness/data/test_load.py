@@ -1,12 +1,15 @@
 """Tests of one dataset's rows in every shape: merging, counting, splits, on small and real rows."""
 
 import dataclasses
+import gc
 
 import pytest
 
-from harness.config.schema import DatasetConfig
+from harness.config.schema import ColumnsConfig, DatasetConfig
+from harness.data import read
 from harness.data.load import load_examples, load_pairs, load_questions, load_rated
-from harness.data.row import DataError
+from harness.data.read import each_split_once
+from harness.data.row import DataError, Row
 
 HH, PROCESSED, SAFE = "Anthropic/hh-rlhf:helpful-base", "PKU-Alignment/processed-hh-rlhf", "PKU-Alignment/PKU-SafeRLHF"
 TOPICS = ("bread", "coins", "rivers", "clocks", "sheep", "glass", "trains", "wool", "lamps", "maps", "salt", "boats")
@@ -204,3 +207,71 @@ def test_a_file_is_named_once_where_it_is_the_dataset(tmp_path):
     file, folder = tmp_path / "train.jsonl", tmp_path
     assert load_pairs(DatasetConfig(str(file)), data_root=None).origin == f"{file}, split train"
     assert load_pairs(DatasetConfig(f"{folder}/"), data_root=None).origin == f"{folder}/, split train, train.jsonl"
+
+
+@pytest.fixture
+def files_read(monkeypatch):
+    """The names of the files that are read, each as often as it is."""
+    names = []
+    of_file = read.read_file
+
+    def counted(path):
+        names.append(path.name)
+        return of_file(path)
+
+    monkeypatch.setattr(read, "read_file", counted)
+    return names
+
+
+def test_a_file_is_read_once_for_all_its_roles(write_rows, files_read):
+    """What it is loaded as are the same objects, of one reading; outside of the block it is read anew."""
+    file = write_rows("rows.jsonl", transcripts(TOPICS))
+    alone = [load(str(file), None, loader) for loader in (load_pairs, load_examples, load_questions, load_rated)]
+    assert files_read == ["rows.jsonl"] * 4
+
+    with each_split_once():
+        pairs = load(str(file), None, purpose="training")
+        others = [load(str(file), None, loader) for loader in (load_pairs, load_examples, load_questions, load_rated)]
+
+    assert files_read == ["rows.jsonl"] * 5
+    assert others == alone
+    assert pairs.rows is others[0].rows
+    assert others[1].rows[0].prompt is pairs.rows[0].prompt
+    assert [note for note in pairs.notes if note not in others[0].notes] == [
+        f"{file}: train is its only split there, used for training"
+    ]
+
+
+def test_what_is_read_otherwise_is_read_again(write_rows, files_read):
+    """Another split, and the same rows with other words for what their columns hold."""
+    for split in ("train", "test"):
+        write_rows(f"o/n/{split}.jsonl", [{"a": f"Q {split}", "b": "x", "c": "y"}])
+    root = write_rows("o/n/dev.jsonl", [{"a": "Q", "b": "x", "c": "y"}]).parents[2]
+    as_pairs = ColumnsConfig(prompt="a", chosen="b", rejected="c")
+    with each_split_once():
+        read_rows = [
+            load_pairs(DatasetConfig("o/n", split=split, columns=columns), data_root=root).rows
+            for split, columns in (
+                ("train", as_pairs),
+                ("test", as_pairs),
+                ("test", ColumnsConfig(prompt="a", chosen="c", rejected="b")),
+                ("test", as_pairs),
+            )
+        ]
+
+    assert files_read == ["train.jsonl", "test.jsonl", "test.jsonl"]
+    assert [(row.prompt[0].text, row.chosen) for (row,) in read_rows] == [
+        ("Q train", "x"), ("Q test", "x"), ("Q test", "y"), ("Q test", "x")
+    ]  # fmt: skip
+
+
+def test_no_raw_row_stays_once_something_is_made_of_it(write_rows):
+    """Also while the file is kept for its other roles."""
+    file = write_rows("rows.jsonl", transcripts(TOPICS))
+    with each_split_once():
+        pairs = load(str(file), None)
+        gc.collect()
+        raw = [each for each in gc.get_objects() if isinstance(each, Row) and each.where.startswith(str(file))]
+
+    assert len(pairs.rows) == 24
+    assert raw == []

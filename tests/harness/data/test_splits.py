@@ -1,11 +1,11 @@
-"""Tests of seeded splits and samples: whole groups, no dependence on order, the share asked for."""
+"""Tests of splits, samples and blocks: whole groups, no dependence on order, the share asked for."""
 
 from collections import Counter
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.data.splits import position_of, sample_by_group, share_of_groups
+from harness.data.splits import blocks_by_prompt, position_of, sample_by_group, share_of_groups
 from suites.inputs import Example, Turn
 
 
@@ -77,3 +77,15 @@ def test_the_share_is_about_the_fraction():
 def test_a_single_group_is_not_taken():
     """One group cannot be divided: the share is empty."""
     assert share_of_groups(["a"], 0.5, 1, "p") == frozenset()
+
+
+@given(st.lists(st.sampled_from("abcdefghij")), st.integers(1, 4))
+def test_blocks_hold_every_row_once_and_all_rows_of_their_prompts(questions, n_prompts):
+    """At most so many prompts each, places in their order, prompts in the order in which they come first."""
+    rows = [Example(f"{n}", "", (Turn("user", question),), "a") for n, question in enumerate(questions)]
+    blocks = blocks_by_prompt(rows, n_prompts)
+    asked = [list(dict.fromkeys(questions[place] for place in block)) for block in blocks]
+    assert sorted(place for block in blocks for place in block) == list(range(len(rows)))
+    assert all(block == sorted(block) for block in blocks)
+    assert [question for block in asked for question in block] == list(dict.fromkeys(questions))
+    assert all(len(block) == n_prompts for block in asked[:-1])

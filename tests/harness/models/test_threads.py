@@ -117,11 +117,15 @@ def test_quota_of_a_control_group(tmp_path: Path) -> None:
     assert quota_cores(tmp_path) is None
 
 
-def test_the_choice_is_applied() -> None:
-    """Torch computes with as many threads as chosen."""
+def test_the_choice_is_applied(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Torch computes with as many threads as chosen, and so does the tokenizer, unless the environment says more."""
     before = torch.get_num_threads()
+    monkeypatch.setenv("RAYON_NUM_THREADS", "")
+    monkeypatch.delenv("RAYON_NUM_THREADS")
     try:
         apply_threads(ThreadChoice(2, ""))
-        assert torch.get_num_threads() == 2
+        assert (torch.get_num_threads(), os.environ["RAYON_NUM_THREADS"]) == (2, "2")
+        apply_threads(ThreadChoice(1, ""))
+        assert os.environ["RAYON_NUM_THREADS"] == "2"
     finally:
         torch.set_num_threads(before)

@@ -1,6 +1,7 @@
 """What adapters and their controls are trained on."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -11,7 +12,7 @@ from harness.data.read import Dataset
 from harness.models.base import LoadedModel, load_model
 from harness.training.encode import encode_rows
 from harness.training.recipe import RatedRequest
-from suites.engine.encoding import EncodedPair, Encoder
+from suites.engine.encoding import EncodedPair, Encoder, UnwrittenAnswerError
 from suites.inputs import Example, Pair, RatedAnswer, Request, Turn
 
 
@@ -97,12 +98,59 @@ def test_a_first_stage_is_trained_on_its_own_answers(encoder: Encoder) -> None:
 
 
 def test_many_rows_are_encoded_in_parts_that_are_the_same(encoder: Encoder) -> None:
-    """Progress is told by the part; equal token ids are one number in memory, whatever row they are of."""
+    """Progress is told by the part, and every row is what it is when it is encoded alone."""
     told: list[tuple[int, int]] = []
     many = encode_rows(data_of(pairs(300)), encoder, 1, lambda done, total: told.append((done, total)))["experiment"]
     single = [encoder.encode_pairs([pair])[0] for pair in pairs(300)]
 
     assert told == [(128, 300), (256, 300)]
     assert list(many.training) == single
-    numbers = [number for row in many.training if isinstance(row, EncodedPair) for number in row.chosen_ids]
-    assert len({id(number) for number in numbers}) == len(set(numbers))
+
+
+@pytest.mark.parametrize("is_mapped", [False, True])
+def test_rows_of_a_prompt_that_lie_apart_keep_their_places(
+    encoder: Encoder, is_mapped: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """However few prompts are encoded at a time: order, boundary, counts and swapped halves are those of all at once."""
+    given = [replace(pair, prompt=pairs(4)[number % 4].prompt) for number, pair in enumerate(pairs(12))]
+    same = replace(given[5], example_id="same", chosen="word " * 80 + "yes", rejected="word " * 80 + "no")
+    long = replace(given[6], example_id="long", chosen="word " * 90)
+    rows = (*given, same, long)
+    whole = encode_rows(data_of(rows), encoder, seed=1)
+    monkeypatch.setattr("harness.training.encode.PROMPTS_A_BLOCK", 3)
+
+    told: list[tuple[int, int]] = []
+    parts = encode_rows(
+        data_of(rows),
+        encoder,
+        1,
+        lambda done, total: told.append((done, total)),
+        folder=tmp_path if is_mapped else None,
+    )
+
+    unequal = [pair for pair in rows if pair is not same]
+    assert list(parts["experiment"].training) == encoder.encode_pairs(unequal)
+    assert parts == whole
+    assert (parts["experiment"].n_equal, parts["experiment"].touched) == (1, {"response truncated": 1})
+
+
+def test_only_the_kinds_of_rows_that_are_trained_on_are_made(encoder: Encoder) -> None:
+    """The experiment's own are always there; a first stage is encoded where it is trained."""
+    data = data_of(pairs(3), sft=(Example("a", "a", (Turn("user", "Which?"),), "This."),))
+
+    assert set(encode_rows(data, encoder, 1, kinds=("chosen",))) == {"experiment", "chosen"}
+    assert set(encode_rows(data, encoder, 1, kinds=("shuffled", "sft"))) == {"experiment", "shuffled", "sft"}
+
+
+def test_answers_that_a_template_leaves_out_are_counted_over_all_rows(
+    encoder: Encoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The message is the same however many prompts are encoded at a time."""
+    monkeypatch.setattr("harness.training.encode.PROMPTS_A_BLOCK", 2)
+    cuts = "{% for message in messages %}{{ message['content'].split('</think>')[-1] + ' ' }}{% endfor %}"
+    monkeypatch.setattr(encoder.tokenizer, "chat_template", cuts)
+    cutting = Encoder(encoder.tokenizer, max_prompt_tokens=40, max_tokens=60)
+    thinking = [replace(pair, chosen=f"<think>Hm.</think>{pair.chosen}") for pair in pairs(5)[::2]]
+
+    with pytest.raises(UnwrittenAnswerError, match="part or all of 3 of 8 answers"):
+        encode_rows(data_of((*thinking, pairs(5)[1])), cutting, seed=1)

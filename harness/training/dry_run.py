@@ -229,7 +229,8 @@ def _probe(loaded: LoadedModel, rows: EncodedRows, recipe: Recipe, probe_seconds
     whole = min(recipe.training.batch_size, max(1, len(by_length)))
     smallest = min(whole, 2 if recipe.training.method == "kto" else 1)  # which compares the answers of a batch
     held_bytes = own_bytes(loaded.device)
-    slowest = _train(loaded, EncodedRows(table.take(by_length[:smallest])), _in_batches(loaded, rows, recipe, smallest), 1)
+    few = EncodedRows(table.take(by_length[:smallest]))
+    slowest = _train(loaded, few, _in_batches(loaded, rows, recipe, smallest), 1)
     whole_bytes = held_bytes + max(0, slowest[-1]["peak_memory_bytes"] - held_bytes) * whole // smallest
     n_seconds = _seconds(slowest, "train") * whole / smallest
     batch = whole if whole_bytes <= device_bytes and n_seconds <= _LONGEST_STEP_SECONDS else smallest

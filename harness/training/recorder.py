@@ -117,9 +117,7 @@ class Recorder:
             self.reference = self.reference_scores(self._requests)
             self._measure_selection(step=0)
 
-    def reference_scores(
-        self, requests: Sequence[Request], n_before: int = 0, n_all: int | None = None
-    ) -> list[float]:
+    def reference_scores(self, requests: Sequence[Request], n_before: int = 0, n_all: int | None = None) -> list[float]:
         """Return log-probabilities in nats of responses under the reference; call it before the first step.
 
         The reference is the base, or the adapter as an earlier stage left it.

@@ -95,7 +95,7 @@ def _scored(table: "pa.Table", responses: Sequence[str], score: Score) -> list[f
         ]
         values = np.reshape(score(requests, len(sums[0]) * len(responses), n_all), (len(responses), len(prompts)))
         for own, more in zip(sums, values.tolist(), strict=True):
-            own += more
+            own.extend(more)
     return [value for own in sums for value in own]
 
 

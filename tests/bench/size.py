@@ -23,6 +23,7 @@ from tabulate import tabulate
 
 from harness.config.schema import DatasetConfig
 from harness.data.read import load_rows
+from suites.engine.encoding import common_prefix_length
 
 DATA_ROOT = Path(__file__).parents[3] / "shared" / "data"
 SOURCES = ("Anthropic/hh-rlhf:helpful-base", "Anthropic/hh-rlhf:harmless-base")
@@ -86,8 +87,7 @@ def write_pairs(file: Path, data_root: Path, n_pairs: int, seed: int = 0) -> Non
     with file.open("w", encoding="utf-8") as stream:
         for _ in range(n_pairs):
             chosen, rejected = drawn.choice(templates)
-            shared = os.path.commonprefix([chosen, rejected])
-            cut = shared.rfind("\n\nAssistant:")
+            cut = chosen.rfind("\n\nAssistant:", 0, common_prefix_length(chosen, rejected))
             prompt = "".join(_redrawn(chosen[:cut], words, drawn))
             sides = {
                 name: prompt + "".join(_redrawn(text[cut:], words, drawn))
@@ -133,6 +133,4 @@ def _table(costs: Mapping[str, Cost]) -> str:
         for name, cost in costs.items()
     ]
     bounds = f"{LARGEST_BYTES / GIB:.0f} GiB and {LONGEST_SECONDS / 60:.0f} minutes"
-    return tabulate(
-        rows, ("command", "peak memory", "time", "CPU", bounds), tablefmt="pipe", disable_numparse=True
-    )
+    return tabulate(rows, ("command", "peak memory", "time", "CPU", bounds), tablefmt="pipe", disable_numparse=True)

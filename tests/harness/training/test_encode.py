@@ -111,7 +111,7 @@ def test_many_rows_are_encoded_in_parts_that_are_the_same(encoder: Encoder) -> N
 def test_rows_of_a_prompt_that_lie_apart_keep_their_places(
     encoder: Encoder, is_mapped: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """However few prompts are encoded at a time: order, boundary, counts and swapped halves are those of all at once."""
+    """However few prompts are encoded at a time: order, boundary, counts and halves are those of all at once."""
     given = [replace(pair, prompt=pairs(4)[number % 4].prompt) for number, pair in enumerate(pairs(12))]
     same = replace(given[5], example_id="same", chosen="word " * 80 + "yes", rejected="word " * 80 + "no")
     long = replace(given[6], example_id="long", chosen="word " * 90)

@@ -1,4 +1,4 @@
-"""Log-probabilities of the reference as columns: of the rows that steps see, some at a time, kept beside checkpoints."""
+"""The reference's log-probabilities as columns: of rows that steps see, some at a time, kept beside checkpoints."""
 
 import json
 from collections.abc import Callable, Sequence

@@ -59,6 +59,8 @@ BRANCH_ROOMS = {
 }
 """Modules of which all types carry it elsewhere, and where to."""
 WORKERS = {
+    "_Source": "a split that was read, until its roles have their rows",
+    "_Reading": "that split for one purpose",
     "RewardEvaluation": "a line of the suite, with the scores of all subjects so far",
     "ScoringState": "the plan of a run, with the latest packs",
     "Tokenised": "the tokens of one templated text, until they are cut into prompt and response",

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -283,7 +284,7 @@ def _train(loaded: LoadedModel, rows: EncodedRows, recipe: Recipe, n_probe_steps
         return train_adapter(loaded, rows, replace(recipe, training=probed), folders, lambda _line: None)
 
 
-def _sample(places: NDArray[np.int64], n_rows: int, seed: int) -> NDArray[np.int64]:
+def _sample(places: NDArray[np.integer[Any]], n_rows: int, seed: int) -> NDArray[np.integer[Any]]:
     """Return at most `n_rows` of the places of rows at random."""
     return places[np.random.default_rng(seed).permutation(len(places))[:n_rows]]
 

@@ -43,7 +43,7 @@ def has_reference(method: str) -> bool:
 
 
 def reference_columns(
-    method: str, dataset: Any, places: NDArray[np.int64] | None, checkpoints: Path, score: Score
+    method: str, dataset: Any, places: NDArray[np.integer[Any]] | None, checkpoints: Path, score: Score
 ) -> dict[str, NDArray[np.float64]]:
     """Return the columns of TRL's trainer that hold the reference's log-probabilities; NaN where no step needs any.
 

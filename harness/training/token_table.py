@@ -68,11 +68,11 @@ class TokenTable(Sequence[TrainingRow]):
         for batch in self.columns.to_batches(max_chunksize=_ROWS_A_BATCH):
             yield from _rows_of(self.kind, batch.to_pydict())
 
-    def take(self, places: NDArray[np.int64]) -> Self:
+    def take(self, places: NDArray[np.integer[Any]]) -> Self:
         """Return the rows at these places, in their order."""
         return type(self)(self.kind, self.columns.take(places))
 
-    def stored(self, places: NDArray[np.int64], folder: Path | None) -> Self:
+    def stored(self, places: NDArray[np.integer[Any]], folder: Path | None) -> Self:
         """Return the rows at these places, in their order, in a file of their own as `table_of` writes it."""
         parts = (places[first : first + _ROWS_A_BATCH] for first in range(0, len(places), _ROWS_A_BATCH))
         batches = (batch for part in parts for batch in self.columns.take(part).to_batches())

@@ -124,7 +124,7 @@ class TokenTable(Sequence[TrainingRow]):
             return self
         here, there = np.arange(len(self)), np.arange(len(self)) + len(self)
         first, second = np.where(is_swapped, there, here), np.where(is_swapped, here, there)
-        turned = {}
+        turned: dict[str, Any] = {}
         for one, other in ((RESPONSE, REJECTED), (NOTES, REJECTED_NOTES)):
             both = _joined(self.columns[one], self.columns[other])
             turned |= {one: both.take(first), other: both.take(second)}

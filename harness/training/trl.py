@@ -59,6 +59,8 @@ class HarnessTrainerMixin(ResumableMixin):
     any of it.
     """
 
+    train_dataset: "Dataset"
+
     def __init__(self, *, args: "TrainingArguments", **options: Any) -> None:
         """Keeps a model on one GPU however many there are; transformers would copy it to all of them."""
         if args.n_gpu > 1:

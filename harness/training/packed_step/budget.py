@@ -41,16 +41,20 @@ class BudgetMixin(_Trainer):  # type: ignore[misc]
 
     def training_step(self, *arguments: Any, **options: Any) -> "torch.Tensor":
         """Take a step, within a smaller budget where it does not fit; the loss is the same."""
+        loss: torch.Tensor
         while self.budget is not None:
             before = _before_step(self)
             try:
-                return super().training_step(*arguments, **options)
+                loss = super().training_step(*arguments, **options)
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error) or not self.budget.halve():
                     raise
+            else:
+                return loss
             before()
             self.say(f"out of memory: training goes on with at most {self.budget.max_tokens} tokens at once")
-        return super().training_step(*arguments, **options)
+        loss = super().training_step(*arguments, **options)
+        return loss
 
 
 def _before_step(trainer: Any) -> Callable[[], None]:

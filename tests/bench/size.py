@@ -33,6 +33,8 @@ LARGEST_BYTES, LONGEST_SECONDS = 4 * GIB, 600.0
 N_STEPS = 3
 MAX_TOKENS = 512
 """As in the other benchmarks of hh-rlhf; longer rows are cut when they are encoded."""
+MAX_TOKENS_AT_ONCE = 4096
+"""Tokens of a step in memory, so that what is measured is the rows, and not a step on a machine with much memory."""
 _SPEAKER = re.compile(r"(\n\nHuman:|\n\nAssistant:)")
 
 
@@ -111,6 +113,7 @@ def run_command(file: Path, options: Sequence[str], workspace: Path) -> Cost:
         "data.training.name": file,
         "data.max_tokens": MAX_TOKENS,
         "data.max_prompt_tokens": MAX_TOKENS // 2,
+        "training.max_tokens_at_once": MAX_TOKENS_AT_ONCE,
     }
     configured = [part for key, value in settings.items() for part in ("-o", f"{key}={value}")]
     arguments = [sys.executable, "-m", "harness", "train", "--workspace", str(workspace), *configured, *options]

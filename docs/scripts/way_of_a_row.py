@@ -151,7 +151,7 @@ class Watch:
             self._note_taken(frame)
         elif event != "return":
             return
-        elif code.co_name == "__init__" and code.co_varnames:
+        elif code.co_name in ("__init__", "__post_init__") and code.co_varnames:
             self._look(frame.f_locals.get(code.co_varnames[0]), frame.f_back)
         elif is_ours_file(code.co_filename):
             self._pair_up(frame, result)

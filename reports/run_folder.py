@@ -213,6 +213,8 @@ def _document_checksum(document: Mapping[str, Any]) -> str:
 
 def _plain(value: Any) -> Any:
     """Convert to JSON's own types; a value that is not finite becomes None, with its name under `<key>_missing`."""
+    if isinstance(value, str):  # the quickest to tell, and nearly all that there is
+        return value
     if isinstance(value, Mapping):
         reasons = {f"{key}_missing": str(float(item)) for key, item in value.items() if _is_not_finite(item)}
         return {str(key): _plain(item) for key, item in value.items()} | reasons
@@ -228,6 +230,8 @@ def _plain(value: Any) -> Any:
 
 
 def _is_not_finite(value: object) -> bool:
+    if isinstance(value, str):
+        return False
     return isinstance(value, Real) and not isinstance(value, Integral) and not math.isfinite(value)
 
 

@@ -213,15 +213,13 @@ def _document_checksum(document: Mapping[str, Any]) -> str:
 
 def _plain(value: Any) -> Any:
     """Convert to JSON's own types; a value that is not finite becomes None, with its name under `<key>_missing`."""
-    if isinstance(value, str):  # the quickest to tell, and nearly all that there is
+    if isinstance(value, str | bool):  # the quickest to tell, and texts are nearly all that there is
         return value
     if isinstance(value, Mapping):
         reasons = {f"{key}_missing": str(float(item)) for key, item in value.items() if _is_not_finite(item)}
         return {str(key): _plain(item) for key, item in value.items()} | reasons
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
-    if isinstance(value, bool):
-        return value
     if isinstance(value, Integral):  # NumPy's numbers are registered with these two, and JSON knows neither
         return int(value)
     if isinstance(value, Real):

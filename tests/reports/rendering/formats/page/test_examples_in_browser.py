@@ -4,9 +4,10 @@ import json
 from dataclasses import replace
 
 import pytest
-from reported import page_of
+from reported import page_of, report_of
 
 from reports.records import ExampleText
+from reports.rendering.formats.page import html_report
 
 PAGE = 25
 ROWS = """[...document.querySelectorAll("#examples tbody tr")].map((row) =>
@@ -127,6 +128,20 @@ def test_five_thousand_examples_are_never_in_the_document_at_once(fakes, chromiu
         chromium.evaluate(f"{CLICK}('{column}')")
         assert 0 < chromium.evaluate(count) <= 200
         assert chromium.evaluate(ROWS)[0][0] == first
+    assert chromium.problems == []
+
+
+def test_examples_that_are_left_out_are_counted(fakes, chromium, tmp_path):
+    """Of twelve examples the page has the three that moved most, and says so where it counts them."""
+    values = [float(place) for place in range(12)]
+    run = fakes.small_run({(fakes.BITS, "base"): fakes.scores([0.0] * 12), (fakes.BITS, "dpo"): fakes.scores(values)})
+    file = tmp_path / "page.html"
+    file.write_text(html_report(report_of(run), (), n_examples=3), encoding="utf-8")
+    chromium.open(file, 1_400)
+    assert [row[0] for row in chromium.evaluate(ROWS)] == ["e0011", "e0010", "e0009"]
+    said = chromium.evaluate("document.getElementById('examples-count').textContent")
+    assert said.startswith("3 of 3 examples, those that moved most first")
+    assert said.endswith("of 12 those that moved most are here, and counted")
     assert chromium.problems == []
 
 

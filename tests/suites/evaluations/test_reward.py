@@ -1,5 +1,6 @@
 """Rewards against the definition, and the surface rulers."""
 
+import sys
 from math import isnan, log
 from typing import Any
 
@@ -8,8 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from suites.engine.encoding import Encoder
+from reports.records import MetricScores
+from suites.engine.encoding import EncodedResponse, Encoder
 from suites.evaluations import reward
+from suites.evaluations.plan import EvaluationPlan
 from suites.evaluations.reward import Outcomes, bag_of_words_margin, fit_bag_of_words, outcome, reward_margin
 from suites.inputs import Pair, Request, ResponseScore, Turn
 
@@ -53,6 +56,30 @@ def test_margins_and_accuracy_follow_the_definition_pair_by_pair(encoder: Encode
     assert (
         accuracy.metric.chance, accuracy.metric.primary, margin.metric.chance, margin.metric.primary,
     ) == (0.5, True, 0.0, False)  # fmt: skip
+
+
+def test_what_is_measured_holds_no_object_a_pair() -> None:
+    """Rewards, preferences, rulers, parts by source and where rulers err are columns that share the ids of pairs."""
+    n = 3_000
+    pairs = tuple(pair(f"{place}", "Yes." * (place % 3), "No.", source=f"{place % 2}") for place in range(n))
+    sides = [[Request((1,), (side, place)) for side in (2, 3)] for place in range(n)]
+    responses = tuple(tuple(EncodedResponse(request, 0, 1) for request in both) for both in sides)
+    plan = EvaluationPlan(pairs, responses, {})
+    policy, reference = random_scores(plan.requests, 0), random_scores(plan.requests, 1)
+
+    def measured() -> list[MetricScores]:
+        rewards = reward.measure(plan, policy, reference, beta=0.1, evaluation="e", subject="s")
+        rulers = reward.rulers(pairs, pairs[:2], evaluation="e")
+        preferences = reward.measure_preferences(plan, policy, evaluation="e", subject="s")
+        return [*rewards, *rulers, *reward.where_rulers_err(rewards[0], rulers), *preferences]
+
+    measured()  # what is loaded meanwhile is none of theirs
+    before = sys.getallocatedblocks()
+    found = measured()
+    assert sys.getallocatedblocks() - before < n / 4
+    assert len(found) == 11
+    assert found[0].scores.examples is found[1].scores.examples
+    assert sum(len(one.scores) for one in found if one.metric.name.startswith("reward_accuracy[0")) == n / 2
 
 
 def test_a_policy_that_is_its_reference_ties_every_pair(encoder: Encoder, as_table: Any) -> None:

@@ -239,6 +239,9 @@ def _loaded(workload: Workload, texts: Sequence[str], folder: Path | None) -> Lo
         return load_model(ModelConfig(name=str(folder), quantization="none", dtype="float32", device="cpu"))
     subject = build_subject(SHAPES[workload.shape], texts, "cpu")
     ensure_template(subject.tokenizer, "auto")
+    for module in subject.model.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0  # as in a model that `load_model` loads
     return LoadedModel(
         base=subject.model,
         tokenizer=subject.tokenizer,

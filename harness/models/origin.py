@@ -30,7 +30,11 @@ _TUNED_FROM = re.compile(
 """The sentence that transformers, TRL and the alignment handbook write: "a fine-tuned version of [org/model](...)"."""
 _HASHED = {"base", "fingerprint", "recipe", "rows", "start", "versions"}
 """Keys of a whole record; its fingerprint is the hash of everything that determines an adapter (`fixture_inputs`)."""
-_NOT_HASHED = {"fingerprint", "files", "n_threads", "modules", "untouched_modules", "router_aux_loss_coef"}
+OF_TRAINING = (
+    "n_threads", "modules", "untouched_modules", "router_aux_loss_coef", "max_tokens_at_once", "packed_step_check",
+)  # fmt: skip
+"""Keys of a record that say how its training went, and determine nothing; they stand in its last log line too."""
+_NOT_HASHED = {"fingerprint", "files", *OF_TRAINING}
 _OWN_CARD = re.compile(r"^\|\s*training\.method\s*\|.*^\|\s*fixture\s*\|", re.MULTILINE | re.DOTALL)
 
 

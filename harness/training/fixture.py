@@ -19,6 +19,7 @@ from filelock import Timeout
 from harness.models import provenance
 from harness.models.adapter_files.folder import CONFIG_FILE, FIXTURE_FILE, GROUPS_FILE, WEIGHTS_FILE
 from harness.models.base import LoadedModel
+from harness.models.origin import OF_TRAINING
 from harness.models.provenance import package_versions
 from harness.training.checkpoints import has_checkpoint, writing
 from harness.training.packed_step.forward import VERSION as PACKED_STEP_VERSION
@@ -35,10 +36,6 @@ from suites.inputs import content_id
 
 LOG_FILE = "training.jsonl"
 _FILES = (CONFIG_FILE, WEIGHTS_FILE, LOG_FILE, GROUPS_FILE)
-OF_TRAINING = (
-    "n_threads", "modules", "untouched_modules", "router_aux_loss_coef", "max_tokens_at_once", "packed_step_check",
-)  # fmt: skip
-"""Keys of the last log line that the record repeats, and that do not determine the adapter."""
 _WITHOUT_EFFECT = ("save_steps", "report_to")
 """Settings of training that do not change the adapter."""
 _PACKAGES = ("torch", "transformers", "trl", "peft", "accelerate", "bitsandbytes")

@@ -7,7 +7,14 @@ from typing import Any
 import pytest
 
 from harness.models.adapter_files.folder import CARD_FILE, CONFIG_FILE, FIXTURE_FILE, AdapterError
-from harness.models.origin import MERGE_FILE, Origin, as_record, origin_of_adapter, origin_of_model
+from harness.models.origin import (
+    MERGE_FILE,
+    OF_TRAINING,
+    Origin,
+    as_record,
+    origin_of_adapter,
+    origin_of_model,
+)
 from harness.training.card import write_card
 from suites.inputs import content_id
 
@@ -23,7 +30,7 @@ INPUTS = {
 def record_of(inputs: dict[str, Any]) -> dict[str, Any]:
     """What `build_or_reuse` records of these inputs, which its fingerprint is the hash of."""
     base = inputs["base"] | {"name": "org/base"}
-    return inputs | {"fingerprint": content_id(inputs), "base": base, "n_threads": 2, "files": {}}
+    return inputs | dict.fromkeys(OF_TRAINING, 2) | {"fingerprint": content_id(inputs), "base": base, "files": {}}
 
 
 RECORD = record_of(INPUTS)

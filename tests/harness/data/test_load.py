@@ -272,7 +272,7 @@ def test_no_raw_row_stays_once_something_is_made_of_it(write_rows):
     with each_split_once():
         pairs = load(str(file), None)
         gc.collect()
-        raw = [each for each in gc.get_objects() if isinstance(each, Row) and each.where.startswith(str(file))]
+        raw = [each for each in gc.get_objects() if type(each) is Row and each.where.startswith(str(file))]
 
     assert len(pairs.rows) == 24
     assert raw == []

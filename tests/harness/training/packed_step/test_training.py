@@ -117,7 +117,7 @@ def test_adapters_of_one_base_share_the_reference(
 ) -> None:
     """Another seed, rank or learning rate scores no training or selection row under the reference again."""
     store = Store()
-    few = with_training(recipe, max_steps=1)
+    few = with_training(recipe, max_steps=4)  # which see every row
     for number, each in enumerate(
         [
             few,

@@ -7,8 +7,14 @@ from typing import Any
 from harness.models.base import LoadedModel
 from harness.training.packed_step.forward import MAX_LOGIT_ELEMENTS
 from harness.training.recipe import EncodedRows, Recipe
-from harness.training.token_table import table_of
-from harness.training.trl import TrainerInputs, activation_bytes, recomputes_activations, tokens_at_once
+from harness.training.trl import (
+    TrainerInputs,
+    activation_bytes,
+    bytes_per_value,
+    longest_row_tokens,
+    recomputes_activations,
+    tokens_at_once,
+)
 from suites.engine.causal_model import n_vocabulary
 
 _ADAPTER_BYTES = 16
@@ -66,16 +72,17 @@ def training_memory(loaded: LoadedModel, rows: EncodedRows, recipe: Recipe) -> T
     """
     run, config = recipe.training, loaded.base.config.get_text_config()
     inputs = TrainerInputs(loaded, rows.training, recipe, is_started=False)
-    n_tokens = min(run.batch_size, len(rows.training)) * _longest_row_tokens(inputs)
+    n_longest = longest_row_tokens(inputs)
+    n_tokens = min(run.batch_size, len(rows.training)) * n_longest
     n_logits = n_tokens * n_vocabulary(loaded.base)
     if run.engine == "packed":
-        n_tokens = min(n_tokens, max(tokens_at_once(inputs), _longest_row_tokens(inputs)))
+        n_tokens = min(n_tokens, max(tokens_at_once(inputs), n_longest))
         n_logits = min(n_logits, MAX_LOGIT_ELEMENTS)
-    n_bytes = 4 if loaded.dtype == "float32" else 2
+    n_bytes = bytes_per_value(loaded)
     is_recomputed = recomputes_activations(inputs)
 
     def of_layers(n_layers: int) -> int:
-        return activation_bytes(n_layers, 1, n_tokens, config.hidden_size, n_bytes)
+        return activation_bytes(n_layers, n_tokens, config.hidden_size, n_bytes)
 
     inputs_of_layers = config.num_hidden_layers * n_tokens * config.hidden_size * n_bytes
     return TrainingMemory(
@@ -84,12 +91,6 @@ def training_memory(loaded: LoadedModel, rows: EncodedRows, recipe: Recipe) -> T
         logits=n_logits * _LOGIT_BYTES,
         is_recomputed=is_recomputed,
     )
-
-
-def _longest_row_tokens(inputs: TrainerInputs) -> int:
-    """Return the tokens of the longest row of a padded batch: of a pair both sides, each with the prompt."""
-    n_sides = 2 if inputs.recipe.training.method == "dpo" else 1
-    return n_sides * table_of(inputs.rows).longest
 
 
 def _adapted_sizes(base: Any, recipe: Recipe) -> Iterator[int]:

@@ -72,6 +72,11 @@ class Recipe:
     """Seed of the adapter's initial weights, of the order of rows and of dropout."""
 
 
+def has_router(loaded: LoadedModel) -> bool:
+    """Return whether a model is a mixture of experts."""
+    return hasattr(loaded.base.config.get_text_config(), "output_router_logits")
+
+
 def usable_recipe(recipe: Recipe, loaded: LoadedModel) -> tuple[Recipe, tuple[str, ...]]:
     """Return the recipe as it can be trained on a model and its device, and a note on each setting that was replaced.
 
@@ -88,8 +93,7 @@ def usable_recipe(recipe: Recipe, loaded: LoadedModel) -> tuple[Recipe, tuple[st
         )
         run = replace(run, optimizer="adamw_torch")
     if run.engine == "auto":
-        has_router = hasattr(loaded.base.config.get_text_config(), "output_router_logits")
-        run = replace(run, engine="trl" if has_router else "packed")
+        run = replace(run, engine="trl" if has_router(loaded) else "packed")
     if (loaded.dtype, loaded.compute_dtype) != ("float32", "float32"):
         run = replace(run, reference="every_step")
     return replace(recipe, training=run), tuple(notes)

@@ -2,7 +2,7 @@
 
 from harness.config.schema import TrainingConfig
 from harness.models.base import LoadedModel
-from harness.training.recipe import TrainingError
+from harness.training.recipe import TrainingError, has_router
 
 
 def router_weight(loaded: LoadedModel, run: TrainingConfig) -> float | None:
@@ -11,15 +11,14 @@ def router_weight(loaded: LoadedModel, run: TrainingConfig) -> float | None:
     Raises:
         TrainingError: the recipe has one, and the model no experts whose router it could train.
     """
-    settings = loaded.base.config.get_text_config()
-    if not hasattr(settings, "output_router_logits"):
+    if not has_router(loaded):
         if run.router_aux_loss_coef:
             raise TrainingError(
                 f"training.router_aux_loss_coef: {run.router_aux_loss_coef:g} has no effect, because {loaded.name!r} "
                 f"is no mixture of experts; leave it out"
             )
         return None
-    own = getattr(settings, "router_aux_loss_coef", 0.0)
+    own = getattr(loaded.base.config.get_text_config(), "router_aux_loss_coef", 0.0)
     return float(own if run.router_aux_loss_coef is None else run.router_aux_loss_coef)
 
 

@@ -38,6 +38,9 @@ SMOOTHED_LOSS_TYPES = ("exo_pair", "robust", "aot", "aot_unpaired")
 """Losses that use label smoothing."""
 REFERENCE = "ref"
 """PEFT's name of the frozen copy of an adapter's start, as TRL expects it."""
+VALUES_A_LAYER = 17
+"""Values that a layer keeps for the backward pass, per token and hidden unit, its input among them, where the attention
+matrix is not stored (s b h x 34 bytes in 16 bits, section 4.1 of https://arxiv.org/abs/2205.05198)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,13 +272,20 @@ def _method_options(run: TrainingConfig) -> tuple[Callable[..., Any], dict[str, 
             return trl.SFTConfig, {"packing": False}
 
 
-def activation_bytes(n_layers: int, n_sequences: int, n_tokens: int, hidden_size: int, bytes_per_value: int) -> int:
-    """Return the bytes that one batch's activations take for the backward pass without gradient checkpointing.
+def activation_bytes(n_layers: int, n_tokens: int, hidden_size: int, bytes_per_value: int) -> int:
+    """Return the bytes that so many tokens' activations take for the backward pass without gradient checkpointing."""
+    return VALUES_A_LAYER * bytes_per_value * n_layers * n_tokens * hidden_size
 
-    17 values per layer, token and hidden unit, where the attention matrix is not stored (s b h x 34 bytes in 16 bits,
-    section 4.1 of https://arxiv.org/abs/2205.05198).
-    """
-    return 17 * bytes_per_value * n_layers * n_sequences * n_tokens * hidden_size
+
+def bytes_per_value(loaded: LoadedModel) -> int:
+    """Return the bytes of one value of a model's activations."""
+    return 4 if loaded.dtype == "float32" else 2
+
+
+def longest_row_tokens(inputs: TrainerInputs) -> int:
+    """Return the tokens of the longest row of a padded batch: of a pair both sides, each with the prompt."""
+    n_sides = 2 if inputs.recipe.training.method == "dpo" else 1
+    return n_sides * table_of(inputs.rows).longest
 
 
 def recomputes_activations(inputs: TrainerInputs) -> bool:
@@ -286,10 +296,8 @@ def recomputes_activations(inputs: TrainerInputs) -> bool:
     loaded, run = inputs.loaded, inputs.recipe.training
     if run.gradient_checkpointing != "auto":
         return run.gradient_checkpointing == "on"
-    n_responses = 2 if run.method == "dpo" else 1
-    n_sequences = n_responses if run.engine == "packed" else n_responses * run.batch_size
-    n_tokens = table_of(inputs.rows).longest
-    return _activation_bytes(loaded, n_sequences * n_tokens) > free_bytes(loaded.device) / 2
+    n_rows = 1 if run.engine == "packed" else run.batch_size
+    return _activation_bytes(loaded, n_rows * longest_row_tokens(inputs)) > free_bytes(loaded.device) / 2
 
 
 def tokens_at_once(inputs: TrainerInputs) -> int:
@@ -299,13 +307,13 @@ def tokens_at_once(inputs: TrainerInputs) -> int:
         return run.max_tokens_at_once
     n_bytes = _activation_bytes(loaded, 1)
     if recomputes_activations(inputs):  # each layer's input alone is kept
-        n_bytes //= 17
+        n_bytes //= VALUES_A_LAYER
     return max(LOWEST_TOKENS_AT_ONCE, int(free_bytes(loaded.device) / 2) // n_bytes)
 
 
 def _activation_bytes(loaded: LoadedModel, n_tokens: int) -> int:
-    config, n_bytes = loaded.base.config.get_text_config(), 4 if loaded.dtype == "float32" else 2
-    return activation_bytes(config.num_hidden_layers, 1, n_tokens, config.hidden_size, n_bytes)
+    config = loaded.base.config.get_text_config()
+    return activation_bytes(config.num_hidden_layers, n_tokens, config.hidden_size, bytes_per_value(loaded))
 
 
 def _dataset(inputs: TrainerInputs) -> "Dataset":

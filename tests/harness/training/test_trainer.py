@@ -311,4 +311,4 @@ def test_nobody_is_told(
 
 def test_activations_by_the_published_formula() -> None:
     """34 bytes a token, unit and layer in 16 bits: 16 sequences of 1,024 tokens on 32 layers of 4,096 take 68 GiB."""
-    assert activation_bytes(32, 16, 1024, 4096, bytes_per_value=2) == 68 * 2**30
+    assert activation_bytes(32, 16 * 1024, 4096, bytes_per_value=2) == 68 * 2**30

@@ -4,8 +4,8 @@ Between the forward and the backward pass no logits are kept: a chunk's are comp
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from functools import cache
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -17,8 +17,7 @@ if TYPE_CHECKING:
     import torch
 
 
-@dataclass(frozen=True, slots=True)
-class TargetValues:
+class TargetValues(NamedTuple):
     """Values of each response token of a pack, shape (n_targets,) each, request after request, on the device."""
 
     log_probabilities: "torch.Tensor"
@@ -35,8 +34,7 @@ def joined(parts: Sequence[TargetValues]) -> TargetValues:
     """The values of several packs, one after another."""
     import torch
 
-    names = ("log_probabilities", "entropies", "mean_logits", "is_most_probable")
-    return TargetValues(*(torch.cat([getattr(part, name) for part in parts]) for name in names))
+    return TargetValues(*map(torch.cat, zip(*parts, strict=True)))
 
 
 def target_values(model: Any, decoder_output: Any, pack: Pack, max_elements: int) -> TargetValues:
@@ -70,14 +68,8 @@ def target_values(model: Any, decoder_output: Any, pack: Pack, max_elements: int
         else:
             log_probabilities = head(states)
         parts.append(head.values_with(log_probabilities))
-    values = joined(parts)
     back = torch.from_numpy(np.argsort(order, kind="stable")).to(device)
-    return TargetValues(
-        values.log_probabilities[back],
-        values.entropies[back],
-        values.mean_logits[back],
-        values.is_most_probable[back],
-    )
+    return TargetValues(*(each[back] for each in joined(parts)))
 
 
 class _ChunkHead:
@@ -112,10 +104,11 @@ class _ChunkHead:
         return TargetValues(log_probabilities, *self._ungraded)
 
 
+@cache
 def _log_probability_function() -> Any:
     """The log-softmax of some logits at some tokens, whose backward pass makes one tensor of the logits' size.
 
-    The derivative of log p(token) by the logits is onehot(token) - p.
+    The derivative of log p(token) by the logits is onehot(token) - p. The class is made once, when torch is there.
     """
     import torch
 

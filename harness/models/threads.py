@@ -39,7 +39,7 @@ def choose_threads(configured: int | None = None) -> ThreadChoice:
     """Return the number that the environment asks for, else the configured one, else one for each core that is idle.
 
     Raises:
-        ThreadsError: the environment's number is not a positive integer.
+        ThreadsError: the environment's number is not one of threads.
     """
     asked = asked_threads(os.environ)
     if asked is not None:

@@ -6,10 +6,8 @@ from pathlib import Path
 import click
 
 from harness.config.limits import MOST_THREADS
-from harness.embedded.recipe.base_model import BaseRecipe, build
+from harness.embedded.recipe.base_model import BASE_MODEL, BaseRecipe, build
 from harness.embedded.recipe.pretraining import Schedule
-
-BASE_MODEL = Path(__file__).parent.parent / "base_model"
 
 
 @click.command()

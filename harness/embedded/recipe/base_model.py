@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from harness.embedded.recipe.training_text import Batch
 
 
+BASE_MODEL = Path(__file__).parents[1] / "base_model"
+"""The folder of the base that ships."""
+
+
 @dataclass(frozen=True, slots=True)
 class BaseRecipe:
     """All that determines the embedded base model besides its text."""

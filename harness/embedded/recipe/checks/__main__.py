@@ -4,10 +4,10 @@ from pathlib import Path
 
 import click
 
+from harness.embedded.recipe.base_model import BASE_MODEL
 from harness.embedded.recipe.checks import answers, forms
 from harness.embedded.recipe.held_out import held_out
 
-BASE_MODEL = Path(__file__).parents[2] / "base_model"
 FITS_AT_LEAST = 0.8
 FITS_ANOTHER_AT_MOST = 0.2
 

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness.models.adapter_files.folder import CONFIG_FILE
 from harness.training.checkpoints import DamagedCheckpointError, step_of, write_checkpoint
 from harness.training.packed_step.budget import BudgetMixin
 from harness.training.recipe import LogLine
@@ -138,6 +139,18 @@ def save_adapter(model: "PeftModel", folder: Path) -> None:
     """
     model.create_or_update_model_card = lambda _folder: None
     model.save_pretrained(str(folder), selected_adapters=[POLICY], save_embedding_layers=False)
+    _write_sets_in_order(model.peft_config[POLICY], folder / CONFIG_FILE)
+
+
+def _write_sets_in_order(config: Any, file: Path) -> None:
+    """Write PEFT's configuration of an adapter again, with what it holds as a set (its modules) in order.
+
+    PEFT lists a set by the hashes of its texts, which are others in every process. Scores are found by the hash of this
+    file, so that those of an equal adapter would not be.
+    """
+    written = json.loads(file.read_text(encoding="utf-8"))
+    written |= {name: sorted(value) for name, value in vars(config).items() if isinstance(value, set | frozenset)}
+    file.write_text(json.dumps(written, indent=2, sort_keys=True), encoding="utf-8")
 
 
 @contextmanager

@@ -23,6 +23,7 @@ from harness.commands.report import report
 from harness.commands.show_config import show_config
 from harness.commands.train import train
 from harness.commands.train_and_eval import train_and_eval
+from harness.processes import check_one_process
 from reports.errors import UserError
 from reports.plain_text import one_line
 
@@ -43,8 +44,10 @@ COMMANDS = (
     commands={str(command.name): command for command in COMMANDS},
 )
 @click.version_option(package_name="dpo-harness")
-def cli() -> None:
+@click.pass_context
+def cli(context: click.Context) -> None:
     """Did this preference tuning help, what did it cost, and is the difference real?"""
+    check_one_process(context.invoked_subcommand or "", os.environ)
 
 
 def main(held: Collection[Signals] = ()) -> None:

@@ -1,6 +1,5 @@
 """Prepares an experiment: resolves its configuration, loads its rows and its base model."""
 
-import os
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -26,7 +25,6 @@ from harness.models.base import LoadedModel, load_model
 from harness.models.base_files.folder import EMBEDDED, locate_weights
 from harness.models.hub import is_path
 from harness.models.opening import named_by
-from harness.models.processes import check_one_process
 from harness.models.templates import notes_on_trained_template, template_of_folder, with_adapters_template
 from harness.models.threads import apply_threads, choose_threads
 from harness.terminal import Terminal
@@ -99,7 +97,6 @@ def prepare(options: Options) -> Experiment:
     Raises:
         UserError: a mistake in options, configuration, data or model.
     """
-    check_one_process(os.environ)
     terminal = Terminal()
     suite, config, options, left_out = _resolve(options)
     workspace = Workspace(options.workspace)

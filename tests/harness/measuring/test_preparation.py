@@ -6,7 +6,6 @@ import pytest
 
 from harness.measuring import preparation
 from harness.measuring.preparation import Options, _resolve, prepare
-from harness.models.processes import LaunchedError
 
 
 def types_of(tmp_path: Path, *overrides: str, model: str | None = None, **options: Path | str) -> tuple[str, str]:
@@ -35,16 +34,13 @@ def test_another_model_in_their_place_computes_in_what_is_fast(given: str, tmp_p
 def test_what_is_left_out_is_said_before_anything_is_loaded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Not after all the waiting; a launcher of several processes is refused before that."""
+    """Not after all the waiting."""
     rows = tmp_path / "rows.jsonl"
     rows.write_text('{"prompt": "Why?", "chosen": "So.", "rejected": "No."}\n')
     monkeypatch.setattr(preparation, "_load_rows", lambda *_: pytest.exit("rows are loaded"))
     with pytest.raises(pytest.exit.Exception, match="rows are loaded"):
         prepare(Options(suite="alignment", workspace=tmp_path, model="some/model", pairs=str(rows)))
     assert "truthfulness is left out with its gate: no rows are named" in capsys.readouterr().err
-    monkeypatch.setenv("LOCAL_RANK", "1")
-    with pytest.raises(LaunchedError):
-        prepare(Options(suite="alignment", workspace=tmp_path))
 
 
 def test_all_subjects_are_asked_in_the_template_that_an_adapter_was_saved_with(tmp_path: Path) -> None:

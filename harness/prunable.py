@@ -15,7 +15,7 @@ from harness.workspace import Workspace
 from reports.locks import hold, is_held
 from reports.plain_text import one_line
 from reports.whole import is_unused, leftovers_in, remove, remove_unused
-from suites.engine.score_cache import CORRUPT
+from suites.engine.cache.file import CORRUPT
 
 SECONDS_A_DAY = 86_400.0
 _MEBIBYTE = 2**20

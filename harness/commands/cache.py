@@ -13,7 +13,7 @@ from harness.commands.options import workspace_option
 def cache(what: str, workspace: Path) -> None:
     """Shows how much the score cache of a workspace holds, or empties it."""
     from harness.workspace import Workspace
-    from suites.engine.score_cache import ScoreCache
+    from suites.engine.cache.score_cache import ScoreCache
 
     file = Workspace(workspace).scores
     if not file.exists():
@@ -22,4 +22,7 @@ def cache(what: str, workspace: Path) -> None:
     with ScoreCache.open(file, lambda line: click.echo(line, err=True)) as scores:
         info = scores.info() if what == "info" else scores.clear()
     done = "holds" if what == "info" else "was emptied of"
-    click.echo(f"{info.path} {done} {info.n_scores} scores of {info.n_contexts} contexts, {info.n_bytes:,} bytes")
+    click.echo(
+        f"{info.path} {done} {info.n_scores} scores of {info.n_contexts} contexts, {info.n_results} answers, "
+        f"divergences and checks, {info.n_bytes:,} bytes"
+    )

@@ -19,8 +19,8 @@ from harness.training.selection import choose_winner
 from reports.example_texts import ExampleTexts, joined_texts
 from reports.records import EvaluationCounts, Generation, MetricScores, Published, Run, Subject
 from reports.scores import ExampleScores
+from suites.engine.cache.score_cache import ScoreCache
 from suites.engine.plan import ScoringState, plan_for
-from suites.engine.score_cache import ScoreCache
 from suites.inputs import content_id
 
 OneRecord = TypeVar("OneRecord")

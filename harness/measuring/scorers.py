@@ -9,8 +9,10 @@ from harness.measuring.experiment import Experiment
 from harness.models.base import LoadedModel
 from harness.models.provenance import KEY_VERSION, score_context
 from harness.terminal import Done, Terminal
+from suites.engine.cache.file import CacheNotWritableError
+from suites.engine.cache.kept import KeptResults
+from suites.engine.cache.score_cache import ScoreCache
 from suites.engine.plan import ScoringState
-from suites.engine.score_cache import CacheNotWritableError, ScoreCache
 from suites.engine.scoring import ModelScorer
 from suites.inputs import Request, ResponseScore
 
@@ -69,7 +71,12 @@ class Scorers:
             state=self.state,
             cache=self.cache,
             context=score_context(self.loaded, self.adapters[subject]),
+            kept=self.kept(subject),
         )
+
+    def kept(self, subject: str) -> KeptResults:
+        """What earlier runs kept of a subject beside its scores."""
+        return KeptResults(self.cache, score_context(self.loaded, self.adapters[subject]))
 
     def _used(
         self, subject: str, what: str, total: int | None, use: Callable[[str, ModelScorer, Done], Result]

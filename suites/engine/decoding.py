@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from suites.engine.cache.kept import KeptResults
 from suites.engine.causal_model import evaluation_mode, max_positions, rotary_boundary
 from suites.engine.encoding import Encoder
 from suites.inputs import Question, SuiteError, content_id
@@ -69,6 +70,7 @@ def answer_questions(
     questions: Sequence[Question],
     *,
     decoding: Decoding,
+    kept: KeptResults | None = None,
     progress: Callable[[int], object] | None = None,
 ) -> list[AnswerTokens]:
     """Answers questions batch by batch, in their order; `generate` says what sampled answers depend on.
@@ -79,6 +81,7 @@ def answer_questions(
         questions: Prompts to answer; the id of each is its key for the draws.
         decoding: Greedy or sampled; an answer ends at `max_new_tokens`, at EOS, at the end of its turn or at the
             model's last position.
+        kept: Keeps the answers of each batch, and gives those of an earlier run back.
         progress: Called after every batch with the number of questions answered so far.
     """
     stops, limit = stop_token_ids(model, encoder), max_positions(model.config)
@@ -89,13 +92,14 @@ def answer_questions(
         n_new = decoding.max_new_tokens
         if limit is not None:
             n_new = min(n_new, limit - max(map(len, prompts)))
-        generated = generate(
+        generated = _kept_or_generated(
             model,
             encoder.tokenizer,
             prompts,
             stops=stops,
             decoding=replace(decoding, max_new_tokens=n_new),
             keys=[question.example_id for question in batch],
+            kept=kept or KeptResults(),
         )
         answers += [
             AnswerTokens(prompt_ids, (), 1, is_finite=False)
@@ -141,6 +145,26 @@ def generate(
         tokens = _answer_batch(model, tokenizer, batch, stops=stops, decoding=decoding, keys=names)
         answers |= dict(zip(part, tokens, strict=True))
     return [answers[index] for index in range(len(prompts))]
+
+
+def _kept_or_generated(
+    model: Any,
+    tokenizer: Any,
+    prompts: Sequence[Sequence[int]],
+    *,
+    stops: Sequence[int],
+    decoding: Decoding,
+    keys: Sequence[str],
+    kept: KeptResults,
+) -> list[list[int] | None]:
+    """What an earlier run was answered by the same model to the same batch, else what `generate` returns now."""
+    # The whole batch, as a prompt's neighbours may change its answer by rounding; keys matter to draws alone.
+    batch = ([[*prompt] for prompt in prompts], [*stops], asdict(decoding), [*keys] if decoding.temperature else [])
+    answers: list[list[int] | None] | None = kept.find("answers", *batch)
+    if answers is None:
+        answers = generate(model, tokenizer, prompts, stops=stops, decoding=decoding, keys=keys)
+        kept.keep(answers, "answers", *batch)
+    return answers
 
 
 def drawn_tokens(logits: "torch.Tensor", draws: "torch.Tensor", *, temperature: float, top_p: float) -> "torch.Tensor":

@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from math import sqrt
 from typing import Any, Literal, TypeVar, get_args
 
@@ -119,6 +119,31 @@ class PathCheck:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class HowScored:
+    """How the requests of one call were scored; it is kept beside their scores, and told again where they are found."""
+
+    plan: ScoringPlan
+    """The plan at the end of the call."""
+    n_threads: int
+    """Threads that torch computed with."""
+    checks: tuple[PathCheck, ...]
+    """All checks of this subject until then, in order."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Everything, in types that JSON has."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: Any) -> "HowScored | None":
+        """What `as_json` returned; None where it is something else, as a later release may keep."""
+        try:
+            checks = tuple(PathCheck(**check) for check in value["checks"])
+            return cls(ScoringPlan(**value["plan"]), value["n_threads"], checks)
+        except (TypeError, KeyError):
+            return None
+
+
 @dataclass(slots=True)
 class ScoringState:
     """The current plan of a run and what was found out about it; the scorers of all subjects share one.
@@ -130,7 +155,11 @@ class ScoringState:
     say: Callable[[str], object]
     """Takes a line for the user when the plan changes."""
     checks: list[PathCheck] = field(default_factory=list)
-    """Every check that was made, in order."""
+    """Every check that was made, in order; those of an earlier run too, where its scores are found."""
+    latest: HowScored | None = None
+    """How the latest call was scored, in this run or in an earlier one; None before the first."""
+    _own_checks: dict[str, list[PathCheck]] = field(default_factory=dict)
+    """Context of the scores -> those of the checks that were made in it."""
     _packs: deque[tuple[list[Request], int, bool, list[Pack]]] = field(default_factory=lambda: deque(maxlen=8))
     """The latest calls of `packs_of` and their results: those of an evaluation and of its check."""
     _checked: dict[tuple[PathName, str], tuple[frozenset[str], int]] = field(default_factory=dict)
@@ -140,8 +169,9 @@ class ScoringState:
     def summary(self) -> str:
         """Path, pack size and result of the checks, in a line."""
         passed = [check for check in self.checks if check.passed and check.difference_nats is not None]
-        line = f"scored by path {self.plan.path} in packs of at most {self.plan.max_pack_tokens} tokens"
-        if self.plan.path == "single" or not passed:
+        plan = self.plan if self.latest is None else self.latest.plan
+        line = f"scored by path {plan.path} in packs of at most {plan.max_pack_tokens} tokens"
+        if plan.path == "single" or not passed:
             return line
         worst = max(passed, key=lambda check: (check.difference_nats or 0) / check.tolerance_nats)
         return (
@@ -150,10 +180,12 @@ class ScoringState:
         )
 
     def as_record(self) -> dict[str, object]:
-        """Path, pack size and all checks, in types that JSON has."""
+        """Path, pack size, threads and all checks, in types that JSON has."""
+        plan = self.plan if self.latest is None else self.latest.plan
         return {
-            "path": self.plan.path,
-            "max_pack_tokens": self.plan.max_pack_tokens,
+            "path": plan.path,
+            "max_pack_tokens": plan.max_pack_tokens,
+            "n_threads": None if self.latest is None else self.latest.n_threads,
             "checks": [str(check) for check in self.checks],
         }
 
@@ -187,10 +219,43 @@ class ScoringState:
     def record(self, check: PathCheck, context: str, risks: frozenset[str], longest: int) -> None:
         """Adds a check on these risks; a failed one moves all subjects to the next path."""
         self.checks.append(check)
+        self._own_checks.setdefault(context, []).append(check)
         checked, length = self._checked.get((check.path, context), (frozenset(), 0))
         self._checked[check.path, context] = checked | risks, max(length, longest)
         if not check.passed:
             self.leave_path(str(check))
+
+    def as_scored(self, context: str, n_threads: int) -> HowScored:
+        """How a call was scored that ends now."""
+        return HowScored(self.plan, n_threads, tuple(self._own_checks.get(context, ())))
+
+    def tell_again(self, how: HowScored, context: str, *, by_its_plan: bool) -> None:
+        """Adds the checks that an earlier run made of scores that it stored, and leaves the paths that it left.
+
+        They exempt nothing that is computed now from a check of its own.
+
+        Args:
+            how: How they were scored.
+            context: Everything but path and tokens that determines them.
+            by_its_plan: Whether they are found by no other plan than the one they were scored by, as below fp32.
+        """
+        own = self._own_checks.setdefault(context, [])
+        there, added = [repr(check) for check in own], list[PathCheck]()  # as texts, because no NaN equals another
+        for check in how.checks:
+            if repr(check) in there:
+                there.remove(repr(check))
+            else:
+                added.append(check)
+        own += added
+        self.checks += added
+        is_left = PATHS.index(how.plan.path) > PATHS.index(self.plan.path)
+        plan = how.plan if by_its_plan else replace(self.plan, path=how.plan.path) if is_left else self.plan
+        if plan != self.plan:
+            self.plan = plan
+            self.say(
+                f"as in an earlier run, all subjects are scored by path {plan.path}, in packs of at most "
+                f"{plan.max_pack_tokens} tokens"
+            )
 
     def leave_path(self, reason: str) -> None:
         """Moves all subjects to the next path."""

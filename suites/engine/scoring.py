@@ -2,9 +2,12 @@
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict
 from time import perf_counter
 from typing import Any, Protocol
 
+from suites.engine.cache.kept import KeptResults
+from suites.engine.cache.score_cache import request_key
 from suites.engine.causal_model import (
     attention_window,
     check_context,
@@ -15,7 +18,7 @@ from suites.engine.causal_model import (
     n_vocabulary,
     unwrapped,
 )
-from suites.engine.plan import ScoringPlan, ScoringState
+from suites.engine.plan import HowScored, ScoringPlan, ScoringState
 from suites.engine.response_logits import TokenScores
 from suites.engine.self_check.check import UnitScores, check_path, is_slower
 from suites.engine.self_check.risks import suspects, unit_risks
@@ -54,6 +57,7 @@ class ModelScorer:
         state: ScoringState,
         cache: ScoreStore | None = None,
         context: str = "",
+        kept: KeptResults | None = None,
     ) -> None:
         """Takes the model as it is: device, dtype and active adapter are the caller's.
 
@@ -65,11 +69,14 @@ class ModelScorer:
             cache: Stores scores unit by unit; None scores everything anew.
             context: Names everything besides requests and path that determines a score: weights, adapter,
                 quantisation, dtype, device, versions.
+            kept: Keeps how each call was scored, so that a later run that finds its scores tells its checks again.
         """
         self.model = unwrapped(model)
         self._state = state
         self._cache = cache
         self._context = context
+        self._kept = kept or KeptResults()
+        self._has_computed = False
         self._is_exact = computes_exactly(self.model)
         # Below fp32 a score would depend on what was carried over; a sliding window's cache lacks earlier positions.
         carries = self._is_exact and attention_window(self.model.config) is None
@@ -99,6 +106,11 @@ class ModelScorer:
             check_context(max_positions(self.model.config), request.n_inputs)
             check_token_ids(request.response_ids, self._n_vocabulary)
         scores: dict[Request, ResponseScore] = {}
+        call = self._parts_of_call(distinct)
+        how = HowScored.from_json(self._kept.find("checks", *call))
+        if how is not None:
+            self._state.tell_again(how, self._context, by_its_plan=not self._is_exact)
+        self._has_computed = False
         with torch.inference_mode(), evaluation_mode(self.model), fused_activations(self.model):
             while len(scores) < len(distinct):
                 plan = self._state.plan
@@ -109,6 +121,10 @@ class ModelScorer:
                         raise error.__cause__ or error from None
                 if self._state.plan != plan and not self._is_exact:
                     scores.clear()  # below fp32 a score belongs to the pack it was computed in
+        if how is None or self._has_computed:
+            how = self._state.as_scored(self._context, torch.get_num_threads())
+            self._kept.keep(how.as_json(), "checks", *call)
+        self._state.latest = how
         return [scores[request] for request in requests]
 
     def pending(self, requests: Sequence[Request]) -> list[Unit]:
@@ -196,6 +212,13 @@ class ModelScorer:
                 self._state.leave_path("path flex is slower than path tree here")
         return computed
 
+    def _parts_of_call(self, distinct: Sequence[Request]) -> tuple[object, ...]:
+        """What a call is known by: its requests, and below fp32 the plan that it begins by."""
+        if self._kept.store is None:
+            return ()
+        asked = hashlib.blake2b(b"".join(map(request_key, distinct)), digest_size=16).hexdigest()
+        return (asked,) if self._is_exact else (asked, asdict(self._state.plan))
+
     def _key(self, plan: ScoringPlan, unit: Iterable[Request] = ()) -> str:
         """Context of a score in the cache: below fp32 it includes the path and the unit it was computed in."""
         computed_in = "" if self._is_exact else repr((plan.path, [*unit]))
@@ -213,6 +236,7 @@ class ModelScorer:
     ) -> None:
         """Adds and stores the scores of a unit that are not there yet; those that are there stay."""
         new = {request: score for request, score in unit_scores.items() if request not in scores}
+        self._has_computed = True
         if self._cache is not None:
             self._cache.store(self._key(plan) if self._is_exact else self._key(plan, unit.requests), new)
         scores |= new

@@ -1,7 +1,7 @@
 """Generates every subject's answers to the same prompts and measures length, empty answers, repetition, refusals."""
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from math import nan
@@ -9,8 +9,7 @@ from typing import Any
 
 from reports.records import Generation, Metric, MetricScores
 from reports.scores import ExampleScore, ExampleScores
-from suites.engine.decoding import Decoding, answer_questions
-from suites.engine.encoding import Encoder
+from suites.engine.decoding import AnswerTokens
 from suites.evaluations.scores import metric_scores
 from suites.inputs import Prompt, Question
 
@@ -53,35 +52,24 @@ class Answer:
     there is no answer."""
 
 
-def answer(
-    model: Any,
-    encoder: Encoder,
-    questions: Sequence[Question],
-    *,
-    evaluation: str,
-    subject: str,
-    decoding: Decoding,
-    progress: Callable[[int], object] | None = None,
+def read_answers(
+    questions: Sequence[Question], answers: Sequence[AnswerTokens], tokenizer: Any, *, evaluation: str, subject: str
 ) -> list[Answer]:
-    """Lets a subject answer questions, in their order (`answer_questions`).
+    """Returns a subject's answers as texts.
 
     Args:
-        model: A causal language model of transformers, with the subject's adapter active.
-        encoder: Renders and truncates the prompts as for scoring.
-        questions: Prompts to answer.
+        questions: Prompts that were answered.
+        answers: One for each question (`answer_questions`).
+        tokenizer: The model's.
         evaluation: Name of the evaluation in the suite.
         subject: Name of the subject.
-        decoding: Greedy or sampled.
-        progress: Called after every batch with the number of questions answered so far.
     """
     return [
         Answer(
-            _generation(question, answer_text(encoder.tokenizer, each.answer_ids), evaluation, subject),
+            _generation(question, answer_text(tokenizer, each.answer_ids), evaluation, subject),
             each.answer_ids if each.is_finite else None,
         )
-        for question, each in zip(
-            questions, answer_questions(model, encoder, questions, decoding=decoding, progress=progress), strict=True
-        )
+        for question, each in zip(questions, answers, strict=True)
     ]
 
 

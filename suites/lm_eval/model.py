@@ -13,6 +13,7 @@ from lm_eval.api import task as lm_eval_task  # noqa: TID253
 from lm_eval.models import huggingface  # noqa: TID253
 from lm_eval.models.utils import normalize_gen_kwargs  # noqa: TID253
 
+from suites.engine.cache.kept import KeptResults
 from suites.engine.causal_model import ContextTooLongError
 from suites.engine.decoding import BATCH_SIZE, FiniteSteps
 from suites.engine.encoding import EmptyResponseError
@@ -49,6 +50,7 @@ class ScorerLM(huggingface.HFLM):  # type: ignore[misc]
         self.not_finite: set[str] = set()
         """Contexts whose generated answer was chosen by logits that are NaN or infinite, and so by nothing."""
         self._answered: list[str] = []
+        self._kept = KeptResults()
         self._encoded: dict[tuple[str, str], tuple[list[int], list[int]]] = {}
 
     def _own_scorer(self) -> Scorer:
@@ -56,9 +58,9 @@ class ScorerLM(huggingface.HFLM):  # type: ignore[misc]
         state = ScoringState(plan_for(self.model), logging.getLogger(__name__).warning)
         return ModelScorer(self.model, pad_token_id=self.tokenizer.pad_token_id, state=state).score
 
-    def scored_by(self, scorer: Scorer) -> None:
-        """Switches to another subject's scorer; model and token ids stay the same."""
-        self._scorer = scorer
+    def scored_by(self, scorer: Scorer, kept: KeptResults | None = None) -> None:
+        """Switches to another subject's scorer and to what is kept of it; model and token ids stay the same."""
+        self._scorer, self._kept = scorer, kept or KeptResults()
         self.not_finite.clear()
 
     def generate_until(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[str]:
@@ -76,10 +78,22 @@ class ScorerLM(huggingface.HFLM):  # type: ignore[misc]
         return super().tok_batch_encode(strings, *args, **options)
 
     def _model_generate(self, context: Any, max_length: int, stop: list[str], **options: Any) -> Any:
-        """HFLM's method, with a look at the logits that answers are chosen by."""
-        finite = FiniteSteps()
-        tokens = super()._model_generate(context, max_length, stop, logits_processor=[finite], **options)
-        rows = finite.rows(len(self._answered))
+        """HFLM's method, with a look at the logits that answers are chosen by; greedy answers are kept.
+
+        Drawn ones depend on how many were drawn before.
+        """
+        is_greedy = not options.get("do_sample") and options.get("temperature", 0.0) == 0.0
+        settings = {name: value.tolist() if hasattr(value, "tolist") else str(value) for name, value in options.items()}
+        batch = (context.tolist(), max_length, [*stop], settings, str(self.model.generation_config))
+        kept = self._kept.find("lm-eval answers", *batch) if is_greedy else None
+        if kept is None:
+            finite = FiniteSteps()
+            tokens = super()._model_generate(context, max_length, stop, logits_processor=[finite], **options)
+            rows = finite.rows(len(self._answered))
+            if is_greedy:
+                self._kept.keep([tokens.tolist(), rows], "lm-eval answers", *batch)
+        else:
+            tokens, rows = context.new_tensor(kept[0]), kept[1]
         self.not_finite.update(asked for asked, is_finite in zip(self._answered, rows, strict=True) if not is_finite)
         return tokens
 

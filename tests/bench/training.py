@@ -30,9 +30,9 @@ from harness.config.schema import LoraConfig, ModelConfig, TrainingConfig
 from harness.models.base import LoadedModel, load_model
 from harness.training.recipe import EncodedRows, Recipe, requests_of
 from harness.training.trainer import Folders, train_adapter
+from suites.engine.cache.score_cache import ScoreCache
 from suites.engine.chat_template import ensure_template
 from suites.engine.encoding import Encoder
-from suites.engine.score_cache import ScoreCache
 from suites.inputs import Pair
 
 DATA_ROOT = Path(__file__).parents[3] / "shared" / "data"

@@ -20,8 +20,8 @@ from peers import (
 from rows import arc_easy, encoded_pairs, hh_rlhf_pairs, truthfulqa, ultrafeedback_pairs, winogrande
 from subjects import Subject, with_adapter
 
+from suites.engine.cache.score_cache import ScoreCache
 from suites.engine.plan import ScoringState, free_bytes, plan_for
-from suites.engine.score_cache import ScoreCache
 from suites.engine.scoring import ModelScorer
 from suites.evaluations.plan import EvaluationPlan
 from suites.evaluations.reward import measure

@@ -11,7 +11,7 @@ from harness.measuring.experiment import Experiment
 from harness.measuring.scorers import Scorers
 from harness.models.base import LoadedModel
 from reports.records import MetricScores
-from suites.engine.decoding import Decoding, answer_questions
+from suites.engine.decoding import AnswerTokens, Decoding, answer_questions
 from suites.engine.encoding import Encoder
 from suites.evaluations import drift
 from suites.inputs import Question
@@ -69,13 +69,33 @@ class DriftEvaluation:
 
     def _divergence(self, scorers: Scorers, candidate: str, reference: str) -> MetricScores:
         """KL of one candidate from its reference, per token that it drew."""
-        questions, name = self.questions, self.evaluation.name
-        policy, anchor = partial(scorers.model, candidate), partial(scorers.model, reference)
+        questions, name, kept = self.questions, self.evaluation.name, scorers.kept(candidate)
         with scorers.terminal.progress(f"{name}: {candidate}", 2 * len(questions)) as done:
-            with policy() as model:
-                samples = answer_questions(model, self.encoder, questions, decoding=self.decoding, progress=done)
-            limit, divergences = scorers.state.plan.max_logit_elements, []
+            with scorers.model(candidate) as model:
+                samples = answer_questions(
+                    model, self.encoder, questions, decoding=self.decoding, kept=kept, progress=done
+                )
+            divergences = []
             for sample in samples:
-                divergences.append(drift.sample_divergence(policy, anchor, sample, max_logit_elements=limit))
+                divergences.append(_kept_or_measured(scorers, candidate, reference, sample))
                 done(len(samples) + len(divergences))
         return drift.measure_divergence(questions, samples, divergences, evaluation=name, subject=candidate)
+
+
+def _kept_or_measured(scorers: Scorers, candidate: str, reference: str, sample: AnswerTokens) -> float:
+    """The divergence on one answer in nats: what an earlier run kept, or measured now.
+
+    How many logits are computed at a time is no part of its key: it changes the order of a sum in double precision.
+    """
+    kept, anchor = scorers.kept(candidate), scorers.kept(reference).context
+    answer = (anchor, list(sample.input_ids), len(sample.prompt_ids), sample.is_finite)
+    nats: float | None = kept.find("divergence", *answer)
+    if nats is None:
+        nats = drift.sample_divergence(
+            partial(scorers.model, candidate),
+            partial(scorers.model, reference),
+            sample,
+            max_logit_elements=scorers.state.plan.max_logit_elements,
+        )
+        kept.keep(nats, "divergence", *answer)
+    return nats

@@ -9,7 +9,7 @@ from harness.measuring.evaluations.base import ImplicitReward, Record, Work, cou
 from harness.measuring.experiment import Experiment
 from harness.measuring.scorers import Scorers
 from harness.models.base import LoadedModel
-from suites.engine.decoding import Decoding
+from suites.engine.decoding import Decoding, answer_questions
 from suites.engine.encoding import Encoder
 from suites.evaluations import generations
 from suites.inputs import Question
@@ -55,14 +55,16 @@ class GenerationsEvaluation:
                 scorers.model(subject) as model,
                 scorers.terminal.progress(f"{self.evaluation.name}: {subject}", len(self.questions)) as done,
             ):
-                answers = generations.answer(
+                tokens = answer_questions(
                     model,
                     self.encoder,
                     self.questions,
-                    evaluation=self.evaluation.name,
-                    subject=subject,
                     decoding=self.decoding,
+                    kept=scorers.kept(subject),
                     progress=done,
                 )
+            answers = generations.read_answers(
+                self.questions, tokens, self.encoder.tokenizer, evaluation=self.evaluation.name, subject=subject
+            )
             yield from (answer.generation for answer in answers if answer.token_ids is not None)
             yield from generations.answer_metrics(answers, self.questions)

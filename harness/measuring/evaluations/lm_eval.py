@@ -54,7 +54,9 @@ class LmEvalEvaluation:
         lm = ScorerLM(scorers.loaded.base, self.encoder.tokenizer)
 
         def run(subject: str, scorer: ModelScorer, done: Done) -> list[TaskResult]:
-            lm.scored_by(lambda requests: scorer.score(requests, partial(done, total=len(set(requests)))))
+            lm.scored_by(
+                lambda requests: scorer.score(requests, partial(done, total=len(set(requests)))), scorers.kept(subject)
+            )
             return self._run(lm, subject)
 
         results = scorers.each(self.evaluation.name, None, run)

@@ -17,7 +17,7 @@ import torch
 from harness.measuring import dry_run, run
 from reports.run_folder import read_run
 from reports.whole import is_unused
-from suites.engine.score_cache import ScoreCache
+from suites.engine.cache.score_cache import ScoreCache
 
 Harness = Callable[..., Any]
 N_PROMPTS = 12

@@ -23,7 +23,8 @@ from harness.models.base import BASELINE, LoadedModel
 from harness.terminal import Terminal
 from harness.workspace import Workspace
 from reports.example_texts import ExampleTexts
-from reports.records import EvaluationCounts, ExampleScore, Metric, MetricScores, Subject
+from reports.records import EvaluationCounts, ExampleScore, Generation, Metric, MetricScores, Subject
+from suites.engine.cache.score_cache import ScoreCache
 from suites.engine.decoding import Decoding
 from suites.engine.encoding import Encoder
 from suites.engine.plan import ScoringState, plan_for
@@ -32,6 +33,7 @@ from suites.inputs import Example, Pair, Question, Turn
 PREFERENCES = EvaluationConfig("preferences", "reward", "preferences")
 FACTS = EvaluationConfig("facts", "perplexity", "facts", group="capability")
 DRIFT = EvaluationConfig("drift", "drift", "prompts", limit=4, max_new_tokens=5)
+ANSWERS = EvaluationConfig("answers", "generations", "prompts", limit=3, max_new_tokens=5)
 
 AGAINST_BASELINE = ImplicitReward(BASELINE, 0.1)
 
@@ -116,6 +118,20 @@ def test_drift_of_an_adapter_is_measured_and_that_of_the_baseline_from_itself_is
     assert all(score.total > 0 and 1 <= score.count <= DRIFT.max_new_tokens for score in moved.scores)
     assert {score.total for score in unmoved.scores} == {0.0}
     assert (counts.n_scored, counts.left_out) == (4, {"outside of the sample": 8})
+
+
+def test_answers_and_divergences_are_measured_once(
+    scorers: Scorers, experiment: Experiment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A second run finds them beside the scores, bit for bit, and opens no model for them."""
+    suite = prepared(experiment, DRIFT, ANSWERS)
+    with ScoreCache.open(tmp_path / "scores.sqlite", print) as cache:
+        first = list(run_suite(suite, replace(scorers, cache=cache)))
+        monkeypatch.setattr("suites.engine.decoding.generate", pytest.fail)
+        monkeypatch.setattr("suites.evaluations.drift.sample_divergence", pytest.fail)
+
+        assert list(run_suite(suite, replace(scorers, cache=cache))) == first
+    assert len(of_type(Generation, first)) == 2 * ANSWERS.limit
 
 
 def test_drift_from_other_weights_is_left_out_with_a_note(scorers: Scorers, experiment: Experiment) -> None:

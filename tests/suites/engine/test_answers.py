@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
-from suites.engine.decoding import BATCH_SIZE, Decoding, answer_questions, generate, stop_token_ids
+from suites.engine.cache.kept import KeptResults
+from suites.engine.cache.score_cache import ScoreCache
+from suites.engine.decoding import BATCH_SIZE, AnswerTokens, Decoding, answer_questions, generate, stop_token_ids
 from suites.engine.encoding import Encoder
 from suites.inputs import Question, Turn
 
@@ -71,3 +73,40 @@ def test_an_answer_at_the_last_position_of_the_model_was_cut_off(
 
     assert asked == [replace(SAMPLED, max_new_tokens=256 - len(answer.prompt_ids))]
     assert answer.n_positions == len(answer.answer_ids) == asked[0].max_new_tokens
+
+
+def test_answers_are_generated_once(
+    model: Any, encoder: Encoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A later run finds those of the same model, settings and batch, also what is no answer; others it generates."""
+    questions = [Question(f"k{n}", "g", (Turn("user", f"Who is {n}?"),)) for n in range(BATCH_SIZE + 2)]
+    calls: list[int] = []
+
+    def counting(_model: Any, _tokenizer: Any, prompts: Any, **options: Any) -> Any:
+        calls.append(len(prompts))
+        answers = generate(_model, _tokenizer, prompts, **options)
+        return [None, *answers[1:]]  # as where logits are not finite
+
+    monkeypatch.setattr("suites.engine.decoding.generate", counting)
+    with ScoreCache.open(tmp_path / "scores.sqlite", print) as cache:
+        kept = KeptResults(cache, "weights")
+
+        def ask(asked: list[Question] = questions, kept: KeptResults = kept, **changes: Any) -> list[AnswerTokens]:
+            return answer_questions(model, encoder, asked, decoding=replace(SAMPLED, **changes), kept=kept)
+
+        first = ask()
+        assert calls == [BATCH_SIZE, 2]
+        assert ask() == first
+        assert [answer.is_finite for answer in first].count(False) == 2
+        assert calls == [BATCH_SIZE, 2]
+        ask(seed=8)
+        ask(max_new_tokens=3)
+        ask(kept=KeptResults(cache, "other weights"))
+        ask(questions[:-1])
+        assert calls[2:] == [BATCH_SIZE, 2, BATCH_SIZE, 2, BATCH_SIZE, 2, 1]
+        renamed = [replace(question, example_id=f"other {question.example_id}") for question in questions[:3]]
+        assert ask(renamed) != ask(questions[:3])
+        n_calls = len(calls)
+        greedy = ask(renamed, temperature=0.0)
+        assert ask(questions[:3], temperature=0.0) == greedy
+        assert len(calls) == n_calls + 1

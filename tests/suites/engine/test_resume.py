@@ -16,9 +16,9 @@ import pytest
 import torch
 
 from suites.engine import tree_path
+from suites.engine.cache.score_cache import ScoreCache
 from suites.engine.packing import LONGEST_ROW, pack_requests
 from suites.engine.plan import ScoringState, plan_within
-from suites.engine.score_cache import ScoreCache
 from suites.engine.scoring import ModelScorer
 from suites.inputs import Request
 

@@ -7,14 +7,14 @@ import pytest
 
 from reports.records import Generation
 from suites.engine.chat_template import ensure_template
-from suites.engine.decoding import BATCH_SIZE, Decoding, generate, stop_token_ids
+from suites.engine.decoding import BATCH_SIZE, Decoding, answer_questions, generate, stop_token_ids
 from suites.engine.encoding import Encoder
 from suites.evaluations.generations import (
     Answer,
-    answer,
     answer_metrics,
     answer_text,
     is_refusal,
+    read_answers,
     repetition,
 )
 from suites.inputs import Question, Turn
@@ -54,9 +54,8 @@ def test_answers_are_decoded_in_order_with_their_prompts_and_lengths(
     decoding = Decoding(max_new_tokens=6, temperature=temperature)
     questions = [*QUESTIONS, CONVERSATION]
 
-    answers = answer(
-        model, encoder, questions, evaluation="answers", subject="s", decoding=decoding, progress=done.append
-    )
+    tokens = answer_questions(model, encoder, questions, decoding=decoding, progress=done.append)
+    answers = read_answers(questions, tokens, encoder.tokenizer, evaluation="answers", subject="s")
 
     generations = [one.generation for one in answers]
     assert done == [5]
@@ -83,7 +82,8 @@ def test_a_sampled_answer_is_the_same_whatever_else_is_asked(model_and_encoder: 
     decoding = Decoding(max_new_tokens=5, temperature=1.0, top_p=0.95, seed=1)
 
     def texts(asked: list[Question], subject: str) -> dict[str, str]:
-        answers = answer(model, encoder, asked, evaluation="answers", subject=subject, decoding=decoding)
+        tokens = answer_questions(model, encoder, asked, decoding=decoding)
+        answers = read_answers(asked, tokens, encoder.tokenizer, evaluation="answers", subject=subject)
         return {one.generation.example_id: one.generation.answer for one in answers}
 
     first = texts(questions, "baseline")

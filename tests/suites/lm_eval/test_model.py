@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from suites.engine.cache.kept import KeptResults
+from suites.engine.cache.score_cache import ScoreCache
 from suites.engine.causal_model import ContextTooLongError
 from suites.engine.plan import ScoringState, plan_for
 from suites.engine.scoring import ModelScorer
@@ -117,3 +119,37 @@ def test_quiet_restores_what_it_silences() -> None:
         raise RuntimeError
 
     assert (logger.level, task.tqdm) == (level, bar)
+
+
+def test_greedy_answers_are_generated_once(
+    pair_of_models: tuple[ScorerLM, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A later run of the same subject finds them; another subject's, and drawn ones, are generated anew."""
+    from lm_eval.models.huggingface import HFLM
+
+    ours, _ = pair_of_models
+    generate, calls = HFLM._model_generate, []
+
+    def counting(*arguments: Any, **options: Any) -> Any:
+        calls.append(options.get("do_sample"))
+        return generate(*arguments, **options)
+
+    def answers(**settings: Any) -> list[str]:
+        options = {"until": ["\n"], "max_gen_toks": 6, **settings}
+        return ours.generate_until(instances("generate_until", ("Who?", options), ("What is bread?", options)))
+
+    monkeypatch.setattr(HFLM, "_model_generate", counting)
+    with ScoreCache.open(tmp_path / "scores.sqlite", print) as cache:
+        ours.scored_by(ours._scorer, KeptResults(cache, "subject"))
+        first = answers()
+        n_batches = len(calls)
+        assert n_batches >= 1
+        assert answers() == first
+        assert len(calls) == n_batches
+        answers(do_sample=True, temperature=0.7)
+        answers(do_sample=True, temperature=0.7)
+        assert len(calls) == 3 * n_batches
+        ours.scored_by(ours._scorer, KeptResults(cache, "another subject"))
+        assert answers() == first
+        assert len(calls) == 4 * n_batches
+    ours.scored_by(ours._scorer)

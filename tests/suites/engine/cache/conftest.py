@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import suites
-from suites.engine.score_cache import ScoreCache
+from suites.engine.cache.score_cache import ScoreCache
 from suites.inputs import Request, ResponseScore
 
 CONTEXT = "weights 1234, float32, cpu"
@@ -33,16 +33,20 @@ def bits_of(scores: Mapping[Request, ResponseScore]) -> dict[Request, tuple[list
     }
 
 
-def start_process(body: str, path: Path, *arguments: object) -> subprocess.Popen[str]:
-    """Another Python process with the cache at `path` open as `cache`, its lines going to stderr, running `body`."""
+def start_process(body: str, path: Path, *arguments: object, before: str = "") -> subprocess.Popen[str]:
+    """Another Python process with the cache at `path` open as `cache`, its lines going to stderr, running `body`.
+
+    What `before` says runs before the cache is opened.
+    """
     script = "\n".join(
         [
             "import sys",
             "from pathlib import Path",
             "import numpy as np",
             "from suites.inputs import Request, ResponseScore",
-            "from suites.engine.score_cache import ScoreCache",
+            "from suites.engine.cache.score_cache import ScoreCache",
             inspect.getsource(numbered_scores).replace("numbered_scores", "scores_of"),
+            before,
             "cache = ScoreCache.open(Path(sys.argv[1]), lambda line: print(line, file=sys.stderr))",
             f"context = {CONTEXT!r}",
             body,

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from suites.engine.score_cache import ScoreCache
+from suites.engine.cache.score_cache import ScoreCache
 from suites.inputs import Request, ResponseScore
 
 ScoresOf = Callable[[int, int], dict[Request, ResponseScore]]
@@ -183,5 +183,5 @@ def test_a_killed_writer_leaves_whole_units(
             scores = scores_of(first, announced)
             assert bits(scores) == bits(cache.lookup(context, list(scores)))
             assert cache.info().n_scores % 50 == 0
-            assert cache._connection.execute("PRAGMA integrity_check").fetchone() == (b"ok",)
+            assert cache._file.connection.execute("PRAGMA integrity_check").fetchone() == (b"ok",)
     assert lines == []

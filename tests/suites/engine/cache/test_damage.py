@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from suites.engine.score_cache import VERSION, ScoreCache
+from suites.engine.cache.score_cache import VERSION, ScoreCache
 from suites.inputs import Request, ResponseScore
 
 ScoresOf = Callable[[int, int], dict[Request, ResponseScore]]
@@ -266,7 +266,7 @@ def test_no_damage_ever_yields_a_wrong_number(
     truth = bits(scores_of(0, 400))
     rng = random.Random(0)
     n_partly = 0
-    for trial in range(60):
+    for trial in range(90):
         copy = tmp_path / f"{trial}.sqlite"
         shutil.copy(filled, copy)
         with copy.open("r+b") as file:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from suites.engine.score_cache import CacheNotWritableError, ScoreCache
+from suites.engine.cache.file import CacheNotWritableError
+from suites.engine.cache.score_cache import ScoreCache
 from suites.inputs import Request, ResponseScore, SuiteError
 
 ScoresOf = Callable[[int, int], dict[Request, ResponseScore]]
@@ -20,7 +21,7 @@ def test_a_full_disk_ends_storing_not_the_run(
 ) -> None:
     """The first unit that finds no room is absent as a whole; one line says so, and what was stored is still found."""
     cache.store(context, scores_of(0, 100))
-    cache._connection.execute("PRAGMA max_page_count = 8")
+    cache._file.connection.execute("PRAGMA max_page_count = 8")
     cache.store(context, scores_of(100, 5000))
     cache.store(context, scores_of(5000, 5001))
 
@@ -42,7 +43,7 @@ def test_a_lookup_that_fails_finds_nothing(
         raise error
 
     with monkeypatch.context() as patch:
-        patch.setattr("suites.engine.score_cache._select", fail)
+        patch.setattr("suites.engine.cache.score_cache._select", fail)
         assert cache.lookup(context, list(scores_of(0, 10))) == {}
     assert len(lines) == 1
     assert "disk I/O error" in lines[0]

@@ -92,8 +92,8 @@ def train(experiment: Experiment) -> tuple[TrainedAdapter, ...]:
                     Workplace(experiment.workspace.folder, experiment.terminal.say, progress, cache),
                     start=first_stage if variant.starts_from_sft else None,
                 )
-            for note in fixture.notes:
-                experiment.terminal.say(f"{variant.name}: {note}")
+            for line in filter(None, (fixture.told, *fixture.notes)):
+                experiment.terminal.say(f"{variant.name}: {line}")
             if variant.name == FIRST_STAGE:
                 first_stage = fixture
             trained.append(TrainedAdapter(variant, fixture, rows))

@@ -27,6 +27,12 @@ Raise it, with a line in CHANGELOG.md, whenever this project computes another ad
 the same inputs: adapters and scores from before are then computed again.
 """
 
+RANKS = 1
+"""Processes that compute an adapter or a score together, part of the same keys: sums over several round otherwise.
+
+One today: a launcher of more is refused (`harness/processes.py`).
+"""
+
 
 def collect(loaded: LoadedModel, seed: int) -> dict[str, Any]:
     """Return everything a reader needs to judge or repeat a run, as JSON values."""
@@ -46,7 +52,6 @@ def collect(loaded: LoadedModel, seed: int) -> dict[str, Any]:
         "device": device_name(loaded.device),
         "processor": processor_name(),
         "n_cores": os.cpu_count(),
-        "n_threads": torch.get_num_threads(),
         "allocator": allocator_record(),
         "determinism": {
             "deterministic_algorithms": torch.are_deterministic_algorithms_enabled(),
@@ -107,6 +112,7 @@ def context_with_adapter(loaded: LoadedModel, adapter: str | None) -> str:
         "compute_dtype": loaded.compute_dtype,
         **computed_on(loaded),
         "versions": package_versions(("torch", "transformers", "peft", "bitsandbytes")),
+        "ranks": RANKS,
         "key_version": KEY_VERSION,
     }
     return json.dumps(parts, sort_keys=True)

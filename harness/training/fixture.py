@@ -56,7 +56,9 @@ class Fixture:
     log: tuple[LogLine, ...]
     """Lines of its training.jsonl."""
     notes: tuple[str, ...]
-    """Messages for the user."""
+    """Messages for the user and for the reader of a report, the same whether it was trained or found."""
+    told: str = ""
+    """Message for the user alone: that it was found, or found damaged."""
     start: str | None = None
     """Fingerprint of the earlier stage's fixture that it continues from."""
 
@@ -113,19 +115,19 @@ def _build_or_reuse(
     fingerprint = content_id(inputs)
     folder = workspace.fixtures / fingerprint
     with _locked(folder.with_name(f".{fingerprint}.lock"), place.say):
-        notes = list(replaced)
+        told, fixture = "", partial(Fixture, folder, fingerprint, notes=replaced, start=inputs["start"])
         if folder.exists():
             try:
                 log = _read(folder, fingerprint)
             except DamagedFixtureError as error:
-                notes.append(
+                told = (
                     f"The adapter in {folder} is damaged ({error}) and is trained again; "
                     f"the damaged files are in {_set_aside(folder)}."
                 )
             else:
-                notes.append(f"The trained adapter {fingerprint} is reused: nothing that determines it has changed.")
+                told = f"The trained adapter {fingerprint} is reused: nothing that determines it has changed."
                 shutil.rmtree(_partial(folder), ignore_errors=True)  # of a process that was killed as it finished
-                return Fixture(folder, fingerprint, reused=True, log=log, notes=tuple(notes), start=inputs["start"])
+                return fixture(reused=True, log=log, told=told)
         with _building(folder, None if start is None else start.folder, workspace.logs / fingerprint) as folders:
             log = train_adapter(loaded, rows, recipe, folders, place.say, place.progress, cache=place.cache)
             record = inputs | {
@@ -136,7 +138,7 @@ def _build_or_reuse(
             }
             with writing(folders.adapter, folders.checkpoints):
                 _write_record(folders.adapter, log, record, rows.groups)
-    return Fixture(folder, fingerprint, reused=False, log=log, notes=tuple(notes), start=inputs["start"])
+    return fixture(reused=False, log=log, told=told)
 
 
 def planned_fixture(
@@ -198,6 +200,7 @@ def fixture_inputs(
         "recipe": settings,
         "packed_step": PACKED_STEP_VERSION if recipe.training.engine == "packed" else None,
         "versions": package_versions(_PACKAGES),
+        "ranks": provenance.RANKS,
         "key_version": provenance.KEY_VERSION,
     }
     plain: dict[str, Any] = json.loads(json.dumps(inputs))

@@ -64,7 +64,7 @@ def test_the_processor_has_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_everything_is_collected_and_fits_in_json(llama_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Base, seed, command, threads and versions, as run.json takes them."""
+    """Base, seed, command, device and versions, as run.json takes them."""
     monkeypatch.setattr(sys, "argv", ["harness", "train-and-eval"])
     loaded = load_model(ModelConfig(name=str(llama_folder), quantization="none"))
 
@@ -72,7 +72,7 @@ def test_everything_is_collected_and_fits_in_json(llama_folder: Path, monkeypatc
 
     assert (collected["seed"], collected["command"]) == (7, ["harness", "train-and-eval"])
     assert collected["base"]["fingerprint"] == loaded.fingerprint
-    assert (collected["device"], collected["n_threads"]) == ("cpu", torch.get_num_threads())
+    assert collected["device"] == "cpu"
     assert collected["packages"]["torch"] == torch.__version__
     assert json.loads(json.dumps(collected)) == collected
 
@@ -111,3 +111,14 @@ def test_a_cpus_instructions_are_keyed_where_they_decide_a_number(
     assert (score_context(loaded, BASELINE) != in_hardware) is is_keyed
     monkeypatch.setattr(torch, "get_num_threads", lambda: 64)
     assert "thread" not in score_context(loaded, BASELINE)
+
+
+def test_a_score_of_several_processes_would_have_another_key(
+    llama_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One computes it today, and the key says so."""
+    loaded = load_model(ModelConfig(name=str(llama_folder), quantization="none"))
+    alone = json.loads(score_context(loaded, BASELINE))
+    assert (alone["ranks"], alone["key_version"]) == (1, provenance.KEY_VERSION)
+    monkeypatch.setattr(provenance, "RANKS", 2)
+    assert json.loads(score_context(loaded, BASELINE)) == alone | {"ranks": 2}

@@ -84,17 +84,15 @@ def with_training(recipe: Recipe, **changes: object) -> Recipe:
 
 
 def test_the_second_call_reuses_the_first(build: Build, pretended: list[Recipe], tmp_path: Path) -> None:
-    """Same inputs, same folder, same rows, no training, and a line that says so."""
+    """Same inputs, same folder, same rows, no training, and a line that says so, which is no note of a report."""
     first = build()
 
     second = build()
 
     assert len(pretended) == 1
     assert (first.reused, second.reused) == (False, True)
-    assert first.notes == ()
-    assert second.notes == (
-        f"The trained adapter {first.fingerprint} is reused: nothing that determines it has changed.",
-    )
+    assert second.told == f"The trained adapter {first.fingerprint} is reused: nothing that determines it has changed."
+    assert (first.told, first.notes, second.notes) == ("", (), ())
     assert second.folder == first.folder == tmp_path / "fixtures" / first.fingerprint
     assert second.log == first.log
     assert entries(tmp_path) == [first.fingerprint]
@@ -211,7 +209,7 @@ def test_the_groups_that_were_trained_on_lie_beside_the_adapter(
     assert (built.folder / GROUPS_FILE).read_text() == "a\nb\n"
     assert origin_of_adapter(built.folder).groups == {"a", "b"}
     (built.folder / GROUPS_FILE).write_text("c\n")
-    assert "damaged" in build_or_reuse(loaded, rows, recipe, Workplace(tmp_path, pytest.fail)).notes[0]
+    assert "damaged" in build_or_reuse(loaded, rows, recipe, Workplace(tmp_path, pytest.fail)).told
     assert len(pretended) == 2
 
 
@@ -356,8 +354,8 @@ def test_a_damaged_fixture_is_set_aside_and_built_anew(
     second = build()
 
     assert not second.reused
-    assert len(second.notes) == 1
-    assert "is damaged" in second.notes[0]
+    assert "is damaged" in second.told
+    assert second.notes == ()
     assert entries(tmp_path) == [first.fingerprint, f"{first.fingerprint}.damaged"]
     assert build().reused
     assert len(pretended) == 2

@@ -18,10 +18,11 @@ class LaunchedError(UserError):
 
 
 def check_one_process(command: str, environment: Mapping[str, str]) -> None:
-    """Refuse what torchrun, accelerate launch, deepspeed, srun or mpirun started.
+    """Refuse what torchrun, accelerate launch, deepspeed or a launcher of MPI started.
 
     Each of their processes would wait for the others inside torch, while all but one wait for the lock of the adapter
-    that the first one trains: none would go on.
+    that the first one trains: none would go on. Tasks of srun without MPI know nothing of each other, and need no more
+    than the locks.
 
     Args:
         command: name of the command.

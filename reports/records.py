@@ -288,7 +288,7 @@ class Run:
     examples: Iterable[ExampleText] = ()
     """Texts of the scored examples, shortened if they are long; read again whenever they are gone through."""
     notes: tuple[str, ...] = ()
-    """Messages for the reader: splits made, rows dropped, threads chosen."""
+    """Messages for the reader: splits made, rows dropped."""
     training: tuple[dict[str, Any], ...] = ()
     """Rows of training.jsonl, in order; "candidate" names the adapter if several were trained."""
     selection: tuple[Selection, ...] = ()

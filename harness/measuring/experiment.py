@@ -37,6 +37,8 @@ class Experiment:
     filtered: Mapping[str, int]
     """Filter -> number of training and selection rows it left out."""
     notes: tuple[str, ...]
+    places: tuple[str, ...] = ()
+    """Paths that were typed, besides those of the configuration and of candidates."""
 
     def reserve_run(self) -> AbstractContextManager[Path]:
         """Reserves the run's folder; see `Workspace.reserve_run`."""

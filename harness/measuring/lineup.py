@@ -235,12 +235,12 @@ def _held_to(candidate: Candidate, start: str) -> Candidate:
 
 
 def _of_adapter(trained: TrainedAdapter, config: ExperimentConfig) -> Candidate:
-    variant, folder = trained.variant, trained.fixture.folder
+    variant, fixture = trained.variant, trained.fixture
     stage = (FIRST_STAGE,) if variant.starts_from_sft else ()
     return Candidate(
         variant.name,
-        f"adapter {folder}",
-        adapter=str(folder),
+        f"adapter {fixture.fingerprint}",
+        adapter=str(fixture.folder),
         reference=FIRST_STAGE if variant.starts_from_sft else BASELINE,
         beta=variant.recipe.training.beta,
         family=variant.family if config.seeds > 1 and not variant.is_control else "",
@@ -275,6 +275,7 @@ def _merged(experiment: Experiment, trained: TrainedAdapter, reference: str) -> 
         experiment.terminal.say(note)
     return replace(
         full_model(merged_name(trained.variant.name, dtype), str(folder), config),
+        description=f"adapter {trained.fixture.fingerprint} merged in {dtype}, not quantised",
         reference=reference,
         reference_basis="recorded",
         beta=trained.variant.recipe.training.beta,

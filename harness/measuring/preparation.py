@@ -142,8 +142,17 @@ def prepare(options: Options) -> Experiment:
         limit=options.limit,
         use_cache=options.use_cache,
         filtered=filtered,
-        notes=(threads.sentence, *left_out, *notes),
+        notes=(*left_out, *notes),
+        places=_typed_places(options),
     )
+
+
+def _typed_places(options: Options) -> tuple[str, ...]:
+    """The paths among the options, as texts of the user's and as they are looked for."""
+    folders = (options.workspace, options.data_root, options.config_file, options.out)
+    typed = (*(folder for _, folder in options.adapters), *filter(None, folders))
+    texts = (options.model, options.pairs, *options.trained_on)
+    return (*map(str, typed), *filter(None, texts))
 
 
 def _load_rows(

@@ -11,6 +11,7 @@ from harness.measuring.evaluations.base import Evaluation, ImplicitReward, Recor
 from harness.measuring.experiment import Experiment
 from harness.measuring.kinds import run_suite, with_rewards
 from harness.measuring.lineup import Candidate, TrainedAdapter
+from harness.measuring.places import without_places
 from harness.measuring.scorers import Scorers, score_cache
 from harness.models.adapters import attach_adapter, is_of_base
 from harness.models.base import BASELINE, load_model
@@ -64,7 +65,7 @@ def measure(
     measurements = (*_of_type(MetricScores, records), *_unknown_rewards(candidates, records))
     counts = _of_type(EvaluationCounts, records)
     determined = _fingerprint_without_beta(experiment, measurements, counts)
-    return Run(
+    run = Run(
         name=name,
         suite=experiment.suite.name,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -84,6 +85,7 @@ def measure(
         config=to_dict(config),
         provenance=provenance | {"scoring": scoring.as_record()},
     )
+    return without_places(run, experiment, candidates)
 
 
 def _of_type(record_type: type[OneRecord], records: Iterable[Record]) -> tuple[OneRecord, ...]:

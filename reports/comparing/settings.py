@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from reports.paths import short_paths
 from reports.records import DifferingSetting, Run
 
 _NOT_COMPARED = ("description", "published")
@@ -21,7 +22,7 @@ def differing_settings(runs: Sequence[Run]) -> tuple[DifferingSetting, ...]:
     """Return every setting that is not the same in all runs, by its dotted key, with each run's value as text."""
     configs = [dict(flat(run.config)) for run in runs]
     keys = dict.fromkeys(key for config in configs for key in config)
-    found = (DifferingSetting(key, tuple(_text(config.get(key)) for config in configs)) for key in sorted(keys))
+    found = (DifferingSetting(key, _texts([config.get(key) for config in configs])) for key in sorted(keys))
     return tuple(
         each for each in found if len(set(each.values)) > 1 and each.key.partition(".")[0] not in _NOT_COMPARED
     )
@@ -67,6 +68,13 @@ def flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any
             yield from flat(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value
+
+
+def _texts(values: Sequence[Any]) -> tuple[str, ...]:
+    """The values of a setting as texts; of paths from the root, as much as tells one from another."""
+    texts = tuple(map(_text, values))
+    short = short_paths(text for text in texts if text.count("/") > 1)
+    return tuple(short.get(text, text) for text in texts)
 
 
 def _text(value: Any) -> str:

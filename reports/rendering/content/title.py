@@ -7,6 +7,7 @@ from pathlib import PurePath
 from typing import Any
 
 from reports.comparing.choice import peers
+from reports.paths import ELSEWHERE
 from reports.records import Run, Subject
 
 _METHODS = {"dpo": "DPO", "kto": "KTO", "sft": "SFT"}
@@ -108,7 +109,8 @@ def _day(created: str) -> str:
 
 def _without_folders(name: str) -> str:
     """Return a hub id as it is, and of a path of this machine its last part."""
-    is_hub_id = len(PurePath(name).parts) <= 2  # noqa: PLR2004 - owner and name
+    parts = PurePath(name).parts
+    is_hub_id = len(parts) <= 2 and parts[:1] != (ELSEWHERE,)  # noqa: PLR2004 - owner and name
     return name if is_hub_id else PurePath(name).name
 
 

@@ -7,6 +7,7 @@ import shutil
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -113,6 +114,14 @@ def test_pairs_of_ones_own_are_measured_without_a_line_of_yaml(
     assert {each.subject for each in run.measurements} == {"baseline", "mine", "longest wins", "shortest wins"}
     assert run.config["data"]["roles"].keys() == {"preferences", "prompts"}
     assert "Chosen answers, perplexity" in outcome.out
+    named = [file for file in out.iterdir() if file.suffix in (".md", ".csv", ".html", ".jsonl")]
+    texts = [file.read_text() for file in named] + [json.dumps(asdict(replace(run, config={})), ensure_ascii=False)]
+    assert len(named) == 6
+    assert not [text[:80] for text in texts if str(tmp_path.parent) in text]  # where all folders of this test are
+    assert any(f"\u2026/{llama_folder.name} has 256 positions" in note for note in run.notes)
+    assert [each.description for each in run.subjects if each.name == "mine"] == [
+        f"\u2026/{llama_folder.name}, none, float32 on cpu; adapter \u2026/{adapter.name}"
+    ]
 
 
 @pytest.mark.parametrize(

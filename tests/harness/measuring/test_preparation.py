@@ -68,3 +68,5 @@ def test_all_subjects_are_asked_in_the_template_that_an_adapter_was_saved_with(t
     assert experiment.loaded.template == "given"
     assert any("All subjects, the base too" in note and "saved with mine" in note for note in experiment.notes)
     assert any("always told 2024-07-26" in note for note in experiment.notes)
+    assert not any("thread" in note for note in experiment.notes)  # which another machine has more of
+    assert str(adapter) in experiment.places

@@ -85,3 +85,14 @@ def test_what_differs_is_one_sentence() -> None:
     many = settings(**{f"k{n}": ("1", "2") for n in range(6)})
     assert differing_line(runs, many).endswith("k3 (1 and 2); and 2 more settings.")
     assert differing_line(runs, many[:5]).endswith("; and 1 more setting.")
+
+
+def test_paths_are_told_apart_without_the_folders_above() -> None:
+    """By as much as differs; a hub id beside one stays as it is, and so does a text with a slash."""
+    one = run(model={"name": "/home/kim/a/base"}, data={"name": "/rows/x.jsonl"}, note="/help")
+    two = run(model={"name": "/home/kim/b/base"}, data={"name": "org/x"}, note="/hint")
+    assert {each.key: each.values for each in differing_settings([one, two])} == {
+        "model.name": ("\u2026/a/base", "\u2026/b/base"),
+        "data.name": ("\u2026/x.jsonl", "org/x"),
+        "note": ("/help", "/hint"),
+    }

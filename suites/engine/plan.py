@@ -138,9 +138,9 @@ class HowScored:
     def from_json(cls, value: Any) -> "HowScored | None":
         """What `as_json` returned; None where it is something else, as a later release may keep."""
         try:
-            checks = tuple(PathCheck(**check) for check in value["checks"])
-            return cls(ScoringPlan(**value["plan"]), value["n_threads"], checks)
-        except (TypeError, KeyError):
+            plan, checks = ScoringPlan(**value["plan"]), tuple(PathCheck(**check) for check in value["checks"])
+            return cls(plan, int(value["n_threads"]), checks) if plan.path in PATHS else None
+        except (TypeError, KeyError, ValueError):
             return None
 
 

@@ -159,5 +159,15 @@ def test_what_a_later_release_keeps_is_not_taken() -> None:
     state = ScoringState(plan_within("cpu", 2**40, 32), str)
     how = state.as_scored("base", 1)
     assert HowScored.from_json(how.as_json()) == how
-    for value in (None, [], "x", {"plan": {}}, how.as_json() | {"checks": [{"odd": 1}]}):
+    sound = how.as_json()
+    unknown_path = sound | {"plan": sound["plan"] | {"path": "loom"}}
+    for value in (
+        None,
+        [],
+        "x",
+        {"plan": {}},
+        sound | {"checks": [{"odd": 1}]},
+        sound | {"n_threads": "x"},
+        unknown_path,
+    ):
         assert HowScored.from_json(value) is None

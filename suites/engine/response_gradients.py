@@ -1,10 +1,12 @@
 """Log-probabilities of response tokens with their gradients: logits only where one is predicted, chunk by chunk.
 
-Between the forward and the backward pass no logits are kept: a chunk's are computed once in each of them.
+A log-probability depends on one hidden state alone. Its derivative by that state is taken while the logits of a chunk
+are still there, so that neither logits are kept for the backward pass nor computed again in it: a vector of the hidden
+size is kept a token. (Liger's fused cross-entropy does so for a loss, https://arxiv.org/abs/2410.10989.)
 """
 
-from collections.abc import Sequence
-from functools import cache
+from collections.abc import Callable, Sequence
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -38,7 +40,7 @@ def joined(parts: Sequence[TargetValues]) -> TargetValues:
 
 
 def target_values(model: Any, decoder_output: Any, pack: Pack, max_elements: int) -> TargetValues:
-    """Values of the response tokens of one pack.
+    """Values of the response tokens of one pack; gradients reach the decoder, and no weight of the output head.
 
     Args:
         model: Causal language model of transformers.
@@ -47,84 +49,67 @@ def target_values(model: Any, decoder_output: Any, pack: Pack, max_elements: int
         max_elements: Rows x vocabulary of logits at a time, in fp32 (4 bytes each).
     """
     import torch
-    from torch.utils.checkpoint import checkpoint
 
     device = decoder_output.last_hidden_state.device
     targets = np.concatenate([np.asarray(request.response_ids, dtype=np.int64) for request in pack.requests])
-    order = np.argsort(pack.target_rows, kind="stable")
-    sorted_rows = pack.target_rows[order]
-    token_ids = torch.from_numpy(targets[order]).to(device)
-    hidden = decoder_output.last_hidden_state[0][torch.from_numpy(pack.rows).to(device)]  # (n_rows, hidden size)
-    chunk = max(1, max_elements // n_vocabulary(model))
-    starts = range(0, len(pack.rows), chunk)
-    bounds = np.searchsorted(sorted_rows, [*starts, len(pack.rows)])
-    parts = []
-    for start, low, high in zip(starts, bounds[:-1], bounds[1:], strict=True):
-        own_rows = torch.from_numpy(sorted_rows[low:high] - start).to(device)
-        head = _ChunkHead(model, decoder_output, own_rows, token_ids[low:high])
-        states = hidden[start : start + chunk]
-        if torch.is_grad_enabled():
-            log_probabilities = checkpoint(head, states, use_reentrant=False, preserve_rng_state=False)
-        else:
-            log_probabilities = head(states)
-        parts.append(head.values_with(log_probabilities))
-    back = torch.from_numpy(np.argsort(order, kind="stable")).to(device)
-    return TargetValues(*(each[back] for each in joined(parts)))
-
-
-class _ChunkHead:
-    """The output head on one chunk of hidden states; what needs no gradient is computed the first time alone."""
-
-    def __init__(self, model: Any, decoder_output: Any, rows: "torch.Tensor", token_ids: "torch.Tensor") -> None:
-        self._model, self._decoder_output = model, decoder_output
-        self._rows, self._token_ids = rows, token_ids
-        self._ungraded: tuple[torch.Tensor, torch.Tensor, torch.Tensor] | None = None
-
-    def __call__(self, hidden: "torch.Tensor") -> "torch.Tensor":
-        """Log-probabilities of the tokens, of hidden states of shape (n_rows, hidden size)."""
-        import torch
-
-        logits = head_logits(self._model, self._decoder_output, hidden)
-        if self._ungraded is None:
-            with torch.no_grad():
-                self._ungraded = self._summaries(logits.detach())
-        chosen: torch.Tensor = _log_probability_function().apply(logits, self._rows, self._token_ids)
-        return chosen
-
-    def _summaries(self, logits: "torch.Tensor") -> "tuple[torch.Tensor, torch.Tensor, torch.Tensor]":
-        """Entropies, mean logits and greedy flags of the tokens."""
-        log_shares = logits - logits.logsumexp(-1, keepdim=True)
-        entropies = -(log_shares.exp() * log_shares).sum(-1)
-        is_greedy = most_probable(logits)[self._rows] == self._token_ids
-        return entropies[self._rows], logits.mean(-1)[self._rows], is_greedy
-
-    def values_with(self, log_probabilities: "torch.Tensor") -> TargetValues:
-        """All values of the chunk's tokens."""
-        assert self._ungraded is not None
-        return TargetValues(log_probabilities, *self._ungraded)
+    # What two responses share is predicted once; a state that predicts two tokens is projected for each of them.
+    predicted = np.stack([pack.rows[pack.target_rows], targets])
+    (rows, tokens), places = np.unique(predicted, axis=1, return_inverse=True)
+    token_ids = torch.from_numpy(tokens).to(device)
+    states = decoder_output.last_hidden_state[0][torch.from_numpy(rows).to(device)]  # (n_predicted, hidden size)
+    n_rows = max(1, max_elements // n_vocabulary(model))
+    head, of_chunk = partial(head_logits, model, decoder_output), _values_function()
+    chunks = zip(states.split(n_rows), token_ids.split(n_rows), strict=True)
+    values = joined([TargetValues(*of_chunk.apply(own, ids, head)) for own, ids in chunks])
+    back = torch.from_numpy(places).to(device)
+    return TargetValues(*(each[back] for each in values))
 
 
 @cache
-def _log_probability_function() -> Any:
-    """The log-softmax of some logits at some tokens, whose backward pass makes one tensor of the logits' size.
-
-    The derivative of log p(token) by the logits is onehot(token) - p. The class is made once, when torch is there.
-    """
+def _values_function() -> Any:
+    """The values of some tokens by hidden states; the class is made once, when torch is there."""
     import torch
+    from torch.autograd.graph import saved_tensors_hooks
 
-    class LogProbability(torch.autograd.Function):
+    class Values(torch.autograd.Function):
         @staticmethod
-        def forward(context: Any, logits: "torch.Tensor", rows: "torch.Tensor", tokens: "torch.Tensor") -> Any:
-            normalisers = logits.logsumexp(-1)
-            context.save_for_backward(logits, normalisers, rows, tokens)
-            return logits[rows, tokens] - normalisers[rows]
+        def forward(context: Any, states: "torch.Tensor", tokens: "torch.Tensor", head: Callable[..., Any]) -> Any:
+            if not context.needs_input_grad[0]:
+                return _values_and_shares(head(states), tokens)[0]
+            # Gradient checkpointing hooks what a graph saves; this one is gone before the backward pass asks for it.
+            with torch.enable_grad(), saved_tensors_hooks(_itself, _itself):
+                own = states.detach().requires_grad_()
+                logits = head(own)
+                values, shares = _values_and_shares(logits.detach(), tokens)
+                derivatives = shares.neg_()  # of log p(token) by the logits: onehot(token) - p
+                derivatives[torch.arange(len(tokens), device=tokens.device), tokens] += 1
+                (slopes,) = torch.autograd.grad(logits, own, derivatives)
+            context.save_for_backward(slopes)
+            context.mark_non_differentiable(*values[1:])
+            return values
 
         @staticmethod
         def backward(context: Any, *gradients: "torch.Tensor") -> Any:
-            logits, normalisers, rows, tokens = context.saved_tensors
-            by_row = torch.zeros_like(normalisers).index_add_(0, rows, gradients[0])
-            slopes = (logits - normalisers[:, None]).exp_().mul_(-by_row[:, None])
-            slopes.index_put_((rows, tokens), gradients[0], accumulate=True)
-            return slopes, None, None
+            (slopes,) = context.saved_tensors
+            return gradients[0].to(slopes.dtype)[:, None] * slopes, None, None
 
-    return LogProbability
+    return Values
+
+
+def _values_and_shares(logits: "torch.Tensor", tokens: "torch.Tensor") -> "tuple[TargetValues, torch.Tensor]":
+    """Values of one token a row of logits, and the probabilities of all tokens, both without gradient."""
+    import torch
+
+    normalisers = logits.logsumexp(-1)
+    shares = (logits - normalisers[:, None]).exp_()
+    values = TargetValues(
+        logits.gather(-1, tokens[:, None]).squeeze(-1) - normalisers,
+        normalisers - torch.linalg.vecdot(shares, logits),
+        logits.mean(-1),
+        most_probable(logits) == tokens,
+    )
+    return values, shares
+
+
+def _itself(tensor: "torch.Tensor") -> "torch.Tensor":
+    return tensor

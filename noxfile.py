@@ -52,6 +52,16 @@ def bench(session: nox.Session) -> None:
 
 
 @nox.session
+def gpu(session: nox.Session) -> None:
+    """Tests and measures training on a CUDA GPU, in less than ten minutes; without one it says so."""
+    install_project(session, "test")
+    data_root = os.environ.get("HARNESS_DATA_ROOT", str(Path.cwd().parent / "shared" / "data"))
+    session.run("pytest", "-m", "gpu", "-rs", *session.posargs)
+    rows = "gpu_hh_rlhf,gpu_ultrafeedback"
+    session.run("python", "tests/bench/bench.py", "training", "--rows", rows, env={"HARNESS_DATA_ROOT": data_root})
+
+
+@nox.session
 def simulate(session: nox.Session) -> None:
     """Simulates how often claims of a report are wrong, in half an hour; `-- --write` writes docs/statistics.md."""
     install_project(session, "test")

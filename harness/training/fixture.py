@@ -23,9 +23,10 @@ from harness.models.origin import OF_TRAINING
 from harness.models.provenance import package_versions
 from harness.training.checkpoints import has_checkpoint, writing
 from harness.training.packed_step.forward import VERSION as PACKED_STEP_VERSION
+from harness.training.packed_step.kept_check import read_check
 from harness.training.recipe import EncodedRows, LogLine, Progress, Recipe, usable_recipe
 from harness.training.token_table import table_of
-from harness.training.trainer import Folders, on_fitting_engine, train_adapter
+from harness.training.trainer import Folders, UnpackableModelError, on_fitting_engine, train_adapter
 from harness.workspace import Workspace
 from reports.checksums import file_checksum
 from reports.json_text import parse_json
@@ -114,6 +115,8 @@ def _build_or_reuse(
     inputs = fixture_inputs(loaded, rows, recipe, start)
     fingerprint = content_id(inputs)
     folder = workspace.fixtures / fingerprint
+    check = _check_file(workspace.fixtures, inputs)
+    _refuse_unpackable(recipe, check)
     with _locked(folder.with_name(f".{fingerprint}.lock"), place.say):
         told, fixture = "", partial(Fixture, folder, fingerprint, notes=replaced, start=inputs["start"])
         if folder.exists():
@@ -128,7 +131,14 @@ def _build_or_reuse(
                 told = f"The trained adapter {fingerprint} is reused: nothing that determines it has changed."
                 shutil.rmtree(_partial(folder), ignore_errors=True)  # of a process that was killed as it finished
                 return fixture(reused=True, log=log, told=told)
-        with _building(folder, None if start is None else start.folder, workspace.logs / fingerprint) as folders:
+        folders = Folders(
+            adapter=_partial(folder) / "adapter",
+            checkpoints=_partial(folder) / "checkpoints",
+            start=None if start is None else start.folder,
+            logs=workspace.logs / fingerprint,
+            check=check,
+        )
+        with _building(folder, folders):
             log = train_adapter(loaded, rows, recipe, folders, place.say, place.progress, cache=place.cache)
             record = inputs | {
                 "fingerprint": fingerprint,
@@ -152,9 +162,25 @@ def planned_fixture(
         recipe: recipe of the run.
         fixtures: the workspace's folder of fixtures.
         start: planned fixture of an earlier stage.
+
+    Raises:
+        TrainingError: the recipe asks for packs, and it is known that they do not agree with TRL on this model.
+    """
+    planned = partial(_planned_fixture, loaded, rows, fixtures=fixtures, start=start)
+    return on_fitting_engine(planned, recipe, lambda _line: None)
+
+
+def _planned_fixture(
+    loaded: LoadedModel, rows: EncodedRows, recipe: Recipe, *, fixtures: Path, start: Fixture | None
+) -> Fixture:
+    """Return the fixture of a recipe as it stands; see `planned_fixture`.
+
+    Raises:
+        UnpackableModelError: an earlier training found that the packed engine does not agree with TRL on this model.
     """
     recipe, _ = usable_recipe(recipe, loaded)
     inputs = fixture_inputs(loaded, rows, recipe, start)
+    _refuse_unpackable(recipe, _check_file(fixtures, inputs))
     fingerprint = content_id(inputs)
     folder, log = fixtures / fingerprint, None
     with suppress(DamagedFixtureError):
@@ -207,6 +233,24 @@ def fixture_inputs(
     return plain
 
 
+def _check_file(fixtures: Path, inputs: dict[str, Any]) -> Path:
+    """Return the file of whether packs agree with TRL on a base with an adapter of this shape, whatever its rows."""
+    of_model = {key: inputs[key] for key in ("base", "packed_step", "versions", "key_version")}
+    of_model |= {"lora": inputs["recipe"]["lora"], "is_started": inputs["start"] is not None}
+    return fixtures / f".{content_id(of_model)}.packs.json"
+
+
+def _refuse_unpackable(recipe: Recipe, file: Path) -> None:
+    """Check that no earlier training found that packs do not agree with TRL.
+
+    Raises:
+        UnpackableModelError: one did.
+    """
+    known = read_check(file) if recipe.training.engine == "packed" else None
+    if known is not None and not known.passed:
+        raise UnpackableModelError(str(known))
+
+
 def _write_record(folder: Path, log: Sequence[LogLine], record: dict[str, Any], groups: Iterable[str]) -> None:
     """Write training.jsonl, the groups trained on, and then fixture.json, which holds the hashes of all files."""
     (folder / GROUPS_FILE).write_text("".join(f"{group}\n" for group in sorted(groups)), encoding="utf-8")
@@ -246,16 +290,15 @@ def _partial(folder: Path) -> Path:
 
 
 @contextmanager
-def _building(folder: Path, start: Path | None, logs: Path) -> Iterator[Folders]:
-    """Yield the folders to train in; rename the adapter's to `folder` on success, keep the checkpoints on failure.
+def _building(folder: Path, folders: Folders) -> Iterator[None]:
+    """Make the folders to train in; rename the adapter's to `folder` on success, keep the checkpoints on failure.
 
     The caller holds the lock, so files that are there already were left by an interrupted process.
     """
-    folders = Folders(_partial(folder) / "adapter", _partial(folder) / "checkpoints", start, logs)
     folders.checkpoints.mkdir(parents=True, exist_ok=True)
     try:
         with whole_folder(folder, folders.adapter):
-            yield folders
+            yield
         shutil.rmtree(folders.checkpoints)
     finally:
         if not has_checkpoint(folders.checkpoints):

@@ -26,6 +26,7 @@ from harness.training.loggers import check_loggers, logged
 from harness.training.packed_step.budget import Budget
 from harness.training.packed_step.check import check_packed_step
 from harness.training.packed_step.forward import packed_forward
+from harness.training.packed_step.kept_check import keep_check, read_check
 from harness.training.recipe import (
     KINDS,
     EncodedRows,
@@ -82,6 +83,8 @@ class Folders:
     """Holds the adapter of an earlier stage, which training starts from and which becomes the reference."""
     logs: Path | None = None
     """Receives the loggers' files; with None they are deleted."""
+    check: Path | None = None
+    """File of what the check of the packed engine finds; what is there is not checked again."""
 
 
 def train_adapter(
@@ -167,7 +170,7 @@ def _train_to_the_end(
             say(line)
         trainer.attach(recorder, folders.checkpoints, say)
         if recipe.training.engine == "packed":
-            stack.enter_context(_in_packs(trainer, inputs))
+            stack.enter_context(_in_packs(trainer, inputs, folders.check))
         if has_reference(recipe.training.method) and recipe.training.reference == "once":
             columns = reference_columns(
                 recipe.training.method,
@@ -193,19 +196,24 @@ def _train_to_the_end(
 
 
 @contextmanager
-def _in_packs(trainer: HarnessTrainerMixin, inputs: TrainerInputs) -> Iterator[None]:
-    """Lets a trainer compute its batches in packs within the block, after a check on the first rows.
+def _in_packs(trainer: HarnessTrainerMixin, inputs: TrainerInputs, file: Path | None) -> Iterator[None]:
+    """Lets a trainer compute its batches in packs within the block, after a check on some rows.
 
     Raises:
         UnpackableModelError: packs do not agree with TRL's padded batches.
     """
-    loaded = inputs.loaded
-    check = check_packed_step(trainer.model, requests_of(inputs.rows[:_CHECKED_ROWS]), loaded.pad_token_id)
+    check = read_check(file)
+    if check is None:
+        with trainer.without_casts(), trainer.accelerator.autocast():
+            check = check_packed_step(
+                trainer.model, requests_of(inputs.rows[:_CHECKED_ROWS]), inputs.loaded.pad_token_id
+            )
+        keep_check(file, check)
     if not check.passed:
         raise UnpackableModelError(str(check))
     trainer.budget = Budget(tokens_at_once(inputs))
     trainer.recorder.packed_step = trainer.budget, str(check)
-    with packed_forward(trainer.model.get_base_model(), trainer.budget):
+    with packed_forward(trainer.model.get_base_model(), trainer.budget, check.kernel):
         yield
 
 

@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -25,6 +26,7 @@ from suites.engine.plan import free_bytes
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    import torch
     from datasets import Dataset
     from peft import PeftModel
     from transformers import TrainingArguments
@@ -101,6 +103,17 @@ class HarnessTrainerMixin(ResumableMixin):
         batches = self.get_train_dataloader().batch_sampler
         n_seen = n_steps * self.args.gradient_accumulation_steps
         return None if n_seen >= len(batches) else np.unique(np.concatenate(list(islice(batches, n_seen))))
+
+    def without_casts(self) -> AbstractContextManager[None]:
+        """Keep PEFT from casting inputs to float32 where autocast rounds a copy of LoRA's weights instead."""
+        from peft.helpers import disable_input_dtype_casting
+
+        return disable_input_dtype_casting(self.model, active=self.args.bf16 or self.args.fp16)
+
+    def training_step(self, *arguments: Any, **options: Any) -> "torch.Tensor":
+        """Take a step in the types of autocast, which the model's own forward turns on."""
+        with self.without_casts():
+            return super().training_step(*arguments, **options)
 
     def _prepare_dataset(self, dataset: "Dataset", *_: object) -> "Dataset":
         """Return the dataset as it is; TRL would render and tokenise it."""
@@ -240,8 +253,8 @@ def _arguments(inputs: TrainerInputs, folder: Path) -> "TrainingArguments":
         data_seed=recipe.seed,
         max_length=None,  # the encoder has truncated
         use_cpu=loaded.device == "cpu",
-        bf16=False,  # no autocast: products are computed in training as they are in measuring
-        fp16=loaded.dtype == "float16" and loaded.device == "cuda",  # for its loss scaling
+        bf16=loaded.dtype == "bfloat16" and loaded.device != "mps",  # autocast, of an adapter's weights alone
+        fp16=loaded.dtype == "float16" and loaded.device == "cuda",  # the same, with loss scaling
         logging_steps=1,
         logging_nan_inf_filter=False,  # which would show the last finite loss in place of NaN
         eval_strategy="no",

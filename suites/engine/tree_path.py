@@ -10,7 +10,7 @@ import numpy as np
 from suites.engine.causal_model import attention_kernel, attention_kernel_name, attention_window, decoders
 from suites.engine.packing import Pack, is_visible
 from suites.engine.response_logits import TokenScores, launch_targets
-from suites.engine.tree_attention import tree_attention
+from suites.engine.tree_attention import padded_length, tree_attention
 
 if TYPE_CHECKING:
     import torch
@@ -119,20 +119,38 @@ def launch_pack_with_flex(model: Any, pack: Pack, max_logit_elements: int, *, n_
         max_logit_elements: Rows x vocabulary of logits at a time.
         n_tokens: Length to which all packs are padded, because the kernel is compiled again for each length.
     """
+    padded = _padded(pack, n_tokens)
+    with attention_kernel(model, "flex_attention"):
+        return _launch_head(model, padded, _decoded(model, padded, _block_masks(model, padded)), max_logit_elements)
+
+
+def decoded_pack_in_blocks(model: Any, pack: Pack) -> Any:
+    """The decoder's output on one pack with a block mask, with gradients where they are enabled.
+
+    Args:
+        model: Causal language model of transformers, with the kernel `padded_flex_attention`.
+        pack: The pack to compute, of any length.
+
+    Returns:
+        What the decoder returns; its `last_hidden_state` has shape (1, n_tokens, hidden size).
+    """
+    return _decoded(model, pack, _block_masks(model, _padded(pack, padded_length(pack.n_tokens))))
+
+
+def _block_masks(model: Any, pack: Pack) -> Callable[[int | None], Any]:
+    """What makes FlexAttention's mask of a pack for a window, on the model's device, from the pack's arrays."""
     import torch
     from torch.nn.attention.flex_attention import BlockMask, create_block_mask
 
-    padded = _padded(pack, n_tokens)
-    ends, positions = (torch.from_numpy(values).to(model.device) for values in (padded.ends, padded.positions))
+    ends, positions = (torch.from_numpy(values).to(model.device) for values in (pack.ends, pack.positions))
 
     def blocks(window: int | None) -> BlockMask:
         def visible(_batch: Any, _head: Any, row: "torch.Tensor", column: "torch.Tensor") -> Any:
             return is_visible(row, column, ends, positions, window)
 
-        return create_block_mask(visible, None, None, n_tokens, n_tokens, device=model.device)
+        return create_block_mask(visible, None, None, pack.n_tokens, pack.n_tokens, device=model.device)
 
-    with attention_kernel(model, "flex_attention"):
-        return _launch_head(model, padded, _decoded(model, padded, blocks), max_logit_elements)
+    return blocks
 
 
 def _padded(pack: Pack, n_tokens: int) -> Pack:

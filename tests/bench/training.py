@@ -13,6 +13,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -53,11 +54,12 @@ def training(
     unknown = set(names) - {workload.name for workload in WORKLOADS}
     if unknown:
         raise click.BadParameter(f"no row {', '.join(sorted(unknown))}")
+    warnings.filterwarnings("ignore")
     torch.set_num_threads(threads)
     chosen = [replace(each, shape="tiny") if quick else each for each in WORKLOADS if not names or each.name in names]
     with tempfile.TemporaryDirectory() as scratch:
         kept = Kept(kept_file or Path(scratch) / "kept.json")
-        texts = all_texts(options["data_root"], 40 if quick else None)
+        texts = tuple(all_texts(options["data_root"], 40 if quick else None))
         settings = Settings(kept, texts, is_quick=quick, **options)
         if quick:
             settings = replace(settings, repetitions=1, steps=1)

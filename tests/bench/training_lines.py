@@ -28,7 +28,7 @@ class Settings:
     """How rows are measured."""
 
     kept: Kept
-    texts: Sequence[str]
+    texts: tuple[str, ...]
     data_root: Path
     folder: Path | None
     repetitions: int
@@ -60,7 +60,7 @@ class Bench:
     @classmethod
     def of(cls, workload: Workload, settings: Settings, quantization: str = "none") -> "Bench":
         """Loads the model, encodes the rows and trains a little, so that what is imported at need is there."""
-        loaded = load(workload, quantization, settings.texts, settings.folder)
+        loaded = load(workload.shape, workload.device, quantization, settings.texts, settings.folder)
         rows = encode(loaded, workload, settings.data_root, ROWS_A_STEP * settings.steps_of(workload))
         few = EncodedRows(sorted(rows.training, key=_n_inputs)[: ROWS_A_STEP if workload.device == "cuda" else 2])
         for engine in ("packed", "trl"):

@@ -5,9 +5,10 @@ import resource
 import signal
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, Literal
@@ -137,7 +138,11 @@ def train_all(loaded: LoadedModel, rows: EncodedRows, workload: Workload, engine
                 ),
                 loaded,
             )
-            folders = Folders(Path(scratch) / f"adapter-{number}", Path(scratch) / f"steps-{number}")
+            folders = Folders(
+                adapter=Path(scratch) / f"adapter-{number}",
+                checkpoints=Path(scratch) / f"steps-{number}",
+                check=Path(scratch) / "check.json",
+            )
             log = train_adapter(loaded, rows, recipe, folders, lambda _line: None, cache=cache)
             losses += [float(line["loss"]) for line in log if line["kind"] == "train"]
         return Cost(time.process_time() - start, time.perf_counter() - started, sum(check_seconds), tuple(losses))
@@ -200,14 +205,15 @@ def _step_on_gpu(train: Callable[[], Cost]) -> Step:
     return Step(torch.cuda.max_memory_allocated(), cost.seconds)
 
 
-def load(workload: Workload, quantization: str, texts: Sequence[str], folder: Path | None) -> LoadedModel:
-    """The model of a folder, or of the workload's shape with random weights."""
-    device, dtype = workload.device, "bfloat16" if workload.device == "cuda" else "float32"
-    options: dict[str, Any] = {"quantization": quantization, "dtype": dtype, "device": device}
-    if folder is not None and workload.shape == "llama":
+@lru_cache(maxsize=1)
+def load(shape: str, device: str, quantization: str, texts: tuple[str, ...], folder: Path | None) -> LoadedModel:
+    """The model of a folder in place of the Llama shape, or a shape with random weights; the newest is kept."""
+    options: dict[str, Any] = {"quantization": quantization, "device": device}
+    options["dtype"] = "bfloat16" if device == "cuda" else "float32"
+    if folder is not None and shape == "llama":
         return load_model(ModelConfig(name=str(folder), **options))
     with tempfile.TemporaryDirectory() as scratch:
-        subject = build_subject(SHAPES[workload.shape], texts, "cpu")
+        subject = build_subject(SHAPES[shape], texts, "cpu")
         subject.model.save_pretrained(scratch)
         subject.tokenizer.save_pretrained(scratch)
         return load_model(ModelConfig(name=scratch, **options))

@@ -38,6 +38,7 @@ SPECIAL_TOKENS = {
     "llama3": ("<|begin_of_text|>", "<|end_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"),
     "tinyllama": ("<unk>", "<s>", "</s>"),
     "gpt2": ("<|endoftext|>",),
+    "smollm2": ("<|endoftext|>", "<|im_start|>", "<|im_end|>"),
 }
 
 
@@ -63,6 +64,7 @@ def small_model(tmp_path_factory: pytest.TempPathFactory, train_tokenizer: Calla
             "llama3": ("<|begin_of_text|>", "<|eot_id|>", LLAMA_3),
             "tinyllama": ("<s>", "</s>", ZEPHYR),
             "gpt2": ("<|endoftext|>", "<|endoftext|>", None),
+            "smollm2": ("<|im_start|>", "<|im_end|>", CHATML),
         }[family]
         tokenizer = PreTrainedTokenizerFast(
             tokenizer_object=train_tokenizer(names, 600), bos_token=bos, eos_token=eos, model_max_length=1024
@@ -79,7 +81,7 @@ def small_model(tmp_path_factory: pytest.TempPathFactory, train_tokenizer: Calla
         elif family == "qwen2":
             model = Qwen2ForCausalLM(Qwen2Config(**sizes, tie_word_embeddings=True, **ids))
         else:
-            model = LlamaForCausalLM(LlamaConfig(**sizes, **ids))
+            model = LlamaForCausalLM(LlamaConfig(**sizes, tie_word_embeddings=family == "smollm2", **ids))
         model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
         return folder
@@ -137,7 +139,7 @@ def test_the_presets_of_the_field_are_all_there() -> None:
     assert {load_experiment(name).name for name in preset_names()} == set(preset_names())
     assert {
         "qwen2-0.5b-ultrafeedback", "gpt2-124m-hh", "tinyllama-reviewer2", "tinyllama-reviewer2-kto", "llama3-8b-orca",
-        "sft-then-dpo",
+        "sft-then-dpo", "smollm2-135m-ultrafeedback",
     } <= set(preset_names())  # fmt: skip
 
 
@@ -153,6 +155,25 @@ def test_qwen2_ultrafeedback(run_preset: Callable[..., Path], small_model: Calla
     assert {row["prompt"] for row in answers if row["subject"] == "baseline"} == {
         row["prompt"] for row in answers if row["subject"] == "adapter"
     }
+
+
+def test_smollm2_ultrafeedback_sweeps_beside_its_controls(
+    run_preset: Callable[..., Path], small_model: Callable[[str], Path]
+) -> None:
+    """Two learning rates with a winner, and both controls at one rate; all share one check of the packed engine."""
+    run = run_preset(
+        "smollm2-135m-ultrafeedback", small_model("smollm2"), "--sweep", "training.learning_rate=1e-4,3e-4",
+        "--controls", "sft,shuffled", "-o", "training.batch_size=2", "-o", "answers.max_new_tokens=12",
+    )  # fmt: skip
+    records = json.loads((run / "run.json").read_text())
+    fixtures = [json.loads(file.read_text()) for file in (run.parents[1] / "fixtures").glob("*/fixture.json")]
+
+    assert subjects(run)[:3] == ["baseline", "learning_rate=1e-4", "learning_rate=3e-4"]
+    assert {"control: sft on chosen", "control: shuffled pairs"} <= set(subjects(run))
+    assert set(trained_steps(run).values()) == {20}
+    assert sum(one["is_winner"] for one in records["selection"]) == 1
+    assert {each["recipe"]["training"]["engine"] for each in fixtures} == {"packed"}
+    assert len({each["packed_step_check"] for each in fixtures}) == 1
 
 
 def test_gpt2_hh_has_the_published_table(run_preset: Callable[..., Path], small_model: Callable[[str], Path]) -> None:

@@ -1,31 +1,42 @@
-"""Compares the packed forward with TRL's on the first rows of a training, before its first step.
+"""Compares the packed forward with TRL's on some rows of a training, before its first step.
 
 Log-probabilities of the responses and the gradient of every trained weight have to agree: a family that takes no tree
 of tokens as its mask, or whose layers carry a state from token to token, gives other numbers.
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from math import inf, isnan
+from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import dataclass, replace
+from math import inf, isfinite, isnan
 from typing import TYPE_CHECKING, Any
 
 from harness.training.packed_step.batch import UNLABELLED
 from harness.training.packed_step.budget import Budget
-from harness.training.packed_step.forward import packed_forward
+from harness.training.packed_step.forward import Kernel, kernels, packed_forward
 from reports.errors import first_line
-from suites.engine.causal_model import computes_exactly, evaluation_mode
+from suites.engine.causal_model import (
+    attention_kernel,
+    attention_kernel_name,
+    computes_exactly,
+    evaluation_mode,
+    jittered_embeddings,
+)
+from suites.engine.units import is_out_of_memory
 from suites.inputs import Request
 
 if TYPE_CHECKING:
     import torch
 
-CHECKED_TOKENS = 2048
-"""Tokens of the checked rows, padding included; the first pair is checked however long it is."""
+CHECKED_TOKENS = 512
+"""Tokens of the checked rows, padding included."""
+FEWEST_PAIRS = 2
+"""Pairs that are checked however long they are, because a pack holds several."""
 EXACT_TOLERANCE = 1e-4
 """Share of its size by which a value may differ where products are computed in fp32."""
 SPREADS_ALLOWED = 4.0
-"""Below fp32: times the difference that other padding makes to the padded forward itself."""
+"""Below fp32: times the largest difference of the padded forward from itself."""
+JITTER = 2.0**-21
+"""Share of itself by which an fp32 sum changes in another order of summation: a few units in the last place."""
 _EXTRA_COLUMNS = 5
 _MOVED = 0.02
 """Standard deviation of the second matrices of LoRA during the check; at their 0 the first ones have no gradient."""
@@ -43,6 +54,10 @@ class StepCheck:
     """What differs most."""
     problem: str = ""
     """Why the packed forward could not be computed, in the library's words."""
+    kernel: Kernel = "dense"
+    """How attention over packs was computed."""
+    is_lasting: bool = True
+    """Whether it would come out so again; not where memory ran out."""
 
     @property
     def passed(self) -> bool:
@@ -69,38 +84,65 @@ class _Computed:
 
 
 def check_packed_step(model: Any, requests: Sequence[Request], padding: int) -> StepCheck:
-    """Compares the first requests on both forwards and leaves model, gradients and random numbers as they were.
+    """Compares the shortest requests on both forwards and leaves model, gradients and random numbers as they were.
+
+    Where several kernels of attention can be trained with, the result is that of the first that passes, or of the last.
 
     Args:
         model: PEFT's model over a base with TRL's fused head.
-        requests: Requests in the order of training, those of a pair beside each other.
+        requests: Requests to choose from, those of a pair beside each other.
         padding: Token id to pad with.
     """
-    chosen = _first(requests)
+    chosen = _shortest(requests)
     base, is_exact = model.get_base_model(), computes_exactly(model.get_base_model())
     with evaluation_mode(model), _moved(model):
         plain = _computed(model, _batch(chosen, padding, 0, model.device))
         tolerance = EXACT_TOLERANCE
         if not is_exact:
-            other = _computed(model, _batch(chosen, padding, _EXTRA_COLUMNS, model.device))
-            tolerance = max(EXACT_TOLERANCE, SPREADS_ALLOWED * _largest(other, plain)[0])
-        try:
-            with packed_forward(base, Budget(CHECKED_TOKENS)):
-                packed = _computed(model, _batch(chosen, padding, 0, model.device))
-        except (ValueError, TypeError, RuntimeError, AttributeError, NotImplementedError) as error:
-            return StepCheck(len(chosen), None, tolerance, problem=first_line(error))
-    difference, worst = _largest(packed, plain)
-    return StepCheck(len(chosen), difference, tolerance, worst)
+            tolerance = max(EXACT_TOLERANCE, SPREADS_ALLOWED * _spread(model, chosen, padding, plain))
+        for kernel in kernels(base):
+            check = StepCheck(len(chosen), None, tolerance, kernel=kernel)
+            try:
+                with packed_forward(base, Budget(sum(each.n_inputs for each in chosen)), kernel):
+                    packed = _computed(model, _batch(chosen, padding, 0, model.device))
+            except (ValueError, TypeError, RuntimeError, AttributeError, NotImplementedError) as error:
+                check = replace(check, problem=first_line(error), is_lasting=not is_out_of_memory(error))
+                continue
+            difference, worst = _largest(packed, plain)
+            check = replace(check, worst=worst)
+            if isfinite(difference):
+                check = replace(check, difference=difference)
+            else:
+                check = replace(check, problem=f"{worst} is not finite")
+            if check.passed:
+                break
+    return check
 
 
-def _first(requests: Sequence[Request]) -> list[Request]:
-    """The first requests, at least two, that fit into the checked tokens with their padding."""
-    chosen = list(requests[:2])
-    for request in requests[2:]:
-        longest = max(each.n_inputs + 1 for each in (*chosen, request))
-        if longest * (len(chosen) + 1) > CHECKED_TOKENS:
+def _spread(model: Any, requests: Sequence[Request], padding: int, plain: _Computed) -> float:
+    """The largest difference of the padded forward from itself: over padding, kernels of attention, and last bits.
+
+    Padding alone may show none, because a CPU's kernels treat every row alike.
+    """
+    base, spreads = model.get_base_model(), []
+    other_kernel = "eager" if attention_kernel_name(base) != "eager" else "sdpa"
+    for others in (nullcontext(), jittered_embeddings(base, JITTER), attention_kernel(base, other_kernel)):
+        with suppress(ValueError, AttributeError), others:  # a family may have one kernel only
+            batch = _batch(requests, padding, _EXTRA_COLUMNS, model.device)
+            spreads.append(_largest(_computed(model, batch), plain)[0])
+    return max(spreads)
+
+
+def _shortest(requests: Sequence[Request]) -> list[Request]:
+    """The requests of the shortest pairs, at least two, that fit into the checked tokens with their padding."""
+    pairs = [requests[start : start + 2] for start in range(0, len(requests), 2)]
+    by_length = sorted(pairs, key=lambda pair: max(each.n_inputs for each in pair))
+    chosen: list[Request] = []
+    for number, pair in enumerate(by_length):
+        more = [*chosen, *pair]
+        if number >= FEWEST_PAIRS and len(more) * max(each.n_inputs + 1 for each in more) > CHECKED_TOKENS:
             break
-        chosen.append(request)
+        chosen = more
     return chosen
 
 

@@ -6,30 +6,38 @@ prompt that two responses share stands once and nothing is padding, and only the
 through the output head. Losses, metrics, reference and checkpoints stay TRL's.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import wraps
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from harness.training.packed_step.batch import UNLABELLED, PaddedBatch, read_batch
 from harness.training.packed_step.budget import Budget
 from suites.engine.causal_model import attention_kernel
 from suites.engine.packing import Pack, pack_requests
 from suites.engine.response_gradients import TargetValues, joined, target_values
-from suites.engine.tree_path import decoded_pack, dense_kernel
+from suites.engine.tree_attention import padded_flex_attention
+from suites.engine.tree_path import decoded_pack, decoded_pack_in_blocks, dense_kernel
 
 if TYPE_CHECKING:
     import torch
 
 VERSION = 1
 """Changes with anything that changes a number; part of the key of what was trained."""
-LARGEST_PACK_TOKENS = 2048
+Kernel = Literal["flex", "dense"]
+"""How attention over a pack is computed: flex with FlexAttention's block masks, dense with a mask of every token."""
+LARGEST_PACK_TOKENS: Mapping[Kernel, int] = {"flex": 8192, "dense": 2048}
 """Larger packs make matrix products no faster and attention over the pack slower."""
 MAX_LOGIT_ELEMENTS = 2**24
 
 
+def kernels(model: Any) -> tuple[Kernel, ...]:
+    """The kernels that a model's device can train with, the fastest first; FlexAttention has no gradients on a CPU."""
+    return ("flex", "dense") if model.device.type == "cuda" else ("dense",)
+
+
 @contextmanager
-def packed_forward(model: Any, budget: Budget) -> Iterator[None]:
+def packed_forward(model: Any, budget: Budget, kernel: Kernel = "dense") -> Iterator[None]:
     """Within the block a model with TRL's fused head computes its batches in packs; other calls are its own.
 
     The kernel of attention holds for the whole block, because gradient checkpointing computes layers again in the
@@ -38,6 +46,7 @@ def packed_forward(model: Any, budget: Budget) -> Iterator[None]:
     Args:
         model: Causal language model of transformers to which `add_fused_lm_head` was applied, adapters included.
         budget: Tokens at once; read at every call.
+        kernel: How attention is computed.
     """
     original = model.forward
 
@@ -50,23 +59,25 @@ def packed_forward(model: Any, budget: Budget) -> Iterator[None]:
             return original(*arguments, fused_lm_head=fused_lm_head, **own, **options)
         n_labels = options.get("num_items_in_batch")
         batch = read_batch(options["input_ids"], options["attention_mask"], labels)
-        return _as_trl_returns(model, batch, labels, n_labels, budget)
+        packs = pack_requests(batch.requests, max_tokens=min(budget.max_tokens, LARGEST_PACK_TOKENS[kernel]))
+        values = _values(model, packs, budget.max_tokens, kernel)
+        return _as_trl_returns(batch, packs, values, labels, n_labels)
 
     model.forward = forward
     try:
-        with attention_kernel(model, dense_kernel(model)):
+        with attention_kernel(model, padded_flex_attention() if kernel == "flex" else dense_kernel(model)):
             yield
     finally:
         model.forward = original
 
 
-def _as_trl_returns(model: Any, batch: PaddedBatch, labels: "torch.Tensor", n_labels: Any, budget: Budget) -> Any:
+def _as_trl_returns(
+    batch: PaddedBatch, packs: list[Pack], values: TargetValues, labels: "torch.Tensor", n_labels: Any
+) -> Any:
     """Values of a batch in the form of TRL's fused head: zero where nothing is labelled."""
     import torch
     from trl.trainer.utils import FusedCausalLMOutput
 
-    packs = pack_requests(batch.requests, max_tokens=min(budget.max_tokens, LARGEST_PACK_TOKENS))
-    values = _values(model, packs, budget.max_tokens)
     places = batch.places([request for pack in packs for request in pack.requests])
     rows, columns, sources = (torch.from_numpy(index).to(labels.device) for index in places)
     shape = (batch.shape[0], batch.shape[1] - 1)
@@ -86,13 +97,15 @@ def _as_trl_returns(model: Any, batch: PaddedBatch, labels: "torch.Tensor", n_la
     )
 
 
-def _values(model: Any, packs: list[Pack], max_tokens: int) -> TargetValues:
+def _values(model: Any, packs: list[Pack], max_tokens: int, kernel: Kernel) -> TargetValues:
     """Values of all packs; where their activations do not fit together, the backward pass computes each again."""
     import torch
     from torch.utils.checkpoint import checkpoint
 
+    decoded = decoded_pack_in_blocks if kernel == "flex" else decoded_pack
+
     def of_pack(pack: Pack) -> TargetValues:
-        return target_values(model, decoded_pack(model, pack), pack, MAX_LOGIT_ELEMENTS)
+        return target_values(model, decoded(model, pack), pack, MAX_LOGIT_ELEMENTS)
 
     n_tokens = sum(pack.n_tokens for pack in packs)
     if not torch.is_grad_enabled() or n_tokens <= max_tokens or len(packs) == 1:

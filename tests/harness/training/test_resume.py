@@ -407,6 +407,7 @@ def test_a_killed_process_is_gone_on_from(llama_folder: Path, tmp_path: Path) ->
 
     assert "Training continues from the checkpoint of step 1" in lines[0]
     assert killed.name == straight.name
+    assert json.loads((killed / "fixture.json").read_text())["recipe"]["training"]["engine"] == "packed"
     assert_equal(straight, killed)
     read = [
         [json.loads(line) for line in (folder / "training.jsonl").read_text().splitlines()]

@@ -7,7 +7,8 @@ import pytest
 import torch
 from tiny_families import N_VOCABULARY
 
-from harness.training.packed_step.check import check_packed_step
+from harness.training.packed_step.check import CHECKED_TOKENS, _shortest, check_packed_step
+from suites.engine.response_gradients import target_values
 from suites.inputs import Request
 
 Fused = Callable[..., Any]
@@ -71,3 +72,44 @@ def test_a_refusal_of_the_library_is_the_reason(fused: Fused, monkeypatch: pytes
 
 def _refuse() -> None:
     raise ValueError("no mask of four dimensions")
+
+
+def test_the_shortest_pairs_are_checked() -> None:
+    """Two at least, and more while they fit; each request of a pair beside the other."""
+    few = pairs(60)
+    long = [Request(tuple(range(3, 40)) * 10, (5,)), Request(tuple(range(3, 40)) * 10, (6,))]
+
+    chosen = _shortest([*long, *few])
+
+    assert chosen == few[: len(chosen)]
+    assert 4 < len(chosen) < len(few)
+    assert len(chosen) * max(each.n_inputs + 1 for each in chosen) <= CHECKED_TOKENS
+    assert _shortest([*long, *few[:2]]) == [*few[:2], *long]
+
+
+def test_another_kernel_is_tried_where_the_first_cannot_be_trained_with(
+    fused: Fused, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """FlexAttention has no gradients on a CPU."""
+    monkeypatch.setattr("harness.training.packed_step.check.kernels", lambda _model: ("flex", "dense"))
+
+    check = check_packed_step(fused("Llama"), pairs(2), padding=0)
+
+    assert check.passed, str(check)
+    assert check.kernel == "dense"
+
+
+def test_numbers_that_are_not_finite_fail(fused: Fused, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With what is not finite as the reason."""
+    plain = target_values
+
+    def broken(*arguments: Any) -> Any:
+        values = plain(*arguments)
+        return values._replace(log_probabilities=values.log_probabilities * float("nan"))
+
+    monkeypatch.setattr("harness.training.packed_step.forward.target_values", broken)
+
+    check = check_packed_step(fused("Llama"), pairs(2), padding=0)
+
+    assert not check.passed
+    assert "is not finite" in str(check)

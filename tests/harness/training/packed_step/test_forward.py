@@ -70,6 +70,30 @@ def test_values_and_gradients_are_those_of_the_padded_batch(family: str, max_tok
     assert_same(computed(model, batch), plain)  # and afterwards the model is as it was
 
 
+@pytest.mark.parametrize("family", ["Llama", "Mistral", "Qwen2", "Gemma3Text"])
+def test_block_masks_open_what_dense_ones_do(family: str, fused: Fused, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With attention by the definition in place of FlexAttention, which has no gradients on a CPU."""
+    from torch.nn.attention.flex_attention import create_mask
+    from transformers.integrations.sdpa_attention import sdpa_attention_forward
+
+    sizes = []
+
+    def by_definition(_module: Any, query: Any, key: Any, value: Any, blocks: Any, **options: Any) -> Any:
+        sizes.append(blocks.shape[-2:])
+        mask = create_mask(blocks.mask_mod, 1, 1, query.shape[2], key.shape[2], device="cpu")
+        return sdpa_attention_forward(fused_layer, query, key, value, mask, **options)
+
+    monkeypatch.setattr("transformers.integrations.flex_attention.flex_attention_forward", by_definition)
+    model, batch = fused(family), padded_pairs(4)
+    fused_layer = next(module for module in model.modules() if hasattr(module, "num_key_value_groups"))
+    plain = computed(model, batch)
+
+    for max_tokens in (4096, 30):
+        with packed_forward(model.get_base_model(), Budget(max_tokens), "flex"):
+            assert_same(computed(model, batch), plain)
+    assert set(sizes) == {(1024, 1024)}
+
+
 @pytest.mark.parametrize("padding_side", ["left", "right"])
 def test_padding_and_the_number_of_labels_are_taken_as_they_come(padding_side: str, fused: Fused) -> None:
     """On either side, and the loss is divided by what the trainer says."""

@@ -4,6 +4,7 @@ import json
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
+from math import log
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from harness.training.packed_step import budget, forward
 from harness.training.recipe import EncodedRows, LogLine, RatedRequest, Recipe, TrainingError, requests_of
 from harness.training.reference import REFERENCE_FILE
 from harness.training.trainer import Folders, UnpackableModelError, train_adapter
+from harness.training.trl import HarnessTrainerMixin
 from suites.inputs import Request, ResponseScore
 
 Load = Callable[..., LoadedModel]
@@ -56,17 +58,16 @@ def folder(request: pytest.FixtureRequest) -> Path:
     return found
 
 
-@pytest.mark.parametrize(
-    "settings",
-    [
-        {"loss_type": ("sigmoid",)},
-        {"loss_type": ("ipo",)},
-        {"loss_type": ("hinge",)},
-        {"method": "kto"},
-        {"method": "sft"},
-    ],
-    ids=lambda settings: str(*settings.values()),
-)
+METHODS: list[dict[str, Any]] = [
+    {"loss_type": ("sigmoid",)},
+    {"loss_type": ("ipo",)},
+    {"loss_type": ("hinge",)},
+    {"method": "kto"},
+    {"method": "sft"},
+]
+
+
+@pytest.mark.parametrize("settings", METHODS, ids=lambda settings: str(*settings.values()))
 @pytest.mark.parametrize("reference", ["once", "every_step"])
 def test_ten_steps_are_those_of_trl(
     folder: Path, settings: dict[str, Any], reference: str, load: Load, encode: Encode, recipe: Recipe, tmp_path: Path
@@ -80,6 +81,8 @@ def test_ten_steps_are_those_of_trl(
         how = with_training(ten, engine=engine, reference="every_step" if engine == "trl" else reference)
         logs[engine] = steps_of(train_adapter(loaded, rows, how, folders_in(tmp_path, engine), str))
 
+    if settings.get("loss_type") == ("sigmoid",):  # every batch has two pairs, in one pack
+        assert logs["packed"][0]["loss"] == pytest.approx(log(2), abs=1e-5)
     for packed, plain in zip(logs["packed"], logs["trl"], strict=True):
         for name in LOGGED:
             if name in plain:
@@ -87,6 +90,60 @@ def test_ten_steps_are_those_of_trl(
     weights = {engine: load_file(tmp_path / engine / "adapter_model.safetensors") for engine in logs}
     for name, weight in weights["trl"].items():
         assert (weights["packed"][name] - weight).norm() <= 1e-2 * weight.norm(), name
+
+
+@pytest.mark.parametrize("settings", METHODS, ids=lambda settings: str(*settings.values()))
+def test_gradients_are_those_of_trl_at_ten_points_of_a_run(
+    settings: dict[str, Any], llama_folder: Path, load: Load, encode: Encode, recipe: Recipe, train: Train,
+    monkeypatch: pytest.MonkeyPatch
+) -> None:  # fmt: skip
+    """Of every tensor of the adapter, computed both ways at the same weights before each step of TRL's."""
+    plain, largest = HarnessTrainerMixin.training_step, []
+
+    def gradients(trainer: Any) -> dict[str, torch.Tensor]:
+        found = {name: each.grad for name, each in trainer.model.named_parameters() if each.requires_grad}
+        trainer.model.zero_grad()
+        return found
+
+    def both(trainer: Any, *arguments: Any, **options: Any) -> torch.Tensor:
+        with forward.packed_forward(trainer.model.get_base_model(), budget.Budget(4096)):
+            loss = plain(trainer, *arguments, **options)
+        packed = gradients(trainer)
+        expected = plain(trainer, *arguments, **options)
+        assert loss == pytest.approx(float(expected), rel=1e-5, abs=1e-6)
+        slopes = gradients(trainer)
+        assert any(slope.norm() > 0 for slope in slopes.values())
+        shares = [(packed[name] - slope).norm() / slope.norm().clamp(min=1e-12) for name, slope in slopes.items()]
+        largest.append(float(max(shares)))
+        for name, each in trainer.model.named_parameters():
+            each.grad = slopes.get(name)
+        return expected
+
+    monkeypatch.setattr(HarnessTrainerMixin, "training_step", both)
+    loaded = load(llama_folder)
+    ten = with_training(recipe, **TEN_STEPS, engine="trl", reference="every_step", learning_rate=1e-4, **settings)
+    train(loaded, as_method(encode(loaded), ten.training.method), ten)
+
+    assert len(largest) == 10
+    assert max(largest) < 1e-4
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.1])
+def test_a_budget_above_the_largest_pack_changes_no_bit(
+    dropout: float, llama_folder: Path, load: Load, encode: Encode, recipe: Recipe, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch
+) -> None:  # fmt: skip
+    """Packs are the same, and what the backward pass computes again is the same: free memory decides on no digit."""
+    monkeypatch.setattr(forward, "LARGEST_PACK_TOKENS", {"dense": 64})
+    few = with_training(recipe, batch_size=4, max_steps=3)
+    for max_tokens in (64, 4096):
+        each = replace(few, training=replace(few.training, max_tokens_at_once=max_tokens))
+        loaded = load(llama_folder)
+        how = replace(each, lora=replace(each.lora, dropout=dropout))
+        train_adapter(loaded, encode(loaded), how, folders_in(tmp_path, f"{max_tokens}"), str)
+
+    recomputed, held = ((tmp_path / name / "adapter_model.safetensors").read_bytes() for name in ("64", "4096"))
+    assert recomputed == held
 
 
 def folders_in(place: Path, name: str) -> Folders:
@@ -181,12 +238,12 @@ def test_a_step_that_runs_out_of_memory_is_taken_again_with_half(
     )
     plain, calls = forward._values, []
 
-    def running_out(model: Any, packs: Any, max_tokens: int) -> Any:
+    def running_out(model: Any, packs: Any, max_tokens: int, kernel: Any) -> Any:
         calls.append(max_tokens)
         if len(calls) == 2 and torch.is_grad_enabled():
             torch.rand(3)  # moves the random numbers, as a forward with dropout does
             raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes")
-        return plain(model, packs, max_tokens)
+        return plain(model, packs, max_tokens, kernel)
 
     loaded = load(llama_folder)
     small = train(loaded, encode(loaded), with_dropout(base, 128), "small")
@@ -221,7 +278,7 @@ def test_a_family_that_gives_other_numbers_is_trained_as_trl_does(
 ) -> None:
     """With a line that says by how much; where packs were asked for it is an error that says what to type."""
     from harness.training import fixture, trainer
-    from harness.training.fixture import Workplace, build_or_reuse
+    from harness.training.fixture import Workplace, build_or_reuse, planned_fixture
     from harness.training.packed_step.check import StepCheck
 
     wrong = StepCheck(16, 0.25, 1e-4, "q_proj")
@@ -233,6 +290,14 @@ def test_a_family_that_gives_other_numbers_is_trained_as_trl_does(
 
     assert said[0].startswith("training in packs differs from TRL's padded batches")
     assert said[0].endswith("it is trained in TRL's padded batches")
+    assert len(said) == 1
+    monkeypatch.setattr(trainer, "check_packed_step", lambda *_: pytest.fail("checked again"))
+    assert planned_fixture(loaded, encode(loaded), few, tmp_path / "fixtures").reused
+    again = build_or_reuse(loaded, encode(loaded), few, Workplace(tmp_path, said.append))
+    assert again.reused
+    assert again.folder == built.folder
+    assert said[1:] == said[:1]
+    monkeypatch.setattr(trainer, "check_packed_step", lambda *_: wrong)
     record = json.loads((built.folder / fixture.FIXTURE_FILE).read_text())
     assert record["recipe"]["training"]["engine"] == "trl"
     with pytest.raises(TrainingError, match=r"training\.engine: .* by at most 2\.5e-01 .*set it to trl"):

@@ -108,7 +108,9 @@ class HarnessTrainerMixin(ResumableMixin):
         """Keep PEFT from casting inputs to float32 where autocast rounds a copy of LoRA's weights instead."""
         from peft.helpers import disable_input_dtype_casting
 
-        return disable_input_dtype_casting(self.model, active=self.args.bf16 or self.args.fp16)
+        block: AbstractContextManager[None]
+        block = disable_input_dtype_casting(self.model, active=self.args.bf16 or self.args.fp16)
+        return block
 
     def training_step(self, *arguments: Any, **options: Any) -> "torch.Tensor":
         """Take a step in the types of autocast, which the model's own forward turns on."""

@@ -59,8 +59,8 @@ def target_values(model: Any, decoder_output: Any, pack: Pack, max_elements: int
     states = decoder_output.last_hidden_state[0][torch.from_numpy(rows).to(device)]  # (n_predicted, hidden size)
     n_rows = max(1, max_elements // n_vocabulary(model))
     head, of_chunk = partial(head_logits, model, decoder_output), _values_function()
-    chunks = zip(states.split(n_rows), token_ids.split(n_rows), strict=True)
-    values = joined([TargetValues(*of_chunk.apply(own, ids, head)) for own, ids in chunks])
+    chunks = [slice(start, start + n_rows) for start in range(0, len(rows), n_rows)]
+    values = joined([TargetValues(*of_chunk.apply(states[chunk], token_ids[chunk], head)) for chunk in chunks])
     back = torch.from_numpy(places).to(device)
     return TargetValues(*(each[back] for each in values))
 

@@ -87,5 +87,5 @@ def _attend_padded(
     n_rows = query.shape[2]
     padded = [pad(each, (0, 0, 0, attention_mask.shape[-1] - n_rows)) for each in (query, key, value)]
     # transformers reads the mode alone of a module, and compiles again whenever it changes, as it does for measuring.
-    output = flex_attention_forward(SimpleNamespace(training=False), *padded, attention_mask, **options)[0]  # type: ignore[arg-type]
+    output = flex_attention_forward(SimpleNamespace(training=False), *padded, attention_mask, **options)[0]
     return output[:, :n_rows], None

@@ -23,8 +23,8 @@ from harness.models.base import LoadedModel, load_model
 from harness.training import trainer
 from harness.training.recipe import EncodedRows, Recipe, requests_of, usable_recipe
 from harness.training.trainer import Folders, train_adapter
-from suites.engine.encoding import Encoder
 from suites.engine.cache.score_cache import ScoreCache
+from suites.engine.encoding import Encoder
 from suites.engine.units import is_out_of_memory
 from suites.inputs import Pair
 

@@ -23,7 +23,7 @@ from harness.commands.report import report
 from harness.commands.show_config import show_config
 from harness.commands.train import train
 from harness.commands.train_and_eval import train_and_eval
-from harness.processes import check_one_process
+from harness.processes import check_launch, speaks
 from reports.errors import UserError
 from reports.plain_text import one_line
 
@@ -47,7 +47,7 @@ COMMANDS = (
 @click.pass_context
 def cli(context: click.Context) -> None:
     """Did this preference tuning help, what did it cost, and is the difference real?"""
-    check_one_process(context.invoked_subcommand or "", os.environ)
+    check_launch(context.invoked_subcommand or "", os.environ)
 
 
 def main(held: Collection[Signals] = ()) -> None:
@@ -75,13 +75,14 @@ def main(held: Collection[Signals] = ()) -> None:
             # A library may raise an error of its own where a signal interrupts it, as pydantic does in a schema.
             if stop.by is not None or isinstance(error, click.exceptions.Abort | KeyboardInterrupt):
                 stop.ignore_more()
-                _leave("; ".join([_interrupted(stop.by), *_notes(error)]), 130)
+                _leave("; ".join([_interrupted(stop.by), *_notes(error)]), 130, error)
             if isinstance(error, click.ClickException):
-                error.show()
+                if speaks(error, os.environ):
+                    error.show()
                 sys.exit(2)
             mistake = _mistake(error)
             if mistake is not None:
-                _leave("\n".join([f"error: {mistake}", *_notes(error)]), 2)
+                _leave("\n".join([f"error: {mistake}", *_notes(error)]), 2, error)
             raise
 
 
@@ -104,7 +105,8 @@ def _notes(error: BaseException) -> list[str]:
     return [note for each in (error, error.__context__) for note in getattr(each, "__notes__", ())]
 
 
-def _leave(line: str, exit_code: int) -> None:
+def _leave(line: str, exit_code: int, error: BaseException) -> None:
     with suppress(OSError):  # the terminal is closed
-        click.echo(line, err=True)
+        if speaks(error, os.environ):
+            click.echo(line, err=True)
     sys.exit(exit_code)

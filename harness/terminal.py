@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 from rich.console import Console
@@ -66,6 +67,11 @@ class Terminal:
     console: Console = field(default_factory=_console)
     clock: Callable[[], float] = time.monotonic
     """Seconds since an arbitrary moment."""
+
+    @classmethod
+    def silent(cls) -> "Terminal":
+        """A terminal that shows nothing."""
+        return cls(Console(file=Path(os.devnull).open("w", encoding="utf-8")))
 
     def say(self, line: str) -> None:
         """Prints one line as it is, without interpreting markup in it.

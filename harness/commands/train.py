@@ -1,10 +1,12 @@
 """`harness train`."""
 
+import os
 from typing import Any
 
 import click
 
 from harness.commands.options import candidate_options, experiment_options, place_options, suite_option
+from harness.processes import LaunchedError, is_launched
 
 
 @click.command("train", short_help="Trains the adapters of an experiment, or reuses them.")
@@ -17,18 +19,23 @@ def train(*, dry_run: bool, **options: Any) -> None:
     """Trains the adapters of an experiment; those that are there already are reused.
 
     Rows that overlap what the suite measures are kept out of training.
+
+    torchrun and accelerate launch start it in several processes, which share every step.
     """
     from harness.commands.output import write_missing_cards
-    from harness.measuring import lineup
     from harness.measuring.preparation import Options, prepare
 
-    experiment = prepare(Options(**options))
     if dry_run:
         from harness.measuring.planning import planned_adapters, training_estimate
 
+        if is_launched(os.environ):
+            raise LaunchedError("--dry-run estimates the training of one process; leave the launcher out")
+        experiment = prepare(Options(**options))
         click.echo(training_estimate(experiment, planned_adapters(experiment)))
         return
-    trained = lineup.train(experiment)
+    from harness.measuring.together import train_together
+
+    trained = train_together(Options(**options))
     write_missing_cards(trained)
     for each in trained:
         click.echo(each.fixture.folder)

@@ -52,6 +52,7 @@ class ModelConfig:
     """Type that 4-bit layers compute in; auto is bfloat16 where the hardware multiplies it, else float32 on a CPU and
     float16 on a GPU. Without quantisation products are computed in `dtype`."""
     device: Name = "auto"
+    """auto is a GPU where there is one, and all visible GPUs in turn where one does not hold the base; else the CPU."""
     threads: Annotated[int, Ge(1), Le(MOST_THREADS)] | None = None
     """Number of threads on a CPU; None takes one for each core that is idle at the start. Another number changes the
     last digits of a training. HARNESS_THREADS and OMP_NUM_THREADS override it."""

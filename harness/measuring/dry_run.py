@@ -110,7 +110,7 @@ def _memory(loaded: LoadedModel, state: ScoringState, units: Sequence[Unit]) -> 
     weights = sum(weight.numel() * weight.element_size() for weight in loaded.base.parameters())
     largest = max((unit.n_tokens for unit in units), default=0)
     pack = pack_bytes(largest, hidden_size(loaded.base)) + 4 * state.plan.max_logit_elements
-    available = own_bytes(loaded.device) + free_bytes(loaded.device)
+    available = own_bytes(loaded.device) + free_bytes(loaded.device, loaded.gpus)
     fits = "fits" if weights + pack <= available else "does not fit"
     return (
         f"memory       {fits}: {weights / _GIB:.1f} GiB of weights, at most {pack / _GIB:.1f} GiB beside them for a "

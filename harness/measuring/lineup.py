@@ -13,6 +13,7 @@ from harness.models.adapter_files.folder import AdapterError
 from harness.models.base import BASELINE, stored_dtype
 from harness.models.merge import merge_adapter
 from harness.models.origin import origin_of_model
+from harness.processes import by_all
 from harness.training.encode import encode_rows
 from harness.training.fixture import Fixture, Workplace, build_or_reuse, note_on_earlier_fixtures
 from harness.training.recipe import EncodedRows, Recipe, TrainingError, usable_recipe
@@ -71,7 +72,7 @@ class TrainedAdapter:
 
 
 def train(experiment: Experiment) -> tuple[TrainedAdapter, ...]:
-    """Trains the adapters of an experiment, or reuses those that exist.
+    """Trains the adapters of an experiment, or reuses those that exist; processes that are joined call it together.
 
     Raises:
         UserError: a recipe that cannot be trained, or a workspace that cannot be written.
@@ -80,8 +81,8 @@ def train(experiment: Experiment) -> tuple[TrainedAdapter, ...]:
         experiment.terminal.say(note)
     trained: list[TrainedAdapter] = []
     first_stage: Fixture | None = None
-    runs = training_runs(experiment)
-    _try_recipes(experiment, runs)
+    runs = by_all(lambda: training_runs(experiment))
+    by_all(lambda: _try_recipes(experiment, runs))
     with score_cache(experiment) as cache:
         for variant, rows in runs:
             with experiment.terminal.training(variant.name) as progress:

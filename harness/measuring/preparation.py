@@ -27,7 +27,9 @@ from harness.models.hub import is_path
 from harness.models.opening import named_by
 from harness.models.templates import notes_on_trained_template, template_of_folder, with_adapters_template
 from harness.models.threads import apply_threads, choose_threads
+from harness.processes import ranks
 from harness.terminal import Terminal
+from harness.training.shares import check_shares
 from harness.training.variants import variants_of, with_sweeps
 from harness.workspace import Workspace
 from reports.paths import is_address
@@ -97,7 +99,7 @@ def prepare(options: Options) -> Experiment:
     Raises:
         UserError: a mistake in options, configuration, data or model.
     """
-    terminal = Terminal()
+    terminal = Terminal() if ranks().is_first else Terminal.silent()
     suite, config, options, left_out = _resolve(options)
     workspace = Workspace(options.workspace)
     workspace.prepare()
@@ -251,7 +253,8 @@ def _resolve(options: Options) -> tuple[SuiteConfig, ExperimentConfig, Options, 
         added = _listed(options.tasks)
         config = replace(config, data=replace(config.data, lm_eval_tasks=tuple(dict.fromkeys((*known, *added)))))
     config = with_command_line(config, options)
-    variants_of(config)  # finds mistakes of a sweep before anything is loaded
+    for variant in variants_of(config):  # which finds mistakes of a sweep before anything is loaded
+        check_shares(variant.recipe.training, ranks().n)
     left_out: tuple[str, ...] = ()
     if is_path(config.model.name) or is_address(config.model.name):
         with _named_model(options):

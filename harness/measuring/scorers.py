@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from harness.measuring.experiment import Experiment
 from harness.models.base import LoadedModel
 from harness.models.provenance import KEY_VERSION, score_context
+from harness.processes import ranks
 from harness.terminal import Done, Terminal
 from suites.engine.cache.file import CacheNotWritableError
 from suites.engine.cache.kept import KeptResults
@@ -86,8 +87,8 @@ class Scorers:
 
 
 def score_cache(experiment: Experiment) -> AbstractContextManager[ScoreCache | None]:
-    """The workspace's cache of scores, or none."""
-    if not experiment.use_cache:
+    """The workspace's cache of scores, or none; the first of several processes has it for all."""
+    if not experiment.use_cache or not ranks().is_first:
         return nullcontext()
     try:
         cache = ScoreCache.open(experiment.workspace.scores, experiment.terminal.say)

@@ -6,7 +6,7 @@ with loaded.subject(BASELINE) as model:
 """
 
 import gc
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,11 +26,13 @@ from harness.models.base_files.folder import (
 )
 from harness.models.base_files.tokenizer import load_tokenizer
 from harness.models.library_errors import LIBRARY_ERRORS
+from harness.models.placement import bytes_by_gpu, line_on_spread
 from harness.models.precision import advice_on, choose_compute_dtype, choose_dtype, why_compute_dtype
 from harness.models.templates import apply_template
+from harness.processes import ranks
 from reports.errors import first_line
 from reports.paths import expanded
-from suites.engine.causal_model import max_positions
+from suites.engine.causal_model import gpus_of, max_positions
 from suites.engine.token_ids import refuse_unknown_tokens
 
 if TYPE_CHECKING:
@@ -54,6 +56,7 @@ class LoadedModel:
     name: str
     """"embedded", an absolute folder or a hub id, as an adapter's configuration names its base."""
     device: str
+    """Kind of device: "cpu", "cuda" or "mps"."""
     dtype: str
     """Type of the weights that are not quantised."""
     compute_dtype: str
@@ -78,6 +81,11 @@ class LoadedModel:
     def n_embeddings(self) -> int:
         """Number of tokens that the model has embeddings for."""
         return int(self.base.get_input_embeddings().weight.shape[0])
+
+    @property
+    def gpus(self) -> tuple[int, ...]:
+        """GPUs that the weights are spread over; empty where they are on one device."""
+        return gpus_of(self.base)
 
     @property
     def pad_token_id(self) -> int:
@@ -136,7 +144,8 @@ def load_model(config: ModelConfig) -> LoadedModel:
     name, folder = opened.place.name, opened.place.folder
     tokenizer = load_tokenizer(folder, name)
     template, template_notes = apply_template(tokenizer, config)
-    base, weight_notes = load_weights(opened, device, dtype, compute_dtype)
+    held = bytes_by_gpu(config, opened.config, dtype) if device == "cuda" else None
+    base, weight_notes = load_weights(opened, device, dtype, compute_dtype, held)
     n_embeddings = base.get_input_embeddings().num_embeddings
     notes = [*ensure_pad_token(tokenizer, n_embeddings), *template_notes, *_precision_notes(config, device)]
     if len(tokenizer) > n_embeddings:
@@ -260,9 +269,16 @@ def open_folder(config: ModelConfig) -> OpenedFolder:
 
 
 def load_weights(
-    opened: OpenedFolder, device: str, dtype: str, compute_dtype: str
+    opened: OpenedFolder, device: str, dtype: str, compute_dtype: str, held: Mapping[int, int] | None = None
 ) -> "tuple[PreTrainedModel, list[str]]":
     """Return the model, frozen and in evaluation mode, and messages; on the device "meta" without memory for weights.
+
+    Args:
+        opened: the model's folder.
+        device: "cpu", "cuda", "mps" or "meta".
+        dtype: type of the weights that are not quantised.
+        compute_dtype: type that 4-bit layers compute in.
+        held: GPU -> bytes of weights that it may hold, where they are spread over several.
 
     Raises:
         ModelError: the weights cannot be read, or are not those of the configuration.
@@ -272,7 +288,7 @@ def load_weights(
     from harness.models.quantization import keep_unpacked, quantised_in
 
     name = opened.place.name
-    options: dict[str, Any] = {} if device == "cpu" else {"device_map": {"": device}}
+    options = _places(device, held)
     if opened.quantization == "nf4":
         options["quantization_config"] = _nf4(compute_dtype)
     try:
@@ -288,6 +304,8 @@ def load_weights(
     except LIBRARY_ERRORS as error:
         raise ModelError(f"model.name {name!r} cannot be loaded: {first_line(error)}") from error
     notes = _check_all_placed(name, base, report)
+    if gpus := gpus_of(base):
+        notes.append(line_on_spread(len(gpus)))
     keep_unpacked(base)
     if opened.quantization == "stored":
         quantised_in(base, compute_dtype)
@@ -296,6 +314,17 @@ def load_weights(
     if device != "meta":
         check_computes(name, base.eval())
     return base.eval(), notes
+
+
+def _places(device: str, held: Mapping[int, int] | None) -> dict[str, Any]:
+    """Return transformers' options of where the weights go; without any they stay on the CPU."""
+    import torch
+
+    if held is not None:
+        return {"device_map": "balanced", "max_memory": dict(held)}  # without a CPU, which would compute its layers
+    if device == "cuda" and ranks().n > 1:
+        return {"device_map": {"": torch.cuda.current_device()}}  # bitsandbytes asks for the number of a process's GPU
+    return {} if device == "cpu" else {"device_map": {"": device}}
 
 
 def _check_quantisation(config: ModelConfig, name: str, folder: Path) -> bool:

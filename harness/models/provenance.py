@@ -28,10 +28,7 @@ the same inputs: adapters and scores from before are then computed again.
 """
 
 RANKS = 1
-"""Processes that compute an adapter or a score together, part of the same keys: sums over several round otherwise.
-
-One today: a launcher of more is refused (`harness/processes.py`).
-"""
+"""Processes that compute a score together, part of its key: one, also of a training that several share (`ranks`)."""
 
 
 def collect(loaded: LoadedModel, seed: int) -> dict[str, Any]:
@@ -49,7 +46,7 @@ def collect(loaded: LoadedModel, seed: int) -> dict[str, Any]:
             "compute_dtype": loaded.compute_dtype,
             "template": loaded.template,
         },
-        "device": device_name(loaded.device),
+        **_devices(loaded),
         "processor": processor_name(),
         "n_cores": os.cpu_count(),
         "allocator": allocator_record(),
@@ -75,9 +72,19 @@ def computed_on(loaded: LoadedModel) -> dict[str, Any]:
     """
     is_exact = loaded.device == "cpu" and (loaded.dtype, loaded.compute_dtype) == ("float32", "float32")
     return {
-        "device": device_name(loaded.device),
+        **_devices(loaded),
         "instructions": instruction_set() if loaded.device == "cpu" and not is_exact else None,
     }
+
+
+def _devices(loaded: LoadedModel) -> dict[str, Any]:
+    """Return what computes; where that is several GPUs, also which of them has which part of the model."""
+    if not loaded.gpus:
+        return {"device": device_name(loaded.device)}
+    import torch
+
+    names = ", ".join(torch.cuda.get_device_name(gpu) for gpu in loaded.gpus)
+    return {"device": names, "device_map": {part: str(gpu) for part, gpu in loaded.base.hf_device_map.items()}}
 
 
 def device_name(device: str) -> str:

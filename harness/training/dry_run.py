@@ -129,7 +129,7 @@ def _estimate(
     recipe, _ = usable_recipe(recipe, loaded)
     run, n_rows = recipe.training, len(rows.training)
     held_bytes = own_bytes(loaded.device)
-    device_bytes = held_bytes + free_bytes(loaded.device)
+    device_bytes = held_bytes + free_bytes(loaded.device, loaded.gpus)
     if rows.training:  # without any the trainer says what to do
         say(training_memory(loaded, rows, recipe).as_line(held_bytes, device_bytes, loaded.device))
     try:
@@ -224,7 +224,8 @@ def _probe(loaded: LoadedModel, rows: EncodedRows, recipe: Recipe, probe_seconds
     import torch
 
     if loaded.device == "cuda":
-        torch.cuda.reset_peak_memory_stats()
+        for gpu in range(torch.cuda.device_count()):
+            torch.cuda.reset_peak_memory_stats(gpu)
     table, all_selection = table_of(rows.training), table_of(rows.selection)
     by_length = np.argsort(-table.lengths.max(axis=1, initial=0), kind="stable")
     whole = min(recipe.training.batch_size, max(1, len(by_length)))

@@ -21,10 +21,11 @@ from harness.models.adapter_files.folder import CONFIG_FILE, FIXTURE_FILE, GROUP
 from harness.models.base import LoadedModel
 from harness.models.origin import OF_TRAINING
 from harness.models.provenance import package_versions
+from harness.processes import by_all, by_the_first, gathered, ranks, told
 from harness.training.checkpoints import has_checkpoint, writing
 from harness.training.packed_step.forward import VERSION as PACKED_STEP_VERSION
 from harness.training.packed_step.kept_check import read_check
-from harness.training.recipe import EncodedRows, LogLine, Progress, Recipe, usable_recipe
+from harness.training.recipe import EncodedRows, LogLine, Progress, Recipe, TrainingError, usable_recipe
 from harness.training.token_table import table_of
 from harness.training.trainer import Folders, UnpackableModelError, on_fitting_engine, train_adapter
 from harness.workspace import Workspace
@@ -86,6 +87,8 @@ def build_or_reuse(
     Training writes to a sibling folder, which is renamed when the adapter is complete. An interrupted training
     continues from its newest checkpoint. A second process that needs the same adapter waits for the first.
 
+    Processes that are joined call this together. The first one alone holds the lock, decides and writes.
+
     Args:
         loaded: base model without adapters.
         rows: encoded training and selection rows.
@@ -97,7 +100,7 @@ def build_or_reuse(
         WorkspaceError: the workspace is not writable.
         TrainingError: the recipe cannot be trained.
     """
-    Workspace(place.workspace).prepare()
+    by_the_first(Workspace(place.workspace).prepare)
     build = partial(_build_or_reuse, loaded, rows, place=place, start=start)
     return on_fitting_engine(build, recipe, place.say)
 
@@ -113,24 +116,17 @@ def _build_or_reuse(
     workspace = Workspace(place.workspace)
     recipe, replaced = usable_recipe(recipe, loaded)
     inputs = fixture_inputs(loaded, rows, recipe, start)
+    of_all = gathered(inputs)
+    by_all(lambda: _check_alike(of_all))
     fingerprint = content_id(inputs)
     folder = workspace.fixtures / fingerprint
     check = _check_file(workspace.fixtures, inputs)
     _refuse_unpackable(recipe, check)
-    with _locked(folder.with_name(f".{fingerprint}.lock"), place.say):
-        told, fixture = "", partial(Fixture, folder, fingerprint, notes=replaced, start=inputs["start"])
-        if folder.exists():
-            try:
-                log = _read(folder, fingerprint)
-            except DamagedFixtureError as error:
-                told = (
-                    f"The adapter in {folder} is damaged ({error}) and is trained again; "
-                    f"the damaged files are in {_set_aside(folder)}."
-                )
-            else:
-                told = f"The trained adapter {fingerprint} is reused: nothing that determines it has changed."
-                shutil.rmtree(_partial(folder), ignore_errors=True)  # of a process that was killed as it finished
-                return fixture(reused=True, log=log, told=told)
+    with ExitStack() as lock, ExitStack() as building:
+        log, told = by_the_first(lambda: _found(folder, place.say, lock))
+        fixture = partial(Fixture, folder, fingerprint, notes=replaced, told=told, start=inputs["start"])
+        if log is not None:
+            return fixture(reused=True, log=log)
         folders = Folders(
             adapter=_partial(folder) / "adapter",
             checkpoints=_partial(folder) / "checkpoints",
@@ -138,17 +134,63 @@ def _build_or_reuse(
             logs=workspace.logs / fingerprint,
             check=check,
         )
-        with _building(folder, folders):
-            log = train_adapter(loaded, rows, recipe, folders, place.say, place.progress, cache=place.cache)
-            record = inputs | {
-                "fingerprint": fingerprint,
-                "base": inputs["base"] | {"name": loaded.name},
-                # Of this training, whoever reuses it; no part of the key.
-                **{key: log[-1][key] for key in OF_TRAINING if key in log[-1]},
-            }
+        by_the_first(lambda: building.enter_context(_building(folder, folders)))
+        log = train_adapter(loaded, rows, recipe, folders, place.say, place.progress, cache=place.cache)
+        record = inputs | {
+            "fingerprint": fingerprint,
+            "base": inputs["base"] | {"name": loaded.name},
+            # Of this training, whoever reuses it; no part of the key.
+            **{key: log[-1][key] for key in OF_TRAINING if key in log[-1]},
+        }
+
+        def complete() -> None:
             with writing(folders.adapter, folders.checkpoints):
                 _write_record(folders.adapter, log, record, rows.groups)
-    return fixture(reused=False, log=log, told=told)
+            building.close()
+
+        by_the_first(complete)
+    return fixture(reused=False, log=log)
+
+
+def _check_alike(inputs: Sequence[dict[str, Any]]) -> None:
+    """Check that all processes would train the same adapter.
+
+    Args:
+        inputs: what determines it, of each process.
+
+    Raises:
+        TrainingError: names what differs.
+    """
+    for index, own in enumerate(inputs):
+        odd = sorted(key for key, value in own.items() if value != inputs[0][key])
+        if odd:
+            raise TrainingError(
+                f"process {index + 1} of {len(inputs)} would train another adapter than the first: {', '.join(odd)} "
+                f"differ; give all the same model, data and versions, on devices of one kind"
+            )
+
+
+def _found(folder: Path, say: Callable[[str], None], stack: ExitStack) -> tuple[tuple[LogLine, ...] | None, str]:
+    """Lock a fixture until the stack ends; return its log, None without one, and a message for the user.
+
+    Args:
+        folder: where it is if it is complete; a damaged one is renamed.
+        say: called with a message when another process has the lock.
+        stack: takes the lock.
+    """
+    stack.enter_context(_locked(folder.with_name(f".{folder.name}.lock"), say))
+    if not folder.exists():
+        return None, ""
+    try:
+        log = _read(folder, folder.name)
+    except DamagedFixtureError as error:
+        damage = (
+            f"The adapter in {folder} is damaged ({error}) and is trained again; "
+            f"the damaged files are in {_set_aside(folder)}."
+        )
+        return None, damage
+    shutil.rmtree(_partial(folder), ignore_errors=True)  # of a process that was killed as it finished
+    return log, f"The trained adapter {folder.name} is reused: nothing that determines it has changed."
 
 
 def planned_fixture(
@@ -226,7 +268,7 @@ def fixture_inputs(
         "recipe": settings,
         "packed_step": PACKED_STEP_VERSION if recipe.training.engine == "packed" else None,
         "versions": package_versions(_PACKAGES),
-        "ranks": provenance.RANKS,
+        "ranks": ranks().n,
         "key_version": provenance.KEY_VERSION,
     }
     plain: dict[str, Any] = json.loads(json.dumps(inputs))
@@ -246,7 +288,7 @@ def _refuse_unpackable(recipe: Recipe, file: Path) -> None:
     Raises:
         UnpackableModelError: one did.
     """
-    known = read_check(file) if recipe.training.engine == "packed" else None
+    known = told(read_check(file)) if recipe.training.engine == "packed" else None
     if known is not None and not known.passed:
         raise UnpackableModelError(str(known))
 

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.models.base import LoadedModel
+from harness.processes import by_the_first
 from harness.training.coverage import coverage_of
 from harness.training.packed_step.budget import Budget
 from harness.training.recipe import (
@@ -114,7 +115,7 @@ class Recorder:
         self._save_steps = self._recipe.training.save_steps or math.ceil(n_steps / 10)
         self._started = time.perf_counter() - (self.log[-1]["seconds"] if self.log else 0.0)
         if not self.log:
-            self.reference = self.reference_scores(self._requests)
+            self.reference = by_the_first(lambda: self.reference_scores(self._requests))  # which has the cache
             self._measure_selection(step=0)
 
     def reference_scores(self, requests: Sequence[Request], n_before: int = 0, n_all: int | None = None) -> list[float]:
@@ -225,11 +226,11 @@ class Recorder:
 
 
 def peak_memory_bytes(device: str) -> int:
-    """Return the peak memory so far in bytes: torch's on a GPU, the whole process's on a CPU."""
+    """Return the peak memory so far in bytes: torch's on all GPUs together, the whole process's on a CPU."""
     import torch
 
     if device == "cuda":
-        return int(torch.cuda.max_memory_allocated())
+        return sum(torch.cuda.max_memory_allocated(gpu) for gpu in range(torch.cuda.device_count()))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024  # macOS counts bytes, Linux kibibytes
 

@@ -1,12 +1,15 @@
 """A trainer of TRL that writes checkpoints in the project's own form and continues from them, or says what is wrong."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from harness.models.adapter_files.folder import CONFIG_FILE
+from harness.processes import by_the_first, gathered
 from harness.training.checkpoints import DamagedCheckpointError, step_of, write_checkpoint
 from harness.training.packed_step.budget import BudgetMixin
 from harness.training.recipe import LogLine
@@ -20,10 +23,11 @@ if TYPE_CHECKING:
 POLICY = "default"
 """PEFT's name of the trained adapter, as TRL expects it."""
 RECORDER_FILE = "recorder.json"
-_WEIGHTS_FILE, _STATE_FILE, _RANDOM_FILE = "adapter_model.safetensors", "trainer_state.json", "rng_state.pth"
+_WEIGHTS_FILE, _STATE_FILE = "adapter_model.safetensors", "trainer_state.json"
 _OPTIMIZER_FILE, _SCHEDULER_FILE = "optimizer.pt", "scheduler.pt"
-_FILES = (_WEIGHTS_FILE, _STATE_FILE, _RANDOM_FILE, _OPTIMIZER_FILE, _SCHEDULER_FILE, RECORDER_FILE)
-"""What a training continues from; transformers begins anew without a word where it lacks some of them."""
+_FILES = (_WEIGHTS_FILE, _STATE_FILE, _OPTIMIZER_FILE, _SCHEDULER_FILE, RECORDER_FILE)
+"""What a training continues from, beside the random numbers of every process; transformers begins anew without a word
+where it lacks some of them."""
 
 
 class ResumableMixin(BudgetMixin):
@@ -51,7 +55,7 @@ class ResumableMixin(BudgetMixin):
         """
         import torch
 
-        missing = [name for name in _FILES if not (checkpoint / name).is_file()]
+        missing = [name for name in (*_FILES, *self._random_files) if not (checkpoint / name).is_file()]
         if missing:
             raise DamagedCheckpointError(f"it lacks {', '.join(missing)}")
         _check_state(checkpoint / _STATE_FILE, step_of(checkpoint))
@@ -63,38 +67,57 @@ class ResumableMixin(BudgetMixin):
         self._total_train_tokens = self.recorder.n_tokens  # TRL's count, which it starts at 0 again
         torch.set_num_threads(n_threads)  # sums over another number of threads differ in their last bits
 
+    @property
+    def _random_files(self) -> list[str]:
+        """Names that transformers gives to the files of the random numbers of all processes, in order."""
+        n_ranks = self.args.world_size
+        return ["rng_state.pth"] if n_ranks == 1 else [f"rng_state_{index}.pth" for index in range(n_ranks)]
+
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         """Load both, where they have the form of this trainer's own."""
         if checkpoint is None:
             return
-        with _damage_named(_OPTIMIZER_FILE):
-            _check_optimizer(Path(checkpoint) / _OPTIMIZER_FILE, self.optimizer)
-        with _damage_named(_SCHEDULER_FILE):
-            found, own = _loaded(Path(checkpoint) / _SCHEDULER_FILE), self.lr_scheduler.state_dict()
-            if not _is_like(found, own) or found["last_epoch"] != step_of(Path(checkpoint)):
-                raise ValueError("not the state of this training's learning rate")
-        with _damage_named(f"{_OPTIMIZER_FILE} or {_SCHEDULER_FILE}"):
-            super()._load_optimizer_and_scheduler(checkpoint)
+        with _damage_told():
+            with _damage_named(_OPTIMIZER_FILE):
+                _check_optimizer(Path(checkpoint) / _OPTIMIZER_FILE, self.optimizer)
+            with _damage_named(_SCHEDULER_FILE):
+                found, own = _loaded(Path(checkpoint) / _SCHEDULER_FILE), self.lr_scheduler.state_dict()
+                if not _is_like(found, own) or found["last_epoch"] != step_of(Path(checkpoint)):
+                    raise ValueError("not the state of this training's learning rate")
+            with _damage_named(f"{_OPTIMIZER_FILE} or {_SCHEDULER_FILE}"):
+                super()._load_optimizer_and_scheduler(checkpoint)
 
     def _load_rng_state(self, checkpoint: str | None) -> None:
         """Load the states of all random numbers."""
-        with _damage_named(_RANDOM_FILE):
+        with _damage_told(), _damage_named(self._random_files[self.args.process_index]):
             super()._load_rng_state(checkpoint)
 
     def _save_checkpoint(self, *_: object) -> None:
-        """Write a checkpoint in our form; TRL's becomes visible before it is complete, and pickles its settings."""
+        """Write a checkpoint in our form; TRL's becomes visible before it is complete, and pickles its settings.
+
+        The first process writes for all, when it has the random numbers of all.
+        """
         step = self.state.global_step
         self.recorder.check_weights(step)
-        write_checkpoint(self.checkpoints, step, self._write_state)
+        random_states = gathered(self._random_state())
+        fill = partial(self._write_state, random_states)
+        by_the_first(lambda: write_checkpoint(self.checkpoints, step, fill))
 
-    def _write_state(self, folder: Path) -> None:
+    def _random_state(self) -> bytes:
+        """The states of this process's random numbers as transformers writes them."""
+        with TemporaryDirectory() as folder:
+            self._save_rng_state(folder)
+            return (Path(folder) / self._random_files[self.args.process_index]).read_bytes()
+
+    def _write_state(self, random_states: Sequence[bytes], folder: Path) -> None:
         """Write the parts of transformers' own checkpoint, which have no public writers, and the recorder's state."""
         import torch
 
         save_adapter(self.model, folder)
         self._save_optimizer_and_scheduler(str(folder))
         self._save_scaler(str(folder))
-        self._save_rng_state(str(folder))
+        for name, state in zip(self._random_files, random_states, strict=True):
+            (folder / name).write_bytes(state)
         self.state.save_to_json(str(folder / _STATE_FILE))
         recorder = self.recorder
         state = {
@@ -151,6 +174,22 @@ def _write_sets_in_order(config: Any, file: Path) -> None:
     written = json.loads(file.read_text(encoding="utf-8"))
     written |= {name: sorted(value) for name, value in vars(config).items() if isinstance(value, set | frozenset)}
     file.write_text(json.dumps(written, indent=2, sort_keys=True), encoding="utf-8")
+
+
+@contextmanager
+def _damage_told() -> Iterator[None]:
+    """Let every process know of damage that one of them finds within the block, so that all begin anew together.
+
+    Raises:
+        DamagedCheckpointError: one found some.
+    """
+    found = None
+    try:
+        yield
+    except DamagedCheckpointError as damage:
+        found = damage
+    for damage in filter(None, gathered(found)):
+        raise damage
 
 
 @contextmanager

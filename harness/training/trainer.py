@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -15,13 +16,9 @@ from harness.models.base import LoadedModel
 from harness.models.base_files.folder import files_fingerprint
 from harness.models.provenance import context_with_adapter
 from harness.models.quantization import assert_unpacked
-from harness.training.checkpoints import (
-    DamagedCheckpointError,
-    discard,
-    newest_checkpoint,
-    what_is_kept,
-    writing,
-)
+from harness.processes import by_all, by_the_first, ranks, told
+from harness.training.checkpoints import writing
+from harness.training.in_step import agreed, take_steps
 from harness.training.loggers import check_loggers, logged
 from harness.training.packed_step.budget import Budget
 from harness.training.packed_step.check import check_packed_step
@@ -40,7 +37,8 @@ from harness.training.recipe import (
 from harness.training.recorder import Recorder, Reference
 from harness.training.reference import has_reference, reference_columns
 from harness.training.resumable import save_adapter
-from harness.training.router import router_line
+from harness.training.router import router_line, router_weight
+from harness.training.shares import check_shares, line_on_last_batch
 from harness.training.token_table import table_of
 from harness.training.trl import (
     LOSS_TYPES,
@@ -107,6 +105,9 @@ def train_adapter(
     An interrupted run continues from its newest checkpoint. On a CPU it ends with the same adapter bit for bit, and
     with the same log except for seconds and memory.
 
+    Processes that are joined (`harness.processes`) each compute their part of every step, and call this together. The
+    first one alone writes, logs and reads checkpoints; the others return the same log but for their own times.
+
     Args:
         loaded: base model without adapters.
         rows: encoded and truncated rows of the kind that the method trains on.
@@ -121,8 +122,13 @@ def train_adapter(
         UnpackableModelError: the packed engine does not agree with TRL on this model.
         TrainingStartError: the first loss of plain DPO or KTO is wrong.
     """
-    _check(loaded, rows, recipe, folders.start)
+    here = ranks()
+    if not here.is_first:
+        recipe = replace(recipe, training=replace(recipe.training, report_to=()))
+    by_all(lambda: _check(loaded, rows, recipe, folders.start))
     _warn_of_imbalance(rows, say)
+    if line := line_on_last_batch(len(rows.training), recipe.training.batch_size, here.n):
+        say(line)
     with ExitStack() as stack:
         logs = folders.logs or Path(stack.enter_context(tempfile.TemporaryDirectory()))
         stack.enter_context(logged(recipe.training.report_to, logs))
@@ -130,7 +136,7 @@ def train_adapter(
         log = None
         while log is None:
             log = _train_to_the_end(
-                TrainerInputs(loaded, rows.training, recipe, folders.start is not None),
+                agreed(TrainerInputs(loaded, rows.training, recipe, folders.start is not None)),
                 rows,
                 folders,
                 logs,
@@ -153,10 +159,10 @@ def _train_to_the_end(
     """Train from the newest checkpoint, or from the start; None where that turned out to be damaged and is deleted."""
     loaded, recipe = inputs.loaded, inputs.recipe
     with ExitStack() as stack:
-        trainer = make_trainer(inputs, logs)
+        trainer = by_all(lambda: make_trainer(inputs, logs))
         stack.callback(trainer.model.unload)
-        if folders.start is not None:
-            load_start(trainer.model, folders.start, loaded.device)
+        if (start := folders.start) is not None:
+            by_all(lambda: load_start(trainer.model, start, loaded.device))
         recorder = Recorder(
             loaded,
             trainer.model,
@@ -172,26 +178,23 @@ def _train_to_the_end(
         if recipe.training.engine == "packed":
             stack.enter_context(_in_packs(trainer, inputs, folders.check))
         if has_reference(recipe.training.method) and recipe.training.reference == "once":
-            columns = reference_columns(
+            columns = partial(
+                reference_columns,
                 recipe.training.method,
                 trainer.train_dataset,
                 trainer.rows_seen(n_steps(len(inputs.rows), recipe.training)),
                 folders.checkpoints,
                 recorder.reference_scores,
             )
-            trainer.give_reference(columns)
-        checkpoint = newest_checkpoint(folders.checkpoints, say, trainer.restore)
-        try:
-            trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
-        except DamagedCheckpointError as damage:  # in what transformers itself reads, which it may have taken half of
-            assert checkpoint is not None
-            discard(checkpoint, damage, say)
+            trainer.give_reference(by_the_first(columns))
+        if not take_steps(trainer, folders.checkpoints, say):
             return None
-        except KeyboardInterrupt:
-            say(f"Interrupted: {what_is_kept(folders.checkpoints)}.")
-            raise
-        with writing(folders.adapter, folders.checkpoints):
-            save_adapter(trainer.model, folders.adapter)
+
+        def write() -> None:
+            with writing(folders.adapter, folders.checkpoints):
+                save_adapter(trainer.model, folders.adapter)
+
+        by_the_first(write)
         return tuple(recorder.log)
 
 
@@ -202,13 +205,13 @@ def _in_packs(trainer: HarnessTrainerMixin, inputs: TrainerInputs, file: Path | 
     Raises:
         UnpackableModelError: packs do not agree with TRL's padded batches.
     """
-    check = read_check(file)
+    check = told(read_check(file))
     if check is None:
+        rows = requests_of(inputs.rows[:_CHECKED_ROWS])
         with trainer.without_casts(), trainer.accelerator.autocast():
-            check = check_packed_step(
-                trainer.model, requests_of(inputs.rows[:_CHECKED_ROWS]), inputs.loaded.pad_token_id
-            )
-        keep_check(file, check)
+            check = told(check_packed_step(trainer.model, rows, inputs.loaded.pad_token_id))
+        if ranks().is_first:
+            keep_check(file, check)
     if not check.passed:
         raise UnpackableModelError(str(check))
     trainer.budget = Budget(tokens_at_once(inputs))
@@ -295,6 +298,7 @@ def _check(loaded: LoadedModel, rows: EncodedRows, recipe: Recipe, start: Path |
     if kind != KINDS[run.method]:
         raise TrainingError(f"training.method: {run.method} trains on {KINDS[run.method]}, not on {kind}")
     check_loggers(run.report_to)
+    check_shares(run, ranks().n, router_weight(loaded, run))
     if start is not None:
         check_start(start, recipe.lora)
     if run.method == "kto" and run.batch_size == 1:

@@ -14,12 +14,14 @@ from numpy.typing import NDArray
 from harness.config.schema import LoraConfig, TrainingConfig
 from harness.models.adapter_files.config import read_adapter_config
 from harness.models.base import LoadedModel
+from harness.processes import ranks
 from harness.training.packed_step.batch import UNLABELLED
 from harness.training.packed_step.budget import LOWEST_TOKENS_AT_ONCE
-from harness.training.recipe import LogLine, Recipe, TrainingError, TrainingRow
+from harness.training.recipe import LogLine, Recipe, TrainingError, TrainingRow, has_router
 from harness.training.recorder import peak_memory_bytes
 from harness.training.resumable import POLICY, ResumableMixin, mixed_into
 from harness.training.router import router_weight
+from harness.training.shares import rows_at_once, share_batches
 from harness.training.token_table import PROMPT, RATING, REJECTED, RESPONSE, TokenTable, table_of
 from reports.errors import first_line, last_line
 from suites.engine.plan import free_bytes
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     import torch
     from datasets import Dataset
     from peft import PeftModel
+    from torch.utils.data import DataLoader
     from transformers import TrainingArguments
 
 LOSS_TYPES = (
@@ -98,11 +101,22 @@ class HarnessTrainerMixin(ResumableMixin):
             self.train_dataset = self.train_dataset.add_column(name, values)
         self.precompute_ref_logps = True
 
+    def get_train_dataloader(self) -> "DataLoader[Any]":
+        """Return the loader of this process's part of each batch."""
+        loader = super().get_train_dataloader()
+        if self.args.world_size > 1:
+            share_batches(loader.batch_sampler, self.args.world_size, self.args.process_index)
+        return loader
+
     def rows_seen(self, n_steps: int) -> "NDArray[np.int64] | None":
-        """Return the places of the rows that so many steps see, in ascending order; None where that is every row."""
+        """Return the places of the rows that so many steps see, in ascending order; None where that is every row.
+
+        These are the rows of all processes.
+        """
         batches = self.get_train_dataloader().batch_sampler
-        n_seen = n_steps * self.args.gradient_accumulation_steps
-        return None if n_seen >= len(batches) else np.unique(np.concatenate(list(islice(batches, n_seen))))
+        n_seen, n_batches = n_steps * self.args.gradient_accumulation_steps, len(batches)
+        whole = batches.batch_sampler.whole() if self.args.world_size > 1 else batches
+        return None if n_seen >= n_batches else np.unique(np.concatenate(list(islice(whole, n_seen))))
 
     def without_casts(self) -> AbstractContextManager[None]:
         """Keep PEFT from casting inputs to float32 where autocast rounds a copy of LoRA's weights instead."""
@@ -165,6 +179,8 @@ def make_trainer(inputs: TrainerInputs, folder: Path) -> HarnessTrainerMixin:
         if weight.requires_grad:
             # TRL casts an adapter on 4-bit weights to bfloat16, which loses updates under 1/256 of a weight.
             weight.data = weight.data.to(torch.float32)
+    if not ranks().is_first:
+        torch.manual_seed(recipe.seed + ranks().index)  # or all would drop out the same values of their rows
     return trainer
 
 
@@ -245,7 +261,8 @@ def _arguments(inputs: TrainerInputs, folder: Path) -> "TrainingArguments":
         warmup_steps=run.warmup_fraction if run.warmup_steps is None else run.warmup_steps,
         num_train_epochs=run.epochs,
         max_steps=-1 if run.max_steps is None else run.max_steps,
-        per_device_train_batch_size=run.batch_size,
+        per_device_train_batch_size=rows_at_once(run, ranks().n),
+        ddp_find_unused_parameters=has_router(loaded),  # a batch may leave experts out, and nothing else
         gradient_accumulation_steps=run.gradient_accumulation_steps,
         optim=run.optimizer,
         weight_decay=run.weight_decay,
@@ -311,8 +328,8 @@ def recomputes_activations(inputs: TrainerInputs) -> bool:
     loaded, run = inputs.loaded, inputs.recipe.training
     if run.gradient_checkpointing != "auto":
         return run.gradient_checkpointing == "on"
-    n_rows = 1 if run.engine == "packed" else run.batch_size
-    return _activation_bytes(loaded, n_rows * longest_row_tokens(inputs)) > free_bytes(loaded.device) / 2
+    n_rows = 1 if run.engine == "packed" else rows_at_once(run, ranks().n)
+    return _activation_bytes(loaded, n_rows * longest_row_tokens(inputs)) > free_bytes(loaded.device, loaded.gpus) / 2
 
 
 def tokens_at_once(inputs: TrainerInputs) -> int:
@@ -323,7 +340,7 @@ def tokens_at_once(inputs: TrainerInputs) -> int:
     n_bytes = _activation_bytes(loaded, 1)
     if recomputes_activations(inputs):  # each layer's input alone is kept
         n_bytes //= VALUES_A_LAYER
-    return max(LOWEST_TOKENS_AT_ONCE, int(free_bytes(loaded.device) / 2) // n_bytes)
+    return max(LOWEST_TOKENS_AT_ONCE, int(free_bytes(loaded.device, loaded.gpus) / 2) // n_bytes)
 
 
 def _activation_bytes(loaded: LoadedModel, n_tokens: int) -> int:

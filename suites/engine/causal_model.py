@@ -110,6 +110,12 @@ def hidden_size(model: Any) -> int:
     return int(model.config.get_text_config().hidden_size)
 
 
+def gpus_of(model: Any) -> tuple[int, ...]:
+    """GPUs that the layers of a model are spread over, in ascending order; empty where one device holds all of them."""
+    places = {str(place).removeprefix("cuda:") for place in (getattr(model, "hf_device_map", None) or {}).values()}
+    return tuple(sorted(map(int, filter(str.isdecimal, places)))) if len(places) > 1 else ()
+
+
 def attention_window(config: Any) -> int | None:
     """Positions that a sliding-window layer sees, the token's own included; None where every layer sees all."""
     settings = config.get_text_config().to_dict()

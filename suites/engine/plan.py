@@ -1,12 +1,12 @@
 """The plan that all subjects are scored by (path and budgets), and what a run finds out about it."""
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from math import sqrt
 from typing import Any, Literal, TypeVar, get_args
 
-from suites.engine.causal_model import hidden_size
+from suites.engine.causal_model import gpus_of, hidden_size
 from suites.engine.packing import Pack, pack_requests
 from suites.inputs import Request
 
@@ -280,25 +280,30 @@ class ScoringState:
 
 
 def plan_for(model: Any) -> ScoringPlan:
-    """Plan for a causal language model of transformers on its device, with the memory that is free there now."""
-    device = model.device.type
-    return plan_within(device, free_bytes(device), hidden_size(model))
+    """Plan for a causal language model of transformers on its device, with the memory that is free there now.
+
+    Where it is spread over several GPUs, each computes the packs in turn: the one with the least free memory counts.
+    """
+    device, gpus = model.device.type, gpus_of(model)
+    free = min((free_bytes(device, [gpu]) for gpu in gpus), default=0) if gpus else free_bytes(device)
+    return plan_within(device, free, hidden_size(model), is_spread=bool(gpus))
 
 
-def plan_within(device: str, free_bytes: int, hidden_size: int) -> ScoringPlan:
+def plan_within(device: str, free_bytes: int, hidden_size: int, *, is_spread: bool = False) -> ScoringPlan:
     """Plan whose packs take at most a quarter of the free memory.
 
     Args:
         device: "cpu", "cuda" or another one, which is treated like a CPU.
         free_bytes: Memory that is free on it.
         hidden_size: Length of the model's hidden states.
+        is_spread: Whether the model lies on several devices, between which FlexAttention's masks cannot be moved.
     """
     kind = device if device in _LARGEST_PACK_TOKENS else "cpu"
     # The largest T for which `pack_bytes` of T tokens are available.
     linear, available = 64 * hidden_size, free_bytes / 4
     fitting = int((sqrt(linear**2 + 48 * available) - linear) / 24)
     return ScoringPlan(
-        path="flex" if kind == "cuda" else "tree",
+        path="flex" if kind == "cuda" and not is_spread else "tree",
         max_pack_tokens=max(LOWEST_PACK_TOKENS, min(fitting, _LARGEST_PACK_TOKENS[kind])),
         max_batch_tokens=_BATCH_TOKENS,
         max_logit_elements=_LOGIT_ELEMENTS[kind],
@@ -316,17 +321,26 @@ def _half(budget: int, lowest: int) -> int:
     return min(budget, max(lowest, budget // 2))
 
 
-def free_bytes(device: str) -> int:
-    """Memory in bytes that is free on a device now."""
+def free_bytes(device: str, gpus: Sequence[int] = ()) -> int:
+    """Memory in bytes that is free on a device now.
+
+    Args:
+        device: "cpu", "cuda" or another one, which is treated like a CPU.
+        gpus: GPUs whose free memory is summed; without any it is this process's own one.
+    """
     import psutil
     import torch
 
-    return int(torch.cuda.mem_get_info()[0] if device == "cuda" else psutil.virtual_memory().available)
+    if device != "cuda":
+        return int(psutil.virtual_memory().available)
+    return sum(int(torch.cuda.mem_get_info(gpu)[0]) for gpu in gpus or (None,))
 
 
 def own_bytes(device: str) -> int:
-    """Memory in bytes that this process holds on a device."""
+    """Memory in bytes that this process holds on a device, on all GPUs together."""
     import psutil
     import torch
 
-    return int(torch.cuda.memory_reserved() if device == "cuda" else psutil.Process().memory_info().rss)
+    if device != "cuda":
+        return int(psutil.Process().memory_info().rss)
+    return sum(torch.cuda.memory_reserved(gpu) for gpu in range(torch.cuda.device_count()))

@@ -47,6 +47,7 @@ def launches_in_turn(
         if n_carried:
             places = torch.from_numpy(pack.carried_from).to(model.device, non_blocking=True)
             for layer, (keys, values) in enumerate(kept):
+                places = places.to(keys.device)  # another one where the model is spread over several
                 cache.update(keys.index_select(2, places), values.index_select(2, places), layer)
         token_scores = launch_pack(model, pack, max_logit_elements, cache=cache, n_carried=n_carried)
         last, kept = index, [(layer.keys, layer.values) for layer in cache.layers]

@@ -1,4 +1,4 @@
-"""A launcher of several processes is refused before its processes can wait for each other."""
+"""A launcher of several processes is refused, or joined, before its processes can wait for each other for ever."""
 
 from collections.abc import Callable
 from typing import Any
@@ -6,16 +6,31 @@ from typing import Any
 import pytest
 
 from harness.cli import COMMANDS
-from harness.processes import LaunchedError, check_one_process
+from harness.processes import (
+    LaunchedError,
+    OneProcessError,
+    Ranks,
+    by_all,
+    by_the_first,
+    check_launch,
+    gathered,
+    is_launched,
+    joined,
+    ranks,
+    speaks,
+    told,
+)
 
 NAMES = sorted(str(command.name) for command in COMMANDS)
 HARMLESS = {"doctor", "list", "show-config"}
+TORCHRUN = {"RANK": "1", "LOCAL_RANK": "1", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29400"}
+"""What torchrun sets in the second of two processes."""
 
 
 @pytest.mark.parametrize(
     ("environment", "named"),
     [
-        ({"WORLD_SIZE": "2", "LOCAL_RANK": "0", "RANK": "0"}, "WORLD_SIZE=2"),
+        (TORCHRUN, "WORLD_SIZE=2"),
         ({"WORLD_SIZE": "2"}, "WORLD_SIZE=2"),
         ({"LOCAL_RANK": "1"}, "LOCAL_RANK=1"),
         ({"LOCAL_RANK": "0", "WORLD_SIZE": "1"}, "LOCAL_RANK=0"),
@@ -27,8 +42,8 @@ HARMLESS = {"doctor", "list", "show-config"}
 )
 def test_several_processes_are_refused_in_one_line(environment: dict[str, str], named: str) -> None:
     """The line names the variable that gave it away, and what to start instead."""
-    with pytest.raises(LaunchedError, match=rf"^{named}: a launcher .*; start `harness train` itself"):
-        check_one_process("train", environment)
+    with pytest.raises(LaunchedError, match=rf"^{named}: a launcher .*; start `harness eval` itself"):
+        check_launch("eval", environment)
 
 
 @pytest.mark.parametrize(
@@ -36,10 +51,66 @@ def test_several_processes_are_refused_in_one_line(environment: dict[str, str], 
 )
 def test_one_process_goes_on(environment: dict[str, str]) -> None:
     """Also where a scheduler says that there is one."""
-    check_one_process("train", environment)
+    assert not is_launched(environment)
+    for command in ("train", "eval"):
+        check_launch(command, environment)
 
 
-@pytest.mark.parametrize("command", [name for name in NAMES if name not in HARMLESS])
+def test_a_training_is_shared_by_the_processes_of_torchrun() -> None:
+    """And by no other command's."""
+    assert is_launched(TORCHRUN)
+    check_launch("train", TORCHRUN)
+    check_launch("train", TORCHRUN | {"ACCELERATE_USE_FSDP": "false", "ACCELERATE_MIXED_PRECISION": "no"})
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        ({"RANK": ""}, "WORLD_SIZE=2: a launcher of several processes started this, and did not set RANK; start"),
+        ({"MASTER_ADDR": "", "MASTER_PORT": ""}, "WORLD_SIZE=2: .* did not set MASTER_ADDR, MASTER_PORT; start it by"),
+        ({"RANK": "2"}, "RANK=2, WORLD_SIZE=2, LOCAL_RANK=1: must be whole numbers, RANK below WORLD_SIZE"),
+        ({"RANK": "first"}, "RANK=first, WORLD_SIZE=2, LOCAL_RANK=1: must be whole numbers"),
+        ({"ACCELERATE_USE_FSDP": "true"}, "ACCELERATE_USE_FSDP=true: every process holds the whole model"),
+        ({"ACCELERATE_USE_DEEPSPEED": "True"}, "ACCELERATE_USE_DEEPSPEED=true: "),
+        ({"ACCELERATE_MIXED_PRECISION": "bf16"}, "ACCELERATE_MIXED_PRECISION=bf16: .* computes as the recipe says"),
+    ],
+)
+def test_a_launcher_that_training_would_wait_for_or_be_changed_by_is_refused(
+    changes: dict[str, str], line: str
+) -> None:
+    """Before torch looks for the other processes, which never come, or accelerate shards or rounds."""
+    with pytest.raises(LaunchedError, match=f"^{line}"):
+        check_launch("train", TORCHRUN | changes)
+
+
+def test_an_error_of_all_processes_is_told_by_the_first_of_a_machine() -> None:
+    """One that nobody else knows of is told where it is."""
+    said = {rank: speaks(LaunchedError(), {"LOCAL_RANK": rank}) for rank in ("", "-1", "0", "1", "7")}
+    assert said == {"": True, "-1": True, "0": True, "1": False, "7": False}
+    assert speaks(OneProcessError(), {"LOCAL_RANK": "7"})
+
+
+def test_one_process_agrees_with_itself() -> None:
+    """Nothing is sent, and an error is raised as it is."""
+    assert ranks() == Ranks(1, 0)
+    assert (told(1), gathered(2), by_the_first(lambda: 3), by_all(lambda: 4)) == (1, [2], 3, 4)
+    for together in (by_the_first, by_all):
+        with pytest.raises(ZeroDivisionError):
+            together(lambda: 1 // 0)
+    with joined("cpu") as here:
+        assert here.is_first
+
+
+def test_a_dry_run_is_that_of_one_process(harness: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its steps are no process's part of a step."""
+    for name, value in TORCHRUN.items():
+        monkeypatch.setenv(name, value if name != "LOCAL_RANK" else "0")
+    outcome = harness("train", "--dry-run")
+    assert outcome.exit_code == 2
+    assert outcome.err == "error: --dry-run estimates the training of one process; leave the launcher out\n"
+
+
+@pytest.mark.parametrize("command", [name for name in NAMES if name not in {*HARMLESS, "train"}])
 def test_every_command_that_writes_or_computes_refuses_before_it_begins(
     command: str, harness: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -56,7 +56,7 @@ def load_config(name: str, folder: Path) -> Any:
         for key, value in settings.to_dict().items():
             if "drop" in key and isinstance(value, float):
                 setattr(settings, key, 0.0)
-        described = _without_memory(config)
+        described = without_memory(config)
         _read_what_the_engine_reads(described)
     except LIBRARY_ERRORS as error:
         raise ModelError(f"{where} describes no model that can be built: {_reason(error)}") from error
@@ -162,7 +162,7 @@ def check_numbers(name: str, folder: Path) -> Stored:
     return stored
 
 
-def _without_memory(config: Any) -> Any:
+def without_memory(config: Any) -> Any:
     """Return the model that a configuration describes, built without memory for its values."""
     import torch
     from transformers import AutoModelForCausalLM

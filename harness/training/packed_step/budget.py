@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from reports.errors import UserError
 from suites.engine.units import is_out_of_memory
 
 if TYPE_CHECKING:
@@ -16,6 +17,10 @@ else:
     _Trainer = object
 
 LOWEST_TOKENS_AT_ONCE = 64
+
+
+class StepMemoryError(UserError):
+    """One of several processes has no room for its part of a step."""
 
 
 @dataclass(slots=True)
@@ -33,7 +38,10 @@ class Budget:
 
 
 class BudgetMixin(_Trainer):  # type: ignore[misc]
-    """Repeats a step that ran out of memory as if it had not been begun; stands before a class of TRL."""
+    """Repeats a step that ran out of memory as if it had not been begun; stands before a class of TRL.
+
+    One of several processes cannot: the others took the step, and wait for their average of its gradients.
+    """
 
     budget: Budget | None = None
     """None where batches are computed as TRL does."""
@@ -49,6 +57,11 @@ class BudgetMixin(_Trainer):  # type: ignore[misc]
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error) or not self.budget.halve():
                     raise
+                if self.args.world_size > 1:
+                    raise StepMemoryError(
+                        f"training.max_tokens_at_once: memory ran out in a step of several processes, which one of "
+                        f"them cannot repeat alone; set it to {self.budget.max_tokens}, or lower training.batch_size"
+                    ) from error
             else:
                 return loss
             before()

@@ -60,7 +60,7 @@ def packed_forward(model: Any, budget: Budget, kernel: Kernel = "dense") -> Iter
         n_labels = options.get("num_items_in_batch")
         batch = read_batch(options["input_ids"], options["attention_mask"], labels)
         packs = pack_requests(batch.requests, max_tokens=min(budget.max_tokens, LARGEST_PACK_TOKENS[kernel]))
-        values = _values(model, packs, budget.max_tokens, kernel)
+        values = TargetValues(*(each.to(labels.device) for each in _values(model, packs, budget.max_tokens, kernel)))
         return _as_trl_returns(batch, packs, values, labels, n_labels)
 
     model.forward = forward

@@ -109,7 +109,7 @@ def test_a_device_with_less_memory(
     llama_folder: Path, load: Load, encode: Encode, recipe: Recipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is said that it does not fit, with both numbers and what to do."""
-    monkeypatch.setattr(dry_run, "free_bytes", lambda _device: GIB)
+    monkeypatch.setattr(dry_run, "free_bytes", lambda *_devices: GIB)
     monkeypatch.setattr(dry_run, "own_bytes", lambda _device: GIB)
     monkeypatch.setattr(dry_run, "_probe", lambda *_: dry_run._Probe(1, 100.0, None, 3 * GIB))
     loaded = load(llama_folder)
@@ -174,7 +174,7 @@ def test_a_batch_that_would_not_fit_is_never_tried(
 
     monkeypatch.setattr(dry_run, "train_adapter", remembered)
     monkeypatch.setattr(dry_run, "own_bytes", lambda _device: GIB)
-    monkeypatch.setattr(dry_run, "free_bytes", lambda _device: 3 * GIB)
+    monkeypatch.setattr(dry_run, "free_bytes", lambda *_devices: 3 * GIB)
     if limit == "time":
         monkeypatch.setattr(dry_run, "_LONGEST_STEP_SECONDS", 0.0)
     loaded = load(llama_folder)

@@ -189,6 +189,7 @@ def _joined_state(device: str) -> Any:
 
     import torch
     from accelerate import PartialState
+    from torch.distributed.rendezvous import rendezvous
 
     local, size = int(os.environ["LOCAL_RANK"]), int(os.environ["WORLD_SIZE"])
     if device == "cuda" and local >= torch.cuda.device_count():
@@ -199,7 +200,7 @@ def _joined_state(device: str) -> Any:
     options: dict[str, Any] = {"timeout": _LONGEST_WAIT}
     try:
         if not torch.distributed.is_initialized():  # as Ray Train leaves it
-            store, rank, n_ranks = next(torch.distributed.rendezvous("env://", timeout=_ALL_COME))
+            store, rank, n_ranks = next(rendezvous("env://", timeout=_ALL_COME))
             options |= {"store": store, "rank": rank, "world_size": n_ranks}
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "OMP_NUM_THREADS/MKL_NUM_THREADS unset", UserWarning)

@@ -123,8 +123,8 @@ def _build_or_reuse(
     check = _check_file(workspace.fixtures, inputs)
     _refuse_unpackable(recipe, check)
     with ExitStack() as lock, ExitStack() as building:
-        log, told = by_the_first(lambda: _found(folder, place.say, lock))
-        fixture = partial(Fixture, folder, fingerprint, notes=replaced, told=told, start=inputs["start"])
+        log, line = by_the_first(lambda: _found(folder, place.say, lock))
+        fixture = partial(Fixture, folder, fingerprint, notes=replaced, told=line, start=inputs["start"])
         if log is not None:
             return fixture(reused=True, log=log)
         folders = Folders(

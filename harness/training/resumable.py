@@ -70,7 +70,7 @@ class ResumableMixin(BudgetMixin):
     @property
     def _random_files(self) -> list[str]:
         """Names that transformers gives to the files of the random numbers of all processes, in order."""
-        n_ranks = self.args.world_size
+        n_ranks: int = self.args.world_size
         return ["rng_state.pth"] if n_ranks == 1 else [f"rng_state_{index}.pth" for index in range(n_ranks)]
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
@@ -107,7 +107,8 @@ class ResumableMixin(BudgetMixin):
         """The states of this process's random numbers as transformers writes them."""
         with TemporaryDirectory() as folder:
             self._save_rng_state(folder)
-            return (Path(folder) / self._random_files[self.args.process_index]).read_bytes()
+            own: str = self._random_files[self.args.process_index]
+            return (Path(folder) / own).read_bytes()
 
     def _write_state(self, random_states: Sequence[bytes], folder: Path) -> None:
         """Write the parts of transformers' own checkpoint, which have no public writers, and the recorder's state."""
@@ -116,8 +117,8 @@ class ResumableMixin(BudgetMixin):
         save_adapter(self.model, folder)
         self._save_optimizer_and_scheduler(str(folder))
         self._save_scaler(str(folder))
-        for name, state in zip(self._random_files, random_states, strict=True):
-            (folder / name).write_bytes(state)
+        for name, content in zip(self._random_files, random_states, strict=True):
+            (folder / name).write_bytes(content)
         self.state.save_to_json(str(folder / _STATE_FILE))
         recorder = self.recorder
         state = {
@@ -183,13 +184,14 @@ def _damage_told() -> Iterator[None]:
     Raises:
         DamagedCheckpointError: one found some.
     """
-    found = None
+    own = None
     try:
         yield
     except DamagedCheckpointError as damage:
-        found = damage
-    for damage in filter(None, gathered(found)):
-        raise damage
+        own = damage
+    for found in gathered(own):
+        if found is not None:
+            raise found
 
 
 @contextmanager

@@ -131,7 +131,7 @@ def train_adapter(
         say(line)
     with ExitStack() as stack:
         logs = folders.logs or Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        stack.enter_context(logged(recipe.training.report_to, logs))
+        by_the_first(lambda: stack.enter_context(logged(recipe.training.report_to, logs)))
         stack.enter_context(_restored(loaded.base))
         log = None
         while log is None:

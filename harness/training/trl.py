@@ -43,6 +43,8 @@ SMOOTHED_LOSS_TYPES = ("exo_pair", "robust", "aot", "aot_unpaired")
 """Losses that use label smoothing."""
 REFERENCE = "ref"
 """PEFT's name of the frozen copy of an adapter's start, as TRL expects it."""
+_ROUNDING_NATS = 1e-5
+"""Difference of two log-probabilities of one answer in fp32 that is rounding."""
 VALUES_A_LAYER = 17
 """Values that a layer keeps for the backward pass, per token and hidden unit, its input among them, where the attention
 matrix is not stored (s b h x 34 bytes in 16 bits, section 4.1 of https://arxiv.org/abs/2205.05198)."""
@@ -68,6 +70,7 @@ class HarnessTrainerMixin(ResumableMixin):
     """
 
     train_dataset: "Dataset"
+    beta: float
 
     def __init__(self, *, args: "TrainingArguments", **options: Any) -> None:
         """Keeps a model on one GPU however many there are; transformers would copy it to all of them."""
@@ -85,12 +88,14 @@ class HarnessTrainerMixin(ResumableMixin):
     def _count_ties(self) -> None:
         """Count half of the pairs as preferred in a batch of ties, as every batch is before the first update.
 
-        TRL counts a tie as lost. Where a batch has no margin above 0 and a mean of 0, all its margins are 0.
+        TRL counts a tie as lost, and by chance where the reference was scored in other packs, which round otherwise. A
+        batch whose mean margin is no more than that is one of ties.
         """
         batches = self._metrics["train"]
         if "rewards/accuracies" in batches:  # which DPO alone has
             pairs = zip(batches["rewards/accuracies"], batches["rewards/margins"], strict=True)
-            batches["rewards/accuracies"] = [0.5 if accuracy == margin == 0 else accuracy for accuracy, margin in pairs]
+            ties = self.beta * _ROUNDING_NATS
+            batches["rewards/accuracies"] = [0.5 if abs(margin) <= ties else accuracy for accuracy, margin in pairs]
 
     def give_reference(self, columns: "Mapping[str, NDArray[np.float64]]") -> None:
         """Take the reference's log-probabilities from columns of the rows, in place of computing them in each step.
@@ -103,17 +108,14 @@ class HarnessTrainerMixin(ResumableMixin):
 
     def get_train_dataloader(self) -> "DataLoader[Any]":
         """Return the loader of this process's part of each batch."""
-        loader = super().get_train_dataloader()
+        loader: DataLoader[Any] = super().get_train_dataloader()
         if self.args.world_size > 1:
             share_batches(loader.batch_sampler, self.args.world_size, self.args.process_index)
         return loader
 
     def rows_seen(self, n_steps: int) -> "NDArray[np.int64] | None":
-        """Return the places of the rows that so many steps see, in ascending order; None where that is every row.
-
-        These are the rows of all processes.
-        """
-        batches = self.get_train_dataloader().batch_sampler
+        """Return the places of the rows that so many steps see in all processes, ascending; None where that is all."""
+        batches: Any = self.get_train_dataloader().batch_sampler
         n_seen, n_batches = n_steps * self.args.gradient_accumulation_steps, len(batches)
         whole = batches.batch_sampler.whole() if self.args.world_size > 1 else batches
         return None if n_seen >= n_batches else np.unique(np.concatenate(list(islice(whole, n_seen))))

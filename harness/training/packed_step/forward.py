@@ -60,7 +60,7 @@ def packed_forward(model: Any, budget: Budget, kernel: Kernel = "dense") -> Iter
         n_labels = options.get("num_items_in_batch")
         batch = read_batch(options["input_ids"], options["attention_mask"], labels)
         packs = pack_requests(batch.requests, max_tokens=min(budget.max_tokens, LARGEST_PACK_TOKENS[kernel]))
-        values = TargetValues(*(each.to(labels.device) for each in _values(model, packs, budget.max_tokens, kernel)))
+        values = _values(model, packs, budget.max_tokens, kernel)
         return _as_trl_returns(batch, packs, values, labels, n_labels)
 
     model.forward = forward
@@ -78,6 +78,7 @@ def _as_trl_returns(
     import torch
     from trl.trainer.utils import FusedCausalLMOutput
 
+    values = TargetValues(*(each.to(labels.device) for each in values))  # from where a spread base has its head
     places = batch.places([request for pack in packs for request in pack.requests])
     rows, columns, sources = (torch.from_numpy(index).to(labels.device) for index in places)
     shape = (batch.shape[0], batch.shape[1] - 1)

@@ -158,12 +158,11 @@ def joined(device: str) -> Iterator[Ranks]:
 
     is_ours = not torch.distributed.is_initialized()
     state = _joined_state(device)
-    this = Ranks(state.num_processes, state.process_index)
+    this, is_done = Ranks(state.num_processes, state.process_index), False
     try:
         yield this
         PartialState().wait_for_everyone()
-        if is_ours:  # after a failure the others may not come, and the process ends anyway
-            PartialState().destroy_process_group()
+        is_done = True
     except (UserError, OSError) as error:
         if this.is_first:
             raise
@@ -180,6 +179,9 @@ def joined(device: str) -> Iterator[Ranks]:
             f"kept, and the same command goes on from the newest"
         ) from error
     finally:
+        # NCCL may wait here for a process that is gone; gloo does not, and aborts a process that ends without it.
+        if is_ours and (is_done or torch.distributed.get_backend() == "gloo"):
+            torch.distributed.destroy_process_group()
         PartialState._reset_state()  # noqa: SLF001 - there is no public one, and a later call would take it for its own
 
 

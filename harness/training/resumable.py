@@ -9,8 +9,8 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from harness.models.adapter_files.folder import CONFIG_FILE
-from harness.processes import by_the_first, gathered
-from harness.training.checkpoints import DamagedCheckpointError, step_of, write_checkpoint
+from harness.processes import by_all, by_the_first, gathered, ranks
+from harness.training.checkpoints import DamagedCheckpointError, step_of, write_checkpoint, writing
 from harness.training.packed_step.budget import BudgetMixin
 from harness.training.recipe import LogLine
 from harness.training.recorder import Recorder
@@ -99,25 +99,27 @@ class ResumableMixin(BudgetMixin):
         """
         step = self.state.global_step
         self.recorder.check_weights(step)
-        random_states = gathered(self._random_state())
-        fill = partial(self._write_state, random_states)
+        fill = partial(self._write_state, gathered(by_all(self._random_state))[1:])
         by_the_first(lambda: write_checkpoint(self.checkpoints, step, fill))
 
     def _random_state(self) -> bytes:
-        """The states of this process's random numbers as transformers writes them."""
-        with TemporaryDirectory() as folder:
+        """The states of this process's random numbers as transformers writes them; empty in the process that writes."""
+        if ranks().is_first:
+            return b""
+        with TemporaryDirectory() as folder, writing(Path(folder), self.checkpoints):
             self._save_rng_state(folder)
             own: str = self._random_files[self.args.process_index]
             return (Path(folder) / own).read_bytes()
 
-    def _write_state(self, random_states: Sequence[bytes], folder: Path) -> None:
+    def _write_state(self, others: Sequence[bytes], folder: Path) -> None:
         """Write the parts of transformers' own checkpoint, which have no public writers, and the recorder's state."""
         import torch
 
         save_adapter(self.model, folder)
         self._save_optimizer_and_scheduler(str(folder))
         self._save_scaler(str(folder))
-        for name, content in zip(self._random_files, random_states, strict=True):
+        self._save_rng_state(str(folder))
+        for name, content in zip(self._random_files[1:], others, strict=True):
             (folder / name).write_bytes(content)
         self.state.save_to_json(str(folder / _STATE_FILE))
         recorder = self.recorder

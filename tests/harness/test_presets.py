@@ -162,13 +162,13 @@ def test_smollm2_ultrafeedback_sweeps_beside_its_controls(
 ) -> None:
     """Two learning rates with a winner, and both controls at one rate; all share one check of the packed engine."""
     run = run_preset(
-        "smollm2-135m-ultrafeedback", small_model("smollm2"), "--sweep", "training.learning_rate=1e-4,3e-4",
+        "smollm2-135m-ultrafeedback", small_model("smollm2"), "--sweep", "training.learning_rate=0.0001,0.0003",
         "--controls", "sft,shuffled", "-o", "training.batch_size=2", "-o", "answers.max_new_tokens=12",
     )  # fmt: skip
     records = json.loads((run / "run.json").read_text())
     fixtures = [json.loads(file.read_text()) for file in (run.parents[1] / "fixtures").glob("*/fixture.json")]
 
-    assert subjects(run)[:3] == ["baseline", "learning_rate=1e-4", "learning_rate=3e-4"]
+    assert subjects(run)[:3] == ["baseline", "learning_rate=0.0001", "learning_rate=0.0003"]
     assert {"control: sft on chosen", "control: shuffled pairs"} <= set(subjects(run))
     assert set(trained_steps(run).values()) == {20}
     assert sum(one["is_winner"] for one in records["selection"]) == 1

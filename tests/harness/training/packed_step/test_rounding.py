@@ -1,0 +1,112 @@
+"""What packs round otherwise than padded batches: no more than those are wrong by, or differ from themselves."""
+
+import random
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from tiny_families import N_VOCABULARY
+
+from harness.models.base import LoadedModel
+from harness.training import trl
+from harness.training.packed_step.budget import Budget
+from harness.training.packed_step.check import _batch, _Computed, _computed
+from harness.training.packed_step.forward import packed_forward
+from harness.training.recipe import EncodedRows, Recipe
+from harness.training.trainer import Folders, train_adapter
+from suites.engine.encoding import Encoder
+from suites.inputs import Pair, Request, Turn
+
+WORDS = ("the", "watermelon", "seeds", "pass", "through", "your", "trophy", "because", "it", "is", "too", "large")
+
+
+def requests(n_pairs: int) -> list[Request]:
+    """Both answers to prompts, all of many lengths."""
+    drawn = random.Random(0)
+
+    def ids(low: int, high: int) -> tuple[int, ...]:
+        return tuple(drawn.randrange(3, N_VOCABULARY) for _ in range(drawn.randint(low, high)))
+
+    prompts = [ids(3, 40) for _ in range(n_pairs)]
+    return [Request(prompt, ids(1, 30)) for prompt in prompts for _ in range(2)]
+
+
+def in_float64(model: Any, batch: dict[str, torch.Tensor]) -> _Computed:
+    """What `_computed` gives, in double precision and by the definition."""
+    weights = {name: each for name, each in model.named_parameters() if each.requires_grad}
+    logits = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits[:, :-1]
+    labels = batch["labels"][:, 1:]
+    chosen = logits.log_softmax(-1).gather(-1, labels.clamp(min=0).unsqueeze(-1)).squeeze(-1)
+    sums = (chosen * (labels >= 0)).sum(-1)
+    signs = torch.tensor([1.0, -0.5]).repeat(len(sums) // 2)
+    gradients = torch.autograd.grad((sums * signs).sum(), list(weights.values()))
+    return _Computed(sums.detach(), dict(zip(weights, gradients, strict=True)))
+
+
+@pytest.mark.parametrize("family", ["Llama", "GPT2", "Qwen3"])
+def test_gradients_are_as_exact_as_those_of_padded_batches(family: str, fused: Callable[..., Any]) -> None:
+    """Held against float64, over all tensors together."""
+    model = fused(family)
+    batch = _batch(requests(8), 0, 0, "cpu")
+    plain = _computed(model, batch)
+    with packed_forward(model.get_base_model(), Budget(4096)):
+        packed = _computed(model, batch)
+    exact = in_float64(model.double(), batch)
+
+    def error(found: _Computed) -> float:
+        differences = [(found.gradients[name] - slope).norm() for name, slope in exact.gradients.items()]
+        return float(torch.stack(differences).norm() / torch.stack([*map(torch.norm, exact.gradients.values())]).norm())
+
+    assert error(plain) < 1e-5
+    assert error(packed) < 1.5 * error(plain)
+
+
+@pytest.mark.slow
+def test_twenty_steps_end_within_the_spread_of_trl(
+    llama_folder: Path, load: Callable[..., LoadedModel], recipe: Recipe, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch
+) -> None:  # fmt: skip
+    """The adapter is no further from TRL's than TRL's own are, of other padding or of another kernel of attention.
+
+    Padding alone moves fewer roundings, because it leaves the order of every sum within a row as it is.
+    """
+    options_of, drawn = trl._method_options, random.Random(0)
+
+    def said(low: int, high: int) -> str:
+        return " ".join(drawn.choice(WORDS) for _ in range(drawn.randint(low, high)))
+
+    pairs = [Pair(str(n), str(n), "", (Turn("user", said(2, 30)),), said(1, 25), said(1, 25)) for n in range(24)]
+
+    def trained(engine: str, n_rows: int, multiple: int | None = None, kernel: str = "sdpa") -> torch.Tensor:
+        def padded(run: Any) -> Any:
+            config_class, options = options_of(run)
+            return config_class, options | {"pad_to_multiple_of": multiple}
+
+        monkeypatch.setattr(trl, "_method_options", padded)
+        loaded = load(llama_folder)
+        loaded.base.set_attn_implementation(kernel)
+        run = replace(
+            recipe.training,
+            engine=engine,
+            reference="every_step" if engine == "trl" else "once",
+            batch_size=n_rows,
+            gradient_accumulation_steps=4 // n_rows,
+            max_steps=20,
+        )
+        rows = EncodedRows(Encoder(loaded.tokenizer, max_prompt_tokens=100, max_tokens=200).encode_pairs(pairs))
+        how = replace(recipe, lora=replace(recipe.lora, dropout=0.0), training=run)
+        folder = tmp_path / f"{engine}-{n_rows}-{multiple}-{kernel}"
+        train_adapter(loaded, rows, how, Folders(folder, folder.with_suffix(".steps")), str)
+        weights = load_file(folder / "adapter_model.safetensors")
+        return torch.cat([weight.double().flatten() for _, weight in sorted(weights.items())])
+
+    plain = trained("trl", 4)
+    others = [trained("trl", 4, multiple=64), trained("trl", 1), trained("trl", 4, kernel="eager")]
+    spread = max((other - plain).norm() for other in others)
+    moved = (trained("packed", 4) - plain).norm()
+
+    assert 0 < moved <= spread, (moved, [(other - plain).norm() for other in others])

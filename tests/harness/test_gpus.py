@@ -1,4 +1,4 @@
-"""On two GPUs: a base that is spread scores as on one, and two processes train what one trains. Never run yet."""
+"""A base that is spread over two GPUs scores and trains as on one; where there are no two, this was never run."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -241,4 +241,4 @@ def test_a_mistake_ends_all_processes_with_one_line(setting: str, line: str, tmp
     assert error.startswith(line)
     assert "Traceback" not in of_torchrun
     assert "exitcode: 2" in said or "exitcode  : 2" in of_torchrun
-    assert "Signal" not in of_torchrun
+    assert "SIGABRT" not in of_torchrun

@@ -115,7 +115,8 @@ def test_pairs_of_ones_own_are_measured_without_a_line_of_yaml(
     assert run.config["data"]["roles"].keys() == {"preferences", "prompts"}
     assert "Chosen answers, perplexity" in outcome.out
     named = [file for file in out.iterdir() if file.suffix in (".md", ".csv", ".html", ".jsonl")]
-    texts = [file.read_text() for file in named] + [json.dumps(asdict(replace(run, config={})), ensure_ascii=False)]
+    record = asdict(replace(run, config={}, measurements=()))
+    texts = [file.read_text() for file in named] + [json.dumps(record, ensure_ascii=False, default=str)]
     assert len(named) == 6
     assert not [text[:80] for text in texts if str(tmp_path.parent) in text]  # where all folders of this test are
     assert any(f"\u2026/{llama_folder.name} has 256 positions" in note for note in run.notes)

@@ -111,6 +111,22 @@ class Terminal:
             yield lambda n_done, total=None: bar.update(task, completed=n_done, total=total)
 
     @contextmanager
+    def changing(self) -> Iterator[Callable[[str], None]]:
+        """Shows a line that changes; where nobody sees bars, at most one every `SECONDS_BETWEEN_LINES`."""
+        if self.shows_bars:
+            with self.console.status("") as status:
+                yield lambda line: status.update(_shown(line))
+            return
+        latest = [self.clock() - SECONDS_BETWEEN_LINES]
+
+        def show(line: str) -> None:
+            if self.clock() - latest[0] >= SECONDS_BETWEEN_LINES:
+                latest[0] = self.clock()
+                self.say(line)
+
+        yield show
+
+    @contextmanager
     def training(self, name: str) -> "Iterator[Callable[[int, int, dict[str, Any]], None]]":
         """Shows the steps of a training with loss, reward accuracy and peak memory; see `progress`."""
         description = f"training {name}"

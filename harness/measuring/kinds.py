@@ -14,8 +14,15 @@ from harness.measuring.evaluations.perplexity import PerplexityEvaluation
 from harness.measuring.evaluations.reward import RewardEvaluation
 from harness.measuring.experiment import Experiment
 from harness.measuring.scorers import Scorers
+from reports.errors import UserError
 from reports.records import EvaluationCounts
+from suites.engine.cache.kept import NotKeptError
 from suites.evaluations import drift, generations, perplexity, reward
+from suites.inputs import content_id
+
+
+class MissingResultError(UserError):
+    """Something that must be among what was computed before is not there; names evaluation and subject."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,14 +35,18 @@ class Kind:
     """Picks the rows and settings that it needs, and encodes them."""
     metrics: tuple[str, ...] = ()
     """Names of what it measures, without a part in brackets; empty where they are not known before."""
+    is_scored: bool = True
+    """Whether its results are scores of requests, which may depend on the plan that they were computed by."""
+    reads_reference: bool = False
+    """Whether it measures candidates alone, each with its reference on the same weights."""
 
 
 KINDS: dict[str, Kind] = {
     "perplexity": Kind("examples", PerplexityEvaluation.prepare, perplexity.METRICS),
     "reward": Kind("pairs", RewardEvaluation.prepare, reward.METRICS),
     "lm_eval": Kind("tasks", LmEvalEvaluation.prepare),
-    "generations": Kind("questions", GenerationsEvaluation.prepare, generations.METRICS),
-    "drift": Kind("questions", DriftEvaluation.prepare, drift.METRICS),
+    "generations": Kind("questions", GenerationsEvaluation.prepare, generations.METRICS, is_scored=False),
+    "drift": Kind("questions", DriftEvaluation.prepare, drift.METRICS, is_scored=False, reads_reference=True),
 }
 """Name of a kind in a suite file -> the kind; the configuration and the data read this table too."""
 
@@ -105,10 +116,45 @@ def check_gates(suite: SuiteConfig, tasks: Iterable[str]) -> None:
 
 
 def run_suite(suite: Mapping[EvaluationConfig, Evaluation], scorers: Scorers) -> Iterator[Record]:
-    """Yields what every prepared evaluation measures of the subjects of one set of weights."""
+    """Yields what every prepared evaluation measures of the subjects of one set of weights, and marks it as done.
+
+    Raises:
+        MissingResultError: Everything must be found in the cache, and something is not there.
+    """
     for evaluation, prepared in suite.items():
-        for record in prepared.measure(scorers):
-            if isinstance(record, EvaluationCounts):
-                yield replace(record, suite_group=evaluation.group)
-            else:
-                yield record
+        scorers.state.begin_evaluation()
+        begun = scorers.state.plan
+        try:
+            for record in prepared.measure(scorers):
+                if isinstance(record, EvaluationCounts):
+                    yield replace(record, suite_group=evaluation.group)
+                else:
+                    yield record
+        except NotKeptError as error:
+            raise MissingResultError(
+                f"{evaluation.name}: {error.subject}: {error.what} of it must be there and cannot be found in the "
+                "score cache; start the same command again, which computes what is missing"
+            ) from error
+        kind = KINDS[evaluation.kind]
+        for subject, content in _contents(prepared, scorers, kind).items():
+            scorers.mark(subject, content, begun, is_scored=kind.is_scored)
+
+
+def _contents(prepared: Evaluation, scorers: Scorers, kind: Kind) -> dict[str, str]:
+    """Subject that was measured -> hash of what it was asked."""
+    if scorers.cache is None:
+        return {}
+    content = prepared.content()
+    if not kind.reads_reference:
+        return dict.fromkeys(scorers.subjects, content)
+    assert isinstance(prepared, DriftEvaluation)
+    return {
+        candidate: content_beside(content, scorers.kept(own.reference).context)
+        for candidate, own in prepared.rewards.items()
+        if candidate in scorers.subjects and own.reference in scorers.subjects
+    }
+
+
+def content_beside(content: str, reference: str) -> str:
+    """Hash of what a candidate is asked that is read with its reference, whose context is given."""
+    return content_id(content, reference)

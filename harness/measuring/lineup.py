@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 from harness.config.schema import ExperimentConfig, ModelConfig
 from harness.config.wording import shown_name
@@ -15,7 +16,7 @@ from harness.models.merge import merge_adapter
 from harness.models.origin import origin_of_model
 from harness.processes import by_all
 from harness.training.encode import encode_rows
-from harness.training.fixture import Fixture, Workplace, build_or_reuse, note_on_earlier_fixtures
+from harness.training.fixture import Fixture, Workplace, build_or_reuse, find_fixture, note_on_earlier_fixtures
 from harness.training.recipe import EncodedRows, Recipe, TrainingError, usable_recipe
 from harness.training.trainer import try_recipe
 from harness.training.variants import FIRST_STAGE, RowsOf, Variant, n_steps, variants_of
@@ -71,18 +72,31 @@ class TrainedAdapter:
     rows: EncodedRows
 
 
+TrainingRun: TypeAlias = tuple[Variant, EncodedRows]
+"""An adapter to train, with its rows."""
+
+
 def train(experiment: Experiment) -> tuple[TrainedAdapter, ...]:
     """Trains the adapters of an experiment, or reuses those that exist; processes that are joined call it together.
 
     Raises:
         UserError: a recipe that cannot be trained, or a workspace that cannot be written.
     """
+    runs = by_all(lambda: training_runs(experiment))
+    by_all(lambda: try_recipes(experiment, runs[1:], tried=runs[:1]))  # the first is trained at once
+    return train_runs(experiment, runs)
+
+
+def train_runs(experiment: Experiment, runs: Sequence[TrainingRun]) -> tuple[TrainedAdapter, ...]:
+    """Trains these adapters in their order, or reuses those that exist.
+
+    Args:
+        experiment: what to train on.
+        runs: some of what `training_runs` lists; a first stage comes before those that continue it.
+    """
     if note := note_on_earlier_fixtures(experiment.workspace.fixtures):
         experiment.terminal.say(note)
     trained: list[TrainedAdapter] = []
-    first_stage: Fixture | None = None
-    runs = by_all(lambda: training_runs(experiment))
-    by_all(lambda: _try_recipes(experiment, runs))
     with score_cache(experiment) as cache:
         for variant, rows in runs:
             with experiment.terminal.training(variant.name) as progress:
@@ -91,30 +105,53 @@ def train(experiment: Experiment) -> tuple[TrainedAdapter, ...]:
                     rows,
                     variant.recipe,
                     Workplace(experiment.workspace.folder, experiment.terminal.say, progress, cache),
-                    start=first_stage if variant.starts_from_sft else None,
+                    start=start_of(variant, trained),
                 )
             for line in filter(None, (fixture.told, *fixture.notes)):
                 experiment.terminal.say(f"{variant.name}: {line}")
-            if variant.name == FIRST_STAGE:
-                first_stage = fixture
             trained.append(TrainedAdapter(variant, fixture, rows))
     return tuple(trained)
 
 
-def _try_recipes(experiment: Experiment, runs: Sequence[tuple[Variant, EncodedRows]]) -> None:
-    """Tries every recipe but the first, which is trained at once, so that none is refused after another was trained.
+def find_trained(experiment: Experiment, runs: Sequence[TrainingRun]) -> tuple[TrainedAdapter, ...]:
+    """Those of these adapters that exist already, in their order; trains nothing."""
+    found: list[TrainedAdapter] = []
+    for variant, rows in runs:
+        start = start_of(variant, found)
+        if variant.starts_from_sft and start is None:
+            continue
+        folder = experiment.workspace.fixtures
+        fixture = find_fixture(experiment.loaded, rows, variant.recipe, folder, start=start)
+        if fixture is not None:
+            found.append(TrainedAdapter(variant, fixture, rows))
+    return tuple(found)
+
+
+def start_of(variant: Variant, trained: Sequence[TrainedAdapter]) -> Fixture | None:
+    """The fixture that a variant continues from, where it is among these."""
+    stages = (each.fixture for each in trained if each.variant.name == FIRST_STAGE)
+    return next(stages, None) if variant.starts_from_sft else None
+
+
+def try_recipes(experiment: Experiment, runs: Sequence[TrainingRun], tried: Sequence[TrainingRun] = ()) -> None:
+    """Tries recipes, so that none is refused after another was trained.
+
+    Args:
+        experiment: what to train on.
+        runs: the adapters whose recipes are tried, each kind once.
+        tried: those that are known to be right, or show it soon.
 
     Raises:
         TrainingError: one cannot be trained.
     """
-    tried: set[tuple[Recipe, RowsOf]] = set()
-    for number, (variant, rows) in enumerate(runs):
+    known: set[tuple[Recipe, RowsOf]] = set()
+    for number, (variant, rows) in enumerate([*tried, *runs]):
         recipe, _ = usable_recipe(variant.recipe, experiment.loaded)
         alike = replace(recipe, seed=0, training=replace(recipe.training, learning_rate=1.0, beta=1.0, max_steps=1))
-        if number and (alike, variant.rows) not in tried:
+        if number >= len(tried) and (alike, variant.rows) not in known:
             with _named_by(variant.name):
                 try_recipe(experiment.loaded, rows, recipe, is_started=variant.starts_from_sft)
-        tried.add((alike, variant.rows))
+        known.add((alike, variant.rows))
 
 
 @contextmanager
@@ -130,7 +167,7 @@ def _named_by(name: str) -> Iterator[None]:
         raise TrainingError(f"{name}: {error}") from error
 
 
-def training_runs(experiment: Experiment) -> list[tuple[Variant, EncodedRows]]:
+def training_runs(experiment: Experiment) -> list[TrainingRun]:
     """Lists every adapter to train with its rows; a control takes as many steps as the adapter it controls."""
     n_rows = len(experiment.data.training)
     with experiment.terminal.progress("encoding rows", n_rows) if n_rows >= _MANY_ROWS else nullcontext() as done:
@@ -162,7 +199,7 @@ def trained_candidates(
         AdapterError: a full model has the name of an adapter.
     """
     config = experiment.config
-    candidates = [_of_adapter(each, config) for each in trained]
+    candidates = [candidate_of(each, config) for each in trained]
     if config.merged is not None:
         candidates += _merged_candidates(experiment, trained)
     return with_unquantised(config, [*candidates, *others])
@@ -235,7 +272,8 @@ def _held_to(candidate: Candidate, start: str) -> Candidate:
     return replace(candidate, reference=start, reference_basis="recorded", compared_with=(start,), notes=())
 
 
-def _of_adapter(trained: TrainedAdapter, config: ExperimentConfig) -> Candidate:
+def candidate_of(trained: TrainedAdapter, config: ExperimentConfig) -> Candidate:
+    """The candidate that a trained adapter is."""
     variant, fixture = trained.variant, trained.fixture
     stage = (FIRST_STAGE,) if variant.starts_from_sft else ()
     return Candidate(

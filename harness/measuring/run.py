@@ -1,7 +1,7 @@
 """Measures baseline and candidates, one set of weights after the other, and assembles the run."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TypeVar
 
@@ -14,17 +14,34 @@ from harness.measuring.lineup import Candidate, TrainedAdapter
 from harness.measuring.places import without_places
 from harness.measuring.scorers import Scorers, score_cache
 from harness.models.adapters import attach_adapter, is_of_base
-from harness.models.base import BASELINE, load_model
+from harness.models.base import BASELINE, LoadedModel, load_model
 from harness.models.provenance import collect
 from harness.training.selection import choose_winner
 from reports.example_texts import ExampleTexts, joined_texts
 from reports.records import EvaluationCounts, Generation, MetricScores, Published, Run, Subject
 from reports.scores import ExampleScores
 from suites.engine.cache.score_cache import ScoreCache
-from suites.engine.plan import ScoringState, plan_for
+from suites.engine.plan import ScoringPlan, ScoringState, plan_for
 from suites.inputs import content_id
 
 OneRecord = TypeVar("OneRecord")
+
+
+@dataclass(frozen=True, slots=True)
+class Filled:
+    """How the stores were filled before a run that computes nothing itself."""
+
+    plan: ScoringPlan
+    """The plan that scoring began by."""
+    missing: Mapping[str, str] = field(default_factory=dict)
+    """Subject that is left out -> why, as a clause."""
+    has_report: bool = True
+    """Whether there is a report without them: baseline and references are there."""
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """A line for every subject that is left out."""
+        return tuple(f"{name}: not measured: {reason}" for name, reason in self.missing.items())
 
 
 def measure(
@@ -34,6 +51,7 @@ def measure(
     trained: Sequence[TrainedAdapter] = (),
     *,
     name: str,
+    filled: Filled | None = None,
 ) -> Run:
     """Measures the baseline and the candidates of an experiment; writes nothing but the score cache.
 
@@ -43,20 +61,22 @@ def measure(
         suite: the evaluations with their rows, as `open_job` returns them.
         trained: the adapters that were trained for this run.
         name: of the run.
+        filled: how the cache was filled before, so that everything must be found in it; None computes what is missing.
 
     Raises:
         UserError: an adapter or a model that does not fit.
+        MissingResultError: something must be found, and is not there.
     """
     loaded = experiment.loaded
-    plan = plan_for(loaded.base).bounded(**asdict(experiment.config.scoring))
-    scoring = ScoringState(plan, experiment.terminal.say)
+    scoring = ScoringState(first_plan(experiment) if filled is None else filled.plan, experiment.terminal.say)
     provenance = collect(loaded, experiment.config.seed)
     notes = list(experiment.notes)
     notes += dict.fromkeys(f"{each.variant.name}: {note}" for each in trained for note in each.fixture.notes)
     with score_cache(experiment) as cache:
         records: list[Record] = []
         prepared = with_rewards(suite, _rewards(candidates))
-        for part, own_notes in _weights_after_weights(experiment, candidates, prepared, scoring, cache):
+        given = _Given(experiment, scoring, cache, found_only=filled is not None)
+        for part, own_notes in _weights_after_weights(given, candidates, prepared):
             notes += own_notes
             records += part
     experiment.terminal.say(scoring.summary)
@@ -84,8 +104,14 @@ def measure(
         gates=experiment.suite.gates,
         config=to_dict(config),
         provenance=provenance | {"scoring": scoring.as_record()},
+        not_measured=() if filled is None else filled.lines,
     )
     return without_places(run, experiment, candidates)
+
+
+def first_plan(experiment: Experiment) -> ScoringPlan:
+    """The plan that scoring begins by: for the memory that is free now, within the configured bounds."""
+    return plan_for(experiment.loaded.base).bounded(**asdict(experiment.config.scoring))
 
 
 def _of_type(record_type: type[OneRecord], records: Iterable[Record]) -> tuple[OneRecord, ...]:
@@ -93,17 +119,28 @@ def _of_type(record_type: type[OneRecord], records: Iterable[Record]) -> tuple[O
     return tuple(record for record in records if isinstance(record, record_type))
 
 
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """What the measurement of every set of weights is given."""
+
+    experiment: Experiment
+    scoring: ScoringState
+    cache: ScoreCache | None
+    found_only: bool
+
+    def scorers(self, loaded: LoadedModel, names: Mapping[str, str]) -> Scorers:
+        """The subjects of these names on one set of weights."""
+        return Scorers(loaded, names, self.scoring, self.cache, self.experiment.terminal, self.found_only)
+
+
 def _weights_after_weights(
-    experiment: Experiment,
-    candidates: Sequence[Candidate],
-    suite: Mapping[EvaluationConfig, Evaluation],
-    scoring: ScoringState,
-    cache: ScoreCache | None,
+    given: _Given, candidates: Sequence[Candidate], suite: Mapping[EvaluationConfig, Evaluation]
 ) -> Iterator[tuple[Sequence[Record], list[str]]]:
     """Yields records and notes of the baseline's weights, then of each candidate's own.
 
     Only one set of weights is in memory at a time.
     """
+    experiment, scoring = given.experiment, given.scoring
     loaded = experiment.loaded
     on_base = {each.name: each.adapter for each in candidates if each.adapter is not None}
     notes = [note for each in candidates for note in each.notes]
@@ -111,7 +148,7 @@ def _weights_after_weights(
         notes += attach_adapter(loaded, name, adapter)
     names = {name: name for name in (BASELINE, *on_base)}
     _said(experiment, notes)  # before hours of scoring, because some are a reason to stop
-    yield list(run_suite(suite, Scorers(loaded, names, scoring, cache, experiment.terminal))), notes
+    yield list(run_suite(suite, given.scorers(loaded, names))), notes
     for each in candidates:
         if each.model is None:
             continue
@@ -119,7 +156,7 @@ def _weights_after_weights(
         loaded.release()
         with experiment.terminal.waiting(f"loading {each.name}"):
             loaded = load_model(each.model)
-        records = list(run_suite(suite, Scorers(loaded, {each.name: BASELINE}, scoring, cache, experiment.terminal)))
+        records = list(run_suite(suite, given.scorers(loaded, {each.name: BASELINE})))
         notes = [f"{each.name}: {note}" for note in loaded.notes]
         if scoring.plan != plan:
             notes.append(f"{each.name} was scored on another path or pack size than the subjects before it")

@@ -2,8 +2,8 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol, TypeVar
 
 from harness.measuring.experiment import Experiment
 from harness.models.base import LoadedModel
@@ -11,13 +11,49 @@ from harness.models.provenance import KEY_VERSION, score_context
 from harness.processes import ranks
 from harness.terminal import Done, Terminal
 from suites.engine.cache.file import CacheNotWritableError
-from suites.engine.cache.kept import KeptResults
+from suites.engine.cache.kept import KeptResults, ResultStore
 from suites.engine.cache.score_cache import ScoreCache
-from suites.engine.plan import ScoringState
-from suites.engine.scoring import ModelScorer
+from suites.engine.causal_model import computes_exactly
+from suites.engine.plan import ScoringPlan, ScoringState
+from suites.engine.scoring import ModelScorer, ScoreStore
 from suites.inputs import Request, ResponseScore
 
 Result = TypeVar("Result")
+
+_MARK = "unit"
+
+
+class Store(ScoreStore, ResultStore, Protocol):
+    """Scores and other results of earlier runs, or of earlier units."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """What is kept of an evaluation of one subject once all of it is in the cache."""
+
+    plan: ScoringPlan
+    """The plan at its end."""
+    is_exact: bool
+    """Whether its results are found whatever the plan it begins by."""
+
+    @classmethod
+    def find(cls, kept: KeptResults, content: str, plan: ScoringPlan) -> "Mark | None":
+        """Finds the mark of an evaluation that begins by a plan.
+
+        Args:
+            kept: Results of the subject.
+            content: Hash of everything that the evaluation asks (`Evaluation.content`).
+            plan: The plan.
+        """
+        for begun in (None, asdict(plan)):
+            value = kept.look_up(_MARK, content, begun)
+            if value is not None:
+                return cls(ScoringPlan(**value["plan"]), value["is_exact"])
+        return None
+
+    def keep(self, kept: KeptResults, content: str, begun: ScoringPlan) -> None:
+        """Keeps the mark, under the plan that the evaluation began by where that matters."""
+        kept.keep(asdict(self), _MARK, content, None if self.is_exact else asdict(begun))
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +65,10 @@ class Scorers:
     """Subject -> the name it has in `loaded`: that of an adapter, or `BASELINE` for the weights alone."""
     state: ScoringState
     """Plan and checks of the run, shared by all subjects."""
-    cache: ScoreCache | None
+    cache: Store | None
     terminal: Terminal
+    found_only: bool = False
+    """Whether everything must be found in the cache, so that nothing is computed."""
 
     @property
     def subjects(self) -> tuple[str, ...]:
@@ -77,7 +115,21 @@ class Scorers:
 
     def kept(self, subject: str) -> KeptResults:
         """What earlier runs kept of a subject beside its scores."""
-        return KeptResults(self.cache, score_context(self.loaded, self.adapters[subject]))
+        required_of = subject if self.found_only else None
+        return KeptResults(self.cache, score_context(self.loaded, self.adapters[subject]), required_of)
+
+    def mark(self, subject: str, content: str, begun: ScoringPlan, *, is_scored: bool) -> None:
+        """Keeps that everything of an evaluation is in the cache.
+
+        Args:
+            subject: Name of the subject.
+            content: Hash of everything that the evaluation asks.
+            begun: The plan that it began by.
+            is_scored: Whether its results may depend on the plan.
+        """
+        mark = Mark(self.state.plan, not is_scored or computes_exactly(self.loaded.base))
+        if mark.is_exact or len(self.adapters) == 1 or begun == mark.plan:  # else each subject began by another one
+            mark.keep(self.kept(subject), content, begun)
 
     def _used(
         self, subject: str, what: str, total: int | None, use: Callable[[str, ModelScorer, Done], Result]

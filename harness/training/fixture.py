@@ -7,9 +7,9 @@ training its checkpoints lie beside it in `<fingerprint>.partial`.
 
 import json
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -220,14 +220,62 @@ def _planned_fixture(
     Raises:
         UnpackableModelError: an earlier training found that the packed engine does not agree with TRL on this model.
     """
-    recipe, _ = usable_recipe(recipe, loaded)
+    recipe, replaced = usable_recipe(recipe, loaded)
     inputs = fixture_inputs(loaded, rows, recipe, start)
     _refuse_unpackable(recipe, _check_file(fixtures, inputs))
     fingerprint = content_id(inputs)
     folder, log = fixtures / fingerprint, None
     with suppress(DamagedFixtureError):
         log = _read(folder, fingerprint)
-    return Fixture(folder, fingerprint, reused=log is not None, log=log or (), notes=(), start=inputs["start"])
+    return Fixture(folder, fingerprint, reused=log is not None, log=log or (), notes=replaced, start=inputs["start"])
+
+
+def find_fixture(
+    loaded: LoadedModel, rows: EncodedRows, recipe: Recipe, fixtures: Path, *, start: Fixture | None = None
+) -> Fixture | None:
+    """Return the fixture that `build_or_reuse` would return if it is there already, whichever engine fitted; else None.
+
+    Args:
+        loaded: base model without adapters.
+        rows: encoded training and selection rows.
+        recipe: recipe of the run.
+        fixtures: the workspace's folder of fixtures.
+        start: fixture of an earlier stage.
+    """
+    engines = [recipe.training.engine, *(["trl"] if recipe.training.engine == "auto" else [])]
+    for engine in engines:
+        fitting = replace(recipe, training=replace(recipe.training, engine=engine))
+        planned = planned_fixture(loaded, rows, fitting, fixtures, start=start)
+        if planned.reused:
+            return planned
+    return None
+
+
+def put_fixture(fixtures: Path, fingerprint: str, files: Mapping[str, bytes]) -> Path:
+    """Write the files of a fixture that another process trained, unless it is there, and return its folder.
+
+    Args:
+        fixtures: folder of fixtures.
+        fingerprint: name of its folder.
+        files: name -> content.
+
+    Raises:
+        UnwritableError: it cannot be written.
+    """
+    folder = fixtures / fingerprint
+    fixtures.mkdir(parents=True, exist_ok=True)
+    with hold(folder.with_name(f".{fingerprint}.lock"), seconds=WITHOUT_END):
+        if folder.exists():
+            try:
+                _read(folder, fingerprint)
+            except DamagedFixtureError:
+                _set_aside(folder)
+            else:
+                return folder
+        with writing(_partial(folder), _partial(folder)), whole_folder(folder) as temporary:
+            for name, content in files.items():
+                (temporary / name).write_bytes(content)
+    return folder
 
 
 def note_on_earlier_fixtures(fixtures: Path) -> str:

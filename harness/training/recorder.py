@@ -118,6 +118,10 @@ class Recorder:
             self.reference = by_the_first(lambda: self.reference_scores(self._requests))  # which has the cache
             self._measure_selection(step=0)
 
+    def score_selection_by_reference(self) -> None:
+        """Score the selection rows with the reference, as `begin` does, so that they are in the cache."""
+        self.reference_scores(self._requests)
+
     def reference_scores(self, requests: Sequence[Request], n_before: int = 0, n_all: int | None = None) -> list[float]:
         """Return log-probabilities in nats of responses under the reference; call it before the first step.
 

@@ -125,14 +125,14 @@ def train_adapter(
     here = ranks()
     if not here.is_first:
         recipe = replace(recipe, training=replace(recipe.training, report_to=()))
-    by_all(lambda: _check(loaded, rows, recipe, folders.start))
+    by_all(lambda: check_trainable(loaded, rows, recipe, folders.start))
     _warn_of_imbalance(rows, say)
     if line := line_on_last_batch(len(rows.training), recipe.training.batch_size, here.n):
         say(line)
     with ExitStack() as stack:
         logs = folders.logs or Path(stack.enter_context(tempfile.TemporaryDirectory()))
         by_the_first(lambda: stack.enter_context(logged(recipe.training.report_to, logs)))
-        stack.enter_context(_restored(loaded.base))
+        stack.enter_context(restored(loaded.base))
         log = None
         while log is None:
             log = _train_to_the_end(
@@ -157,6 +157,34 @@ def _train_to_the_end(
     cache: ScoreStore | None,
 ) -> tuple[LogLine, ...] | None:
     """Train from the newest checkpoint, or from the start; None where that turned out to be damaged and is deleted."""
+    with ready_to_train(inputs, rows, folders, logs, say=say, progress=progress, cache=cache) as (trainer, recorder):
+        if not take_steps(trainer, folders.checkpoints, say):
+            return None
+
+        def write() -> None:
+            with writing(folders.adapter, folders.checkpoints):
+                save_adapter(trainer.model, folders.adapter)
+
+        by_the_first(write)
+        return tuple(recorder.log)
+
+
+@contextmanager
+def ready_to_train(
+    inputs: TrainerInputs,
+    rows: EncodedRows,
+    folders: Folders,
+    logs: Path,
+    *,
+    say: Callable[[str], None],
+    progress: Progress | None,
+    cache: ScoreStore | None,
+) -> Iterator[tuple[HarnessTrainerMixin, Recorder]]:
+    """Yields a trainer and its recorder before the first step, its rows scored by the reference where that is once.
+
+    Raises:
+        UnpackableModelError: the packed engine does not agree with TRL on this model.
+    """
     loaded, recipe = inputs.loaded, inputs.recipe
     with ExitStack() as stack:
         trainer = by_all(lambda: make_trainer(inputs, logs))
@@ -170,7 +198,7 @@ def _train_to_the_end(
             recipe,
             progress,
             say=say,
-            reference=Reference(inputs.is_started, cache, _reference_context(loaded, folders.start)),
+            reference=Reference(inputs.is_started, cache, reference_context(loaded, folders.start)),
         )
         for line in filter(None, (recorder.covered.as_line(), router_line(recorder.router_weight))):
             say(line)
@@ -187,15 +215,7 @@ def _train_to_the_end(
                 recorder.reference_scores,
             )
             trainer.give_reference(by_the_first(columns))
-        if not take_steps(trainer, folders.checkpoints, say):
-            return None
-
-        def write() -> None:
-            with writing(folders.adapter, folders.checkpoints):
-                save_adapter(trainer.model, folders.adapter)
-
-        by_the_first(write)
-        return tuple(recorder.log)
+        yield trainer, recorder
 
 
 @contextmanager
@@ -220,7 +240,7 @@ def _in_packs(trainer: HarnessTrainerMixin, inputs: TrainerInputs, file: Path | 
         yield
 
 
-def _reference_context(loaded: LoadedModel, start: Path | None) -> str:
+def reference_context(loaded: LoadedModel, start: Path | None) -> str:
     """Everything but token ids that determines a score of the reference: the base, or the adapter of the start."""
     if start is None:
         return context_with_adapter(loaded, None)
@@ -256,9 +276,9 @@ def try_recipe(loaded: LoadedModel, rows: EncodedRows, recipe: Recipe, *, is_sta
     Raises:
         TrainingError: the recipe cannot be trained.
     """
-    _check(loaded, rows, recipe, None)
+    check_trainable(loaded, rows, recipe, None)
     few = TrainerInputs(loaded, rows.training[:_TRIED_ROWS], recipe, is_started)
-    with tempfile.TemporaryDirectory() as logs, _restored(loaded.base):
+    with tempfile.TemporaryDirectory() as logs, restored(loaded.base):
         make_trainer(few, Path(logs)).model.unload()
 
 
@@ -276,13 +296,13 @@ def write_untrained(loaded: LoadedModel, rows: EncodedRows, recipe: Recipe, fold
     """
     recipe, _ = usable_recipe(recipe, loaded)
     inputs = TrainerInputs(loaded, rows.training[:_TRIED_ROWS], recipe, is_started=False)
-    with tempfile.TemporaryDirectory() as logs, _restored(loaded.base):
+    with tempfile.TemporaryDirectory() as logs, restored(loaded.base):
         model = make_trainer(inputs, Path(logs)).model
         save_adapter(model, folder)
         model.unload()
 
 
-def _check(loaded: LoadedModel, rows: EncodedRows, recipe: Recipe, start: Path | None) -> None:
+def check_trainable(loaded: LoadedModel, rows: EncodedRows, recipe: Recipe, start: Path | None) -> None:
     """Check what TRL checks with less helpful messages, or not at all."""
     if loaded.adapters is not None:
         raise ValueError("a model is trained before adapters are attached to it")
@@ -339,7 +359,7 @@ def _warn_of_imbalance(rows: EncodedRows, say: Callable[[str], None]) -> None:
 
 
 @contextmanager
-def _restored(base: "PreTrainedModel") -> Iterator[None]:
+def restored(base: "PreTrainedModel") -> Iterator[None]:
     """Undo every change to the base and to torch that a trainer makes besides training the adapter."""
     import torch
 

@@ -189,6 +189,14 @@ class ScoringState:
             "checks": [str(check) for check in self.checks],
         }
 
+    def begin_evaluation(self) -> None:
+        """Checks paths anew from here on: what one evaluation was checked on vouches for no other.
+
+        The checks of an evaluation are thus the same whatever the process scored before, and wherever it runs.
+        """
+        self._checked.clear()
+        self._own_checks.clear()
+
     def on_one_plan(self, score: Callable[[], Result]) -> Result:
         """Result of `score`, repeated until the plan stays the same from its start to its end.
 

@@ -97,6 +97,7 @@ class ModelScorer:
 
         Raises:
             ContextTooLongError: A request has more tokens than the model has positions.
+            NotKeptError: Scores must be found, and are not there.
         """
         import torch
 
@@ -158,6 +159,7 @@ class ModelScorer:
         GPU does not wait while the scores of the unit before are stored.
         """
         missing = self._missing(distinct, scores, plan)
+        self._kept.require(not missing, f"{len(distinct) - len(scores)} scores")
         checked = self._checked(missing, plan)
         if self._state.plan != plan:
             return
@@ -221,8 +223,7 @@ class ModelScorer:
 
     def _key(self, plan: ScoringPlan, unit: Iterable[Request] = ()) -> str:
         """Context of a score in the cache: below fp32 it includes the path and the unit it was computed in."""
-        computed_in = "" if self._is_exact else repr((plan.path, [*unit]))
-        return hashlib.sha256(f"{self._context}\n{computed_in}".encode()).hexdigest()
+        return _key_of(self._context, "" if self._is_exact else repr((plan.path, [*unit])))
 
     def _cached(self, key: str, requests: Sequence[Request]) -> dict[Request, ResponseScore]:
         return self._cache.lookup(key, requests) if self._cache is not None else {}
@@ -240,6 +241,15 @@ class ModelScorer:
         if self._cache is not None:
             self._cache.store(self._key(plan) if self._is_exact else self._key(plan, unit.requests), new)
         scores |= new
+
+
+def exact_key(context: str) -> str:
+    """Context in the cache of the scores of a model in fp32, which depend on no plan."""
+    return _key_of(context, "")
+
+
+def _key_of(context: str, computed_in: str) -> str:
+    return hashlib.sha256(f"{context}\n{computed_in}".encode()).hexdigest()
 
 
 def _no_progress(_n_scored: int) -> None:

@@ -26,6 +26,8 @@ SHARES = ("acc", "acc_norm", "acc_bytes", "exact_match")
 """Metrics that are shares of questions; lm-eval does not name the unit of any other."""
 _SCORING_SETTINGS = ("output_type", "metric_list", "filter_list", "generation_kwargs", "repeats", "process_results")
 """Settings of a task that turn the model's answers into numbers."""
+_OF_PLACES = ("dataset_path", "dataset_kwargs", "metadata")
+"""Settings of a task that may hold paths of this machine; its rows and version are known otherwise."""
 Sample = Mapping[str, Any]
 """What lm-eval records of one row and filter."""
 
@@ -102,6 +104,19 @@ def run_tasks(
             for group in summed_up
         ]
     return [*groups, *tasks.values()]
+
+
+def content_of_tasks(loaded: TaskSet) -> str:
+    """Hash of everything that tasks ask a model: their settings, their rows wherever they lie, and shots."""
+    parts = []
+    with as_lm_eval_begins(loaded.random):
+        for name, task in loaded.tasks.items():
+            settings = {key: _stable(value) for key, value in task.dump_config().items() if key not in _OF_PLACES}
+            rows = [*task.eval_docs]
+            asked = [rows[index] for index in loaded.sampled.get(name, range(len(rows)))]
+            shots = [*task.fewshot_docs()] if task.config.num_fewshot else []
+            parts.append((name, settings, _stable(asked), _stable(shots)))
+    return content_id(sorted(loaded.groups), *parts)
 
 
 def _evaluate(lm: "ScorerLM", loaded: TaskSet, *, chat_template: bool, system_prompt: str | None) -> Mapping[str, Any]:

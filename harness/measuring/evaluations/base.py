@@ -1,5 +1,6 @@
 """What an evaluation does with subjects, and the records it yields."""
 
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
@@ -10,6 +11,7 @@ from harness.measuring.scorers import Scorers
 from harness.models.base import LoadedModel
 from reports.example_texts import ExampleTexts
 from reports.records import EvaluationCounts, Generation, MetricScores, Subject
+from suites.engine.cache.score_cache import request_key
 from suites.engine.decoding import Decoding
 from suites.engine.encoding import Encoder
 from suites.inputs import Question, Request, content_id
@@ -69,6 +71,21 @@ class Evaluation(Protocol):
     def work(self, loaded: LoadedModel) -> Work:
         """What `measure` would ask of each subject of these weights; computes nothing of the model."""
         ...
+
+    def content(self) -> str:
+        """Hash of everything that it asks of a subject: two with equal hashes compute the same of the same weights."""
+        ...
+
+
+def content_of_requests(requests: Sequence[Request]) -> str:
+    """Hash of requests in their order, which decides what is computed together."""
+    return hashlib.sha256(b"".join(map(request_key, requests))).hexdigest()[:16]
+
+
+def content_of_questions(questions: Sequence[Question], encoder: Encoder, decoding: Decoding) -> str:
+    """Hash of questions in tokens with their ids, and of how they are answered."""
+    ids = [each.example_id for each in questions]
+    return content_id(ids, question_conditions(questions, encoder, decoding))
 
 
 def count_rows(

@@ -6,7 +6,14 @@ from functools import partial
 
 from harness.config.schema import EvaluationConfig
 from harness.data.read import Dataset
-from harness.measuring.evaluations.base import ImplicitReward, Record, Work, count_rows, question_conditions
+from harness.measuring.evaluations.base import (
+    ImplicitReward,
+    Record,
+    Work,
+    content_of_questions,
+    count_rows,
+    question_conditions,
+)
 from harness.measuring.experiment import Experiment
 from harness.measuring.scorers import Scorers
 from harness.models.base import LoadedModel
@@ -51,6 +58,10 @@ class DriftEvaluation:
             n_readings=2,
             is_of_candidates=True,
         )
+
+    def content(self) -> str:
+        """Hash of the questions and of how they are answered."""
+        return content_of_questions(self.questions, self.encoder, self.decoding)
 
     def measure(self, scorers: Scorers) -> Iterator[Record]:
         """Yields the KL of the candidates whose reference is in memory; the others get a note."""

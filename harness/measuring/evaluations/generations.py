@@ -5,7 +5,14 @@ from dataclasses import dataclass
 
 from harness.config.schema import EvaluationConfig
 from harness.data.read import Dataset
-from harness.measuring.evaluations.base import ImplicitReward, Record, Work, count_rows, question_conditions
+from harness.measuring.evaluations.base import (
+    ImplicitReward,
+    Record,
+    Work,
+    content_of_questions,
+    count_rows,
+    question_conditions,
+)
 from harness.measuring.experiment import Experiment
 from harness.measuring.scorers import Scorers
 from harness.models.base import LoadedModel
@@ -45,6 +52,10 @@ class GenerationsEvaluation:
         """The prompts of all questions."""
         prompts = tuple(tuple(self.encoder.prompt_ids(each.prompt)) for each in self.questions)
         return Work(len(prompts), prompts=prompts, max_new_tokens=self.decoding.max_new_tokens)
+
+    def content(self) -> str:
+        """Hash of the questions and of how they are answered."""
+        return content_of_questions(self.questions, self.encoder, self.decoding)
 
     def measure(self, scorers: Scorers) -> Iterator[Record]:
         """Yields the answers, and their length, emptiness, repetition and refusals."""

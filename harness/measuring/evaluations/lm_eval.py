@@ -15,8 +15,9 @@ from harness.terminal import Done
 from reports.example_texts import ExampleTexts
 from suites.engine.encoding import Encoder
 from suites.engine.scoring import ModelScorer
+from suites.inputs import content_id
 from suites.lm_eval.loading import TaskSet
-from suites.lm_eval.tasks import TaskResult, run_tasks
+from suites.lm_eval.tasks import TaskResult, content_of_tasks, run_tasks
 
 if TYPE_CHECKING:
     from suites.lm_eval.model import ScorerLM
@@ -46,6 +47,12 @@ class LmEvalEvaluation:
         tasks = {f"{self.evaluation.name}/{name}" for name in self.tasks.tasks}  # a group has the rows of its tasks
         n_rows = sum(each.counts.n_scored for each in self._run(lm, "") if each.counts.evaluation in tasks)
         return Work(n_rows, lm.asked, prompts=lm.prompts, max_new_tokens=lm.max_new_tokens)
+
+    def content(self) -> str:
+        """Hash of the tasks, of their settings, of the rows that are asked, and of how prompts are rendered."""
+        tokenizer, is_templated = self.encoder.tokenizer, self.evaluation.chat_template
+        rendered = [tokenizer.chat_template, self.encoder.system_prompt] if is_templated else []
+        return content_id(content_of_tasks(self.tasks), rendered)
 
     def measure(self, scorers: Scorers) -> Iterator[Record]:
         """Yields lm-eval's own metrics of every task and subject."""

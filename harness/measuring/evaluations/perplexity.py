@@ -5,7 +5,14 @@ from dataclasses import dataclass
 
 from harness.config.schema import EvaluationConfig
 from harness.data.read import Dataset
-from harness.measuring.evaluations.base import ImplicitReward, Record, Work, count_rows, request_conditions
+from harness.measuring.evaluations.base import (
+    ImplicitReward,
+    Record,
+    Work,
+    content_of_requests,
+    count_rows,
+    request_conditions,
+)
 from harness.measuring.example_texts import text_of_example, texts_of_rows
 from harness.measuring.experiment import Experiment
 from harness.measuring.scorers import Scorers
@@ -36,6 +43,10 @@ class PerplexityEvaluation:
     def work(self, _loaded: LoadedModel) -> Work:
         """The requests of all rows."""
         return Work(len(self.plan.rows), self.plan.requests)
+
+    def content(self) -> str:
+        """Hash of the requests."""
+        return content_of_requests(self.plan.requests)
 
     def measure(self, scorers: Scorers) -> Iterator[Record]:
         """Scores the responses, and yields what they sum up to: the metrics of perplexity."""

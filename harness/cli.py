@@ -28,8 +28,9 @@ from reports.errors import UserError
 from reports.plain_text import one_line
 
 EXIT_CODES = """\b
-Exit codes: 0 fine; 1 unexpected failure; 2 usage, configuration or data; 3 stopped by a gate; 130 interrupted."""
-_RESULTS = (None, 0, 3)
+Exit codes: 0 fine; 1 unexpected failure; 2 usage, configuration or data; 3 stopped by a gate; 4 finished, not
+complete; 130 interrupted."""
+_RESULTS = (None, 0, 3, 4)
 """Exit codes of a command that did all of its work."""
 COMMANDS = (
     train_and_eval, train, evaluate, report, check, calibrate, merge, data, list_choices, doctor, prune, cache, lm_eval,

@@ -287,6 +287,8 @@ class Run:
     generations: tuple[Generation, ...] = ()
     examples: Iterable[ExampleText] = ()
     """Texts of the scored examples, shortened if they are long; read again whenever they are gone through."""
+    not_measured: tuple[str, ...] = ()
+    """Lines on subjects that were asked for and are not there: "adapter, seed 45: not measured: its process died"."""
     notes: tuple[str, ...] = ()
     """Messages for the reader: splits made, rows dropped."""
     training: tuple[dict[str, Any], ...] = ()

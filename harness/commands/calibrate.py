@@ -42,7 +42,7 @@ def calibrate(seeds: int, gates: Path | None, **options: Any) -> None:
 def proposed_gates(n_seeds: int, options: dict[str, Any]) -> str:
     """A file of gates, after training the experiment with several seeds and measuring all adapters."""
     from harness.commands import gate_check
-    from harness.commands.job import train_and_measure
+    from harness.commands.job import leave_incomplete, train_and_measure
     from harness.config.wording import listed
     from harness.measuring.preparation import Options, prepare
 
@@ -52,4 +52,6 @@ def proposed_gates(n_seeds: int, options: dict[str, Any]) -> str:
             f"calibrate: gates are calibrated on several seeds of one recipe, and the configuration sweeps "
             f"{listed(experiment.config.sweep)}; take the sweep out with -o sweep={{}}"
         )
-    return gate_check.calibrate(train_and_measure(experiment)[0], n_seeds)
+    run, _ = train_and_measure(experiment)
+    leave_incomplete(run.not_measured)  # gates of fewer seeds would be narrower than they are said to be
+    return gate_check.calibrate(run, n_seeds)

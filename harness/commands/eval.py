@@ -8,6 +8,7 @@ from harness.commands.options import (
     experiment_options,
     measuring_options,
     model_option,
+    only_option,
     place_options,
     subject_options,
     verbose_option,
@@ -38,6 +39,7 @@ from harness.commands.options import (
 @experiment_options
 @measuring_options
 @click.option("--dry-run", is_flag=True, help="Only estimates rows, tokens, memory and time, by a short probe.")
+@only_option("preferences: adapter")
 @place_options
 @verbose_option
 def evaluate(
@@ -47,22 +49,24 @@ def evaluate(
     pairs: str | None,
     trained_on: tuple[str, ...],
     verbose: bool,
-    dry_run: bool,
     **options: Any,
 ) -> None:
     """Measures existing adapters and full models beside their base."""
-    from harness.commands.output import show, write_results
+    from harness.commands.job import measure_and_write
+    from harness.commands.output import show
     from harness.data.read import as_dataset
     from harness.measuring.existing import existing_candidates, find_adapters, own_origins
     from harness.measuring.opening import open_job
     from harness.measuring.preparation import Options, prepare
-    from harness.measuring.run import measure
     from harness.models.adapters import common_base, named_adapters
     from harness.workspace import Workspace
     from reports.whole import in_use
 
+    dry_run, only = options.pop("dry_run"), options.pop("only")
     if not adapters and not models:
         raise click.UsageError("give at least one --adapter or --candidate")
+    if only is not None and (dry_run or options["out"] is not None):
+        raise click.UsageError("--only computes one part and writes no report: leave out --dry-run and --out")
     if pairs is not None and not pairs.strip():
         raise click.UsageError("--pairs: name a file or a dataset")
     named = named_adapters(adapters)
@@ -92,6 +96,12 @@ def evaluate(
         for line in estimate(experiment, candidates, job, experiment.terminal.say):
             click.echo(line)
         return
+    if only is not None:
+        from harness.measuring.units.by_hand import measure_only
+
+        measure_only(experiment, candidates, open_job(experiment, candidates, trains=False), only)
+        return
     with experiment.reserve_run() as folder:
-        run = measure(experiment, candidates, open_job(experiment, candidates, trains=False), name=folder.name)
-        show(write_results(run, folder, (), experiment.terminal), verbose=verbose)
+        suite = open_job(experiment, candidates, trains=False)
+        _, reports = measure_and_write(experiment, candidates, suite, folder=folder, filled=None)
+        show(reports, verbose=verbose)

@@ -138,6 +138,17 @@ measuring_options = _options(
         "--no-cache", "use_cache", flag_value=False, default=True, help="Neither reads nor writes the score cache."
     ),
 )
+
+
+def only_option(example: str) -> Callable[[Command], Command]:
+    """The option that does one unit of a job alone.
+
+    Args:
+        example: What a name looks like.
+    """
+    return click.option("--only", metavar="NAME", help=f"Does one unit alone, such as '{example}'; no report.")
+
+
 candidate_options = _options(
     click.option(
         "--sweep",

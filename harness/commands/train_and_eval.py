@@ -24,7 +24,7 @@ from harness.commands.options import (
 @verbose_option
 def train_and_eval(models: tuple[str, ...], verbose: bool, dry_run: bool, **options: Any) -> None:
     """Trains the adapter (or reuses it), measures it beside its base, writes the report."""
-    from harness.commands.job import train_and_measure
+    from harness.commands.job import leave_incomplete, train_and_measure
     from harness.commands.output import show
     from harness.measuring.lineup import named_models
     from harness.measuring.preparation import Options, prepare
@@ -37,5 +37,6 @@ def train_and_eval(models: tuple[str, ...], verbose: bool, dry_run: bool, **opti
         for line in estimate_job(experiment, others):
             click.echo(line)
         return
-    _, finished = train_and_measure(experiment, others)
+    run, finished = train_and_measure(experiment, others)
     show(finished, verbose=verbose)
+    leave_incomplete(run.not_measured)

@@ -20,6 +20,7 @@ from harness.training.fixture import Fixture, Workplace, build_or_reuse, find_fi
 from harness.training.recipe import EncodedRows, Recipe, TrainingError, usable_recipe
 from harness.training.trainer import try_recipe
 from harness.training.variants import FIRST_STAGE, RowsOf, Variant, n_steps, variants_of
+from reports.errors import UserError
 from reports.paths import expanded
 from reports.records import Basis
 from suites.evaluations.reward import RULERS
@@ -76,13 +77,32 @@ TrainingRun: TypeAlias = tuple[Variant, EncodedRows]
 """An adapter to train, with its rows."""
 
 
-def train(experiment: Experiment) -> tuple[TrainedAdapter, ...]:
+class MissingAdapterError(UserError):
+    """An adapter that must have been trained before is not there."""
+
+
+def train(experiment: Experiment, missing: Mapping[str, str] | None = None) -> tuple[TrainedAdapter, ...]:
     """Trains the adapters of an experiment, or reuses those that exist; processes that are joined call it together.
 
+    Args:
+        experiment: what to train on.
+        missing: the adapters that are left out, with the reason, where all others must be there, so that nothing is
+            trained; None trains.
+
     Raises:
+        MissingAdapterError: one that must be there is not.
         UserError: a recipe that cannot be trained, or a workspace that cannot be written.
     """
     runs = by_all(lambda: training_runs(experiment))
+    if missing is not None:
+        found = find_trained(experiment, [run for run in runs if run[0].name not in missing])
+        lacking = {variant.name for variant, _ in runs} - {each.variant.name for each in found} - missing.keys()
+        if lacking:
+            raise MissingAdapterError(
+                f"{'; '.join(sorted(lacking))}: must be trained and is not in {experiment.workspace.fixtures}; start "
+                "the same command again, which trains what is missing"
+            )
+        return found
     by_all(lambda: try_recipes(experiment, runs[1:], tried=runs[:1]))  # the first is trained at once
     return train_runs(experiment, runs)
 

@@ -37,6 +37,7 @@ def without_places(run: Run, experiment: Experiment, candidates: Sequence[Candid
             replace(each, dataset=shown(each.dataset), dataset_name=shown(each.dataset_name)) for each in run.counts
         ),
         notes=tuple(map(shown, run.notes)),
+        not_measured=tuple(map(shown, run.not_measured)),
         provenance=run.provenance | {"base": base | {"name": shown(base["name"])}, "command": command(sys.argv)},
     )
 

@@ -38,6 +38,14 @@ class Filled:
     has_report: bool = True
     """Whether there is a report without them: baseline and references are there."""
 
+    def measured(self, candidates: Sequence[Candidate]) -> list[Candidate]:
+        """The candidates that are not left out, compared with none that is."""
+        return [
+            replace(each, compared_with=tuple(name for name in each.compared_with if name not in self.missing))
+            for each in candidates
+            if each.name not in self.missing
+        ]
+
     @property
     def lines(self) -> tuple[str, ...]:
         """A line for every subject that is left out."""

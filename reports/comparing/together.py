@@ -47,6 +47,7 @@ def put_together(runs: Sequence[Run]) -> Run:
         reduce(_joined, apart),
         name=" and ".join(run.name for run in runs),
         notes=tuple(dict.fromkeys((*first.notes, *notes))),
+        not_measured=tuple(f"{run.name}: {line}" for run in runs for line in run.not_measured),
         headline=" ".join(filter(None, (first.headline, differing_line(runs, settings)))),
         runs=tuple(run.name for run in runs),
         differing=settings,

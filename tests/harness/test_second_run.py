@@ -1,12 +1,12 @@
 """The same command a second time writes the same report, byte by byte, but for time, name and command."""
 
-import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from compared_runs import comparable, first_difference
 
 from harness.commands.report_files import FORMATS
 from reports.run_folder import read_run
@@ -42,40 +42,11 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return measured(workspace, "run-aaaa", "1"), measured(workspace, "run-bbbb", "2")
 
 
-def comparable(folder: Path) -> dict[str, bytes]:
-    """File -> its bytes with time and name replaced, that in the command too, and without run.json's own checksum."""
-    run = read_run(folder)
-    document = json.loads((folder / "run.json").read_text())
-    replaced = {run.created: "TIME", run.created[:10]: "DAY", run.name: "NAME"}
-    contents = {}
-    for file in sorted(folder.rglob("*")):
-        if not file.is_file():
-            continue
-        content = file.read_bytes()
-        if file.name == "run.json":
-            del document["checksums"]["run.json"]
-            content = json.dumps(document, sort_keys=True, indent=1).encode()
-        if file.suffix != ".parquet":
-            for text, placeholder in replaced.items():
-                content = content.replace(text.encode(), placeholder.encode())
-        contents[str(file.relative_to(folder))] = content
-    return contents
-
-
 def test_the_second_report_is_the_first_byte_by_byte(runs: tuple[Path, Path]) -> None:
     """Every file of the folder, in every format, pictures too."""
     first, second = map(comparable, runs)
     assert set(OWN) <= first.keys() == second.keys()
-    assert [name for name, content in first.items() if content != second[name]] == [], _first_difference(first, second)
-
-
-def _first_difference(first: dict[str, bytes], second: dict[str, bytes]) -> str:
-    """The first lines that differ, for whoever has to find out why."""
-    for name, content in first.items():
-        for one, two in zip(content.splitlines(), second[name].splitlines(), strict=False):
-            if one != two:
-                return f"{name}:\n- {one[:500]!r}\n+ {two[:500]!r}"
-    return ""
+    assert not first_difference(first, second)
 
 
 def test_the_second_run_tells_the_checks_of_the_first(runs: tuple[Path, Path]) -> None:

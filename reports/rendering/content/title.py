@@ -10,6 +10,8 @@ from reports.comparing.choice import peers
 from reports.paths import ELSEWHERE
 from reports.records import Run, Subject
 
+NOT_COMPLETE = "Not complete: the same command again measures what is missing."
+"""Line above the subjects that were asked for and are not there."""
 _METHODS = {"dpo": "DPO", "kto": "KTO", "sft": "SFT"}
 
 

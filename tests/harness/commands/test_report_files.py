@@ -1,7 +1,9 @@
 """Reports are written after the records, so that nothing that was measured is lost with them."""
 
+import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,10 @@ from harness.commands import report_files
 from harness.commands.output import write_results
 from harness.commands.report_files import ReportError, ReportOptions, write_reports
 from harness.terminal import Terminal
+from reports.comparing.together import put_together
 from reports.records import ExampleScore, Metric, MetricScores, Run, Subject
+from reports.rendering.content.title import NOT_COMPLETE
+from reports.rendering.formats.terminal import Screen, terminal_report
 from reports.run_folder import read_run, write_run
 
 PERPLEXITY = Metric("truthfulness", "perplexity", "nats per token", higher_is_better=False, display="exp", primary=True)
@@ -97,3 +102,33 @@ def test_a_fault_in_a_report_loses_no_record(
 
     assert read_run(tmp_path / "run").measurements == run.measurements
     assert not (tmp_path / "run" / "report.md").exists()
+
+
+def test_subjects_that_are_not_there_are_told_first_in_every_format(run: Run, tmp_path: Path) -> None:
+    """Each with its reason, escaped, and that the same command measures them."""
+    lines = (
+        "adapter, seed 45: not measured: its process died 3 times, last on node <b>",
+        "x: not measured: sft failed",
+    )
+    write_run(replace(run, not_measured=lines), tmp_path / "run")
+    formats = ("md", "html", "json", "tex")
+    reports = write_reports([tmp_path / "run"], ReportOptions(formats=formats))
+    texts = {file.suffix: file.read_text() for file in reports.files}
+
+    assert read_run(tmp_path / "run").not_measured == lines
+    assert json.loads(texts[".json"])["not_measured"] == [*lines]
+    for suffix in (".md", ".html", ".tex"):
+        assert all(line.split(" <")[0] in texts[suffix] for line in lines), suffix
+    assert "<b>" not in texts[".md"].split("## ")[0]
+    assert "node &lt;b&gt;" in texts[".html"]
+    opening = texts[".md"].split("\n## ")[0]
+    assert opening.index(NOT_COMPLETE) < opening.index("seed 45") < opening.index("sft failed")
+    shown = terminal_report(reports.report, Screen(120))
+    assert shown.index(NOT_COMPLETE) < shown.index("seed 45") < shown.index("perplexity")
+
+
+def test_a_report_of_two_runs_says_which_run_is_not_complete(run: Run) -> None:
+    """By the name of the run."""
+    other = replace(run, name="other", not_measured=("x: not measured: it died",))
+
+    assert put_together([run, other]).not_measured == ("other: x: not measured: it died",)

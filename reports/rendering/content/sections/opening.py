@@ -27,7 +27,7 @@ from reports.rendering.content.display import ARROWS, OUTCOME_MARKS, low_to_high
 from reports.rendering.content.headline import Headline, HeadlineKind
 from reports.rendering.content.headline.words import opened
 from reports.rendering.content.legend import CHOSEN_MARK, DIRECTIONS, SEED_RANGE
-from reports.rendering.content.title import report_title
+from reports.rendering.content.title import NOT_COMPLETE, report_title
 
 MOST_COLUMNS = 4
 """Most candidates that are columns of a matrix; more are its rows."""
@@ -47,8 +47,13 @@ def headline_section(run: Run, headline: Headline | None) -> Section:
     title = report_title(run)
     facts = " \u00b7 ".join((*title.training, *title.run))
     blocks: list[Block] = [Paragraph(run.headline)] if run.headline else []
-    blocks += [Paragraph(facts), *headline_blocks(headline)]
+    blocks += [Paragraph(facts), *missing_blocks(run), *headline_blocks(headline)]
     return Section("headline", title.text, tuple(blocks))
+
+
+def missing_blocks(run: Run) -> tuple[Block, ...]:
+    """Return a list of the subjects that were asked for and are not there, with the reasons; nothing without any."""
+    return (Paragraph(Strong(NOT_COMPLETE)), Bullets(run.not_measured)) if run.not_measured else ()
 
 
 def headline_blocks(headline: Headline | None) -> tuple[Block, ...]:

@@ -13,7 +13,7 @@ from reports.rendering.content.sections.answers import answers_section
 from reports.rendering.content.sections.flips import flips_section
 from reports.rendering.content.sections.limits import limits_section
 from reports.rendering.content.sections.measured import measured_section
-from reports.rendering.content.sections.opening import differences_section, headline_section
+from reports.rendering.content.sections.opening import differences_section, headline_section, missing_blocks
 from reports.rendering.content.sections.provenance import provenance_section
 from reports.rendering.content.sections.results import exploratory_section, methods_section, primary_section
 from reports.rendering.content.sections.rivals import rivals_section
@@ -55,7 +55,7 @@ def sections(
 
 def published_sections(run: Run) -> tuple[Section, ...]:
     """Return the sections of the published layout: title and published tables alone, what was measured, provenance."""
-    opening = (Paragraph(run.headline),) if run.headline else ()
+    opening = (*((Paragraph(run.headline),) if run.headline else ()), *missing_blocks(run))
     tables = published_blocks(run) or (Paragraph("No perplexity was measured."),)
     opened = Section("published", report_title(run).text, (*opening, *tables))
     return opened, measured_section(run), provenance_section(run)

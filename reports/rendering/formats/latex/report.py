@@ -234,6 +234,7 @@ def _caption(run: Run, what: str, rows: Sequence[Comparison], notes: Sequence[st
     examples, groups = _range(row.n for row in rows), _range(row.n_groups for row in rows)
     sentences = [
         latex_text(run.headline),
+        *(f"{latex_text(each)}." for each in run.not_measured),
         what,
         f"{examples} examples in {groups} groups." if rows else "",
         (f"95\\,\\% intervals by {how}; not adjusted for their number." if how else "No intervals.") if rows else "",
@@ -263,6 +264,7 @@ def _published_table(run: Run, table: PublishedTable, names: Sequence[str]) -> l
     """Return a table, or several of a few columns each if there are many subjects."""
     sentences = [
         latex_text(run.headline),
+        *(f"{latex_text(each)}." for each in run.not_measured),
         f"Response-only cross-entropy in nats per token, averaged over {table.average}.",
         f"Published: {latex_text(run.published.source)}" if run.published else "",
     ]

@@ -7,7 +7,7 @@ from html import escape
 from reports.records import Run
 from reports.rendering.content.differences import DifferenceTable, Matrix
 from reports.rendering.content.headline import Headline, HeadlineKind, HeadlineLine
-from reports.rendering.content.title import Title
+from reports.rendering.content.title import NOT_COMPLETE, Title
 from reports.rendering.formats.page.difference_table import difference_table
 from reports.rendering.formats.page.matrix import matrix_table
 from reports.rendering.formats.page.pictures import figure
@@ -33,7 +33,9 @@ def top_line(run: Run, title: Title) -> str:
     subject = f"<b><bdi>{escape(title.baseline)}</bdi></b>"
     if title.subject:
         subject = f"<b><bdi>{escape(title.subject)}</bdi></b> against {subject}"
-    about = f'<p class="about" dir="auto">{escape(run.headline)}</p>' if run.headline else ""
+    missing = (NOT_COMPLETE, *run.not_measured) if run.not_measured else ()
+    said = (*filter(None, [run.headline]), *missing)
+    about = "".join(f'<p class="about" dir="auto">{escape(line)}</p>' for line in said)
     made = tuple(fact for fact in title.run if fact != f"run {run.name}")  # the window's title has it
     facts = _facts(title.training, "trained") + _facts(made, "made")
     return f'<header><div class="top"><span>{subject}</span>{facts}</div>{about}</header>'

@@ -10,6 +10,7 @@ from reports.rendering.content.footnotes import Footnotes
 from reports.rendering.content.headline import Headline, HeadlineKind
 from reports.rendering.content.legend import DIRECTIONS
 from reports.rendering.content.report import Report
+from reports.rendering.content.title import NOT_COMPLETE
 from reports.rendering.formats.terminal.everything import everything_else
 from reports.rendering.formats.terminal.matrix import matrix_blocks
 from reports.rendering.formats.terminal.rows import Line, Part, rows_table, shows_words
@@ -45,6 +46,8 @@ def terminal_report(report: Report, screen: Screen, *, verbose: bool = False) ->
     if verbose and found is not None:
         blocks += everything_else(run, report.comparisons, found, screen, has_matrix=isinstance(table, Matrix))
     blocks += [Text(plain(run.headline)), Text("")] if run.headline else []
+    missing = (NOT_COMPLETE, *run.not_measured, "") if run.not_measured else ()
+    blocks += [Text(plain(line)) for line in missing]
     if found is not None:
         blocks += [*_headline(found, verbose=verbose), Text("")]
     if table is None:

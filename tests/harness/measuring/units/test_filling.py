@@ -1,0 +1,271 @@
+"""Units fill the stores, and the ordinary command then writes the report that one process would have written."""
+
+import sqlite3
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from compared_runs import comparable, first_difference
+
+from harness.commands.job import train_and_measure
+from harness.measuring.experiment import Experiment
+from harness.measuring.kinds import MissingResultError
+from harness.measuring.lineup import MissingAdapterError, TrainedAdapter, train, trained_candidates
+from harness.measuring.opening import open_job
+from harness.measuring.run import Filled, first_plan, measure
+from harness.measuring.units.engine import Done, ForeignNodeError, UnitDied
+from harness.measuring.units.filling import Asked, EngineMaker, fill_on
+from harness.measuring.units.in_process import InProcess
+from harness.measuring.units.inputs import inputs_of
+from harness.measuring.units.unit import Tell
+from harness.training.recipe import TrainingError
+from suites.engine import scoring
+from suites.engine.plan import PathCheck, ScoringPlan
+from suites.engine.self_check.check import check_path
+
+pytestmark = pytest.mark.slow
+
+InWorkspace = Callable[..., Experiment]
+TUNED = "adapter, seed 43"
+
+
+class Engine(InProcess):
+    """Does units in this process, the last one first or the first one first, and fails where it is told to."""
+
+    def __init__(self, *made: Any, fails: Mapping[str, Exception] | None = None, last_first: bool = False) -> None:
+        super().__init__(*made)
+        self.fails, self.last_first = fails or {}, last_first
+        self.done: list[str] = []
+
+    def next_done(self) -> Done:
+        """As the engine of a process does, but for order and failures."""
+        if self.last_first:
+            self._waiting.rotate(1)
+        unit = self._waiting[0][0]
+        self.done.append(unit.key)
+        if unit.key in self.fails:
+            self._waiting.popleft()
+            return Done(unit, failure=self.fails[unit.key], traceback="Traceback ...")
+        return super().next_done()
+
+
+def engines(made: list[Engine] | None = None, **options: Any) -> EngineMaker:
+    """Makes such engines, and adds each to a list."""
+
+    def make(experiment: Experiment, inputs: Mapping[str, str], tell: Tell) -> Engine:
+        engine = Engine(experiment, inputs, tell, **options)
+        if made is not None:
+            made.append(engine)
+        return engine
+
+    return make
+
+
+def filled(experiment: Experiment, make: EngineMaker, **asked: Any) -> Filled:
+    """Fills the workspace of an experiment, trainings and measurements."""
+    suite = open_job(experiment, (), trains=True)
+    log = experiment.workspace.logs / "run.log"
+    return fill_on(make, experiment, Asked(inputs_of(experiment), log, suite=suite, **asked))
+
+
+def contents(experiment: Experiment) -> dict[str, set[Any]]:
+    """Everything in a score cache."""
+    with sqlite3.connect(experiment.workspace.scores) as connection:
+        scores = connection.execute(
+            "SELECT context, request_key, log_probabilities FROM scores JOIN contexts USING (context_id)"
+        )
+        return {"scores": set(scores), "results": set(connection.execute("SELECT key, value FROM results"))}
+
+
+def weights(adapters: tuple[TrainedAdapter, ...]) -> list[tuple[str, bytes]]:
+    """Fingerprint and weights of each adapter."""
+    return [
+        (each.fixture.fingerprint, (each.fixture.folder / "adapter_model.safetensors").read_bytes())
+        for each in adapters
+    ]
+
+
+@pytest.fixture
+def single(in_workspace: InWorkspace, trained: tuple[TrainedAdapter, ...]) -> Path:
+    """The run folder of the ordinary command."""
+    experiment = in_workspace("single", trained)
+    train_and_measure(experiment)
+    (folder,) = experiment.workspace.runs.iterdir()
+    return folder
+
+
+def test_the_report_is_that_of_one_process(
+    in_workspace: InWorkspace, trained: tuple[TrainedAdapter, ...], single: Path
+) -> None:
+    """Byte by byte, and the engine did every evaluation of every subject once."""
+    made: list[Engine] = []
+    experiment = in_workspace("filled", trained)
+    train_and_measure(experiment, make=engines(made))
+    (folder,) = experiment.workspace.runs.iterdir()
+
+    assert not first_difference(comparable(single), comparable(folder))
+    assert len(made[0].done) == len(set(made[0].done)) == 4 * 4 + 3  # the baseline drifts from nothing
+
+
+def test_a_workspace_that_is_full_needs_no_unit(in_workspace: InWorkspace, trained: tuple[TrainedAdapter, ...]) -> None:
+    """Whether units filled it, or the ordinary command did."""
+    experiment = in_workspace("by units", trained)
+    filled(experiment, engines())
+    other = in_workspace("by the command", trained)
+    measure(other, trained_candidates(other, trained), open_job(other, (), trains=True), trained, name="run")
+    for each in (experiment, other):
+        made: list[Engine] = []
+        assert filled(each, engines(made)).missing == {}
+        assert made[0].done == []
+
+
+def test_the_stores_are_the_same_whatever_the_order_of_results(
+    in_workspace: InWorkspace, trained: tuple[TrainedAdapter, ...]
+) -> None:
+    """Adapters that are trained by units are those of the ordinary command, bit for bit."""
+    found = []
+    for name, last_first in (("first", False), ("last", True)):
+        experiment = in_workspace(name)
+        assert filled(experiment, engines(last_first=last_first)).missing == {}
+        assert weights(train(experiment, {})) == weights(trained)
+        found.append(contents(experiment))
+    assert found[0]["scores"] == found[1]["scores"]
+    assert {key for key, _ in found[0]["results"]} == {key for key, _ in found[1]["results"]}
+
+
+def test_a_candidate_that_fails_is_left_out_and_told_first(
+    in_workspace: InWorkspace, trained: tuple[TrainedAdapter, ...], single: Path
+) -> None:
+    """A death, a mistake of the user's and a fault; the others are measured, and the same command completes it."""
+    experiment = in_workspace("incomplete", trained)
+    fails = {
+        f"safety: {TUNED}": UnitDied(f"safety: {TUNED}", "its process died", 3, "node-b"),
+        "answers: control: sft on chosen": RuntimeError("something odd"),
+    }
+    run, reports = train_and_measure(experiment, make=engines(fails=fails))
+
+    assert [each.name for each in run.candidates] == ["adapter, seed 42"]
+    assert run.candidates[0].compared_with == ()
+    lines = (
+        "adapter, seed 43: not measured: safety: its process died 3 times, last on node node-b",
+        "control: sft on chosen: not measured: answers: RuntimeError: something odd",
+    )
+    assert set(run.not_measured) == set(lines)
+    text = next(file for file in reports.files if file.suffix == ".md").read_text()
+    assert all(text.index(line) < text.index("## ") for line in lines)
+    (log,) = experiment.workspace.logs.glob("*.log")
+    assert log.read_text() == "answers: control: sft on chosen\nTraceback ...\n"
+
+    made: list[Engine] = []
+    run, _ = train_and_measure(experiment, make=engines(made))
+    assert set(made[0].done) == {*fails, f"lm_eval: {TUNED}"} & set(made[0].done) | set(fails)
+    folder = experiment.workspace.runs / run.name
+    assert not first_difference(comparable(single), comparable(folder))
+
+
+def test_a_training_that_diverges_fails_alone(in_workspace: InWorkspace, trained: tuple[TrainedAdapter, ...]) -> None:
+    """Its subject is left out; the adapters and evaluations of the others are there."""
+    experiment = in_workspace("diverged", trained[:1])
+    made: list[Engine] = []
+    mistake = TrainingError("training.learning_rate: the loss became nan at step 1 of 2")
+    result = filled(experiment, engines(made, fails={f"train: {TUNED}": mistake}))
+
+    assert result.missing == {TUNED: str(mistake)}
+    assert result.has_report
+    assert not [key for key in made[0].done if key.endswith(f": {TUNED}") and not key.startswith("train")]
+    assert [each.variant.name for each in train(experiment, result.missing)] == [
+        "adapter, seed 42",
+        "control: sft on chosen",
+    ]
+    with pytest.raises(MissingAdapterError, match=f"{TUNED}: must be trained and is not in"):
+        train(experiment, {})
+
+
+def test_without_the_baseline_there_is_no_report(
+    in_workspace: InWorkspace, trained: tuple[TrainedAdapter, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The list alone, and exit code 4; what was computed stays."""
+    experiment = in_workspace("no baseline", trained)
+    died = UnitDied("safety: baseline", "memory ran out", 3)
+    with pytest.raises(SystemExit) as ended:
+        train_and_measure(experiment, make=engines(fails={died.key: died}))
+
+    assert ended.value.code == 4
+    assert "baseline: not measured: safety: memory ran out 3 times" in capsys.readouterr().err
+    assert [*experiment.workspace.runs.glob("[!.]*")] == []
+    made: list[Engine] = []
+    train_and_measure(experiment, make=engines(made))
+    assert died.key in made[0].done
+    assert len(made[0].done) < 10
+
+
+def test_a_node_that_read_something_else_ends_the_command(
+    in_workspace: InWorkspace, trained: tuple[TrainedAdapter, ...]
+) -> None:
+    """One line that names it, whether its process or the driver notices."""
+    experiment = in_workspace("foreign", trained)
+    suite = open_job(experiment, (), trains=True)
+    inputs = inputs_of(experiment) | {"rows to measure": "others"}
+    asked = Asked(inputs, experiment.workspace.logs / "run.log", suite=suite)
+    with pytest.raises(ForeignNodeError, match="has other rows to measure than the machine"):
+        fill_on(lambda each, _, tell: InProcess(each, inputs_of(each), tell), experiment, asked)
+    with pytest.raises(ForeignNodeError, match="node b cannot prepare"):
+        filled(experiment, engines(fails={"safety: baseline": ForeignNodeError("node b cannot prepare this job")}))
+
+
+def test_what_is_missing_in_the_drivers_pass_is_an_error_that_names_it(
+    in_workspace: InWorkspace, trained: tuple[TrainedAdapter, ...]
+) -> None:
+    """Evaluation and subject, and nothing is computed in its place."""
+    experiment = in_workspace("torn", trained)
+    filled(experiment, engines())
+    with sqlite3.connect(experiment.workspace.scores) as connection:
+        (context,) = connection.execute("SELECT MAX(context_id) FROM scores").fetchone()
+        connection.execute("DELETE FROM scores WHERE context_id = ?", (context,))
+    run = measure_found(experiment, trained)
+    with pytest.raises(MissingResultError, match=r"^\w+: [\w,: ]+: \d+ scores of it must be there"):
+        run()
+
+
+def measure_found(experiment: Experiment, trained: tuple[TrainedAdapter, ...]) -> Callable[[], object]:
+    """The driver's pass over a workspace that was filled."""
+    suite = open_job(experiment, (), trains=True)
+    given = Filled(first_plan(experiment))
+    return lambda: measure(
+        experiment, trained_candidates(experiment, trained), suite, trained, name="run", filled=given
+    )
+
+
+def test_units_that_left_the_plan_are_found_by_the_drivers_pass(
+    in_workspace: InWorkspace, trained: tuple[TrainedAdapter, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Below fp32 a path fails for one subject: that evaluation and those after it are submitted again for all."""
+    for module in ("suites.engine.scoring", "harness.measuring.scorers", "harness.measuring.units.doing"):
+        monkeypatch.setattr(f"{module}.computes_exactly", lambda _model: False)
+    at_work: list[str] = [""]
+
+    def check(maker: Any, units: Any, chosen: Any, plan: ScoringPlan, *others: Any, **options: Any) -> Any:
+        if at_work[0] == f"safety: {TUNED}" and plan.path == "tree":
+            return PathCheck("tree", 1, 1.0, 1e-4), {}
+        return check_path(maker, units, chosen, plan, *others, **options)
+
+    class Leaving(Engine):
+        def next_done(self) -> Done:
+            at_work[0] = self._waiting[0][0].key
+            return super().next_done()
+
+    monkeypatch.setattr(scoring, "check_path", check)
+    made: list[Engine] = []
+    experiment = in_workspace("moved", trained)
+
+    def make(*given: Any) -> Engine:
+        made.append(Leaving(*given))
+        return made[0]
+
+    assert filled(experiment, make).missing == {}
+    at_work[0] = ""
+    again = sorted(key for key in set(made[0].done) if made[0].done.count(key) > 1)
+    subjects = sorted(["baseline", *(each.variant.name for each in trained)])
+    assert again == [f"{evaluation}: {each}" for evaluation in ("lm_eval", "safety") for each in subjects]
+    measure_found(experiment, trained)()

@@ -3,7 +3,6 @@
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
@@ -15,20 +14,19 @@ from harness.measuring.experiment import Experiment
 from harness.measuring.lineup import Candidate, TrainedAdapter, train, trained_candidates
 from harness.measuring.opening import open_job
 from harness.measuring.run import Filled, measure
+from harness.measuring.units.filling import Asked, EngineMaker, fill_on
+from harness.measuring.units.inputs import inputs_of
 from reports.plain_text import visible
 from reports.records import Run
 from reports.rendering.content.title import NOT_COMPLETE
 from reports.whole import in_use
-
-if TYPE_CHECKING:
-    from harness.measuring.units.filling import EngineMaker
 
 INCOMPLETE = 4
 """Exit code of a command that finished without all that it was asked for."""
 
 
 def train_and_measure(
-    experiment: Experiment, others: Sequence[Candidate] = (), make: "EngineMaker | None" = None
+    experiment: Experiment, others: Sequence[Candidate] = (), make: EngineMaker | None = None
 ) -> tuple[Run, RunReports]:
     """Trains or reuses the adapters of an experiment, measures them and other candidates, and writes the run.
 
@@ -76,7 +74,7 @@ def measure_and_write(
 
 
 def fill(
-    make: "EngineMaker",
+    make: EngineMaker,
     experiment: Experiment,
     folder: Path,
     *,
@@ -98,9 +96,6 @@ def fill(
         UserError: a recipe that cannot be trained, a candidate that does not fit, or a node that is unlike this one.
         SystemExit: the baseline or a reference could not be measured.
     """
-    from harness.measuring.units.filling import Asked, fill_on
-    from harness.measuring.units.inputs import inputs_of
-
     log = experiment.workspace.logs / f"{folder.name}.log"
     asked = Asked(inputs_of(experiment), log, trains=trains, suite=suite, others=tuple(others))
     filled = fill_on(make, experiment, asked)

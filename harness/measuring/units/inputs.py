@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from typing import Any
 
 from harness.config.load import to_dict
 from harness.measuring.experiment import Experiment
@@ -58,6 +59,12 @@ def check_inputs(expected: Mapping[str, str], found: Mapping[str, str], node: st
         f"node {node} has other {', other '.join(details)} than the machine where this was started; all must read the "
         "same data and weights with the same packages, on one kind of device"
     )
+
+
+def _vocabulary(tokenizer: Any) -> str:
+    """Everything that a tokenizer is, without how it was last asked to cut and to pad."""
+    parts = json.loads(tokenizer.backend_tokenizer.to_str())
+    return json.dumps({key: value for key, value in parts.items() if key not in ("truncation", "padding")})
 
 
 def _difference(part: str, expected: str, found: str) -> str:

@@ -66,7 +66,8 @@ class Measurements:
         if not self._suite.evaluations:
             return
         for evaluation, name, plan in wanted(stages_of(self._suite, candidates), self._plan, self._find):
-            if name not in self.failed:
+            before = () if evaluation is None else self._store.before(evaluation)
+            if name not in self.failed and all(self._find(each, name, plan) is not None for each in before):
                 yield self._unit(evaluation, self._candidates.get(name), plan)
 
     def take(self, unit: ScoreUnit, outcome: Outcome) -> None:
@@ -102,7 +103,7 @@ class Measurements:
             needed = [candidate.reference, name]
         adapters = {each: self._key(each) for each in needed if each != BASELINE}
         unit = ScoreUnit(score_key(evaluation, name), evaluation, candidate, plan, adapters)
-        return unit, partial(self._parcels, adapters)
+        return unit, partial(self._parcels, unit)
 
     def _reads_reference(self, evaluation: str) -> bool:
         """Whether an evaluation reads a candidate with its reference."""
@@ -113,6 +114,8 @@ class Measurements:
         """Key of the parcel of a candidate's adapter."""
         return self._store.fingerprint(self._candidates[name])
 
-    def _parcels(self, adapters: Mapping[str, str]) -> list[Parcel]:
-        """Adapters as files, which are read when they are sent: all of them in memory would be too much."""
-        return [parcel_of(self._candidates[name].adapter or "", key) for name, key in adapters.items()]
+    def _parcels(self, unit: ScoreUnit) -> list[Parcel]:
+        """Adapters as files, which are read when they are sent, and scores that count as found."""
+        parcels = [parcel_of(self._candidates[name].adapter or "", key) for name, key in unit.adapters.items()]
+        found = [] if unit.evaluation is None else self._store.found(unit.evaluation, unit.subject)
+        return [*parcels, *([Parcel(f"scores of {unit.key}", scores=found)] if found else [])]

@@ -10,15 +10,16 @@ from harness.measuring.evaluations.reward import RewardEvaluation
 from harness.measuring.kinds import KINDS, content_beside
 from harness.measuring.lineup import Candidate
 from harness.measuring.scorers import Mark
-from harness.measuring.units.unit import Outcome, Parcel, ScoreUnit
+from harness.measuring.units.unit import Outcome, Parcel, Scores, ScoreUnit
 from harness.models.adapter_files.folder import CONFIG_FILE, WEIGHTS_FILE, locate_adapter
 from harness.models.base import BASELINE, LoadedModel
 from harness.models.base_files.folder import files_fingerprint, locate_weights, weights_fingerprint
 from harness.models.provenance import context_with_adapter
 from suites.engine.cache.kept import KeptResults
-from suites.engine.cache.score_cache import ScoreCache, request_key
+from suites.engine.cache.score_cache import ScoreCache
 from suites.engine.plan import ScoringPlan
-from suites.inputs import Request, ResponseScore, content_id
+from suites.engine.scoring import exact_key
+from suites.inputs import Request, content_id
 
 _READ = (".json", ".jsonl", ".jinja", ".md", ".txt")
 """Endings of files beside an adapter's weights that are ever read; a checkpoint has others, as large as the weights."""
@@ -32,10 +33,7 @@ class DriverStore:
         self._cache, self._loaded = cache, loaded
         self._suite = {evaluation.name: (evaluation, prepared) for evaluation, prepared in suite.items()}
         self._contents = {name: prepared.content() for name, (_, prepared) in self._suite.items()}
-        self._shared = _shared_requests([*suite.values()])
-        self._order = {name: place for place, name in enumerate(self._suite)}
-        self._provisional: set[tuple[str, bytes]] = set()
-        """(context, request) of scores that an earlier evaluation of the suite will replace by its own."""
+        self._before = _sharing({name: prepared for name, (_, prepared) in self._suite.items()})
         self._adapters: dict[str, str] = {}
         """Candidate -> hash of its adapter's files."""
         self._marks: dict[tuple[str | None, str, ScoringPlan], Mark | None] = {}
@@ -71,22 +69,25 @@ class DriverStore:
         return self._adapters[candidate.name]
 
     def put(self, unit: ScoreUnit, outcome: Outcome) -> None:
-        """Writes what a unit measured: scores first, the mark that they are there last.
-
-        Scores that are there stay, as in one process, where an evaluation finds what those before it scored.
-        """
-        place = -1 if unit.evaluation is None else self._order[unit.evaluation]
-        for context, scores in outcome.scores:
-            self._cache.store(context, self._new(context, scores, place))
-        for key, value in outcome.kept.items():
-            self._cache.store_result(key, value)
+        """Writes what a unit measured: scores and results first, the mark that they are there last."""
+        put_results(self._cache, outcome)
         assert outcome.plan is not None
-        mark = Mark(outcome.plan, outcome.is_exact)
         if unit.evaluation is None:
             assert unit.subject is not None
+            mark = Mark(outcome.plan, outcome.is_exact)
             mark.keep(self._kept_of_model(unit.subject), self._content_of_suite(), unit.plan)
         for known in [each for each in self._marks if each[:2] == (unit.evaluation, unit.name)]:
             del self._marks[known]
+
+    def before(self, evaluation: str) -> Sequence[str]:
+        """Evaluations whose requests an evaluation asks too; in one process it finds their scores."""
+        return self._before[evaluation]
+
+    def found(self, evaluation: str, candidate: Candidate | None) -> list[Scores]:
+        """Scores in fp32 that an evaluation finds because one before it, or an earlier command, left them."""
+        key, asked = exact_key(self.context(candidate)), _requests_of(self._suite[evaluation][1])
+        found = self._cache.lookup(key, asked)
+        return [(key, found)] if found else []
 
     def _looked_up(
         self, evaluation: str | None, candidate: Candidate | None, plan: ScoringPlan, reference: str
@@ -110,34 +111,26 @@ class DriverStore:
     def _content_of_suite(self) -> str:
         return content_id(sorted(self._contents.items()))
 
-    def _new(self, context: str, scores: Mapping[Request, ResponseScore], place: int) -> dict[Request, ResponseScore]:
-        """Those of the scores that are written: new ones, and those that stand in for this evaluation's."""
-        found, new = self._cache.lookup(context, [*scores]), {}
-        for request, score in scores.items():
-            key = request_key(request)
-            first = self._shared.get(key, place)
-            if request not in found or (place <= first and (context, key) in self._provisional):
-                new[request] = score
-                (self._provisional.add if place > first else self._provisional.discard)((context, key))
-        return new
+
+def _requests_of(prepared: Evaluation) -> Sequence[Request]:
+    """Requests of an evaluation whose rows may be those of another one; those of lm-eval's tasks are no others'."""
+    return prepared.plan.requests if isinstance(prepared, PerplexityEvaluation | RewardEvaluation) else ()
 
 
-def _shared_requests(evaluations: Sequence[Evaluation]) -> dict[bytes, int]:
-    """Request that several evaluations ask -> place of the first of them in the suite.
-
-    In fp32 the score of a request is the same up to rounding whatever it is packed with. In one process the first
-    evaluation's is found by the others.
-    """
-    places: dict[bytes, list[int]] = {}
-    for place, prepared in enumerate(evaluations):
-        if isinstance(prepared, PerplexityEvaluation | RewardEvaluation):
-            for key in map(request_key, prepared.plan.requests):
-                places.setdefault(key, []).append(place)
-    return {key: min(found) for key, found in places.items() if len(set(found)) > 1}
+def _sharing(suite: Mapping[str, Evaluation]) -> dict[str, list[str]]:
+    """Evaluation -> those before it that have a request in common with it."""
+    before: dict[str, list[str]] = {}
+    asked: dict[Request, list[str]] = {}
+    for name, prepared in suite.items():
+        requests = dict.fromkeys(_requests_of(prepared))
+        before[name] = list(dict.fromkeys(other for each in requests for other in asked.get(each, ())))
+        for each in requests:
+            asked.setdefault(each, []).append(name)
+    return before
 
 
 def put_results(cache: ScoreCache, outcome: Outcome) -> None:
-    """Writes scores and results of a unit that measures nothing, but for what is there."""
+    """Writes scores and then results of a unit; scores that are there stay, as in one process, which finds them."""
     for context, scores in outcome.scores:
         found = cache.lookup(context, [*scores])
         cache.store(context, {request: score for request, score in scores.items() if request not in found})

@@ -11,7 +11,7 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from suites.engine import tree_path
-from suites.engine.cache.kept import KeptResults
+from suites.engine.cache.kept import KeptResults, NotKeptError
 from suites.engine.cache.score_cache import ScoreCache
 from suites.engine.plan import HowScored, ScoringState, plan_within
 from suites.engine.scoring import ModelScorer
@@ -171,3 +171,45 @@ def test_what_a_later_release_keeps_is_not_taken() -> None:
         unknown_path,
     ):
         assert HowScored.from_json(value) is None
+
+
+def test_an_evaluation_is_told_with_the_same_checks_whatever_was_scored_before(
+    models: dict[str, Any], tmp_path: Path
+) -> None:
+    """What a process keeps of it is what another keeps that scores nothing else."""
+    kept = []
+    for calls in (CALLS, CALLS[-1:]):
+        with ScoreCache.open(tmp_path / f"{len(calls)}.sqlite", print) as cache:
+            state = ScoringState(replace(plan_within("cpu", 2**40, 32), max_pack_tokens=64), str)
+            for asked in calls:
+                state.begin_evaluation()
+                scorer = ModelScorer(
+                    models["base"],
+                    pad_token_id=0,
+                    state=state,
+                    cache=cache,
+                    context="base",
+                    kept=KeptResults(cache, "base"),
+                )
+                scorer.score(asked)
+            kept.append(state.latest)
+            assert len(state.checks) >= len(calls)
+
+    assert kept[0] is not None
+    assert kept[0] == kept[1]
+
+
+def test_what_must_be_found_is_computed_by_nobody(models: dict[str, Any], cache: ScoreCache) -> None:
+    """It is an error with the name of the subject and how much is missing; what is there is found."""
+    run_of(models, cache)
+    state = ScoringState(replace(plan_within("cpu", 2**40, 32), max_pack_tokens=64), str)
+
+    def required(scores: ScoreCache | None) -> ModelScorer:
+        kept = KeptResults(cache, "base", required_of="adapter, seed 43")
+        return ModelScorer(models["base"], pad_token_id=0, state=state, cache=scores, context="base", kept=kept)
+
+    assert len(required(cache).score(CALLS[0])) == len(CALLS[0])
+    with pytest.raises(NotKeptError, match=r"^adapter, seed 43: 24 scores$"):
+        required(None).score(CALLS[0])
+    with pytest.raises(NotKeptError, match=r"^adapter, seed 43: checks$"):
+        required(cache).score(CALLS[0][:3])

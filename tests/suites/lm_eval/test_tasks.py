@@ -17,7 +17,7 @@ from suites.lm_eval.faults import TaskLoadError
 from suites.lm_eval.files import TaskSource
 from suites.lm_eval.loading import group_of, load_tasks, sample_by_group, without_rows
 from suites.lm_eval.model import ScorerLM
-from suites.lm_eval.tasks import run_tasks
+from suites.lm_eval.tasks import content_of_tasks, run_tasks
 
 REPOSITORY = Path(__file__).parents[3]
 DATA_ROOT = Path(os.environ.get("HARNESS_DATA_ROOT", REPOSITORY.parent / "shared" / "data"))
@@ -331,13 +331,16 @@ def test_an_edited_task_has_other_conditions(
     """The rows and their ids stay the same; what is asked of them, and how it is scored, is told apart by name."""
     rows = [{"q": f"Is {number} a number?"} for number in range(4)]
     (tmp_path / "own.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    found = []
+    found, contents = [], []
     for text in (OWN_TASK, OWN_TASK.replace(before, after)):
         (tmp_path / "own.yaml").write_text(text)
         loaded = load_tasks([TaskSource(str(tmp_path / "own.yaml"))])
+        contents.append(content_of_tasks(loaded))
         (result,) = run_tasks(models[0], loaded, evaluation="lm_eval", subject="baseline")
+        assert content_of_tasks(loaded) == contents[-1]  # whatever lm-eval made of the task since
         found.append(result)
     one, two = found
+    assert (contents[0] != contents[1]) == bool(changed - {"task version"})
 
     assert {text.example_id for text in one.texts} == {text.example_id for text in two.texts}
     assert one.counts.conditions.keys() == two.counts.conditions.keys()

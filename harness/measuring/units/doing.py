@@ -251,7 +251,7 @@ def score_on_base(
     loaded, state = experiment.loaded, ScoringState(unit.plan, experiment.terminal.say)
     evaluation = next(each for each in suite if each.name == unit.evaluation)
     candidate, kind, names = unit.subject, KINDS[evaluation.kind], {unit.name: unit.name}
-    rewards = {}
+    rewards: dict[str, ImplicitReward] = {}
     if kind.reads_reference:
         assert candidate is not None
         assert candidate.reference is not None

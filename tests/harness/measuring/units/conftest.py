@@ -10,6 +10,7 @@ import pytest
 from harness.measuring.experiment import Experiment
 from harness.measuring.lineup import TrainedAdapter, train
 from harness.measuring.preparation import Options, prepare
+from harness.models.adapters import detach_adapters
 from harness.workspace import Workspace
 
 SUITE = """\
@@ -59,6 +60,7 @@ def in_workspace(prepared: Experiment, tmp_path: Path) -> Callable[..., Experime
     """Moves the experiment into a workspace of the test's own, with the adapters of `trained` where they are given."""
 
     def move(name: str, adapters: tuple[TrainedAdapter, ...] = ()) -> Experiment:
+        detach_adapters(prepared.loaded)  # which a run leaves on the base
         workspace = Workspace(tmp_path / name)
         workspace.prepare()
         for each in adapters:

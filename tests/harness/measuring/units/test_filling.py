@@ -9,6 +9,7 @@ import pytest
 from compared_runs import comparable, first_difference
 
 from harness.commands.job import train_and_measure
+from harness.commands.report_files import RunReports
 from harness.measuring.experiment import Experiment
 from harness.measuring.kinds import MissingResultError
 from harness.measuring.lineup import MissingAdapterError, TrainedAdapter, train, trained_candidates
@@ -19,7 +20,9 @@ from harness.measuring.units.filling import Asked, EngineMaker, fill_on
 from harness.measuring.units.in_process import InProcess
 from harness.measuring.units.inputs import inputs_of
 from harness.measuring.units.unit import Tell
+from harness.models.adapters import detach_adapters
 from harness.training.recipe import TrainingError
+from reports.records import Run
 from suites.engine import scoring
 from suites.engine.plan import PathCheck, ScoringPlan
 from suites.engine.self_check.check import check_path
@@ -62,8 +65,15 @@ def engines(made: list[Engine] | None = None, **options: Any) -> EngineMaker:
     return make
 
 
+def main_job(experiment: Experiment, **options: Any) -> tuple[Run, RunReports]:
+    """What `harness train-and-eval` does, in a process that did it before."""
+    detach_adapters(experiment.loaded)
+    return train_and_measure(experiment, **options)
+
+
 def filled(experiment: Experiment, make: EngineMaker, **asked: Any) -> Filled:
     """Fills the workspace of an experiment, trainings and measurements."""
+    detach_adapters(experiment.loaded)
     suite = open_job(experiment, (), trains=True)
     log = experiment.workspace.logs / "run.log"
     return fill_on(make, experiment, Asked(inputs_of(experiment), log, suite=suite, **asked))
@@ -90,7 +100,7 @@ def weights(adapters: tuple[TrainedAdapter, ...]) -> list[tuple[str, bytes]]:
 def single(in_workspace: InWorkspace, trained: tuple[TrainedAdapter, ...]) -> Path:
     """The run folder of the ordinary command."""
     experiment = in_workspace("single", trained)
-    train_and_measure(experiment)
+    main_job(experiment)
     (folder,) = experiment.workspace.runs.iterdir()
     return folder
 
@@ -101,7 +111,7 @@ def test_the_report_is_that_of_one_process(
     """Byte by byte, and the engine did every evaluation of every subject once."""
     made: list[Engine] = []
     experiment = in_workspace("filled", trained)
-    train_and_measure(experiment, make=engines(made))
+    main_job(experiment, make=engines(made))
     (folder,) = experiment.workspace.runs.iterdir()
 
     assert not first_difference(comparable(single), comparable(folder))
@@ -130,8 +140,7 @@ def test_the_stores_are_the_same_whatever_the_order_of_results(
         assert filled(experiment, engines(last_first=last_first)).missing == {}
         assert weights(train(experiment, {})) == weights(trained)
         found.append(contents(experiment))
-    assert found[0]["scores"] == found[1]["scores"]
-    assert {key for key, _ in found[0]["results"]} == {key for key, _ in found[1]["results"]}
+    assert found[0] == found[1]
 
 
 def test_a_candidate_that_fails_is_left_out_and_told_first(
@@ -143,7 +152,7 @@ def test_a_candidate_that_fails_is_left_out_and_told_first(
         f"safety: {TUNED}": UnitDied(f"safety: {TUNED}", "its process died", 3, "node-b"),
         "answers: control: sft on chosen": RuntimeError("something odd"),
     }
-    run, reports = train_and_measure(experiment, make=engines(fails=fails))
+    run, reports = main_job(experiment, make=engines(fails=fails))
 
     assert [each.name for each in run.candidates] == ["adapter, seed 42"]
     assert run.candidates[0].compared_with == ()
@@ -158,8 +167,8 @@ def test_a_candidate_that_fails_is_left_out_and_told_first(
     assert log.read_text() == "answers: control: sft on chosen\nTraceback ...\n"
 
     made: list[Engine] = []
-    run, _ = train_and_measure(experiment, make=engines(made))
-    assert set(made[0].done) == {*fails, f"lm_eval: {TUNED}"} & set(made[0].done) | set(fails)
+    run, _ = main_job(experiment, make=engines(made))
+    assert set(made[0].done) == set(fails)
     folder = experiment.workspace.runs / run.name
     assert not first_difference(comparable(single), comparable(folder))
 
@@ -189,13 +198,13 @@ def test_without_the_baseline_there_is_no_report(
     experiment = in_workspace("no baseline", trained)
     died = UnitDied("safety: baseline", "memory ran out", 3)
     with pytest.raises(SystemExit) as ended:
-        train_and_measure(experiment, make=engines(fails={died.key: died}))
+        main_job(experiment, make=engines(fails={died.key: died}))
 
     assert ended.value.code == 4
     assert "baseline: not measured: safety: memory ran out 3 times" in capsys.readouterr().err
     assert [*experiment.workspace.runs.glob("[!.]*")] == []
     made: list[Engine] = []
-    train_and_measure(experiment, make=engines(made))
+    main_job(experiment, make=engines(made))
     assert died.key in made[0].done
     assert len(made[0].done) < 10
 

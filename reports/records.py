@@ -287,8 +287,6 @@ class Run:
     generations: tuple[Generation, ...] = ()
     examples: Iterable[ExampleText] = ()
     """Texts of the scored examples, shortened if they are long; read again whenever they are gone through."""
-    not_measured: tuple[str, ...] = ()
-    """Lines on subjects that were asked for and are not there: "adapter, seed 45: not measured: its process died"."""
     notes: tuple[str, ...] = ()
     """Messages for the reader: splits made, rows dropped."""
     training: tuple[dict[str, Any], ...] = ()
@@ -307,6 +305,8 @@ class Run:
     """Names of the runs that were put together, if it is several."""
     differing: tuple[DifferingSetting, ...] = ()
     """Settings that differ between these runs."""
+    not_measured: tuple[str, ...] = ()
+    """Lines on subjects that were asked for and are not there: "adapter, seed 45: not measured: its process died"."""
 
     @property
     def baseline(self) -> Subject:

@@ -2,11 +2,11 @@
 
 {
   "run", "suite", "suite_fingerprint", "created", "headline": facts of the run,
-  "not_measured": a line for each subject that was asked for and is not there,
   "measurements": one row a metric and subject, baseline and rulers included, under the names of `MEASUREMENT_FIELDS`,
   "comparisons": one row a difference, under the names and in the units of `CSV_COLUMNS` of csv.py,
   "recipes": one row a recipe, primary metric and what it is compared with: means over its training seeds, under the
       same names and those of `RECIPE_COLUMNS`; "adapters" is a list. Empty where no recipe was trained with seeds
+  "not_measured": a line for each subject that was asked for and is not there
 }
 
 Values are in the metric's unit: fractions as fractions, perplexities as nats per token. Missing values are null.
@@ -62,10 +62,10 @@ def json_report(report: Report) -> str:
         "suite_fingerprint": run.suite_fingerprint,
         "created": run.created,
         "headline": run.headline,
-        "not_measured": list(run.not_measured),
         "measurements": [_row(MEASUREMENT_FIELDS, run, measurement) for measurement in measurements],
         "comparisons": [_row(CSV_COLUMNS, run, comparison) for comparison in report.comparisons],
         "recipes": [_recipe(run, row) for row in report.recipes],
+        "not_measured": list(run.not_measured),
     }
     return json.dumps(document, ensure_ascii=False, indent=2, allow_nan=False) + "\n"
 

@@ -111,7 +111,7 @@ def test_subjects_that_are_not_there_are_told_first_in_every_format(run: Run, tm
         "x: not measured: sft failed",
     )
     write_run(replace(run, not_measured=lines), tmp_path / "run")
-    formats = ("md", "html", "json", "tex")
+    formats = ("md", "html", "json", "latex")
     reports = write_reports([tmp_path / "run"], ReportOptions(formats=formats))
     texts = {file.suffix: file.read_text() for file in reports.files}
 

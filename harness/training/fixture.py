@@ -242,9 +242,10 @@ def find_fixture(
         fixtures: the workspace's folder of fixtures.
         start: fixture of an earlier stage.
     """
-    engines = [recipe.training.engine, *(["trl"] if recipe.training.engine == "auto" else [])]
-    for engine in engines:
-        fitting = replace(recipe, training=replace(recipe.training, engine=engine))
+    recipes = [recipe]
+    if recipe.training.engine == "auto":
+        recipes.append(replace(recipe, training=replace(recipe.training, engine="trl")))
+    for fitting in recipes:
         planned = planned_fixture(loaded, rows, fitting, fixtures, start=start)
         if planned.reused:
             return planned

@@ -1,5 +1,6 @@
 """`harness eval`."""
 
+from functools import partial
 from typing import Any
 
 import click
@@ -69,13 +70,11 @@ def evaluate(
         raise click.UsageError("--only computes one part and writes no report: leave out --dry-run and --out")
     if pairs is not None and not pairs.strip():
         raise click.UsageError("--pairs: name a file or a dataset")
-    named = named_adapters(adapters)
-    if model is None and named:
+    if (named := named_adapters(adapters)) and model is None:
         model = common_base(named)
     found = find_adapters(named, Workspace(options["workspace"]).fixtures)
     click.get_current_context().with_resource(in_use(each.folder for each in found))
     own = own_origins(found, models)
-    groups = frozenset(group for origin in own for group in origin.groups)
     experiment = prepare(
         Options(
             **options,
@@ -83,25 +82,24 @@ def evaluate(
             pairs=None if pairs is None else as_dataset(pairs),
             trains_now=False,
             trains=bool(own),
-            trained_groups=groups,
+            trained_groups=frozenset(group for origin in own for group in origin.groups),
             trained_on=trained_on,
             adapters=tuple((each.name, each.folder) for each in found),
         )
     )
     candidates = existing_candidates(experiment.config, found, models, trained_on, pairs)
+    suite = partial(open_job, experiment, candidates, trains=False)
     if dry_run:
         from harness.measuring.dry_run import estimate
 
-        job = open_job(experiment, candidates, trains=False)
-        for line in estimate(experiment, candidates, job, experiment.terminal.say):
+        for line in estimate(experiment, candidates, suite(), experiment.terminal.say):
             click.echo(line)
         return
     if only is not None:
         from harness.measuring.units.by_hand import measure_only
 
-        measure_only(experiment, candidates, open_job(experiment, candidates, trains=False), only)
+        measure_only(experiment, candidates, suite(), only)
         return
     with experiment.reserve_run() as folder:
-        suite = open_job(experiment, candidates, trains=False)
-        _, reports = measure_and_write(experiment, candidates, suite, folder=folder, filled=None)
+        _, reports = measure_and_write(experiment, candidates, suite(), folder=folder, filled=None)
         show(reports, verbose=verbose)

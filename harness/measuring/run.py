@@ -75,20 +75,17 @@ def measure(
         UserError: an adapter or a model that does not fit.
         MissingResultError: something must be found, and is not there.
     """
-    loaded = experiment.loaded
     scoring = ScoringState(first_plan(experiment) if filled is None else filled.plan, experiment.terminal.say)
-    provenance = collect(loaded, experiment.config.seed)
     notes = list(experiment.notes)
     notes += dict.fromkeys(f"{each.variant.name}: {note}" for each in trained for note in each.fixture.notes)
+    provenance, records = collect(experiment.loaded, experiment.config.seed), list[Record]()
+    prepared = with_rewards(suite, _rewards(candidates))
     with score_cache(experiment) as cache:
-        records: list[Record] = []
-        prepared = with_rewards(suite, _rewards(candidates))
-        given = _Given(experiment, scoring, cache, found_only=filled is not None)
+        given = _Given(experiment, scoring, cache, filled is not None)
         for part, own_notes in _weights_after_weights(given, candidates, prepared):
             notes += own_notes
             records += part
     experiment.terminal.say(scoring.summary)
-    config = experiment.config
     rows = {each.variant.name: each.fixture.log for each in trained}
     measurements = (*_of_type(MetricScores, records), *_unknown_rewards(candidates, records))
     counts = _of_type(EvaluationCounts, records)
@@ -110,7 +107,7 @@ def measure(
         selection=choose_winner([each.variant for each in trained], rows),
         published=_published(experiment),
         gates=experiment.suite.gates,
-        config=to_dict(config),
+        config=to_dict(experiment.config),
         provenance=provenance | {"scoring": scoring.as_record()},
         not_measured=() if filled is None else filled.lines,
     )

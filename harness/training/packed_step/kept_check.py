@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
 from harness.training.packed_step.check import StepCheck
 from harness.training.packed_step.forward import Kernel
@@ -25,9 +25,11 @@ _TYPES: Mapping[str, tuple[type, ...]] = {
 
 def read_check(file: Path | None) -> StepCheck | None:
     """Return what an earlier check found; None where there is no file, or a damaged one."""
+    if file is None:
+        return None
     try:
-        kept: Any = parse_json(file.read_bytes())["check"] if file is not None else None
-        is_right = isinstance(kept, dict) and kept.keys() == {each.name for each in fields(StepCheck)}
+        kept = dict(parse_json(file.read_bytes())["check"])
+        is_right = kept.keys() == {each.name for each in fields(StepCheck)}
         is_right = is_right and all(isinstance(kept[name], types) for name, types in _TYPES.items())
     except (OSError, ValueError, KeyError, TypeError):
         return None

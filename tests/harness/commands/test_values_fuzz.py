@@ -59,9 +59,9 @@ def without_models() -> Any:
         config = preparation._resolve(options)[1]
         return SimpleNamespace(config=config)
 
-    def listed(experiment: Any, _models: Any = ()) -> tuple[None, None]:
+    def listed(experiment: Any, _models: Any = ()) -> tuple[Any, None]:
         assert variants_of(experiment.config)
-        return None, None
+        return SimpleNamespace(not_measured=()), None
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(preparation, "prepare", understood)

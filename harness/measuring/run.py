@@ -1,8 +1,9 @@
 """Measures baseline and candidates, one set of weights after the other, and assembles the run."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import TypeVar
 
 from harness.config.load import to_dict
@@ -20,7 +21,6 @@ from harness.training.selection import choose_winner
 from reports.example_texts import ExampleTexts, joined_texts
 from reports.records import EvaluationCounts, Generation, MetricScores, Published, Run, Subject
 from reports.scores import ExampleScores
-from suites.engine.cache.score_cache import ScoreCache
 from suites.engine.plan import ScoringPlan, ScoringState, plan_for
 from suites.inputs import content_id
 
@@ -81,8 +81,10 @@ def measure(
     provenance, records = collect(experiment.loaded, experiment.config.seed), list[Record]()
     prepared = with_rewards(suite, _rewards(candidates))
     with score_cache(experiment) as cache:
-        given = _Given(experiment, scoring, cache, filled is not None)
-        for part, own_notes in _weights_after_weights(given, candidates, prepared):
+        scorers = partial(
+            Scorers, state=scoring, cache=cache, terminal=experiment.terminal, found_only=filled is not None
+        )
+        for part, own_notes in _weights_after_weights(experiment, candidates, prepared, scorers, scoring):
             notes += own_notes
             records += part
     experiment.terminal.say(scoring.summary)
@@ -124,28 +126,17 @@ def _of_type(record_type: type[OneRecord], records: Iterable[Record]) -> tuple[O
     return tuple(record for record in records if isinstance(record, record_type))
 
 
-@dataclass(frozen=True, slots=True)
-class _Given:
-    """What the measurement of every set of weights is given."""
-
-    experiment: Experiment
-    scoring: ScoringState
-    cache: ScoreCache | None
-    found_only: bool
-
-    def scorers(self, loaded: LoadedModel, names: Mapping[str, str]) -> Scorers:
-        """The subjects of these names on one set of weights."""
-        return Scorers(loaded, names, self.scoring, self.cache, self.experiment.terminal, self.found_only)
-
-
 def _weights_after_weights(
-    given: _Given, candidates: Sequence[Candidate], suite: Mapping[EvaluationConfig, Evaluation]
+    experiment: Experiment,
+    candidates: Sequence[Candidate],
+    suite: Mapping[EvaluationConfig, Evaluation],
+    scorers: Callable[[LoadedModel, Mapping[str, str]], Scorers],
+    scoring: ScoringState,
 ) -> Iterator[tuple[Sequence[Record], list[str]]]:
     """Yields records and notes of the baseline's weights, then of each candidate's own.
 
     Only one set of weights is in memory at a time.
     """
-    experiment, scoring = given.experiment, given.scoring
     loaded = experiment.loaded
     on_base = {each.name: each.adapter for each in candidates if each.adapter is not None}
     notes = [note for each in candidates for note in each.notes]
@@ -153,7 +144,7 @@ def _weights_after_weights(
         notes += attach_adapter(loaded, name, adapter)
     names = {name: name for name in (BASELINE, *on_base)}
     _said(experiment, notes)  # before hours of scoring, because some are a reason to stop
-    yield list(run_suite(suite, given.scorers(loaded, names))), notes
+    yield list(run_suite(suite, scorers(loaded, names))), notes
     for each in candidates:
         if each.model is None:
             continue
@@ -161,7 +152,7 @@ def _weights_after_weights(
         loaded.release()
         with experiment.terminal.waiting(f"loading {each.name}"):
             loaded = load_model(each.model)
-        records = list(run_suite(suite, given.scorers(loaded, {each.name: BASELINE})))
+        records = list(run_suite(suite, scorers(loaded, {each.name: BASELINE})))
         notes = [f"{each.name}: {note}" for note in loaded.notes]
         if scoring.plan != plan:
             notes.append(f"{each.name} was scored on another path or pack size than the subjects before it")

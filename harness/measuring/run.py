@@ -75,19 +75,17 @@ def measure(
         UserError: an adapter or a model that does not fit.
         MissingResultError: something must be found, and is not there.
     """
-    scoring = ScoringState(first_plan(experiment) if filled is None else filled.plan, experiment.terminal.say)
-    notes = list(experiment.notes)
+    terminal, notes = experiment.terminal, list(experiment.notes)
+    scoring = ScoringState(first_plan(experiment) if filled is None else filled.plan, terminal.say)
     notes += dict.fromkeys(f"{each.variant.name}: {note}" for each in trained for note in each.fixture.notes)
     provenance, records = collect(experiment.loaded, experiment.config.seed), list[Record]()
     prepared = with_rewards(suite, _rewards(candidates))
     with score_cache(experiment) as cache:
-        scorers = partial(
-            Scorers, state=scoring, cache=cache, terminal=experiment.terminal, found_only=filled is not None
-        )
+        scorers = partial(Scorers, state=scoring, cache=cache, terminal=terminal, found_only=filled is not None)
         for part, own_notes in _weights_after_weights(experiment, candidates, prepared, scorers, scoring):
             notes += own_notes
             records += part
-    experiment.terminal.say(scoring.summary)
+    terminal.say(scoring.summary)
     rows = {each.variant.name: each.fixture.log for each in trained}
     measurements = (*_of_type(MetricScores, records), *_unknown_rewards(candidates, records))
     counts = _of_type(EvaluationCounts, records)

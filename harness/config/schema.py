@@ -289,6 +289,9 @@ class ExperimentConfig:
     controls: tuple[Literal["sft", "shuffled"], ...] = ()
     """More candidates, trained for the same number of steps: on the chosen answers alone (sft), or on pairs of which a
     random half has its sides swapped (shuffled)."""
+    sweep_controls: bool = True
+    """Whether every combination of the sweep has controls of its own. False trains them once, with the experiment's own
+    values of what is swept, and compares every candidate with them."""
     subjects: tuple[Literal["unquantised"], ...] = ()
     """More subjects: the base model without quantisation."""
     merged: HalfPrecision | None = None

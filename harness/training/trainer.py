@@ -21,7 +21,7 @@ from harness.training.checkpoints import writing
 from harness.training.in_step import agreed, take_steps
 from harness.training.loggers import check_loggers, logged
 from harness.training.packed_step.budget import Budget
-from harness.training.packed_step.check import check_packed_step
+from harness.training.packed_step.check import check_packed_step, rows_to_check
 from harness.training.packed_step.forward import packed_forward
 from harness.training.packed_step.kept_check import keep_check, read_check
 from harness.training.recipe import (
@@ -52,6 +52,7 @@ from harness.training.trl import (
 )
 from harness.training.variants import n_steps
 from suites.engine.scoring import ScoreStore
+from suites.engine.self_check.thresholds import length_thresholds
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -59,8 +60,6 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 
-_CHECKED_ROWS = 64
-"""Rows among which those are that the packed engine is checked on."""
 _TRIED_ROWS = 4
 """Rows that a recipe is tried on; KTO needs more than one."""
 
@@ -225,11 +224,13 @@ def _in_packs(trainer: HarnessTrainerMixin, inputs: TrainerInputs, file: Path | 
     Raises:
         UnpackableModelError: packs do not agree with TRL's padded batches.
     """
-    check = told(read_check(file))
-    if check is None:
-        rows = requests_of(inputs.rows[:_CHECKED_ROWS])
+    check, thresholds = told(read_check(file)), length_thresholds(inputs.loaded.base.config)
+    rows = table_of(inputs.rows)
+    lengths = rows.lengths.max(axis=1) - 1  # a last token is no input
+    if check is None or not check.holds_for(int(lengths.max()), thresholds):
+        some = requests_of(rows.take(rows_to_check(lengths, thresholds)))
         with trainer.without_casts(), trainer.accelerator.autocast():
-            check = told(check_packed_step(trainer.model, rows, inputs.loaded.pad_token_id))
+            check = told(check_packed_step(trainer.model, some, inputs.loaded.pad_token_id))
         if ranks().is_first:
             keep_check(file, check)
     if not check.passed:

@@ -47,14 +47,18 @@ class Variant:
 def variants_of(config: ExperimentConfig) -> tuple[Variant, ...]:
     """Return the first stage, then each combination of the sweep: its seeds, then its controls.
 
-    Controls are trained with the experiment's own seed only.
+    Controls are trained with the experiment's own seed only. Those that are not swept come last.
 
     Raises:
         ConfigError: the sweep changes a setting that all subjects share, or a value is not allowed.
     """
+    shared = () if config.sweep_controls else _controls("", config)
     variants = [
-        variant for label, combined in _combinations(config).items() for variant in _of_combination(label, combined)
+        variant
+        for label, combined in _combinations(config).items()
+        for variant in _of_combination(label, combined, shared)
     ]
+    variants += shared
     if config.sft is None:
         return tuple(variants)
     for variant in variants:
@@ -72,27 +76,31 @@ def _shape(lora: LoraConfig) -> tuple[int, int, object]:
     return lora.rank, lora.alpha, lora.target_modules
 
 
-def _of_combination(label: str, config: ExperimentConfig) -> Iterator[Variant]:
-    """Yield the variants of one combination of swept values: all seeds, then all controls."""
+def _of_combination(label: str, config: ExperimentConfig, shared: tuple[Variant, ...]) -> Iterator[Variant]:
+    """Yield the variants of one combination of swept values: all seeds, then all controls that are its own."""
     name = label or (ONE_ADAPTER if config.sft is None else f"{FIRST_STAGE}+{config.training.method}")
-    controls = {control: " ".join(filter(None, (_NAMES_OF_CONTROLS[control], label))) for control in config.controls}
+    controls = shared or _controls(label, config)
     for seed in range(config.seed, config.seed + config.seeds):
         yield Variant(
             f"{name}, seed {seed}" if config.seeds > 1 else name,
             Recipe(config.lora, config.training, seed),
             family=name,
             starts_from_sft=config.sft is not None,
-            controls=tuple(controls.values()),
+            controls=tuple(control.name for control in controls),
         )
-    for control, control_name in controls.items():
+    yield from () if shared else controls
+
+
+def _controls(label: str, config: ExperimentConfig) -> tuple[Variant, ...]:
+    """Return the controls of one combination of swept values."""
+    variants = []
+    for control in config.controls:
+        name = " ".join(filter(None, (_NAMES_OF_CONTROLS[control], label)))
         training = replace(config.training, method="sft") if control == "sft" else config.training
-        yield Variant(
-            control_name,
-            Recipe(config.lora, training, config.seed),
-            _ROWS_OF_CONTROLS[control],
-            family=control_name,
-            starts_from_sft=config.sft is not None,
-        )
+        recipe = Recipe(config.lora, training, config.seed)
+        is_started = config.sft is not None
+        variants.append(Variant(name, recipe, _ROWS_OF_CONTROLS[control], family=name, starts_from_sft=is_started))
+    return tuple(variants)
 
 
 def with_sweeps(config: ExperimentConfig, sweeps: Sequence[str]) -> ExperimentConfig:
@@ -144,7 +152,8 @@ def _check_number(config: ExperimentConfig) -> None:
         ConfigError: more than `MOST_VARIANTS`.
     """
     n_combinations = prod(map(len, config.sweep.values()))
-    n_variants = n_combinations * (config.seeds + len(config.controls)) + (config.sft is not None)
+    n_controls = len(config.controls) * (n_combinations if config.sweep_controls else 1)
+    n_variants = n_combinations * config.seeds + n_controls + (config.sft is not None)
     if n_variants > MOST_VARIANTS:
         swept = " x ".join(f"{len(values):,} values of {shown_name(key)}" for key, values in config.sweep.items())
         raise ConfigError(

@@ -10,6 +10,8 @@ from dataclasses import dataclass, replace
 from math import inf, isfinite, isnan
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from harness.training.packed_step.batch import UNLABELLED
 from harness.training.packed_step.budget import Budget
 from harness.training.packed_step.forward import Kernel, kernels, packed_forward
@@ -21,14 +23,18 @@ from suites.engine.causal_model import (
     evaluation_mode,
     jittered_embeddings,
 )
+from suites.engine.self_check.thresholds import length_thresholds
 from suites.engine.units import is_out_of_memory
 from suites.inputs import Request
 
 if TYPE_CHECKING:
     import torch
+    from numpy.typing import NDArray
 
-CHECKED_TOKENS = 512
-"""Tokens of the checked rows, padding included."""
+CHECKED_ROWS = 64
+"""Rows among which the shortest are found."""
+CHECKED_TOKENS = 256
+"""Tokens of the shortest rows, padding included; below fp32 twice as many, whose spread is less a matter of luck."""
 FEWEST_PAIRS = 2
 """Pairs that are checked however long they are, because a pack holds several."""
 EXACT_TOLERANCE = 1e-4
@@ -58,11 +64,17 @@ class StepCheck:
     """How attention over packs was computed."""
     is_lasting: bool = True
     """Whether it would come out so again; not where memory ran out."""
+    longest: int = 0
+    """Tokens of the longest request."""
 
     @property
     def passed(self) -> bool:
         """Whether packs may be trained on."""
         return self.difference is not None and self.difference <= self.tolerance
+
+    def holds_for(self, longest: int, thresholds: Sequence[int]) -> bool:
+        """Whether it failed, or requests of up to so many tokens cross no length that those of the check did not."""
+        return not self.passed or not any(self.longest <= threshold < longest for threshold in thresholds)
 
     def __str__(self) -> str:
         if self.difference is None:
@@ -84,7 +96,9 @@ class _Computed:
 
 
 def check_packed_step(model: Any, requests: Sequence[Request], padding: int) -> StepCheck:
-    """Compares the shortest requests on both forwards and leaves model, gradients and random numbers as they were.
+    """Compares some requests on both forwards and leaves model, gradients and random numbers as they were.
+
+    They are the shortest, and one pair beyond each length that the model's configuration names, such as a window's.
 
     Where several kernels of attention can be trained with, the result is that of the first that passes, or of the last.
 
@@ -93,18 +107,21 @@ def check_packed_step(model: Any, requests: Sequence[Request], padding: int) -> 
         requests: Requests to choose from, those of a pair beside each other.
         padding: Token id to pad with.
     """
-    chosen = _shortest(requests)
     base, is_exact = model.get_base_model(), computes_exactly(model.get_base_model())
+    n_tokens = CHECKED_TOKENS if is_exact else 2 * CHECKED_TOKENS
+    groups = _chosen(requests, length_thresholds(base.config), n_tokens)
+    chosen = [request for group in groups for request in group]
+    longest = _longest(chosen)
     with evaluation_mode(model), _moved(model):
-        plain = _computed(model, _batch(chosen, padding, 0, model.device))
+        plain = _computed(model, groups, padding)
         tolerance = EXACT_TOLERANCE
         if not is_exact:
-            tolerance = max(EXACT_TOLERANCE, SPREADS_ALLOWED * _spread(model, chosen, padding, plain))
+            tolerance = max(EXACT_TOLERANCE, SPREADS_ALLOWED * _spread(model, groups, padding, plain))
         for kernel in kernels(base):
-            check = StepCheck(len(chosen), None, tolerance, kernel=kernel)
+            check = StepCheck(len(chosen), None, tolerance, kernel=kernel, longest=longest)
             try:
                 with packed_forward(base, Budget(sum(each.n_inputs for each in chosen)), kernel):
-                    packed = _computed(model, _batch(chosen, padding, 0, model.device))
+                    packed = _computed(model, groups, padding)
             except (ValueError, TypeError, RuntimeError, AttributeError, NotImplementedError) as error:
                 check = replace(check, problem=first_line(error), is_lasting=not is_out_of_memory(error))
                 continue
@@ -119,7 +136,7 @@ def check_packed_step(model: Any, requests: Sequence[Request], padding: int) -> 
     return check
 
 
-def _spread(model: Any, requests: Sequence[Request], padding: int, plain: _Computed) -> float:
+def _spread(model: Any, groups: Sequence[Sequence[Request]], padding: int, plain: _Computed) -> float:
     """The largest difference of the padded forward from itself: over padding, kernels of attention, and last bits.
 
     Padding alone may show none, because a CPU's kernels treat every row alike.
@@ -128,22 +145,46 @@ def _spread(model: Any, requests: Sequence[Request], padding: int, plain: _Compu
     other_kernel = "eager" if attention_kernel_name(base) != "eager" else "sdpa"
     for others in (nullcontext(), jittered_embeddings(base, JITTER), attention_kernel(base, other_kernel)):
         with suppress(ValueError, AttributeError), others:  # a family may have one kernel only
-            batch = _batch(requests, padding, _EXTRA_COLUMNS, model.device)
-            spreads.append(_largest(_computed(model, batch), plain)[0])
+            spreads.append(_largest(_computed(model, groups, padding, _EXTRA_COLUMNS), plain)[0])
     return max(spreads)
 
 
-def _shortest(requests: Sequence[Request]) -> list[Request]:
-    """The requests of the shortest pairs, at least two, that fit into the checked tokens with their padding."""
-    pairs = [requests[start : start + 2] for start in range(0, len(requests), 2)]
-    by_length = sorted(pairs, key=lambda pair: max(each.n_inputs for each in pair))
+def rows_to_check(lengths: "NDArray[np.int64]", thresholds: Sequence[int]) -> "NDArray[np.int64]":
+    """Returns the places of rows among which a check finds its own.
+
+    Args:
+        lengths: Tokens of the longest request of each row, shape (n_rows,).
+        thresholds: Lengths beyond which the model may compute otherwise (see `length_thresholds`).
+    """
+    beyond = (np.flatnonzero(lengths > threshold) for threshold in thresholds)
+    shortest = [places[lengths[places].argmin()] for places in beyond if len(places)]
+    first = np.arange(min(CHECKED_ROWS, len(lengths)))
+    return np.concatenate([first, np.setdiff1d(np.asarray(shortest, np.int64), first)])
+
+
+def _chosen(requests: Sequence[Request], thresholds: Sequence[int], n_tokens: int) -> list[list[Request]]:
+    """The requests of the shortest pairs, at least two, that fit into so many tokens with their padding.
+
+    Then, each by itself, the shortest pair beyond every length at which the model may begin to compute otherwise.
+    """
+    pairs = [list(requests[start : start + 2]) for start in range(0, len(requests), 2)]
+    by_length = sorted(pairs, key=_longest)
     chosen: list[Request] = []
     for number, pair in enumerate(by_length):
         more = [*chosen, *pair]
-        if number >= FEWEST_PAIRS and len(more) * max(each.n_inputs + 1 for each in more) > CHECKED_TOKENS:
+        if number >= FEWEST_PAIRS and len(more) * (_longest(more) + 1) > n_tokens:
             break
         chosen = more
-    return chosen
+    groups = [chosen]
+    for threshold in thresholds:
+        beyond = [pair for pair in by_length if _longest(pair) > threshold]
+        if beyond and _longest(groups[-1]) <= threshold:
+            groups.append(beyond[0])
+    return groups
+
+
+def _longest(requests: Sequence[Request]) -> int:
+    return max(each.n_inputs for each in requests)
 
 
 def _batch(requests: Sequence[Request], padding: int, n_extra: int, device: Any) -> "dict[str, torch.Tensor]":
@@ -162,19 +203,25 @@ def _batch(requests: Sequence[Request], padding: int, n_extra: int, device: Any)
     }
 
 
-def _computed(model: Any, batch: "dict[str, torch.Tensor]") -> _Computed:
-    """Log-probabilities, and the gradients of the difference that DPO trains: every second response counts less."""
+def _computed(model: Any, groups: Sequence[Sequence[Request]], padding: int, n_extra: int = 0) -> _Computed:
+    """Log-probabilities, and the gradients of the difference that DPO trains: every second response counts less.
+
+    Each group is a batch, so that one long pair does not make a long row of every short one.
+    """
     import torch
 
     weights = {name: each for name, each in model.named_parameters() if each.requires_grad}
-    sums = model(**batch, fused_lm_head=True).log_probs.sum(-1)
-    signs = torch.ones_like(sums)
-    signs[1::2] = -0.5
-    gradients = torch.autograd.grad((sums * signs).sum(), list(weights.values()), allow_unused=True)
-    return _Computed(
-        sums.detach(),
-        {name: each for name, each in zip(weights, gradients, strict=True) if each is not None},
-    )
+    log_probabilities, gradients = [], dict[str, torch.Tensor]()
+    for requests in groups:
+        sums = model(**_batch(requests, padding, n_extra, model.device), fused_lm_head=True).log_probs.sum(-1)
+        signs = torch.ones_like(sums)
+        signs[1::2] = -0.5
+        found = torch.autograd.grad((sums * signs).sum(), list(weights.values()), allow_unused=True)
+        for name, each in zip(weights, found, strict=True):
+            if each is not None:
+                gradients[name] = gradients[name] + each if name in gradients else each
+        log_probabilities.append(sums.detach())
+    return _Computed(torch.cat(log_probabilities), gradients)
 
 
 def _largest(one: _Computed, other: _Computed) -> tuple[float, str]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from harness.training.packed_step.batch import UNLABELLED, PaddedBatch, read_batch
 from harness.training.packed_step.budget import Budget
+from harness.training.packed_step.frozen_product import faster_products
 from harness.training.packed_step.lora_product import products_in_place
 from suites.engine.causal_model import attention_kernel
 from suites.engine.packing import Pack, pack_requests
@@ -23,7 +24,7 @@ from suites.engine.tree_path import decoded_pack, decoded_pack_in_blocks, dense_
 if TYPE_CHECKING:
     import torch
 
-VERSION = 3
+VERSION = 4
 """Changes with anything that changes a number; part of the key of what was trained."""
 Kernel = Literal["flex", "dense"]
 """How attention over a pack is computed: flex with FlexAttention's block masks, dense with a mask of every token."""
@@ -67,7 +68,7 @@ def packed_forward(model: Any, budget: Budget, kernel: Kernel = "dense") -> Iter
     model.forward = forward
     try:
         name = padded_flex_attention() if kernel == "flex" else dense_kernel(model)
-        with attention_kernel(model, name), products_in_place(model):
+        with attention_kernel(model, name), products_in_place(model), faster_products(model):
             yield
     finally:
         model.forward = original

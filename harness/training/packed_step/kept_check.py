@@ -20,6 +20,7 @@ _TYPES: Mapping[str, tuple[type, ...]] = {
     "problem": (str,),
     "kernel": (str,),
     "is_lasting": (bool,),
+    "longest": (int,),
 }
 
 

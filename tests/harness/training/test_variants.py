@@ -60,6 +60,18 @@ def test_controls_follow_what_they_control(config: ExperimentConfig) -> None:
     assert [variant.is_control for variant in variants[4:]] == [False, False, True, True]
 
 
+def test_controls_that_are_not_swept_are_trained_once_for_all(config: ExperimentConfig) -> None:
+    """With the experiment's own values, after all candidates, which are each compared with them."""
+    own = replace(config, controls=("sft", "shuffled"), sweep_controls=False)
+    variants = variants_of(with_sweeps(own, ["training.beta=0.1,0.5"]))
+    assert [variant.name for variant in variants] == [
+        "beta=0.1", "beta=0.5", "control: sft on chosen", "control: shuffled pairs",
+    ]  # fmt: skip
+    assert {variant.controls for variant in variants[:2]} == {("control: sft on chosen", "control: shuffled pairs")}
+    assert variants[3].recipe.training == config.training
+    assert variants_of(own) == variants_of(replace(own, sweep_controls=True))
+
+
 def test_a_first_stage_comes_first_and_is_where_the_others_start() -> None:
     """sft-then-dpo trains sft and then sft+dpo on it; the first stage itself starts from nothing."""
     first, second = variants_of(load_experiment("sft-then-dpo"))

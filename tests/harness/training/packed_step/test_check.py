@@ -1,13 +1,21 @@
 """The check that packs are only trained on where they agree with TRL."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from tiny_families import N_VOCABULARY
 
-from harness.training.packed_step.check import CHECKED_TOKENS, _shortest, check_packed_step
+from harness.training.packed_step.check import (
+    CHECKED_TOKENS,
+    StepCheck,
+    _chosen,
+    check_packed_step,
+    rows_to_check,
+)
 from suites.engine.response_gradients import target_values
 from suites.inputs import Request
 
@@ -79,12 +87,47 @@ def test_the_shortest_pairs_are_checked() -> None:
     few = pairs(60)
     long = [Request(tuple(range(3, 40)) * 10, (5,)), Request(tuple(range(3, 40)) * 10, (6,))]
 
-    chosen = _shortest([*long, *few])
+    (chosen,) = _chosen([*long, *few], (1024,), CHECKED_TOKENS)
 
     assert chosen == few[: len(chosen)]
     assert 4 < len(chosen) < len(few)
     assert len(chosen) * max(each.n_inputs + 1 for each in chosen) <= CHECKED_TOKENS
-    assert _shortest([*long, *few[:2]]) == [*few[:2], *long]
+    assert _chosen([*long, *few[:2]], (), CHECKED_TOKENS) == [[*few[:2], *long]]
+
+
+def test_a_pair_beyond_each_length_of_the_model_is_checked_by_itself() -> None:
+    """The shortest of those, once where it lies beyond two lengths; none where no row is as long."""
+    few, thresholds = pairs(20), (30, 50, 200, 5000)
+    middle, long, longest = (
+        [Request(tuple(range(3, 3 + length)), (each,)) for each in (5, 6)] for length in (40, 300, 400)
+    )
+    lengths = np.asarray([10] * 70 + [400, 300, 40])
+
+    assert _chosen([*longest, *long, *middle, *few], thresholds, CHECKED_TOKENS)[1:] == [middle, long]
+    assert rows_to_check(lengths, thresholds).tolist() == [*range(64), 71, 72]
+    assert rows_to_check(lengths[:5], thresholds).tolist() == [*range(5)]
+
+
+def test_a_check_holds_for_rows_that_cross_no_other_length() -> None:
+    """What was found on short rows says nothing of a window that only longer ones leave; a failure is one for all."""
+    check = StepCheck(4, 1e-6, 1e-4, longest=100)
+
+    assert check.holds_for(600, (50, 700))
+    assert not check.holds_for(701, (50, 700))
+    assert not check.holds_for(101, (100,))
+    assert replace(check, difference=1.0).holds_for(701, (50, 700))
+
+
+def test_a_window_that_packs_do_not_keep_is_found_by_a_longer_pair(
+    fused: Fused, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Short rows never leave the window, and show nothing."""
+    model = fused("Mistral", sliding_window=64)
+    long = [Request(tuple(range(3, 90)), (3 + side, 4)) for side in (0, 2)]
+    monkeypatch.setattr("suites.engine.tree_path.attention_window", lambda _config: None)
+
+    assert check_packed_step(model, pairs(3), padding=0).passed
+    assert not check_packed_step(model, [*pairs(3), *long], padding=0).passed
 
 
 def test_another_kernel_is_tried_where_the_first_cannot_be_trained_with(

@@ -51,11 +51,11 @@ def in_float64(model: Any, batch: dict[str, torch.Tensor]) -> _Computed:
 def test_gradients_are_as_exact_as_those_of_padded_batches(family: str, fused: Callable[..., Any]) -> None:
     """Held against float64, over all tensors together."""
     model = fused(family)
-    batch = _batch(requests(8), 0, 0, "cpu")
-    plain = _computed(model, batch)
+    groups = [requests(8)]
+    plain = _computed(model, groups, padding=0)
     with packed_forward(model.get_base_model(), Budget(4096)):
-        packed = _computed(model, batch)
-    exact = in_float64(model.double(), batch)
+        packed = _computed(model, groups, padding=0)
+    exact = in_float64(model.double(), _batch(groups[0], 0, 0, "cpu"))
 
     def error(found: _Computed) -> float:
         differences = [(found.gradients[name] - slope).norm() for name, slope in exact.gradients.items()]

@@ -26,11 +26,14 @@ def faster_products(model: Any) -> Iterator[None]:
     """
     import torch
 
-    is_faster = torch.backends.mkldnn.is_available() and torch.backends.cpu.get_cpu_capability().startswith(FAST_ON)
-    weights = {module: _frozen_weight(module) for module in model.modules()} if is_faster else {}
-    changed = [module for module, weight in weights.items() if weight is not None]
-    for module in changed:
-        module.forward = partial(_forward, module.forward, weights[module], module.bias)
+    has_library = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    is_faster = has_library and torch.backends.cpu.get_cpu_capability().startswith(FAST_ON)
+    changed = []
+    for module in model.modules() if is_faster else ():
+        weight = _frozen_weight(module)
+        if weight is not None:
+            module.forward = partial(_forward, module.forward, weight, module.bias)
+            changed.append(module)
     try:
         yield
     finally:

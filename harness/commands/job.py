@@ -49,6 +49,24 @@ def train_and_measure(
             return measure_and_write(experiment, candidates, suite, trained, folder=folder, filled=filled)
 
 
+def train_by_units(experiment: Experiment, make: EngineMaker) -> tuple[tuple[TrainedAdapter, ...], tuple[str, ...]]:
+    """Trains the adapters of an experiment on an engine.
+
+    Args:
+        experiment: what to train on.
+        make: makes the engine.
+
+    Returns:
+        Those that are there, and a line for each that is missing.
+
+    Raises:
+        UserError: a recipe that cannot be trained, or a node that is unlike this machine.
+    """
+    with experiment.reserve_run() as folder:
+        filled = fill(make, experiment, folder)
+    return train(experiment, filled.missing), filled.lines
+
+
 def measure_and_write(
     experiment: Experiment,
     candidates: Sequence[Candidate],

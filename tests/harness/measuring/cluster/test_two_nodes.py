@@ -1,5 +1,6 @@
 """A job on two Ray nodes of this machine: what dies there, and what comes of it."""
 
+import io
 import os
 import re
 import signal
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 from compared_runs import comparable, first_difference
+from rich.console import Console
 
 from harness.commands.job import train_and_measure, train_by_units
 from harness.measuring.cluster import engine
@@ -24,6 +26,7 @@ from harness.measuring.units.engine import ForeignNodeError
 from harness.measuring.units.filling import EngineMaker
 from harness.measuring.units.unit import Event, Tell
 from harness.models.adapters import detach_adapters
+from harness.terminal import Terminal
 from harness.workspace import Workspace
 
 pytestmark = [
@@ -79,7 +82,8 @@ def on_nodes(two_nodes: Any, prepared: Experiment, options: Options, tmp_path: P
 
             return maker
 
-        yield replace(prepared, workspace=workspace), make
+        terminal = Terminal(Console(file=io.StringIO()))
+        yield replace(prepared, workspace=workspace, terminal=terminal), make
 
 
 COSTS = {
@@ -120,9 +124,9 @@ def test_a_process_killed_within_a_unit_changes_no_byte_of_the_report(
     assert len(again) == 1, begun
     assert run.not_measured == ()
     assert not first_difference(without_costs(single), without_costs(experiment.workspace.runs / run.name))
-    err = capfd.readouterr().err
-    assert f"{again[0]} is begun again on node" in err
-    assert "(raylet" not in err
+    told = experiment.terminal.console.file.getvalue()
+    assert f"{again[0]} is begun again on node" in told
+    assert "(raylet" not in "".join(capfd.readouterr())
 
 
 def test_a_node_that_is_lost_leaves_its_units_to_the_others(

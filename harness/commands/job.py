@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 import click
@@ -62,8 +63,7 @@ def train_by_units(experiment: Experiment, make: EngineMaker) -> tuple[tuple[Tra
     Raises:
         UserError: a recipe that cannot be trained, or a node that is unlike this machine.
     """
-    with experiment.reserve_run() as folder:
-        filled = fill(make, experiment, folder)
+    filled = fill(make, experiment, Path(f"{experiment.config.name}-train-{datetime.now(UTC):%Y%m%d-%H%M%S}"))
     return train(experiment, filled.missing), filled.lines
 
 

@@ -18,7 +18,7 @@ from reports.errors import UserError, first_line
 
 ANSWER_SECONDS = 5.0
 """Time that a named host has to take a connection."""
-_LONGEST_FOLDER = 40
+_LONGEST_FOLDER = 28
 """Characters of a temporary folder in which names of sockets stay below the system's limit."""
 _FORWARDED = ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_HOME", "HF_HUB_CACHE", "HF_ENDPOINT")
 """Variables that mean the same in every process of a job, besides those of this project; tokens are none of them."""

@@ -2,8 +2,9 @@
 
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,8 @@ AGENTS = ("ray::RuntimeEnvAgent", "ray::DashboardAgent")
 
 
 @pytest.fixture
-def start(ray_environment: dict[str, str], tmp_path: Path) -> Callable[..., subprocess.Popen[str]]:
-    """Starts a command with a home folder and a workspace of the test's own."""
+def start(ray_environment: dict[str, str], tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Starts a command with a home folder, a temporary folder and a workspace of the test's own."""
     (tmp_path / "home").mkdir()
     environment = {name: value for name, value in ray_environment.items() if not name.startswith("RAY_")}
     environment |= {"HOME": str(tmp_path / "home"), "HARNESS_WORKSPACE": str(tmp_path / "w")}
@@ -36,7 +37,9 @@ def start(ray_environment: dict[str, str], tmp_path: Path) -> Callable[..., subp
             text=True,
         )
 
-    return command
+    with tempfile.TemporaryDirectory(prefix="ray-test-", dir="/tmp", ignore_cleanup_errors=True) as short:
+        environment["TMPDIR"] = short  # whose name is short enough for sockets
+        yield command
 
 
 def test_a_driver_that_is_killed_leaves_no_process_and_is_completed_by_the_same_command(

@@ -56,7 +56,7 @@ def evaluate(
 ) -> None:
     """Measures existing adapters and full models beside their base."""
     from harness.commands.cluster import on_cluster
-    from harness.commands.job import fill, leave_incomplete, measure_and_write
+    from harness.commands.job import leave_incomplete, measure_existing
     from harness.commands.output import show
     from harness.data.read import as_dataset
     from harness.measuring.existing import existing_candidates, find_adapters, own_origins
@@ -69,12 +69,9 @@ def evaluate(
     dry_run, only = options.pop("dry_run"), options.pop("only")
     if not adapters and not models:
         raise click.UsageError("give at least one --adapter or --candidate")
-    if only is not None and (dry_run or options["out"] is not None):
-        raise click.UsageError("--only computes one part and writes no report: leave out --dry-run and --out")
-    if pairs is not None and not pairs.strip():
-        raise click.UsageError("--pairs: name a file or a dataset")
+    _check_combination(only, pairs, is_alone=not dry_run and options["out"] is None)
     context = click.get_current_context()
-    maker_of = context.with_resource(on_cluster(options, computes=not dry_run and only is None))
+    maker_of = context.with_resource(on_cluster(options, computes=not (dry_run or only)))
     if (named := named_adapters(adapters)) and model is None:
         model = common_base(named)
     found = find_adapters(named, Workspace(options["workspace"]).fixtures)
@@ -104,11 +101,14 @@ def evaluate(
 
         measure_only(experiment, candidates, suite(), only)
         return
-    make = maker_of(asked)
-    with experiment.reserve_run() as folder:
-        opened, filled = suite(), None
-        if make is not None:
-            filled = fill(make, experiment, folder, suite=opened, others=candidates, trains=False)
-        run, reports = measure_and_write(experiment, candidates, opened, folder=folder, filled=filled)
-        show(reports, verbose=verbose)
+    run, reports = measure_existing(experiment, candidates, suite, maker_of(asked))
+    show(reports, verbose=verbose)
     leave_incomplete(run.not_measured)
+
+
+def _check_combination(only: str | None, pairs: str | None, *, is_alone: bool) -> None:
+    """Refuses options that do not go together."""
+    if only is not None and not is_alone:
+        raise click.UsageError("--only computes one part and writes no report: leave out --dry-run and --out")
+    if pairs is not None and not pairs.strip():
+        raise click.UsageError("--pairs: name a file or a dataset")

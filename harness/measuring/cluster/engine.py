@@ -113,7 +113,7 @@ class RayEngine:
             result = self._ray.get(reference)
         except errors.RayTaskError as error:
             cause = error.cause if isinstance(error.cause, Exception) else error
-            return Done(unit, failure=cause, traceback=str(error.traceback_str))
+            return Done(unit, failure=cause, traceback=str(error))  # whose words are the traceback of the process
         except errors.RayError as error:
             died = UnitDied(unit.key, how_died(error), ATTEMPTS, self._nodes.get(unit.key, ""))
             return Done(unit, failure=died)

@@ -31,7 +31,7 @@ class RayTaskError(RayError):
 
     def __init__(self, cause: object) -> None:
         super().__init__("in a task")
-        self.cause, self.traceback_str = cause, "Traceback ..."
+        self.cause = cause
 
 
 class WorkerCrashedError(RayError):

@@ -5,6 +5,7 @@ import os
 import re
 import signal
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,8 @@ from harness.measuring.lineup import train
 from harness.measuring.preparation import Options, prepare
 from harness.measuring.units.engine import ForeignNodeError
 from harness.measuring.units.filling import EngineMaker
-from harness.measuring.units.unit import Event, Tell
+from harness.measuring.units.inputs import inputs_of
+from harness.measuring.units.unit import Event, Tell, TrainUnit
 from harness.models.adapters import detach_adapters
 from harness.terminal import Terminal
 from harness.workspace import Workspace
@@ -155,6 +157,21 @@ def test_a_node_that_is_lost_leaves_its_units_to_the_others(
     for one, other in zip(trained, expected, strict=True):
         weights = [(each.fixture.folder / "adapter_model.safetensors").read_bytes() for each in (one, other)]
         assert weights[0] == weights[1]
+
+
+def test_a_fault_in_a_unit_comes_back_with_its_traceback(on_nodes: Any) -> None:
+    """By its own class, at the first attempt."""
+    experiment, make = on_nodes
+    begun: list[Event] = []
+    with closing(make(begun.append)(experiment, inputs_of(experiment), begun.append)) as made:
+        unit = TrainUnit("train: adapter, seed 42", "adapter, seed 42", start="no such parcel")
+        made.submit(unit)
+        done = made.next_done()
+    assert done.unit is unit
+    assert type(done.failure) is KeyError
+    assert "no such parcel" in str(done.failure)
+    assert "in do_unit" in done.traceback
+    assert len([event for event in begun if event.kind == "begun"]) == 2  # one event, told to both
 
 
 def test_a_node_with_another_version_is_refused_by_name(two_nodes: Any, on_nodes: Any, tmp_path: Path) -> None:

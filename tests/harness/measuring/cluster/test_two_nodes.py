@@ -23,7 +23,7 @@ from harness.measuring.cluster.starting import OnCluster
 from harness.measuring.experiment import Experiment
 from harness.measuring.lineup import train
 from harness.measuring.preparation import Options, prepare
-from harness.measuring.units.engine import ForeignNodeError
+from harness.measuring.units.engine import ForeignNodeError, UnitDied
 from harness.measuring.units.filling import EngineMaker
 from harness.measuring.units.inputs import inputs_of
 from harness.measuring.units.unit import Event, Tell, TrainUnit
@@ -172,6 +172,26 @@ def test_a_fault_in_a_unit_comes_back_with_its_traceback(on_nodes: Any) -> None:
     assert "no such parcel" in str(done.failure)
     assert "in do_unit" in done.traceback
     assert len([event for event in begun if event.kind == "begun"]) == 2  # one event, told to both
+
+
+def test_a_unit_whose_process_dies_each_time_is_given_up_after_three(on_nodes: Any) -> None:
+    """And the last node is named."""
+    import platform
+
+    experiment, make = on_nodes
+    killed: list[int] = []
+
+    def kill(event: Event) -> None:
+        if event.kind == "begun":
+            killed.append(event.process)
+            os.kill(event.process, signal.SIGKILL)
+
+    with closing(make(kill)(experiment, inputs_of(experiment), lambda _: None)) as made:
+        made.submit(TrainUnit("train: adapter, seed 42", "adapter, seed 42"))
+        failure = made.next_done().failure
+    assert isinstance(failure, UnitDied)
+    assert str(failure) == f"its process died 3 times, last on node {platform.node()}"
+    assert len(killed) == 3
 
 
 def test_a_node_with_another_version_is_refused_by_name(two_nodes: Any, on_nodes: Any, tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ def install_project(session: nox.Session, *extras: str) -> None:
 @nox.session
 def tests(session: nox.Session) -> None:
     """Runs the fast tests and measures line coverage of the three packages."""
-    install_project(session, "test")
+    install_project(session, "test", "ray")
     arguments = session.posargs or ["-m", "not slow", "--cov", "--cov-report=term", "--cov-fail-under=90"]
     session.run("pytest", *WORKERS, *arguments, env={"OMP_NUM_THREADS": "1"})
 
@@ -29,7 +29,7 @@ def tests(session: nox.Session) -> None:
 @nox.session
 def slow(session: nox.Session) -> None:
     """Runs the tests that train, rebuild, simulate or run a whole job."""
-    install_project(session, "test")
+    install_project(session, "test", "ray")
     session.run("pytest", *WORKERS, "-m", "slow", *session.posargs, env={"OMP_NUM_THREADS": "1"})
 
 
@@ -79,7 +79,7 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def types(session: nox.Session) -> None:
     """Checks static types, strictly."""
-    install_project(session, "types")
+    install_project(session, "types", "ray")
     session.run("mypy")
 
 

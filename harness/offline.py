@@ -17,6 +17,8 @@ _HOST_FIRST = ("socket.getaddrinfo", "socket.gethostbyname", "socket.gethostbyad
 _ADDRESS_FIRST = ("socket.getnameinfo",)
 _ADDRESS_SECOND = ("socket.connect", "socket.sendto", "socket.sendmsg")
 """Events of the interpreter, by what they tell of the other side."""
+_named: set[str] = set()
+"""Hosts that the user named for something else than a hub."""
 
 
 class OfflineError(ConnectionError):
@@ -39,6 +41,11 @@ def forbid_requests(environment: MutableMapping[str, str]) -> None:
         sys.addaudithook(_refuse_connections)
 
 
+def allow(host: str) -> None:
+    """Lets connections to a host through: the user named it, and it is no hub but a part of what computes."""
+    _named.add(host)
+
+
 def _refuse_connections(event: str, arguments: tuple[Any, ...]) -> None:
     if event in _HOST_FIRST:
         host = arguments[0]
@@ -53,9 +60,9 @@ def _refuse_connections(event: str, arguments: tuple[Any, ...]) -> None:
 
 
 def is_here(host: object) -> bool:
-    """Whether a host is this machine itself."""
+    """Whether a host is this machine itself, or one that was named (`allow`)."""
     name = host.decode("ascii", "replace") if isinstance(host, bytes) else host
-    if name is None or name in ("", "localhost"):
+    if name is None or name in ("", "localhost") or name in _named:
         return True
     try:
         return ipaddress.ip_address(str(name)).is_loopback

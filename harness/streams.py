@@ -31,7 +31,7 @@ def _told_in_one_line() -> Iterator[None]:
         raise StreamError(f"standard output cannot be written: {error.strerror or error}") from error
 
 
-class _StreamAbove(io.TextIOBase):
+class StreamAbove(io.TextIOBase):
     """A text stream on top of another one."""
 
     def __init__(self, underlying: TextIO) -> None:
@@ -64,7 +64,7 @@ class _StreamAbove(io.TextIOBase):
         return self._underlying.encoding
 
 
-class LastingStream(_StreamAbove):
+class LastingStream(StreamAbove):
     """A stream that drops what nobody can read any more, because its terminal is closed or its disk is full."""
 
     def write(self, text: str) -> int:
@@ -79,7 +79,7 @@ class LastingStream(_StreamAbove):
             self._underlying.flush()
 
 
-class PlainStream(_StreamAbove):
+class PlainStream(StreamAbove):
     """A stream that shows control characters instead of passing them on.
 
     It has no `buffer`: click would write past it where the encoding is ASCII.

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from harness.commands.options import PATH, experiment_options, place_options, suite_option
+from harness.commands.options import PATH, cluster_options, experiment_options, place_options, suite_option
 from harness.config.limits import MOST_VARIANTS
 
 
@@ -21,6 +21,7 @@ from harness.config.limits import MOST_VARIANTS
 @click.option("--gates", type=PATH, metavar="FILE", help="File to write (default: print it).")
 @experiment_options
 @suite_option
+@cluster_options
 @place_options
 def calibrate(seeds: int, gates: Path | None, **options: Any) -> None:
     """Proposes gates for `harness check --against` from the spread over training seeds."""
@@ -42,16 +43,19 @@ def calibrate(seeds: int, gates: Path | None, **options: Any) -> None:
 def proposed_gates(n_seeds: int, options: dict[str, Any]) -> str:
     """A file of gates, after training the experiment with several seeds and measuring all adapters."""
     from harness.commands import gate_check
+    from harness.commands.cluster import on_cluster
     from harness.commands.job import leave_incomplete, train_and_measure
     from harness.config.wording import listed
     from harness.measuring.preparation import Options, prepare
 
-    experiment = prepare(Options(**options, seeds=n_seeds))
-    if experiment.config.sweep:  # before hours of training
-        raise gate_check.CheckError(
-            f"calibrate: gates are calibrated on several seeds of one recipe, and the configuration sweeps "
-            f"{listed(experiment.config.sweep)}; take the sweep out with -o sweep={{}}"
-        )
-    run, _ = train_and_measure(experiment)
+    with on_cluster(options) as maker_of:
+        asked = Options(**options, seeds=n_seeds)
+        experiment = prepare(asked)
+        if experiment.config.sweep:  # before hours of training
+            raise gate_check.CheckError(
+                f"calibrate: gates are calibrated on several seeds of one recipe, and the configuration sweeps "
+                f"{listed(experiment.config.sweep)}; take the sweep out with -o sweep={{}}"
+            )
+        run, _ = train_and_measure(experiment, make=maker_of(asked))
     leave_incomplete(run.not_measured)  # gates of fewer seeds would be narrower than they are said to be
     return gate_check.calibrate(run, n_seeds)

@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from harness.commands.options import (
+    cluster_options,
     experiment_options,
     measuring_options,
     model_option,
@@ -41,6 +42,7 @@ from harness.commands.options import (
 @measuring_options
 @click.option("--dry-run", is_flag=True, help="Only estimates rows, tokens, memory and time, by a short probe.")
 @only_option("preferences: adapter")
+@cluster_options
 @place_options
 @verbose_option
 def evaluate(
@@ -53,7 +55,8 @@ def evaluate(
     **options: Any,
 ) -> None:
     """Measures existing adapters and full models beside their base."""
-    from harness.commands.job import measure_and_write
+    from harness.commands.cluster import on_cluster
+    from harness.commands.job import leave_incomplete, measure_existing
     from harness.commands.output import show
     from harness.data.read import as_dataset
     from harness.measuring.existing import existing_candidates, find_adapters, own_origins
@@ -66,27 +69,25 @@ def evaluate(
     dry_run, only = options.pop("dry_run"), options.pop("only")
     if not adapters and not models:
         raise click.UsageError("give at least one --adapter or --candidate")
-    if only is not None and (dry_run or options["out"] is not None):
-        raise click.UsageError("--only computes one part and writes no report: leave out --dry-run and --out")
-    if pairs is not None and not pairs.strip():
-        raise click.UsageError("--pairs: name a file or a dataset")
+    _check_combination(only, pairs, is_alone=not dry_run and options["out"] is None)
+    context = click.get_current_context()
+    maker_of = context.with_resource(on_cluster(options, computes=not (dry_run or only)))
     if (named := named_adapters(adapters)) and model is None:
         model = common_base(named)
     found = find_adapters(named, Workspace(options["workspace"]).fixtures)
-    click.get_current_context().with_resource(in_use(each.folder for each in found))
+    context.with_resource(in_use(each.folder for each in found))
     own = own_origins(found, models)
-    experiment = prepare(
-        Options(
-            **options,
-            model=model,
-            pairs=None if pairs is None else as_dataset(pairs),
-            trains_now=False,
-            trains=bool(own),
-            trained_groups=frozenset(group for origin in own for group in origin.groups),
-            trained_on=trained_on,
-            adapters=tuple((each.name, each.folder) for each in found),
-        )
+    asked = Options(
+        **options,
+        model=model,
+        pairs=None if pairs is None else as_dataset(pairs),
+        trains_now=False,
+        trains=bool(own),
+        trained_groups=frozenset(group for origin in own for group in origin.groups),
+        trained_on=trained_on,
+        adapters=tuple((each.name, each.folder) for each in found),
     )
+    experiment = prepare(asked)
     candidates = existing_candidates(experiment.config, found, models, trained_on, pairs)
     suite = partial(open_job, experiment, candidates, trains=False)
     if dry_run:
@@ -100,6 +101,14 @@ def evaluate(
 
         measure_only(experiment, candidates, suite(), only)
         return
-    with experiment.reserve_run() as folder:
-        _, reports = measure_and_write(experiment, candidates, suite(), folder=folder, filled=None)
-        show(reports, verbose=verbose)
+    run, reports = measure_existing(experiment, candidates, suite, maker_of(asked))
+    show(reports, verbose=verbose)
+    leave_incomplete(run.not_measured)
+
+
+def _check_combination(only: str | None, pairs: str | None, *, is_alone: bool) -> None:
+    """Refuses options that do not go together."""
+    if only is not None and not is_alone:
+        raise click.UsageError("--only computes one part and writes no report: leave out --dry-run and --out")
+    if pairs is not None and not pairs.strip():
+        raise click.UsageError("--pairs: name a file or a dataset")

@@ -1,7 +1,8 @@
 """The main job: train the adapters that are missing, measure them beside the baseline, write the results."""
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 import click
@@ -47,6 +48,48 @@ def train_and_measure(
         with in_use(each.fixture.folder for each in trained):
             candidates = trained_candidates(experiment, trained, others)
             return measure_and_write(experiment, candidates, suite, trained, folder=folder, filled=filled)
+
+
+def train_by_units(experiment: Experiment, make: EngineMaker) -> tuple[tuple[TrainedAdapter, ...], tuple[str, ...]]:
+    """Trains the adapters of an experiment on an engine.
+
+    Args:
+        experiment: what to train on.
+        make: makes the engine.
+
+    Returns:
+        Those that are there, and a line for each that is missing.
+
+    Raises:
+        UserError: a recipe that cannot be trained, or a node that is unlike this machine.
+    """
+    filled = fill(make, experiment, Path(f"{experiment.config.name}-train-{datetime.now(UTC):%Y%m%d-%H%M%S}"))
+    return train(experiment, filled.missing), filled.lines
+
+
+def measure_existing(
+    experiment: Experiment,
+    candidates: Sequence[Candidate],
+    suite: Callable[[], Mapping[EvaluationConfig, Evaluation]],
+    make: EngineMaker | None,
+) -> tuple[Run, RunReports]:
+    """Measures candidates that exist already, and writes the run.
+
+    Args:
+        experiment: what to measure on.
+        candidates: in the order of the report.
+        suite: opens the evaluations.
+        make: makes the engine that everything is computed on by units; None computes it here.
+
+    Raises:
+        UserError: a candidate that does not fit, or a folder that cannot be written.
+        SystemExit: an engine could not do what every report needs.
+    """
+    with experiment.reserve_run() as folder:
+        opened, filled = suite(), None
+        if make is not None:
+            filled = fill(make, experiment, folder, suite=opened, others=candidates, trains=False)
+        return measure_and_write(experiment, candidates, opened, folder=folder, filled=filled)
 
 
 def measure_and_write(

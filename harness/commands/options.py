@@ -149,6 +149,17 @@ def only_option(example: str) -> Callable[[Command], Command]:
     return click.option("--only", metavar="NAME", help=f"Does one unit alone, such as '{example}'; no report.")
 
 
+cluster_options = _options(
+    click.option(
+        "--on", "place", type=click.Choice(["ray"]), help="Computes on Ray: all GPUs or cores of this machine."
+    ),
+    click.option("--address", metavar="HOST:PORT", help="Ray cluster to compute on. [env: RAY_ADDRESS]"),
+    click.option(
+        "--gpus-per-unit", type=float, metavar="N", help="GPUs of one training or evaluation; 0.5 is a share."
+    ),
+    click.option("--workers", type=click.IntRange(min=1), metavar="N", help="Trainings and evaluations at a time."),
+)
+"""Options that spread a job over processes; `harness.commands.cluster.on_cluster` takes their values."""
 candidate_options = _options(
     click.option(
         "--sweep",

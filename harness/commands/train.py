@@ -1,12 +1,25 @@
 """`harness train`."""
 
 import os
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from harness.commands.options import candidate_options, experiment_options, only_option, place_options, suite_option
+from harness.commands.options import (
+    candidate_options,
+    cluster_options,
+    experiment_options,
+    only_option,
+    place_options,
+    suite_option,
+)
 from harness.processes import LaunchedError, is_launched
+
+if TYPE_CHECKING:
+    from harness.measuring.lineup import TrainedAdapter
+    from harness.measuring.preparation import Options
+    from harness.measuring.units.filling import EngineMaker
 
 
 @click.command("train", short_help="Trains the adapters of an experiment, or reuses them.")
@@ -15,6 +28,7 @@ from harness.processes import LaunchedError, is_launched
 @suite_option
 @click.option("--dry-run", is_flag=True, help="Only estimates rows, tokens, steps, memory and time, by a short probe.")
 @only_option("adapter, seed 43")
+@cluster_options
 @place_options
 def train(*, dry_run: bool, only: str | None, **options: Any) -> None:
     """Trains the adapters of an experiment; those that are there already are reused.
@@ -23,27 +37,46 @@ def train(*, dry_run: bool, only: str | None, **options: Any) -> None:
 
     torchrun and accelerate launch start it in several processes, which share every step.
     """
+    from harness.commands.cluster import on_cluster
+    from harness.commands.job import leave_incomplete
     from harness.commands.output import write_missing_cards
     from harness.measuring.preparation import Options, prepare
 
     if only is not None and dry_run:
         raise click.UsageError("--only trains, and --dry-run does not; give one of them")
+    launched = is_launched(os.environ)
+    if launched and options["place"] is not None:
+        raise LaunchedError("--on ray starts the processes that it needs; leave the launcher out")
+    maker_of = click.get_current_context().with_resource(on_cluster(options, computes=not dry_run and only is None))
+    asked = Options(**options)
     if dry_run:
         from harness.measuring.planning import planned_adapters, training_estimate
 
-        if is_launched(os.environ):
+        if launched:
             raise LaunchedError("--dry-run estimates the training of one process; leave the launcher out")
-        experiment = prepare(Options(**options))
+        experiment = prepare(asked)
         click.echo(training_estimate(experiment, planned_adapters(experiment)))
         return
-    from harness.measuring.together import train_together
-
-    if only is None:
-        trained = train_together(Options(**options))
-    else:
-        from harness.measuring.units.by_hand import train_only
-
-        trained = train_together(Options(**options), lambda experiment: (train_only(experiment, only),))
+    trained, missing = _trained(asked, only, maker_of(asked))
     write_missing_cards(trained)
     for each in trained:
         click.echo(each.fixture.folder)
+    leave_incomplete(missing)
+
+
+def _trained(
+    asked: "Options", only: str | None, make: "EngineMaker | None"
+) -> "tuple[Sequence[TrainedAdapter], Sequence[str]]":
+    """The adapters, trained where the command line says, and a line for each that is missing."""
+    from harness.measuring.preparation import prepare
+    from harness.measuring.together import train_together
+
+    if make is not None:
+        from harness.commands.job import train_by_units
+
+        return train_by_units(prepare(asked), make)
+    if only is None:
+        return train_together(asked), ()
+    from harness.measuring.units.by_hand import train_only
+
+    return train_together(asked, lambda experiment: (train_only(experiment, only),)), ()

@@ -99,3 +99,11 @@ def test_without_the_variable_nothing_is_forbidden(monkeypatch: pytest.MonkeyPat
 def test_this_machine_is_told_from_others(host: object, *, here: bool) -> None:
     """By its own names and addresses alone."""
     assert is_here(host) == here
+
+
+def test_a_host_that_was_named_is_let_through(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It alone, by the name that was typed."""
+    monkeypatch.setattr(offline, "_named", set())
+    offline.allow("head.cluster")
+    assert is_here("head.cluster")
+    assert not is_here("other.cluster")

@@ -31,7 +31,7 @@ def inputs_of(experiment: Experiment) -> dict[str, str]:
         "tasks": content_id(sorted((name, content_of_tasks(tasks)) for name, tasks in experiment.tasks.items())),
         "weights": content_id(loaded.fingerprint, loaded.quantization, loaded.dtype, loaded.compute_dtype),
         "tokenizer and template": content_id(
-            loaded.tokenizer.backend_tokenizer.to_str(),
+            _vocabulary(loaded.tokenizer),
             loaded.tokenizer.chat_template,
             experiment.encoder.system_prompt,
         ),

@@ -1,11 +1,15 @@
 """How far the units of a job are: one line, from what engines tell of them."""
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from harness.measuring.units.engine import Done
 from harness.measuring.units.unit import Event, ScoreUnit, Unit
 from reports.errors import first_line
+
+LONGEST_SILENCE = 20 * 60.0
+"""Seconds without an event after which a unit that was begun is told of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +69,10 @@ class Tally:
         """Takes a unit that was given to the engine."""
         self._trains[unit.key] = not isinstance(unit, ScoreUnit)
 
+    def is_out(self, key: str) -> bool:
+        """Whether a unit was submitted and has not come back."""
+        return key in self._trains
+
     def told(self, event: Event) -> str | None:
         """Takes an event; returns a line for the user where a unit was begun again."""
         before = self._at_work.get(event.unit)
@@ -109,6 +117,39 @@ class Tally:
 
 
 @dataclass(slots=True)
+class Silence:
+    """Finds units at work that have told nothing for long; a process that hangs looks like one that computes."""
+
+    _heard: dict[str, tuple[float, Event]] = field(default_factory=dict)
+    """Key of a unit at work -> when it told something last, and what."""
+    _told: set[str] = field(default_factory=set)
+
+    def heard(self, event: Event, now: float) -> None:
+        """Takes an event of a unit, at a time in seconds."""
+        self._told.discard(event.unit)
+        if event.kind == "ended":
+            self._heard.pop(event.unit, None)
+        else:
+            self._heard[event.unit] = (now, event)
+
+    def done(self, key: str) -> None:
+        """Takes a unit that came back."""
+        self._heard.pop(key, None)
+        self._told.discard(key)
+
+    def lines(self, now: float) -> list[str]:
+        """A line for every unit that has been silent for too long, once until it tells something again."""
+        silent = {key: event for key, (heard, event) in self._heard.items() if now - heard >= LONGEST_SILENCE}
+        new = [event for key, event in silent.items() if key not in self._told]
+        self._told.update(silent)
+        minutes = round(LONGEST_SILENCE / 60)
+        return [
+            f"{event.unit}: no sign of life for {minutes} min from process {event.process} on node {event.node}"
+            for event in new
+        ]
+
+
+@dataclass(slots=True)
 class Watch:
     """Shows the user how far units are, and says what is out of the ordinary."""
 
@@ -117,13 +158,32 @@ class Watch:
     say: Callable[[str], object]
     """Prints a line that stays."""
     tally: Tally = field(default_factory=Tally)
+    clock: Callable[[], float] = time.monotonic
+    """Seconds since an arbitrary moment."""
+    _silence: Silence = field(default_factory=Silence)
+    _lack: str = ""
+    """What was missing when it was told last."""
 
     def tell(self, event: Event) -> None:
         """Takes an event of an engine."""
+        if event.kind == "waiting":
+            self._waiting(event.lack)
+            return
+        if not self.tally.is_out(event.unit):  # told before the unit came back, and heard after that
+            return
+        self._silence.heard(event, self.clock())
         line = self.tally.told(event)
         if line is not None:
             self.say(line)
         self.show(status_line(self.tally.counts))
+
+    def _waiting(self, lack: str) -> None:
+        """Says what is missing where that is new, and who is silent."""
+        if lack and lack != self._lack:
+            self.say(f"waiting: {lack}")
+        self._lack = lack
+        for line in self._silence.lines(self.clock()):
+            self.say(line)
 
     def expect(self, n_left: int) -> None:
         """Takes how many units are still to come back."""
@@ -137,6 +197,7 @@ class Watch:
     def done(self, done: Done) -> None:
         """Takes a unit that came back."""
         self.tally.done(done)
+        self._silence.done(done.unit.key)
         if done.failure is not None:
             self.say(f"{done.unit.key} failed: {first_line(done.failure)}")
         self.show(status_line(self.tally.counts))

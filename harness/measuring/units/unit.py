@@ -119,9 +119,10 @@ class Event:
     """What a process tells of a unit while it works on it, and waits for no answer."""
 
     unit: str
-    """Key of the unit."""
-    kind: Literal["begun", "step", "ended"]
-    """A unit that begins a second time was begun again; the driver learns of it in no other way."""
+    """Key of the unit; empty where an engine tells of all that wait."""
+    kind: Literal["begun", "step", "ended", "waiting"]
+    """A unit that begins a second time was begun again; the driver learns of it in no other way. "waiting" is told by
+    engines themselves, every few seconds in which nothing came back."""
     node: str
     process: int
     """Process id."""
@@ -130,6 +131,8 @@ class Event:
     n_steps: int = 0
     numbers: Mapping[str, Any] = field(default_factory=dict)
     """Such as the loss."""
+    lack: str = ""
+    """What units that wait need and nobody has, as a clause; empty where they only wait for their turn."""
 
 
 Tell: TypeAlias = Callable[[Event], object]

@@ -41,7 +41,8 @@ _OPTIONS = st.lists(
         st.tuples(st.just("--candidate"), st.tuples(_VALUES, _VALUES).map("=".join)),
         st.tuples(st.sampled_from(
             ["--seeds", "--controls", "--subjects", "--candidate", "--suite", "--preset", "--config", "--tasks",
-             "--limit", "-o", "--sweep", "--out", "--data-root", "--workspace"]), _VALUES),
+             "--limit", "-o", "--sweep", "--out", "--data-root", "--workspace", "--address",
+             "--gpus-per-unit", "--workers"]), _VALUES),
     ),
     min_size=1, max_size=4,
 )  # fmt: skip
@@ -59,7 +60,7 @@ def without_models() -> Any:
         config = preparation._resolve(options)[1]
         return SimpleNamespace(config=config)
 
-    def listed(experiment: Any, _models: Any = ()) -> tuple[Any, None]:
+    def listed(experiment: Any, _models: Any = (), _make: Any = None) -> tuple[Any, None]:
         assert variants_of(experiment.config)
         return SimpleNamespace(not_measured=()), None
 

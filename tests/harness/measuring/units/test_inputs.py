@@ -1,11 +1,12 @@
 """Processes that read something else are not mixed."""
 
 import json
+from pathlib import Path
 
 import pytest
 
 from harness.measuring.units.engine import ForeignNodeError
-from harness.measuring.units.inputs import check_inputs
+from harness.measuring.units.inputs import _vocabulary, check_inputs
 from harness.measuring.units.results import UnitStore
 from suites.inputs import Request, ResponseScore
 
@@ -39,6 +40,16 @@ def test_what_differs_is_told_in_one_line_with_the_node(changes: dict[str, str],
     with pytest.raises(ForeignNodeError, match=told) as raised:
         check_inputs(HERE, HERE | changes, "node-b")
     assert "\n" not in str(raised.value)
+
+
+def test_a_tokenizer_is_the_same_however_it_was_last_asked(llama_folder: Path) -> None:
+    """A driver that has cut and padded texts already reads what a process reads that has not."""
+    from transformers import AutoTokenizer
+
+    used, fresh = (AutoTokenizer.from_pretrained(llama_folder) for _ in range(2))
+    used(["a longer text than that", "b"], truncation=True, max_length=3, padding=True)
+    assert used.backend_tokenizer.to_str() != fresh.backend_tokenizer.to_str()
+    assert _vocabulary(used) == _vocabulary(fresh)
 
 
 def test_a_unit_hands_back_what_it_computed_and_nothing_that_it_was_given() -> None:

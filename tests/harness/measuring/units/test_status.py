@@ -3,7 +3,7 @@
 import pytest
 
 from harness.measuring.units.engine import Done, UnitDied
-from harness.measuring.units.status import Counts, Tally, Watch, status_line
+from harness.measuring.units.status import LONGEST_SILENCE, Counts, Tally, Watch, status_line
 from harness.measuring.units.unit import Event, ReferenceUnit, ScoreUnit, TrainUnit
 from suites.engine.plan import plan_within
 
@@ -75,3 +75,35 @@ def test_a_unit_that_failed_is_told_in_a_line() -> None:
 
     assert said == ["train: adapter failed: its process died 3 times, last on node b"]
     assert shown[-1] == "units 1/1 · 0 training · 0 scoring · 0 again · 1 failed"
+
+
+def test_what_nobody_has_is_told_once() -> None:
+    """And again where it changes, or is missing once more."""
+    said: list[str] = []
+    watch = Watch(str, said.append)
+    for lack in ("", "needs 1 GPU", "needs 1 GPU", "", "needs 1 GPU", "needs 2 GPUs"):
+        watch.tell(Event("", "waiting", "node-a", 1, lack=lack))
+    assert said == ["waiting: needs 1 GPU", "waiting: needs 1 GPU", "waiting: needs 2 GPUs"]
+
+
+def test_a_unit_that_is_silent_for_long_is_told_once_until_it_speaks() -> None:
+    """One that came back, or ended, or speaks after it came back, is not."""
+    now, said = [0.0], list[str]()
+    watch = Watch(str, said.append, clock=lambda: now[0])
+    waiting = Event("", "waiting", "node-a", 1)
+    line = "train: adapter: no sign of life for 20 min from process 7 on node node-a"
+    for unit in (TRAINING, SCORING, REFERENCE):
+        watch.submitted(unit)
+        watch.tell(event(unit.key, "begun", 7))
+    watch.tell(event(SCORING.key, "ended", 7))
+    watch.done(Done(REFERENCE))
+    watch.tell(event(REFERENCE.key, "step", 7))
+
+    for seconds, n_lines in ((LONGEST_SILENCE - 1, 0), (LONGEST_SILENCE, 1), (2 * LONGEST_SILENCE, 1)):
+        now[0] = seconds
+        watch.tell(waiting)
+        assert said == [line] * n_lines
+    watch.tell(event(TRAINING.key, "step", 7))
+    now[0] += LONGEST_SILENCE
+    watch.tell(waiting)
+    assert said == [line, line]

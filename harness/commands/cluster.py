@@ -1,0 +1,54 @@
+"""What the options of a cluster ask for: where the parts of a job are computed."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import click
+
+if TYPE_CHECKING:
+    from harness.measuring.preparation import Options
+    from harness.measuring.units.filling import EngineMaker
+
+MakerOf: TypeAlias = "Callable[[Options], EngineMaker | None]"
+"""What the command line said, as it is prepared from -> what makes the engine; None computes in this process."""
+_VALUES = ("address", "gpus_per_unit", "workers")
+
+
+@contextmanager
+def on_cluster(options: dict[str, Any], *, computes: bool = True) -> Iterator[MakerOf]:
+    """Takes the options of a cluster out of those of a command, and connects to it within the block.
+
+    The cluster is asked first, so that one that is not there, or too small, is told before anything is loaded.
+
+    Args:
+        options: Values of a command's options.
+        computes: Whether the command computes by units; `--only` and `--dry-run` compute in this process.
+
+    Raises:
+        click.UsageError: An option has no effect.
+        UserError: There is no such cluster, or it does not have what a part of the job needs.
+    """
+    place, values = options.pop("place", None), {name: options.pop(name, None) for name in _VALUES}
+    if place is None:
+        given = [f"--{name.replace('_', '-')}" for name, value in values.items() if value is not None]
+        if given:
+            raise click.UsageError(f"{given[0]} has no effect without --on ray; add that, or leave it out")
+        yield lambda _: None
+        return
+    if not computes:
+        raise click.UsageError("--only and --dry-run compute in this process: leave out --on")
+    from harness.measuring.cluster.connecting import connected
+    from harness.measuring.cluster.request import Needs, Request, check_fits, check_gpus
+
+    request = Request(**values)
+    check_gpus(request.gpus_per_unit)
+    with connected(request) as cluster:
+        check_fits(cluster.nodes(), Needs(1, request.gpus_per_unit or 0), request)
+
+        def maker(prepared_from: "Options") -> "EngineMaker":
+            from harness.measuring.cluster.starting import OnCluster
+
+            return OnCluster(cluster, request, prepared_from)
+
+        yield maker

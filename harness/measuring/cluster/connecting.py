@@ -1,0 +1,200 @@
+"""Connect to a Ray cluster: one that is named, or one of this machine alone that ends with the command."""
+
+import os
+import secrets
+import signal
+import socket
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, MutableMapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from threading import current_thread, main_thread
+from typing import Any
+
+from harness.measuring.cluster.request import LOCAL, Node, Request, address_of, host_and_port
+from harness.offline import allow
+from reports.errors import UserError, first_line
+
+ANSWER_SECONDS = 5.0
+"""Time that a named host has to take a connection."""
+_LONGEST_FOLDER = 28
+"""Characters of a temporary folder in which names of sockets stay below the system's limit."""
+_FORWARDED = ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_HOME", "HF_HUB_CACHE", "HF_ENDPOINT")
+"""Variables that mean the same in every process of a job, besides those of this project; tokens are none of them."""
+_OURS = "HARNESS_"
+_NO_GPU = "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO"
+"""Variable that hides GPUs from what asked for none, which would otherwise compute on the first one unseen."""
+
+
+class RayMissingError(UserError):
+    """Ray is not installed."""
+
+
+class NoClusterError(UserError):
+    """There is no cluster at the address, or it does not take this process."""
+
+
+@dataclass(slots=True)
+class Cluster:
+    """A cluster that this process is connected to."""
+
+    ray: Any
+    """Ray's module."""
+    address: str
+    _open: ExitStack = field(default_factory=ExitStack, repr=False)
+
+    @property
+    def own_node(self) -> str:
+        """Identifier of the node that this process is on."""
+        return str(self.ray.get_runtime_context().get_node_id())
+
+    @property
+    def is_local(self) -> bool:
+        """Whether it is of this machine alone, and ends with the command."""
+        return self.address == LOCAL
+
+    def nodes(self) -> list[Node]:
+        """The nodes that are there, as far as Ray knows; it notices that one is gone after some seconds."""
+        found = []
+        for each in self.ray.nodes():
+            if each["Alive"]:
+                has = each["Resources"]
+                numbers = [float(has.get(name, 0)) for name in ("CPU", "GPU", "memory")]
+                found.append(Node(each["NodeManagerHostname"], each["NodeID"], *numbers))
+        return sorted(found, key=lambda node: (node.name, node.id))
+
+    def on_node(self, identifier: str, *, or_elsewhere: bool) -> Any:
+        """Where Ray is to run something: on one node, or on another one where that has no room."""
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+        return NodeAffinitySchedulingStrategy(identifier, soft=or_elsewhere)
+
+    def close(self) -> None:
+        """Ends the job's processes, and the cluster where it is this command's own; a second call does nothing."""
+        self._open.close()
+
+
+@contextmanager
+def connected(request: Request) -> Iterator[Cluster]:
+    """Connects to the cluster that is asked for within the block.
+
+    Raises:
+        RayMissingError: Ray is not installed.
+        RequestError: The address is none.
+        NoClusterError: Nobody answers there, or not to this process.
+    """
+    cluster = connect(request, os.environ)
+    try:
+        yield cluster
+    finally:
+        cluster.close()
+
+
+def connect(request: Request, environment: MutableMapping[str, str]) -> Cluster:
+    """Connects to the cluster that is asked for; see `connected`."""
+    address = address_of(request, environment)
+    _check_answers(address)
+    prepare_environment(address, environment)
+    with ExitStack() as stack, _handlers_kept():
+        ray = _imported()
+        options: dict[str, Any] = {"address": address, "logging_level": "error", "log_to_driver": False}
+        if address == LOCAL:
+            options |= {"include_dashboard": False, "_temp_dir": stack.enter_context(_folder())}
+        else:
+            options["runtime_env"] = {"env_vars": forwarded(environment)}
+        stack.callback(ray.shutdown)
+        try:
+            ray.init(**options)
+        except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
+            raise NoClusterError(_refused(address, error)) from error
+        return Cluster(ray, address, stack.pop_all())
+
+
+def _imported() -> Any:
+    try:
+        import ray
+    except ImportError as error:
+        raise RayMissingError(
+            f"--on ray: Ray is not installed ({first_line(error)}): pip install 'dpo-harness[ray]'"
+        ) from error
+    return ray
+
+
+def prepare_environment(address: str, environment: MutableMapping[str, str]) -> None:
+    """Sets what Ray reads when it is imported; what the user has set stays, but for what a local cluster is kept by.
+
+    Args:
+        address: As `address_of` returns it.
+        environment: Variables of this process.
+    """
+    environment.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    environment.setdefault("RAY_task_oom_retries", "2")  # else what never fits is begun for ever
+    environment[_NO_GPU] = "1"
+    if address == LOCAL:
+        # On Linux too: everything listens on 127.0.0.1 in place of all interfaces.
+        environment["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
+        # Without it, Ray writes one into the home folder.
+        environment["RAY_AUTH_MODE"] = "token"
+        environment.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+
+
+def forwarded(environment: Mapping[str, str]) -> dict[str, str]:
+    """Variables that processes on other nodes get."""
+    return {
+        name: value for name, value in environment.items() if name in (*_FORWARDED, _NO_GPU) or name.startswith(_OURS)
+    }
+
+
+def _check_answers(address: str) -> None:
+    """Checks that somebody answers at an address, for which Ray itself would try for a minute.
+
+    Raises:
+        NoClusterError: Nobody does.
+    """
+    place = host_and_port(address)
+    if place is None:
+        return
+    allow(place[0])  # the user named it, so that HF_HUB_OFFLINE does not mean it
+    try:
+        socket.create_connection(place, timeout=ANSWER_SECONDS).close()
+    except OSError as error:
+        raise NoClusterError(
+            f"{address}: no Ray cluster answers ({error.strerror or first_line(error)}); start it with "
+            f"`ray start --head`, or leave out --address and RAY_ADDRESS to use this machine alone"
+        ) from error
+
+
+def _refused(address: str, error: BaseException) -> str:
+    """Why a cluster does not take this process, and what to do."""
+    if address == LOCAL:
+        return f"--on ray: Ray does not start on this machine: {first_line(error)}"
+    return (
+        f"{address}: Ray there does not take this process: {first_line(error)}; this command has to run on a "
+        f"node of the cluster, with its versions of Ray and Python, and with its token (RAY_AUTH_TOKEN) if it has one"
+    )
+
+
+@contextmanager
+def _folder() -> Iterator[str]:
+    """A folder for sockets and logs of a local cluster, which nobody else may look into."""
+    parent = tempfile.gettempdir()
+    place = parent if len(parent) <= _LONGEST_FOLDER else "/tmp"  # noqa: S108 - a folder of its own is made there
+    with tempfile.TemporaryDirectory(prefix="ray-", dir=place, ignore_cleanup_errors=True) as folder:
+        yield folder
+
+
+@contextmanager
+def _handlers_kept() -> Iterator[None]:
+    """Puts back what Ray replaces when it is imported and started: the handler of SIGTERM, and `sys.excepthook`.
+
+    Signals then end a command as `harness.signals` says, before and after.
+    """
+    hook, is_main = sys.excepthook, current_thread() is main_thread()
+    handler = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        sys.excepthook = hook
+        if is_main and handler is not None:
+            signal.signal(signal.SIGTERM, handler)

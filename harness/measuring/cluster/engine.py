@@ -1,0 +1,165 @@
+"""The engine that does units in the processes of a Ray cluster."""
+
+import os
+import platform
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import Any
+
+from harness.measuring.cluster.connecting import Cluster
+from harness.measuring.cluster.request import Needs, lack_of
+from harness.measuring.cluster.silence import silent_ray
+from harness.measuring.cluster.working import Box, Failed, work
+from harness.measuring.units.engine import Done, ForeignNodeError, UnitDied
+from harness.measuring.units.unit import Event, Job, Parcel, Tell, Unit
+from reports.errors import UserError, first_line
+
+ATTEMPTS = 3
+"""How often a unit is begun whose processes die."""
+SECONDS_BETWEEN_LOOKS = 1.0
+"""Time after which events are fetched while nothing comes back."""
+SECONDS_BETWEEN_COUNTS = 10.0
+"""Time after which the nodes are counted anew while nothing comes back."""
+ANSWER_SECONDS = 10.0
+
+
+class ClusterLostError(UserError):
+    """The cluster is gone in the middle of a job."""
+
+
+class UnitMistakeError(UserError):
+    """A mistake of the user's that a process found in one variant or subject, in its words."""
+
+
+class RayEngine:
+    """Does units in any process of a cluster that is free; Ray begins them again where a process or a node dies."""
+
+    def __init__(self, cluster: Cluster, job: Job, needs: Needs, workers: int | None, tell: Tell) -> None:
+        """Sends the job to the cluster.
+
+        Args:
+            cluster: Where units are done; it is closed with the engine, so that its processes leave memory free.
+            job: The same for all units.
+            needs: What one unit occupies.
+            workers: Units that are worked on at a time, at most; None is as many as there is room for.
+            tell: Takes events.
+        """
+        self._cluster, self._ray, self._needs, self._tell = cluster, cluster.ray, needs, tell
+        self._n_at_a_time = workers
+        self._open = ExitStack()
+        self._open.callback(cluster.close)
+        self._open.enter_context(silent_ray())
+        self._job = self._ray.put(job)
+        options = {"num_cpus": needs.n_cpus, "num_gpus": needs.n_gpus, "max_calls": 0, "max_retries": ATTEMPTS - 1}
+        self._work = self._ray.remote(scheduling_strategy="SPREAD", **options)(work)  # max_calls=0: the base stays
+        beside = cluster.on_node(cluster.own_node, or_elsewhere=True)
+        self._box = self._ray.remote(num_cpus=0, max_restarts=-1, scheduling_strategy=beside)(Box).remote()
+        self._sent: dict[str, tuple[Parcel, Any]] = {}
+        """Key -> a parcel that was sent, and Ray's reference to it."""
+        self._waiting: deque[tuple[Unit, list[Any]]] = deque()
+        self._at_work: dict[Any, Unit] = {}
+        self._nodes: dict[str, str] = {}
+        """Key of a unit -> the node where it was begun last."""
+        self._counted = time.monotonic()
+
+    def submit(self, unit: Unit, parcels: Sequence[Parcel] = ()) -> None:
+        """Sends a unit with its parcels, or keeps it until fewer are worked on."""
+        self._waiting.append((unit, [self._reference(parcel) for parcel in parcels]))
+        self._begin()
+
+    def next_done(self) -> Done:
+        """Waits for a unit to come back; tells events in the meantime.
+
+        Raises:
+            ClusterLostError: Nothing can come back any more.
+        """
+        while True:
+            ready = self._asked(lambda: self._ray.wait([*self._at_work], timeout=SECONDS_BETWEEN_LOOKS))[0]
+            self._tell_events()
+            if ready:
+                unit = self._at_work.pop(ready[0])
+                done = self._done(unit, ready[0])
+                self._begin()
+                return done
+            self._tell_lack()
+
+    def close(self) -> None:
+        """Ends processes and connection; a second call does nothing."""
+        self._waiting.clear()
+        self._at_work.clear()
+        self._sent.clear()
+        self._open.close()
+
+    def _begin(self) -> None:
+        """Hands units to Ray, which has a queue of its own, unless only some may be worked on at a time."""
+        while self._waiting and (self._n_at_a_time is None or len(self._at_work) < self._n_at_a_time):
+            unit, parcels = self._waiting.popleft()
+            named = self._work.options(name=unit.key)
+            self._at_work[named.remote(str(Path.cwd()), self._box, self._job, unit, *parcels)] = unit
+
+    def _reference(self, parcel: Parcel) -> Any:
+        """A parcel's reference: an adapter goes to a node once, however many units need it."""
+        sent = self._sent.get(parcel.key)
+        if sent is None or not (parcel is sent[0] or parcel.files):  # scores of one key may have become more
+            sent = self._sent[parcel.key] = parcel, self._ray.put(parcel)
+        return sent[1]
+
+    def _done(self, unit: Unit, reference: Any) -> Done:
+        errors = self._ray.exceptions
+        try:
+            result = self._ray.get(reference)
+        except errors.RayTaskError as error:
+            cause = error.cause if isinstance(error.cause, Exception) else error
+            return Done(unit, failure=cause, traceback=str(error))  # whose words are the traceback of the process
+        except errors.RayError as error:
+            died = UnitDied(unit.key, how_died(error), ATTEMPTS, self._nodes.get(unit.key, ""))
+            return Done(unit, failure=died)
+        if isinstance(result, Failed):
+            kinds: dict[str, type[UserError]] = {"foreign": ForeignNodeError, "mistake": UnitMistakeError}
+            return Done(unit, failure=kinds[result.kind](result.message))
+        return Done(unit, result)
+
+    def _tell_events(self) -> None:
+        """Hands on what processes have told since the last time."""
+        with suppress(self._ray.exceptions.GetTimeoutError, self._ray.exceptions.RayActorError):
+            for told in self._asked(lambda: self._ray.get(self._box.take.remote(), timeout=ANSWER_SECONDS)):
+                event = Event(**told)
+                if event.kind == "begun":
+                    self._nodes[event.unit] = event.node
+                self._tell(event)
+
+    def _tell_lack(self) -> None:
+        """Tells now and then what is missing, where no node is left that a unit fits on."""
+        if time.monotonic() - self._counted >= SECONDS_BETWEEN_COUNTS:
+            self._counted = time.monotonic()
+            lack = self._asked(lambda: lack_of(self._cluster.nodes(), self._needs))
+            self._tell(Event("", "waiting", platform.node(), os.getpid(), lack=lack))
+
+    def _asked(self, ask: Callable[[], Any]) -> Any:
+        """What Ray answers.
+
+        Raises:
+            ClusterLostError: It is not there any more.
+        """
+        errors = self._ray.exceptions
+        try:
+            return ask()
+        except (errors.GetTimeoutError, errors.RayActorError):
+            raise
+        except (errors.RayError, ConnectionError) as error:
+            raise ClusterLostError(
+                f"the Ray cluster was lost ({first_line(error)}); what was computed is kept: the same command goes on"
+            ) from error
+
+
+def how_died(error: BaseException) -> str:
+    """How the processes of a unit died, as a clause."""
+    name = type(error).__name__
+    if "OutOfMemory" in name:
+        return "memory ran out"
+    if "Node" in name or "Lost" in name:
+        return "its node was lost"
+    return "its process died" if "Worker" in name else f"{name}: {first_line(error)}"

@@ -1,0 +1,49 @@
+"""Start a job on a cluster: check that it fits and that all nodes are alike, then make the engine."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from harness.measuring.cluster.connecting import Cluster
+from harness.measuring.cluster.engine import RayEngine
+from harness.measuring.cluster.handshake import accounts, check_accounts, mark_of
+from harness.measuring.cluster.request import Request, check_fits, needs_of, room_line
+from harness.measuring.experiment import Experiment
+from harness.measuring.preparation import Options
+from harness.measuring.units.stores import parcel_of
+from harness.measuring.units.unit import Job, Tell
+
+
+@dataclass(frozen=True, slots=True)
+class OnCluster:
+    """Makes the engine of a job, as `fill_on` asks for it."""
+
+    cluster: Cluster
+    request: Request
+    options: Options
+    """What the command line said; every process prepares the experiment from it."""
+
+    def __call__(self, experiment: Experiment, inputs: Mapping[str, str], tell: Tell) -> RayEngine:
+        """Makes the engine.
+
+        Args:
+            experiment: What the driver read.
+            inputs: The same as hashes.
+            tell: Takes events.
+
+        Raises:
+            DoesNotFitError: No node has what a unit needs.
+            ForeignNodeError: A node has other versions.
+        """
+        import torch
+
+        n_threads, loaded = torch.get_num_threads(), experiment.loaded
+        needs = needs_of(self.request, loaded.device, n_threads, max(1, len(loaded.gpus)))
+        nodes = self.cluster.nodes()
+        check_fits(nodes, needs, self.request)
+        experiment.terminal.say(room_line(nodes, needs, self.request))
+        mark = mark_of(experiment.workspace.folder)
+        if not self.cluster.is_local:
+            check_accounts(accounts(self.cluster, mark))
+        adapters = tuple(parcel_of(str(folder)) for _, folder in self.options.adapters)
+        job = Job(self.options, n_threads, inputs, mark.name, adapters)
+        return RayEngine(self.cluster, job, needs, self.request.workers, tell)

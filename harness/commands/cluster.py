@@ -1,5 +1,6 @@
 """What the options of a cluster ask for: where the parts of a job are computed."""
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -42,6 +43,7 @@ def on_cluster(options: dict[str, Any], *, computes: bool = True) -> Iterator[Ma
         raise click.UsageError("--only and --dry-run compute in this process: leave out --on")
     from harness.measuring.cluster.connecting import connected
     from harness.measuring.cluster.request import Needs, Request, check_fits, check_gpus
+    from harness.measuring.cluster.warming import warm
 
     request = Request(**values)
     check_gpus(request.gpus_per_unit)
@@ -49,6 +51,7 @@ def on_cluster(options: dict[str, Any], *, computes: bool = True) -> Iterator[Ma
         options["n_ranks"] = request.gpus_per_adapter
     with connected(request) as cluster:
         check_fits(cluster.nodes(), Needs(1, request.gpus_per_unit or 0), request)
+        warm(cluster, request, os.environ)
 
         def maker(prepared_from: "Options") -> "EngineMaker":
             from harness.measuring.cluster.starting import OnCluster

@@ -5,7 +5,14 @@ from typing import Any
 
 import click
 
-from harness.commands.options import PATH, cluster_options, experiment_options, place_options, suite_option
+from harness.commands.options import (
+    PATH,
+    cluster_options,
+    experiment_options,
+    place_options,
+    ranks_option,
+    suite_option,
+)
 from harness.config.limits import MOST_VARIANTS
 
 
@@ -22,6 +29,7 @@ from harness.config.limits import MOST_VARIANTS
 @experiment_options
 @suite_option
 @cluster_options
+@ranks_option
 @place_options
 def calibrate(seeds: int, gates: Path | None, **options: Any) -> None:
     """Proposes gates for `harness check --against` from the spread over training seeds."""

@@ -1,5 +1,6 @@
 """What the options of a cluster ask for: where the parts of a job are computed."""
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -12,12 +13,14 @@ if TYPE_CHECKING:
 
 MakerOf: TypeAlias = "Callable[[Options], EngineMaker | None]"
 """What the command line said, as it is prepared from -> what makes the engine; None computes in this process."""
-_VALUES = ("address", "gpus_per_unit", "workers")
+_VALUES = ("address", "gpus_per_unit", "workers", "gpus_per_adapter")
 
 
 @contextmanager
 def on_cluster(options: dict[str, Any], *, computes: bool = True) -> Iterator[MakerOf]:
     """Takes the options of a cluster out of those of a command, and connects to it within the block.
+
+    What they say of the experiment itself is added: the processes that train an adapter together.
 
     The cluster is asked first, so that one that is not there, or too small, is told before anything is loaded.
 
@@ -40,11 +43,15 @@ def on_cluster(options: dict[str, Any], *, computes: bool = True) -> Iterator[Ma
         raise click.UsageError("--only and --dry-run compute in this process: leave out --on")
     from harness.measuring.cluster.connecting import connected
     from harness.measuring.cluster.request import Needs, Request, check_fits, check_gpus
+    from harness.measuring.cluster.warming import warm
 
     request = Request(**values)
     check_gpus(request.gpus_per_unit)
+    if request.gpus_per_adapter is not None:
+        options["n_ranks"] = request.gpus_per_adapter
     with connected(request) as cluster:
         check_fits(cluster.nodes(), Needs(1, request.gpus_per_unit or 0), request)
+        warm(cluster, request, os.environ)
 
         def maker(prepared_from: "Options") -> "EngineMaker":
             from harness.measuring.cluster.starting import OnCluster

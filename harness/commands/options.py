@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from harness.config.limits import MOST_VARIANTS
+from harness.config.limits import MOST_RANKS, MOST_VARIANTS
 from reports.paths import PathError, expanded
 
 Command = Callable[..., Any]
@@ -160,6 +160,12 @@ cluster_options = _options(
     click.option("--workers", type=click.IntRange(min=1), metavar="N", help="Trainings and evaluations at a time."),
 )
 """Options that spread a job over processes; `harness.commands.cluster.on_cluster` takes their values."""
+ranks_option = click.option(
+    "--gpus-per-adapter",
+    type=click.IntRange(1, MOST_RANKS),
+    metavar="N",
+    help="With --on ray: GPUs that share every step of a training; needs a workspace that all nodes see.",
+)
 candidate_options = _options(
     click.option(
         "--sweep",

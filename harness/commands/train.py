@@ -12,6 +12,7 @@ from harness.commands.options import (
     experiment_options,
     only_option,
     place_options,
+    ranks_option,
     suite_option,
 )
 from harness.processes import LaunchedError, is_launched
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 @click.option("--dry-run", is_flag=True, help="Only estimates rows, tokens, steps, memory and time, by a short probe.")
 @only_option("adapter, seed 43")
 @cluster_options
+@ranks_option
 @place_options
 def train(*, dry_run: bool, only: str | None, **options: Any) -> None:
     """Trains the adapters of an experiment; those that are there already are reused.

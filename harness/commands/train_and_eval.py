@@ -10,6 +10,7 @@ from harness.commands.options import (
     experiment_options,
     measuring_options,
     place_options,
+    ranks_option,
     subject_options,
     verbose_option,
 )
@@ -22,6 +23,7 @@ from harness.commands.options import (
 @measuring_options
 @click.option("--dry-run", is_flag=True, help="Only estimates rows, tokens, memory and time of both, by short probes.")
 @cluster_options
+@ranks_option
 @place_options
 @verbose_option
 def train_and_eval(models: tuple[str, ...], verbose: bool, dry_run: bool, **options: Any) -> None:

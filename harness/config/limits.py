@@ -26,6 +26,8 @@ LARGEST_NUMBER = 1e9
 """Rates, factors and amounts; far below the largest number in fp32, so that a product of two is one too."""
 MOST_THREADS = 1024
 """More than any processor has cores; a number beyond it takes memory for stacks alone."""
+MOST_RANKS = 1_024
+"""Processes that train one adapter together: more than the rows of a step can be divided among."""
 MOST_VARIANTS = 1_000
 """Adapters of one experiment, seeds and controls included; its tables have a column for each."""
 MOST_MADE_PAIRS = 1_000_000

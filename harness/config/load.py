@@ -75,7 +75,8 @@ def load_experiment(
         YamlError: a file or an override that is not YAML.
     """
     if preset is not None and config_file is not None:
-        raise ConfigError(f"--preset {preset} and --config {config_file} exclude each other: name one")
+        both = f"--preset {shown_name(preset)} and --config {shown_name(str(config_file))}"
+        raise ConfigError(f"{both} exclude each other: name one")
     if config_file is not None:
         values, source = read_yaml_mapping(config_file), shown_name(str(config_file))
     else:

@@ -39,6 +39,8 @@ class Experiment:
     notes: tuple[str, ...]
     places: tuple[str, ...] = ()
     """Paths that were typed, besides those of the configuration and of candidates."""
+    n_ranks: int = 1
+    """Processes that train each adapter together, as far as this process plans it."""
 
     def reserve_run(self) -> AbstractContextManager[Path]:
         """Reserves the run's folder; see `Workspace.reserve_run`."""

@@ -202,7 +202,7 @@ def training_runs(experiment: Experiment) -> list[TrainingRun]:
         )
     runs = []
     for variant in variants:
-        recipe, rows = variant.recipe, encoded[variant.rows]
+        recipe, rows = replace(variant.recipe, n_ranks=experiment.n_ranks), encoded[variant.rows]
         if variant.is_control:
             steps = n_steps(len(encoded["experiment"].training), recipe.training)
             recipe = replace(recipe, training=replace(recipe.training, max_steps=steps))

@@ -87,6 +87,8 @@ class Options:
     """Datasets or files that measured adapters were trained on elsewhere."""
     adapters: tuple[tuple[str, Path], ...] = ()
     """Name and folder of each adapter that exists already, whose chat template may not be the base model's."""
+    n_ranks: int = 1
+    """Processes that train each adapter together, where this process is none of them."""
     is_of_ones_own: bool = False
     """Whether a model of the user's own is named and no experiment, so that embedded rows do not bind; found out here.
     """
@@ -146,6 +148,7 @@ def prepare(options: Options) -> Experiment:
         filtered=filtered,
         notes=(*left_out, *notes),
         places=_typed_places(options),
+        n_ranks=options.n_ranks,
     )
 
 
@@ -254,7 +257,7 @@ def _resolve(options: Options) -> tuple[SuiteConfig, ExperimentConfig, Options, 
         config = replace(config, data=replace(config.data, lm_eval_tasks=tuple(dict.fromkeys((*known, *added)))))
     config = with_command_line(config, options)
     for variant in variants_of(config):  # which finds mistakes of a sweep before anything is loaded
-        check_shares(variant.recipe.training, ranks().n)
+        check_shares(variant.recipe.training, max(ranks().n, options.n_ranks))
     left_out: tuple[str, ...] = ()
     if is_path(config.model.name) or is_address(config.model.name):
         with _named_model(options):

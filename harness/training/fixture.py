@@ -298,7 +298,7 @@ def fixture_inputs(
     loaded: LoadedModel, rows: EncodedRows, recipe: Recipe, start: Fixture | None = None
 ) -> dict[str, Any]:
     """Return everything that determines an adapter as JSON values, with token ids as hashes."""
-    settings = asdict(recipe)
+    settings = {key: value for key, value in asdict(recipe).items() if key != "n_ranks"}
     settings["training"] = {key: value for key, value in settings["training"].items() if key not in _WITHOUT_EFFECT}
     inputs = {
         "base": {
@@ -317,7 +317,7 @@ def fixture_inputs(
         "recipe": settings,
         "packed_step": PACKED_STEP_VERSION if recipe.training.engine == "packed" else None,
         "versions": package_versions(_PACKAGES),
-        "ranks": ranks().n,
+        "ranks": max(ranks().n, recipe.n_ranks),
         "key_version": provenance.KEY_VERSION,
     }
     plain: dict[str, Any] = json.loads(json.dumps(inputs))

@@ -70,6 +70,9 @@ class Recipe:
     training: TrainingConfig
     seed: int
     """Seed of the adapter's initial weights, of the order of rows and of dropout."""
+    n_ranks: int = 1
+    """Processes that are to train it together; known before they are joined, so that its folder is found without them.
+    """
 
 
 def has_router(loaded: LoadedModel) -> bool:

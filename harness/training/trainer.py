@@ -319,7 +319,7 @@ def check_trainable(loaded: LoadedModel, rows: EncodedRows, recipe: Recipe, star
     if kind != KINDS[run.method]:
         raise TrainingError(f"training.method: {run.method} trains on {KINDS[run.method]}, not on {kind}")
     check_loggers(run.report_to)
-    check_shares(run, ranks().n, router_weight(loaded, run))
+    check_shares(run, max(ranks().n, recipe.n_ranks), router_weight(loaded, run))
     if start is not None:
         check_start(start, recipe.lora)
     if run.method == "kto" and run.batch_size == 1:

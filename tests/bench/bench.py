@@ -11,10 +11,11 @@ from engine import engine
 from page import page
 from quickstart import quickstart
 from run_folder import run_folder
+from scaling import scaling
 from size import size
 from training import training
 
-BLOCKS = (quickstart, engine, training, size, page, run_folder)
+BLOCKS = (quickstart, engine, training, size, page, run_folder, scaling)
 
 
 @click.group(help=__doc__, chain=True, invoke_without_command=True)

@@ -15,7 +15,8 @@ ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
 PAGES = (README, ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md")))
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
-CODE = re.compile(r"```(?:sh|)\n(.*?)```|(?<!`)`([^`]+)`(?!`)", re.DOTALL)
+CODE = re.compile(r"```(?:sh|yaml|)\n(.*?)```|```\w+\n.*?```|(?<!`)`([^`]+)`(?!`)", re.DOTALL)
+"""Blocks that hold commands, other blocks, and texts between backticks."""
 OTHER_PROGRAMS = ("lm-eval",)
 """Commands whose options belong to another program."""
 
@@ -25,7 +26,7 @@ def _name(page: Path) -> str:
 
 
 def _code(page: Path) -> list[str]:
-    """Every line of a page's shell blocks, and every text between backticks."""
+    """Every line of a page's blocks of shell and YAML, and every text between backticks."""
     text = page.read_text(encoding="utf-8")
     return [line for block, inline in CODE.findall(text) for line in (block or inline.replace("\n", " ")).splitlines()]
 

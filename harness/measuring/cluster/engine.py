@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from harness.measuring.cluster.connecting import Cluster
+from harness.measuring.cluster.ranks import train_in_ranks
 from harness.measuring.cluster.request import Needs, lack_of
 from harness.measuring.cluster.silence import silent_ray
 from harness.measuring.cluster.working import Box, Failed, work
 from harness.measuring.units.engine import Done, ForeignNodeError, UnitDied
-from harness.measuring.units.unit import Event, Job, Parcel, Tell, Unit
+from harness.measuring.units.unit import Event, Job, Parcel, Tell, TrainUnit, Unit
 from reports.errors import UserError, first_line
 
 ATTEMPTS = 3
@@ -55,6 +56,10 @@ class RayEngine:
         self._job = self._ray.put(job)
         options = {"num_cpus": needs.n_cpus, "num_gpus": needs.n_gpus, "max_calls": 0, "max_retries": ATTEMPTS - 1}
         self._work = self._ray.remote(scheduling_strategy="SPREAD", **options)(work)  # max_calls=0: the base stays
+        self._together: Any = None
+        """Trains an adapter in processes of its own; None where one process does."""
+        if job.options.n_ranks > 1:
+            self._together = self._ray.remote(num_cpus=0, max_retries=ATTEMPTS - 1)(train_in_ranks)
         beside = cluster.on_node(cluster.own_node, or_elsewhere=True)
         self._box = self._ray.remote(num_cpus=0, max_restarts=-1, scheduling_strategy=beside)(Box).remote()
         self._sent: dict[str, tuple[Parcel, Any]] = {}
@@ -97,8 +102,15 @@ class RayEngine:
         """Hands units to Ray, which has a queue of its own, unless only some may be worked on at a time."""
         while self._waiting and (self._n_at_a_time is None or len(self._at_work) < self._n_at_a_time):
             unit, parcels = self._waiting.popleft()
-            named = self._work.options(name=unit.key)
-            self._at_work[named.remote(str(Path.cwd()), self._box, self._job, unit, *parcels)] = unit
+            self._at_work[self._handed(unit, parcels)] = unit
+
+    def _handed(self, unit: Unit, parcels: Sequence[Any]) -> Any:
+        """Hands a unit to Ray; returns the reference to what will come of it."""
+        sent = (str(Path.cwd()), self._box, self._job, unit)
+        if self._together is not None and isinstance(unit, TrainUnit):
+            together = self._together.options(name=unit.key)
+            return together.remote(self._needs.of_rank, *sent)  # what it starts from is in the workspace
+        return self._work.options(name=unit.key).remote(*sent, *parcels)
 
     def _reference(self, parcel: Parcel) -> Any:
         """A parcel's reference: an adapter goes to a node once, however many units need it."""

@@ -1,6 +1,6 @@
 """Ask every node of a cluster what it is, before anything is computed there."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,10 +11,14 @@ from harness.measuring.cluster.connecting import Cluster
 from harness.measuring.cluster.request import Node
 from harness.measuring.cluster.working import account, versions_here
 from harness.measuring.units.engine import ForeignNodeError
-from reports.errors import first_line
+from reports.errors import UserError, first_line
 
 ANSWER_SECONDS = 60.0
 """Time that a node has to start a process and to answer."""
+
+
+class UnsharedWorkspaceError(UserError):
+    """Processes of one training need the workspace, and a node does not see it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +104,20 @@ def check_accounts(told: list[Account]) -> None:
                 f"node {each.node.name} has other versions than the machine where this was started: {each.differing}; "
                 f"install the same on all nodes"
             )
+
+
+def check_seen(told: Sequence[Account]) -> None:
+    """Checks that every node sees the workspace, in which the processes of one training meet.
+
+    Raises:
+        UnsharedWorkspaceError: One does not; names it.
+    """
+    unseen = [each.node.name for each in told if not each.sees_workspace]
+    if unseen:
+        raise UnsharedWorkspaceError(
+            f"--gpus-per-adapter: node {unseen[0]} does not see the workspace, in which the processes of one training "
+            f"meet; give --workspace a folder that all nodes share, or leave the option out"
+        )
 
 
 def differing(there: Mapping[str, str | None], here: Mapping[str, str | None]) -> str:

@@ -37,6 +37,8 @@ class Request:
     """GPUs of a unit, below 1 a share of one; None is 1 where the base is on a GPU, else 0."""
     workers: int | None = None
     """Units that are worked on at a time, at most."""
+    gpus_per_adapter: int | None = None
+    """GPUs that an adapter is trained on, by a process each; None is one process, with the GPUs of a unit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,11 @@ class Needs:
 
     n_cpus: int = 1
     n_gpus: float = 0.0
+
+    @property
+    def of_rank(self) -> "Needs":
+        """What one of several processes occupies that train an adapter together: a whole GPU, or as many CPUs."""
+        return Needs(self.n_cpus, 1.0 if self.n_gpus else 0.0)
 
     def __str__(self) -> str:
         cpus = _count(self.n_cpus, "CPU")
@@ -154,6 +161,25 @@ def check_fits(nodes: Sequence[Node], needs: Needs, request: Request) -> None:
         else "ask for fewer with --gpus-per-unit (0 computes on CPUs, with -o model.device=cpu), or add nodes"
     )
     raise DoesNotFitError(f"{option}a unit needs {needs}, which no node has: {what_there_is(nodes)}; {advice}")
+
+
+def check_ranks_fit(nodes: Sequence[Node], needs: Needs, request: Request) -> None:
+    """Checks that all nodes together have what the processes of one adapter need.
+
+    Args:
+        nodes: The nodes of the cluster.
+        needs: What one process needs.
+        request: What the command line asks.
+
+    Raises:
+        DoesNotFitError: They have not; says what there is.
+    """
+    asked = request.gpus_per_adapter or 1
+    if asked > 1 and n_at_a_time(nodes, needs) < asked:
+        raise DoesNotFitError(
+            f"--gpus-per-adapter {asked}: {asked} processes need {needs} each, which is more than there is: "
+            f"{what_there_is(nodes)}; ask for fewer, or add nodes"
+        )
 
 
 def lack_of(nodes: Sequence[Node], needs: Needs) -> str:

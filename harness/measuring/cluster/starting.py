@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from harness.measuring.cluster.connecting import Cluster
 from harness.measuring.cluster.engine import RayEngine
-from harness.measuring.cluster.handshake import accounts, check_accounts, mark_of
-from harness.measuring.cluster.request import Request, check_fits, needs_of, room_line
+from harness.measuring.cluster.handshake import accounts, check_accounts, check_seen, mark_of
+from harness.measuring.cluster.request import Request, check_fits, check_ranks_fit, needs_of, room_line
 from harness.measuring.experiment import Experiment
 from harness.measuring.preparation import Options
 from harness.measuring.units.stores import parcel_of
@@ -33,6 +33,7 @@ class OnCluster:
         Raises:
             DoesNotFitError: No node has what a unit needs.
             ForeignNodeError: A node has other versions.
+            UnsharedWorkspaceError: Processes of one training would not meet in the workspace.
         """
         import torch
 
@@ -40,10 +41,14 @@ class OnCluster:
         needs = needs_of(self.request, loaded.device, n_threads, max(1, len(loaded.gpus)))
         nodes = self.cluster.nodes()
         check_fits(nodes, needs, self.request)
+        check_ranks_fit(nodes, needs.of_rank, self.request)
         experiment.terminal.say(room_line(nodes, needs, self.request))
         mark = mark_of(experiment.workspace.folder)
         if not self.cluster.is_local:
-            check_accounts(accounts(self.cluster, mark))
+            told = accounts(self.cluster, mark)
+            check_accounts(told)
+            if self.options.n_ranks > 1:
+                check_seen(told)
         adapters = tuple(parcel_of(str(folder)) for _, folder in self.options.adapters)
         job = Job(self.options, n_threads, inputs, mark.name, adapters)
         return RayEngine(self.cluster, job, needs, self.request.workers, tell)

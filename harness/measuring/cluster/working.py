@@ -41,11 +41,11 @@ def work(folder: str, box: Any, job: Job, unit: Unit, *parcels: Parcel) -> Outco
         unit: What to do.
         parcels: Those that the unit needs.
     """
-    _set_up(folder)
+    set_up(folder)
     if was_moved(os.environ):
         os._exit(UNUSABLE)
     try:
-        return do_unit(job, unit, parcels, _teller(box.put.remote))
+        return do_unit(job, unit, parcels, teller(box.put.remote))
     except ForeignNodeError as error:
         return Failed("foreign", str(error))
     except UserError as error:
@@ -80,7 +80,7 @@ def spoils_process(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and "CUDA error" in str(error)
 
 
-def _set_up(folder: str) -> None:
+def set_up(folder: str) -> None:
     """Does once what the command line does before it computes anything."""
     global _is_set_up  # noqa: PLW0603 - as what it sets is the process's
     if _is_set_up:
@@ -97,7 +97,7 @@ def _set_up(folder: str) -> None:
     _is_set_up = True
 
 
-def _teller(
+def teller(
     put: Callable[[dict[str, Any]], object], clock: Callable[[], float] = time.monotonic
 ) -> Callable[[Event], None]:
     """Sends events without waiting, steps only now and then."""

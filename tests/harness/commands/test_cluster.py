@@ -26,6 +26,16 @@ def test_options_without_effect_are_refused(
     assert f"{option[0]} has no effect without --on ray" in outcome.err
 
 
+@pytest.mark.parametrize("command", [each for each in COMMANDS if each[0] != "eval"])
+def test_processes_of_one_adapter_are_started_by_ray_alone(
+    harness: Callable[..., Any], command: tuple[str, ...]
+) -> None:
+    """Without it, torchrun starts them."""
+    outcome = harness(*command, "--gpus-per-adapter", "2")
+    assert outcome.exit_code == 2
+    assert "--gpus-per-adapter has no effect without --on ray" in outcome.err
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_without_ray_a_line_says_how_to_get_it(
     harness: Callable[..., Any], command: tuple[str, ...], monkeypatch: pytest.MonkeyPatch

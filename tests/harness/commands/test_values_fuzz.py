@@ -42,7 +42,7 @@ _OPTIONS = st.lists(
         st.tuples(st.sampled_from(
             ["--seeds", "--controls", "--subjects", "--candidate", "--suite", "--preset", "--config", "--tasks",
              "--limit", "-o", "--sweep", "--out", "--data-root", "--workspace", "--address",
-             "--gpus-per-unit", "--workers"]), _VALUES),
+             "--gpus-per-unit", "--gpus-per-adapter", "--workers"]), _VALUES),
     ),
     min_size=1, max_size=4,
 )  # fmt: skip

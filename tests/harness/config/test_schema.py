@@ -241,6 +241,7 @@ def test_unknown_preset_and_suite_list_those_there_are():
 def test_preset_and_file_exclude_each_other(write):
     """Two sources are not merged in silence."""
     assert "exclude each other" in error_of(preset="tiny", config_file=write(MINIMAL))
+    assert r"--preset \x1f and" in error_of(preset="\x1f", config_file=write(MINIMAL))
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,13 @@
 """What the command line makes of an experiment before anything is loaded."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from harness.measuring import preparation
 from harness.measuring.preparation import Options, _resolve, prepare
+from harness.training.recipe import TrainingError
 
 
 def types_of(tmp_path: Path, *overrides: str, model: str | None = None, **options: Path | str) -> tuple[str, str]:
@@ -41,6 +43,15 @@ def test_what_is_left_out_is_said_before_anything_is_loaded(
     with pytest.raises(pytest.exit.Exception, match="rows are loaded"):
         prepare(Options(suite="alignment", workspace=tmp_path, model="some/model", pairs=str(rows)))
     assert "truthfulness is left out with its gate: no rows are named" in capsys.readouterr().err
+
+
+def test_what_several_processes_cannot_share_is_refused_before_anything_is_loaded(tmp_path: Path) -> None:
+    """KTO, whether they are joined or planned."""
+    given = Options(suite="alignment", workspace=tmp_path, preset="tinyllama-reviewer2-kto")
+
+    _resolve(given)
+    with pytest.raises(TrainingError, match="kto compares every answer with the others of its batch"):
+        _resolve(replace(given, n_ranks=2))
 
 
 def test_all_subjects_are_asked_in_the_template_that_an_adapter_was_saved_with(tmp_path: Path) -> None:

@@ -171,6 +171,17 @@ def test_whatever_determines_the_adapter_changes_the_fingerprint(
     assert len({json.dumps(inputs) for inputs in variants}) == len(variants)
 
 
+def test_several_processes_that_are_planned_have_the_key_of_several(
+    loaded: LoadedModel, encode: Encode, recipe: Recipe
+) -> None:
+    """So that a process that starts them finds what they trained."""
+    rows = encode(loaded)
+
+    planned = fixture_inputs(loaded, rows, replace(recipe, n_ranks=2))
+
+    assert planned == fixture_inputs(loaded, rows, recipe) | {"ranks": 2}
+
+
 def test_a_new_key_version_changes_the_keys_of_adapters_and_of_scores(
     loaded: LoadedModel, encode: Encode, recipe: Recipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:

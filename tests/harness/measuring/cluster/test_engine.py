@@ -1,7 +1,7 @@
 """The engine, on a Ray that computes nothing."""
 
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,10 +12,10 @@ from harness.measuring.cluster import engine as module
 from harness.measuring.cluster import working
 from harness.measuring.cluster.engine import ClusterLostError, RayEngine, UnitMistakeError, how_died
 from harness.measuring.cluster.request import Needs, Node
-from harness.measuring.cluster.working import Failed, _teller, spoils_process, was_moved
+from harness.measuring.cluster.working import Failed, spoils_process, teller, was_moved
 from harness.measuring.preparation import Options
 from harness.measuring.units.engine import ForeignNodeError, UnitDied
-from harness.measuring.units.unit import Event, Job, Parcel, TrainUnit
+from harness.measuring.units.unit import Event, Job, Parcel, ReferenceUnit, TrainUnit
 
 UNIT = TrainUnit("train: adapter", "adapter")
 OTHER = TrainUnit("train: other", "other")
@@ -179,6 +179,19 @@ def test_at_most_so_many_units_are_handed_over_at_a_time(cluster: FakeCluster) -
     assert len(unlimited._ray.begun) == 2
 
 
+def test_a_training_that_several_processes_share_occupies_nothing_itself(cluster: FakeCluster) -> None:
+    """Its processes do, which it starts; other units are done as ever."""
+    job = replace(JOB, options=replace(JOB.options, n_ranks=2))
+    engine = RayEngine(cluster, job, Needs(2, 0.5), None, str)  # type: ignore[arg-type]
+    parcel = Parcel("a", {"weights": b"1"})
+    engine.submit(UNIT, [parcel])
+    engine.submit(ReferenceUnit("reference: baseline", ("adapter",)), [parcel])
+
+    _, together, _ = cluster.ray.options
+    assert together == {"num_cpus": 0, "max_retries": 2}
+    assert cluster.ray.begun == [(UNIT.key, UNIT), ("reference: baseline", "reference 2")]
+
+
 def test_an_adapter_is_sent_once_and_scores_whenever_they_changed(cluster: FakeCluster) -> None:
     """The same key is the same files; scores under one key may have become more."""
     engine = made(cluster)
@@ -273,7 +286,7 @@ def test_deaths_of_another_kind_keep_their_name() -> None:
 def test_steps_are_told_now_and_then() -> None:
     """Begin and end always."""
     now, told = [0.0], list[dict[str, Any]]()
-    tell = _teller(told.append, lambda: now[0])
+    tell = teller(told.append, lambda: now[0])
     for seconds, kind in ((0, "begun"), (0, "step"), (0.5, "step"), (1, "step"), (1.1, "step"), (1.1, "ended")):
         now[0] = seconds
         tell(Event("u", kind, "a", 1, step=int(seconds * 10)))  # type: ignore[arg-type]

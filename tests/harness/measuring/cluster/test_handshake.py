@@ -4,7 +4,15 @@ from pathlib import Path
 
 import pytest
 
-from harness.measuring.cluster.handshake import Account, check_accounts, differing, mark_of, marked
+from harness.measuring.cluster.handshake import (
+    Account,
+    UnsharedWorkspaceError,
+    check_accounts,
+    check_seen,
+    differing,
+    mark_of,
+    marked,
+)
 from harness.measuring.cluster.request import Node
 from harness.measuring.cluster.working import account, versions_here
 from harness.measuring.units.engine import ForeignNodeError
@@ -56,3 +64,11 @@ def test_versions_that_differ_are_listed_without_the_hash_of_files() -> None:
     here = {"torch": "2", "peft": "1", "code": "x"}
     assert differing(here, here) == ""
     assert differing({"torch": "1", "peft": None, "code": "y"}, here) == "torch 1, not 2; peft is missing, not 1"
+
+
+def test_a_node_that_does_not_see_the_workspace_is_named_where_processes_must_meet_there() -> None:
+    """Before any of them is started."""
+    seeing = Account(NODE, {}, sees_workspace=True)
+    check_seen([seeing])
+    with pytest.raises(UnsharedWorkspaceError, match=r"^--gpus-per-adapter: node b does not see the workspace"):
+        check_seen([seeing, Account(NODE, {})])

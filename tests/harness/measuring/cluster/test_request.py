@@ -11,6 +11,7 @@ from harness.measuring.cluster.request import (
     address_of,
     check_fits,
     check_gpus,
+    check_ranks_fit,
     host_and_port,
     lack_of,
     n_at_a_time,
@@ -138,3 +139,13 @@ def test_the_line_says_where_and_how_many_at_a_time() -> None:
     assert room_line([CPUS], Needs(), Request()) == line
     assert room_line([CPUS], Needs(), Request(workers=9)) == line
     assert room_line([CPUS], Needs(), Request(workers=1)).startswith("Ray: 1 unit at a time")
+
+
+def test_processes_of_one_adapter_may_be_on_several_nodes() -> None:
+    """Each has a whole GPU, whatever a unit's share is; more of them than there is room for are refused at once."""
+    rank = Needs(1, 0.5).of_rank
+    assert (rank, Needs(2).of_rank) == (Needs(1, 1.0), Needs(2))
+    check_ranks_fit([GPUS, GPUS], rank, Request(gpus_per_adapter=4))
+    check_ranks_fit([CPUS], rank, Request())
+    with pytest.raises(DoesNotFitError, match=r"^--gpus-per-adapter 3: 3 processes need 1 CPU and 1 GPU each"):
+        check_ranks_fit([GPUS], rank, Request(gpus_per_adapter=3))

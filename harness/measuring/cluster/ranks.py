@@ -1,0 +1,183 @@
+"""One adapter, trained by several processes of a cluster together; Ray Train starts them, and does nothing else.
+
+They call what the processes of torchrun call, in the driver's workspace. All of them must see it: the first one writes
+checkpoints and the adapter there.
+"""
+
+import json
+import os
+import platform
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from harness.measuring.cluster.request import Needs
+from harness.measuring.cluster.working import Failed, set_up, teller
+from harness.measuring.experiment import Experiment
+from harness.measuring.lineup import TrainedAdapter
+from harness.measuring.together import train_together
+from harness.measuring.units.by_hand import train_only
+from harness.measuring.units.doing import telling
+from harness.measuring.units.engine import ForeignNodeError, UnitDied
+from harness.measuring.units.inputs import check_inputs, inputs_of
+from harness.measuring.units.unit import Event, Job, Outcome, Parcel, TrainUnit
+from harness.processes import ranks
+from harness.terminal import Terminal
+from harness.training.recipe import LogLine
+from reports.errors import UserError, first_line
+
+ATTEMPTS = 3
+"""How often the processes of a training are started that die."""
+LONGEST_WAIT_SECONDS = 12 * 60 * 60
+"""Longest time that processes wait for what the first one does for all."""
+_FIRST = "process-0.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What every process of a training gets."""
+
+    folder: str
+    """The driver's working folder, which relative paths start from."""
+    box: Any
+    """The actor that takes events."""
+    job: Job
+    unit: TrainUnit
+    results: str
+    """Absolute path of a folder that all of them see: each writes there what it has to say."""
+
+
+def train_in_ranks(needs: Needs, folder: str, box: Any, job: Job, unit: TrainUnit) -> Outcome | Failed:
+    """Has a unit's adapter trained by processes of its own, and returns its files; waits in a process of the cluster.
+
+    Args:
+        needs: What each process occupies.
+        folder: The driver's working folder, which relative paths start from.
+        box: The actor that takes events.
+        job: The job; its options say how many processes there are.
+        unit: What to train.
+
+    Raises:
+        UnitDied: The processes died, or failed by a fault, every time they were started.
+    """
+    set_up(folder)
+    started, workspace = time.perf_counter(), job.options.workspace.absolute()
+    if not (workspace / job.mark).is_file():
+        return Failed("foreign", _unseen(workspace))
+    with telling(unit, teller(box.put.remote)), TemporaryDirectory(prefix=".ranks-", dir=workspace) as results:
+        failure = _started(needs, Work(folder, box, job, unit, results))
+        told = _told(Path(results))
+    if "failed" in told:
+        return Failed(told["failed"], told["message"])
+    if "fingerprint" not in told:
+        raise UnitDied(unit.key, failure or "its processes ended without a result", ATTEMPTS, platform.node())
+    fixture = workspace / "fixtures" / told["fingerprint"]
+    files = {file.name: file.read_bytes() for file in sorted(fixture.iterdir()) if file.is_file()}
+    seconds = time.perf_counter() - started
+    return Outcome(told["inputs"], told["node"], seconds, adapter=Parcel(told["fingerprint"], files))
+
+
+def _started(needs: Needs, work: Work) -> str:
+    """Starts the processes and waits for them; returns why they failed at last, empty where they did not."""
+    from ray.train import FailureConfig, RunConfig, ScalingConfig
+    from ray.train.torch import TorchConfig, TorchTrainer
+    from ray.train.v2.api.exceptions import TrainingFailedError
+
+    trainer = TorchTrainer(
+        train_as_rank,
+        train_loop_config={"work": work},
+        torch_config=TorchConfig(timeout_s=LONGEST_WAIT_SECONDS),
+        scaling_config=ScalingConfig(
+            num_workers=work.job.options.n_ranks,
+            use_gpu=bool(needs.n_gpus),
+            resources_per_worker={"CPU": needs.n_cpus, **({"GPU": needs.n_gpus} if needs.n_gpus else {})},
+        ),
+        run_config=RunConfig(
+            name="train", storage_path=work.results, failure_config=FailureConfig(max_failures=ATTEMPTS - 1)
+        ),
+    )
+    try:
+        trainer.fit()
+    except TrainingFailedError as error:
+        return f"its processes failed ({first_line(error)})"
+    return ""
+
+
+def train_as_rank(config: dict[str, Any]) -> None:
+    """Trains as one of several processes, and writes what it has to say: the first one's result, or a mistake.
+
+    Args:
+        config: "work" -> the `Work` of all.
+    """
+    work: Work = config["work"]
+    set_up(work.folder)
+    said = Path(work.results) / f"process-{os.environ['RANK']}.json"
+    said.unlink(missing_ok=True)
+    read: dict[str, str] = {}
+    options = replace(work.job.options, workspace=work.job.options.workspace.absolute(), out=None)
+    trained: tuple[TrainedAdapter, ...] = ()
+    try:
+        with suppress(SystemExit):  # the first one says why all of them end
+            trained = train_together(options, partial(_trained, work, read))
+    except ForeignNodeError as error:
+        said.write_text(json.dumps({"failed": "foreign", "message": str(error)}), encoding="utf-8")
+    except UserError as error:
+        said.write_text(json.dumps({"failed": "mistake", "message": str(error)}), encoding="utf-8")
+    if trained:
+        told = {"fingerprint": trained[-1].fixture.fingerprint, "inputs": read, "node": platform.node()}
+        said.write_text(json.dumps(told), encoding="utf-8")
+
+
+def _trained(work: Work, read: dict[str, str], experiment: Experiment) -> tuple[TrainedAdapter, ...]:
+    """Trains the unit's adapter where this process has read what the driver read, of which it takes the hashes."""
+    import torch
+
+    torch.set_num_threads(work.job.n_threads)
+    read |= inputs_of(experiment)
+    check_inputs(work.job.inputs, read, platform.node())
+    if ranks().is_first:
+        tell = partial(_tell_step, work.unit, teller(work.box.put.remote))
+        experiment = replace(experiment, terminal=_TellingTerminal(experiment.terminal.console, tell=tell))
+    return (train_only(experiment, work.unit.variant),)
+
+
+def _told(results: Path) -> dict[str, Any]:
+    """What the processes said: the first one, else another one that failed alone; empty where none said anything."""
+    said = sorted(results.glob("process-*.json"), key=lambda file: (file.name != _FIRST, file.name))
+    told: dict[str, Any] = json.loads(said[0].read_text(encoding="utf-8")) if said else {}
+    return told
+
+
+def _unseen(workspace: Path) -> str:
+    return (
+        f"node {platform.node()} does not see the workspace {workspace}, in which the processes of one training must "
+        f"meet; give --workspace a folder that all nodes share, or leave out --gpus-per-adapter"
+    )
+
+
+def _tell_step(unit: TrainUnit, tell: Callable[[Event], object], step: int, n_steps: int, line: LogLine) -> None:
+    numbers = {"loss": line["loss"]} if "loss" in line else {}
+    tell(Event(unit.key, "step", platform.node(), os.getpid(), step, n_steps, numbers))
+
+
+@dataclass(frozen=True)
+class _TellingTerminal(Terminal):
+    """A terminal that tells of a training's steps elsewhere too."""
+
+    tell: Callable[[int, int, LogLine], object] = lambda _step, _n_steps, _line: None
+
+    @contextmanager
+    def training(self, name: str) -> Iterator[Callable[[int, int, LogLine], None]]:
+        """Shows steps here, and tells of them."""
+        with Terminal.training(self, name) as show:
+
+            def both(step: int, n_steps: int, line: LogLine) -> None:
+                show(step, n_steps, line)
+                self.tell(step, n_steps, line)
+
+            yield both

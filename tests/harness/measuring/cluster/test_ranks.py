@@ -1,0 +1,128 @@
+"""One adapter that several processes of a cluster train together."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.commands.job import train_by_units
+from harness.measuring.cluster import engine, ranks
+from harness.measuring.cluster.connecting import connected
+from harness.measuring.cluster.engine import RayEngine
+from harness.measuring.cluster.ranks import Work, train_in_ranks
+from harness.measuring.cluster.request import Needs, Request
+from harness.measuring.cluster.starting import OnCluster
+from harness.measuring.cluster.working import Failed
+from harness.measuring.experiment import Experiment
+from harness.measuring.preparation import Options, prepare
+from harness.measuring.units.engine import UnitDied
+from harness.measuring.units.unit import Event, Job, Tell, TrainUnit
+
+UNIT = TrainUnit("train: adapter", "adapter")
+SETTINGS = ("data.training.limit=24", "training.max_steps=4", "training.batch_size=4")
+
+
+@pytest.fixture
+def shared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A workspace with its mark, and processes that are only set up in name."""
+    monkeypatch.setattr(ranks, "set_up", lambda _folder: None)
+    (tmp_path / "w").mkdir()
+    (tmp_path / "w" / "mark").touch()
+    return tmp_path / "w"
+
+
+def trained(shared: Path, mark: str = "mark") -> Any:
+    """What comes of a unit that two processes share."""
+
+    class Box:
+        """Takes events."""
+
+        class put:  # noqa: N801 - as an actor has it
+            """A method of an actor."""
+
+            remote = staticmethod(str)
+
+    job = Job(Options("smoke", shared, n_ranks=2), 1, {}, mark)
+    return train_in_ranks(Needs(), str(shared), Box, job, UNIT)
+
+
+def test_what_the_processes_say_is_the_outcome(shared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first one's adapter with its files, or a mistake; what they wrote meanwhile is gone."""
+    adapter = shared / "fixtures" / "f"
+    adapter.mkdir(parents=True)
+    (adapter / "weights").write_bytes(b"1")
+    said: dict[str, dict[str, Any]] = {}
+
+    def start(_needs: Needs, work: Work) -> str:
+        for name, told in said.items():
+            (Path(work.results) / f"process-{name}.json").write_text(json.dumps(told))
+        return ""
+
+    monkeypatch.setattr(ranks, "_started", start)
+    mistake = {"failed": "mistake", "message": "the loss became nan"}
+    said["0"] = {"fingerprint": "f", "inputs": {"rows": "r"}, "node": "b"}
+    outcome = trained(shared)
+    assert (outcome.adapter.key, outcome.adapter.files) == ("f", {"weights": b"1"})
+    assert (outcome.inputs, outcome.node) == ({"rows": "r"}, "b")
+    said["0"] = mistake
+    said["1"] = {"failed": "mistake", "message": "process 2 of 2: the disk is full"}
+    assert trained(shared) == Failed("mistake", "the loss became nan")
+    del said["0"]
+    assert trained(shared) == Failed("mistake", "process 2 of 2: the disk is full")
+    assert not [*shared.glob(".ranks-*")]
+
+
+def test_processes_that_say_nothing_died(shared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With what Ray Train says of it."""
+    monkeypatch.setattr(ranks, "_started", lambda _needs, _work: "its processes failed (worker 1 is gone)")
+    with pytest.raises(UnitDied, match=r"^its processes failed \(worker 1 is gone\) 3 times, last on node"):
+        trained(shared)
+
+
+def test_a_node_without_the_workspace_starts_nothing(shared: Path) -> None:
+    """It names itself, and what to do."""
+    result = trained(shared, mark="another")
+    assert result.kind == "foreign"
+    assert "does not see the workspace" in result.message
+    assert result.message.endswith("or leave out --gpus-per-adapter")
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # Ray's own
+def test_two_processes_of_a_cluster_train_what_two_of_torchrun_train(
+    two_nodes: Any, ray_environment: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Byte by byte, though one was killed in the middle; the driver finds it by the key of two processes."""
+    monkeypatch.setattr(engine, "SECONDS_BETWEEN_LOOKS", 0.05)
+    options = Options("smoke", tmp_path / "w", overrides=SETTINGS, n_ranks=2)
+    experiment = prepare(options)
+    killed: list[int] = []
+
+    def kill_once(event: Event) -> None:
+        if event.kind == "step" and event.step >= 2 and not killed:
+            killed.append(event.process)
+            os.kill(event.process, signal.SIGKILL)
+
+    with connected(Request(two_nodes.address)) as cluster:
+        on = OnCluster(cluster, Request(gpus_per_adapter=2), options)
+
+        def make(read: Experiment, inputs: Mapping[str, str], tell: Tell) -> RayEngine:
+            return on(read, inputs, lambda event: (tell(event), kill_once(event)))
+
+        (adapter,), missing = train_by_units(experiment, make)
+
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "harness"]
+    command += ["train", "--suite", "smoke", "--workspace", str(tmp_path / "other")]
+    command += [part for setting in SETTINGS for part in ("-o", setting)]
+    subprocess.run(command, env={**ray_environment, "OMP_NUM_THREADS": "1"}, check=True, capture_output=True)
+    expected = tmp_path / "other" / "fixtures" / adapter.fixture.folder.name
+    assert (missing, len(killed)) == ((), 1)
+    assert json.loads((expected / "fixture.json").read_text())["ranks"] == 2
+    files = [each / "adapter_model.safetensors" for each in (adapter.fixture.folder, expected)]
+    assert files[0].read_bytes() == files[1].read_bytes()

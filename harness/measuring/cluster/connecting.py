@@ -4,21 +4,26 @@ import os
 import secrets
 import signal
 import socket
+import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, MutableMapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from threading import current_thread, main_thread
 from typing import Any
 
 from harness.measuring.cluster.request import LOCAL, Node, Request, address_of, host_and_port
+from harness.measuring.cluster.silence import silent_ray
 from harness.offline import allow
 from reports.errors import UserError, first_line
 
 ANSWER_SECONDS = 5.0
 """Time that a named host has to take a connection."""
-_LONGEST_FOLDER = 28
+HEALTH_SECONDS = 20.0
+"""Time that Ray's own question has, whether a cluster is alive; Python and Ray start anew for it."""
+_LONGEST_FOLDER = 26
 """Characters of a temporary folder in which names of sockets stay below the system's limit."""
 _FORWARDED = ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_HOME", "HF_HUB_CACHE", "HF_ENDPOINT")
 """Variables that mean the same in every process of a job, besides those of this project; tokens are none of them."""
@@ -94,15 +99,21 @@ def connected(request: Request) -> Iterator[Cluster]:
 def connect(request: Request, environment: MutableMapping[str, str]) -> Cluster:
     """Connects to the cluster that is asked for; see `connected`."""
     address = address_of(request, environment)
-    _check_answers(address)
+    _check_listens(address)
     prepare_environment(address, environment)
     with ExitStack() as stack, _handlers_kept():
         ray = _imported()
+        if address != LOCAL:
+            _check_is_ray(address, environment)
         options: dict[str, Any] = {"address": address, "logging_level": "error", "log_to_driver": False}
         if address == LOCAL:
-            options |= {"include_dashboard": False, "_temp_dir": stack.enter_context(_folder())}
+            own, folder_of_processes = _folders(Path(stack.enter_context(_folder())))
+            options |= {"include_dashboard": False, "_temp_dir": str(own)}
+            # Ray ends its processes without a last word, so that what they leave has to lie here.
+            options["runtime_env"] = {"env_vars": {"TMPDIR": str(folder_of_processes)}}
         else:
             options["runtime_env"] = {"env_vars": forwarded(environment)}
+        stack.enter_context(silent_ray())
         stack.callback(ray.shutdown)
         try:
             ray.init(**options)
@@ -146,8 +157,8 @@ def forwarded(environment: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def _check_answers(address: str) -> None:
-    """Checks that somebody answers at an address, for which Ray itself would try for a minute.
+def _check_listens(address: str) -> None:
+    """Checks that somebody takes connections at an address, before Ray is imported.
 
     Raises:
         NoClusterError: Nobody does.
@@ -159,10 +170,32 @@ def _check_answers(address: str) -> None:
     try:
         socket.create_connection(place, timeout=ANSWER_SECONDS).close()
     except OSError as error:
-        raise NoClusterError(
-            f"{address}: no Ray cluster answers ({error.strerror or first_line(error)}); start it with "
-            f"`ray start --head`, or leave out --address and RAY_ADDRESS to use this machine alone"
-        ) from error
+        raise NoClusterError(_silent(address, error.strerror or first_line(error))) from error
+
+
+def _check_is_ray(address: str, environment: Mapping[str, str]) -> None:
+    """Checks that a cluster answers at an address; Ray itself would try for minutes, and print every try.
+
+    Raises:
+        NoClusterError: None does.
+    """
+    question = [sys.executable, "-m", "ray.scripts.scripts", "health-check", f"--address={address}"]
+    try:
+        answer = subprocess.run(  # noqa: S603 - an address has neither options nor a shell's characters
+            question, env=dict(environment), timeout=HEALTH_SECONDS, capture_output=True, check=False
+        )
+    except subprocess.TimeoutExpired as error:
+        raise NoClusterError(_silent(address, "what is there does not speak as Ray does")) from error
+    if answer.returncode:
+        raise NoClusterError(_silent(address, "what is there is no Ray of this version, or wants another token"))
+
+
+def _silent(address: str, reason: str) -> str:
+    """That no cluster answers, and what to do."""
+    return (
+        f"{address}: no Ray cluster answers ({reason}); start it with `ray start --head` and the token of here, or "
+        f"leave out --address and RAY_ADDRESS to use this machine alone"
+    )
 
 
 def _refused(address: str, error: BaseException) -> str:
@@ -177,11 +210,19 @@ def _refused(address: str, error: BaseException) -> str:
 
 @contextmanager
 def _folder() -> Iterator[str]:
-    """A folder for sockets and logs of a local cluster, which nobody else may look into."""
+    """A folder that nobody else may look into."""
     parent = tempfile.gettempdir()
     place = parent if len(parent) <= _LONGEST_FOLDER else "/tmp"  # noqa: S108 - a folder of its own is made there
     with tempfile.TemporaryDirectory(prefix="ray-", dir=place, ignore_cleanup_errors=True) as folder:
         yield folder
+
+
+def _folders(private: Path) -> tuple[Path, Path]:
+    """Folders within a private one: of Ray's sockets and logs, which Ray opens to everybody, and of its processes."""
+    folders = private / "r", private / "t"
+    for folder in folders:
+        folder.mkdir()
+    return folders
 
 
 @contextmanager

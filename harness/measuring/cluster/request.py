@@ -153,12 +153,14 @@ def check_fits(nodes: Sequence[Node], needs: Needs, request: Request) -> None:
     """
     if n_at_a_time(nodes, needs):
         return
+    if not nodes:
+        raise DoesNotFitError("the Ray cluster is gone: none of its nodes is left; the same command begins again")
     option = "" if request.gpus_per_unit is None else f"--gpus-per-unit {request.gpus_per_unit:g}: "
     gpus_fit = any(node.n_gpus >= needs.n_gpus for node in nodes)
     advice = (
         "HARNESS_THREADS sets the threads, and with them the CPUs, of a unit"
         if gpus_fit
-        else "ask for fewer with --gpus-per-unit (0 computes on CPUs, with -o model.device=cpu), or add nodes"
+        else "ask for fewer with --gpus-per-unit, leave it out where the base is on a CPU, or add nodes"
     )
     raise DoesNotFitError(f"{option}a unit needs {needs}, which no node has: {what_there_is(nodes)}; {advice}")
 

@@ -14,6 +14,8 @@ from harness.measuring.units.doing import do_unit
 from harness.measuring.units.engine import ForeignNodeError
 from harness.measuring.units.unit import Event, Job, Outcome, Parcel, Unit
 from harness.models.provenance import PACKAGES, package_versions
+from harness.training.checkpoints import UnwritableError
+from harness.workspace import WorkspaceError
 from reports.errors import UserError
 
 SECONDS_BETWEEN_STEPS = 1.0
@@ -46,7 +48,7 @@ def work(folder: str, box: Any, job: Job, unit: Unit, *parcels: Parcel) -> Outco
         os._exit(UNUSABLE)
     try:
         return do_unit(job, unit, parcels, teller(box.put.remote))
-    except ForeignNodeError as error:
+    except (ForeignNodeError, UnwritableError, WorkspaceError) as error:  # a full disk is full for all
         return Failed("foreign", str(error))
     except UserError as error:
         return Failed("mistake", str(error))

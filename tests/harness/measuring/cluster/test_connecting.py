@@ -3,8 +3,10 @@
 import os
 import signal
 import socket
+import stat
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -20,6 +22,7 @@ from harness.measuring.cluster.connecting import (
     prepare_environment,
 )
 from harness.measuring.cluster.request import Request
+from harness.measuring.cluster.silence import WithoutRay
 
 
 def test_a_local_cluster_is_heard_by_this_machine_alone() -> None:
@@ -122,9 +125,10 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., FakeRay]]:
 
 
 def test_a_cluster_is_left_behind_the_block_and_signals_stay_ours(fake: Callable[..., FakeRay]) -> None:
-    """Once; its folder is gone, and the handler of SIGTERM is the one from before."""
-    ray, handler = fake(), signal.getsignal(signal.SIGTERM)
+    """Once; its folder is gone, and the handler of SIGTERM and both streams are those from before."""
+    ray, handler, stream = fake(), signal.getsignal(signal.SIGTERM), sys.stderr
     with connected(Request()) as cluster:
+        assert isinstance(sys.stderr, WithoutRay)
         assert signal.getsignal(signal.SIGTERM) is handler
         options = ray.calls[0]
         assert (options["address"], options["include_dashboard"]) == ("local", False)
@@ -132,12 +136,41 @@ def test_a_cluster_is_left_behind_the_block_and_signals_stay_ours(fake: Callable
         assert [(node.name, node.n_cpus, node.n_gpus) for node in cluster.nodes()] == [("a", 8, 1), ("b", 2, 0)]
         cluster.close()
     assert ray.calls[1:] == ["shutdown"]
+    assert sys.stderr is stream
     assert not os.path.isdir(options["_temp_dir"])  # noqa: PTH112
 
 
-def test_a_cluster_that_refuses_is_told_in_one_line(fake: Callable[..., FakeRay]) -> None:
+def test_what_takes_connections_and_is_no_cluster_is_told_in_one_line(
+    fake: Callable[..., FakeRay], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ray itself would wait for minutes, and nothing is asked of it."""
+    ray = fake()
+    monkeypatch.setattr(connecting, "HEALTH_SECONDS", 1.0)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+        with pytest.raises(NoClusterError, match=rf"^{address}: no Ray cluster answers \(what is there .*; start it"):
+            connect(Request(address), dict(os.environ))
+    assert not ray.calls
+
+
+def test_folders_of_a_local_cluster_lie_in_one_that_nobody_else_may_look_into(fake: Callable[..., FakeRay]) -> None:
+    """Ray opens its own to everybody; what processes leave goes with the cluster."""
+    ray = fake()
+    with connected(Request()):
+        own = Path(ray.calls[0]["_temp_dir"])
+        of_processes = Path(ray.calls[0]["runtime_env"]["env_vars"]["TMPDIR"])
+        assert own.parent == of_processes.parent
+        assert stat.S_IMODE(own.parent.stat().st_mode) == 0o700
+        (of_processes / "left").mkdir()
+    assert not own.parent.exists()
+
+
+def test_a_cluster_that_refuses_is_told_in_one_line(
+    fake: Callable[..., FakeRay], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """With Ray's first words; nothing stays open."""
     ray = fake(fails=RuntimeError("Version mismatch: Ray 2.59\nand more"))
+    monkeypatch.setattr(connecting, "_check_is_ray", lambda *_: None)
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = f"127.0.0.1:{server.getsockname()[1]}"
         with pytest.raises(

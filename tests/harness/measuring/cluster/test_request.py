@@ -121,7 +121,7 @@ def test_what_fits_on_no_node_is_told_with_what_there_is() -> None:
     )
     with pytest.raises(DoesNotFitError, match=r"^a unit needs 5 CPUs, .*; HARNESS_THREADS sets"):
         check_fits([CPUS], Needs(5), Request())
-    with pytest.raises(DoesNotFitError, match="there is no node"):
+    with pytest.raises(DoesNotFitError, match="none of its nodes is left; the same command"):
         check_fits([], Needs(), Request())
     with pytest.raises(DoesNotFitError, match="a has 4 CPUs and 0 GPUs, 3 more; "):
         check_fits([CPUS] * 9, Needs(1, 1), Request())

@@ -25,7 +25,8 @@ from harness.measuring.units.engine import UnitDied
 from harness.measuring.units.unit import Event, Job, Tell, TrainUnit
 
 UNIT = TrainUnit("train: adapter", "adapter")
-SETTINGS = ("data.training.limit=24", "training.max_steps=4", "training.batch_size=4")
+SETTINGS = ("data.training.limit=24", "training.max_steps=40", "training.batch_size=4")
+"""Steps enough that some are told of, which is at most once a second."""
 
 
 @pytest.fixture

@@ -15,7 +15,6 @@ from threading import current_thread, main_thread
 from typing import Any
 
 from harness.measuring.cluster.request import LOCAL, Node, Request, address_of, host_and_port
-from harness.measuring.cluster.silence import silent_ray
 from harness.offline import allow
 from reports.errors import UserError, first_line
 
@@ -113,7 +112,6 @@ def connect(request: Request, environment: MutableMapping[str, str]) -> Cluster:
             options["runtime_env"] = {"env_vars": {"TMPDIR": str(folder_of_processes)}}
         else:
             options["runtime_env"] = {"env_vars": forwarded(environment)}
-        stack.enter_context(silent_ray())
         stack.callback(ray.shutdown)
         try:
             ray.init(**options)

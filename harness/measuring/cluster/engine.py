@@ -12,6 +12,7 @@ from typing import Any
 from harness.measuring.cluster.connecting import Cluster
 from harness.measuring.cluster.ranks import train_in_ranks
 from harness.measuring.cluster.request import Needs, lack_of
+from harness.measuring.cluster.silence import silent_ray
 from harness.measuring.cluster.working import Box, Failed, work
 from harness.measuring.units.engine import Done, ForeignNodeError, UnitDied
 from harness.measuring.units.unit import Event, Job, Parcel, Tell, TrainUnit, Unit
@@ -51,6 +52,7 @@ class RayEngine:
         self._n_at_a_time = workers
         self._open = ExitStack()
         self._open.callback(cluster.close)
+        self._open.enter_context(silent_ray())
         self._job = self._ray.put(job)
         options = {"num_cpus": needs.n_cpus, "num_gpus": needs.n_gpus, "max_calls": 0, "max_retries": ATTEMPTS - 1}
         self._work = self._ray.remote(scheduling_strategy="SPREAD", **options)(work)  # max_calls=0: the base stays

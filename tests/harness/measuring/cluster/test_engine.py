@@ -268,11 +268,14 @@ def test_a_cluster_that_is_gone_ends_the_job_in_a_line(cluster: FakeCluster) -> 
 
 
 def test_a_closed_engine_gives_everything_back_once(cluster: FakeCluster) -> None:
-    """The cluster with it."""
-    engine = made(cluster)
+    """The cluster and the streams."""
+    import sys
+
+    before, engine = sys.stderr, made(cluster)
+    assert sys.stderr is not before
     engine.close()
     engine.close()
-    assert cluster.n_closed == 1
+    assert (sys.stderr, cluster.n_closed) == (before, 1)
 
 
 def test_deaths_of_another_kind_keep_their_name() -> None:

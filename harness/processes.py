@@ -35,7 +35,7 @@ _ONLY = {
 """Settings of accelerate launch -> their values that leave a training as its recipe describes it."""
 _ALL_COME = timedelta(minutes=10)
 """Longest time from the first process's start to the last one's."""
-_LONGEST_WAIT = timedelta(hours=12)
+LONGEST_WAIT = timedelta(hours=12)
 """Longest time that processes wait for what one does for all: it scores the reference, or waits for a lock."""
 
 
@@ -137,6 +137,11 @@ def ranks() -> Ranks:
     return Ranks(state.num_processes, state.process_index)
 
 
+def n_together(planned: int) -> int:
+    """Return how many processes train an adapter together: those that are joined, or that are planned to be."""
+    return max(ranks().n, planned)
+
+
 @contextmanager
 def joined(device: str) -> Iterator[Ranks]:
     """Join the processes of a launcher within the block, or the only one; yield which one this is.
@@ -199,7 +204,7 @@ def _joined_state(device: str) -> Any:
             f"LOCAL_RANK={local}, but this process sees {torch.cuda.device_count()} GPU(s): let every process see all "
             f"GPUs of its machine, and start as many as there are"
         )
-    options: dict[str, Any] = {"timeout": _LONGEST_WAIT}
+    options: dict[str, Any] = {"timeout": LONGEST_WAIT}
     try:
         if not torch.distributed.is_initialized():  # as Ray Train leaves it
             store, rank, n_ranks = next(rendezvous("env://", timeout=_ALL_COME))

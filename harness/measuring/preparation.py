@@ -27,7 +27,7 @@ from harness.models.hub import is_path
 from harness.models.opening import named_by
 from harness.models.templates import notes_on_trained_template, template_of_folder, with_adapters_template
 from harness.models.threads import apply_threads, choose_threads
-from harness.processes import ranks
+from harness.processes import n_together, ranks
 from harness.terminal import Terminal
 from harness.training.shares import check_shares
 from harness.training.variants import variants_of, with_sweeps
@@ -257,7 +257,7 @@ def _resolve(options: Options) -> tuple[SuiteConfig, ExperimentConfig, Options, 
         config = replace(config, data=replace(config.data, lm_eval_tasks=tuple(dict.fromkeys((*known, *added)))))
     config = with_command_line(config, options)
     for variant in variants_of(config):  # which finds mistakes of a sweep before anything is loaded
-        check_shares(variant.recipe.training, max(ranks().n, options.n_ranks))
+        check_shares(variant.recipe.training, n_together(options.n_ranks))
     left_out: tuple[str, ...] = ()
     if is_path(config.model.name) or is_address(config.model.name):
         with _named_model(options):

@@ -21,7 +21,7 @@ from harness.models.adapter_files.folder import CONFIG_FILE, FIXTURE_FILE, GROUP
 from harness.models.base import LoadedModel
 from harness.models.origin import OF_TRAINING
 from harness.models.provenance import package_versions
-from harness.processes import by_all, by_the_first, gathered, ranks, told
+from harness.processes import by_all, by_the_first, gathered, n_together, told
 from harness.training.checkpoints import has_checkpoint, writing
 from harness.training.packed_step.forward import VERSION as PACKED_STEP_VERSION
 from harness.training.packed_step.kept_check import read_check
@@ -317,7 +317,7 @@ def fixture_inputs(
         "recipe": settings,
         "packed_step": PACKED_STEP_VERSION if recipe.training.engine == "packed" else None,
         "versions": package_versions(_PACKAGES),
-        "ranks": max(ranks().n, recipe.n_ranks),
+        "ranks": n_together(recipe.n_ranks),
         "key_version": provenance.KEY_VERSION,
     }
     plain: dict[str, Any] = json.loads(json.dumps(inputs))

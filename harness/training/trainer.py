@@ -16,7 +16,7 @@ from harness.models.base import LoadedModel
 from harness.models.base_files.folder import files_fingerprint
 from harness.models.provenance import context_with_adapter
 from harness.models.quantization import assert_unpacked
-from harness.processes import by_all, by_the_first, ranks, told
+from harness.processes import by_all, by_the_first, n_together, ranks, told
 from harness.training.checkpoints import writing
 from harness.training.in_step import agreed, take_steps
 from harness.training.loggers import check_loggers, logged
@@ -319,7 +319,7 @@ def check_trainable(loaded: LoadedModel, rows: EncodedRows, recipe: Recipe, star
     if kind != KINDS[run.method]:
         raise TrainingError(f"training.method: {run.method} trains on {KINDS[run.method]}, not on {kind}")
     check_loggers(run.report_to)
-    check_shares(run, max(ranks().n, recipe.n_ranks), router_weight(loaded, run))
+    check_shares(run, n_together(recipe.n_ranks), router_weight(loaded, run))
     if start is not None:
         check_start(start, recipe.lora)
     if run.method == "kto" and run.batch_size == 1:

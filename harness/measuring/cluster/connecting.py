@@ -102,16 +102,16 @@ def connect(request: Request, environment: MutableMapping[str, str]) -> Cluster:
     prepare_environment(address, environment)
     with ExitStack() as stack, _handlers_kept():
         ray = _imported()
-        if address != LOCAL:
-            _check_is_ray(address, environment)
         options: dict[str, Any] = {"address": address, "logging_level": "error", "log_to_driver": False}
         if address == LOCAL:
-            own, folder_of_processes = _folders(Path(stack.enter_context(_folder())))
-            options |= {"include_dashboard": False, "_temp_dir": str(own)}
+            of_ray, of_processes = stack.enter_context(_folders())
+            options |= {"include_dashboard": False, "_temp_dir": str(of_ray)}
             # Ray ends its processes without a last word, so that what they leave has to lie here.
-            options["runtime_env"] = {"env_vars": {"TMPDIR": str(folder_of_processes)}}
+            variables = {"TMPDIR": str(of_processes)}
         else:
-            options["runtime_env"] = {"env_vars": forwarded(environment)}
+            _check_is_ray(address, environment)
+            variables = forwarded(environment)
+        options["runtime_env"] = {"env_vars": variables}
         stack.callback(ray.shutdown)
         try:
             ray.init(**options)
@@ -207,20 +207,18 @@ def _refused(address: str, error: BaseException) -> str:
 
 
 @contextmanager
-def _folder() -> Iterator[str]:
-    """A folder that nobody else may look into."""
+def _folders() -> Iterator[tuple[Path, Path]]:
+    """A folder of Ray's sockets and logs, which Ray opens to everybody, and one of its processes.
+
+    They lie in one that nobody else may look into, and that is removed after the block.
+    """
     parent = tempfile.gettempdir()
     place = parent if len(parent) <= _LONGEST_FOLDER else "/tmp"  # noqa: S108 - a folder of its own is made there
-    with tempfile.TemporaryDirectory(prefix="ray-", dir=place, ignore_cleanup_errors=True) as folder:
-        yield folder
-
-
-def _folders(private: Path) -> tuple[Path, Path]:
-    """Folders within a private one: of Ray's sockets and logs, which Ray opens to everybody, and of its processes."""
-    folders = private / "r", private / "t"
-    for folder in folders:
-        folder.mkdir()
-    return folders
+    with tempfile.TemporaryDirectory(prefix="ray-", dir=place, ignore_cleanup_errors=True) as private:
+        folders = Path(private) / "r", Path(private) / "t"
+        for folder in folders:
+            folder.mkdir()
+        yield folders
 
 
 @contextmanager

@@ -13,13 +13,11 @@ from harness.measuring.cluster.connecting import Cluster
 from harness.measuring.cluster.ranks import train_in_ranks
 from harness.measuring.cluster.request import Needs, lack_of
 from harness.measuring.cluster.silence import silent_ray
-from harness.measuring.cluster.working import Box, Failed, work
+from harness.measuring.cluster.working import ATTEMPTS, Box, Failed, work
 from harness.measuring.units.engine import Done, ForeignNodeError, UnitDied
 from harness.measuring.units.unit import Event, Job, Parcel, Tell, TrainUnit, Unit
 from reports.errors import UserError, first_line
 
-ATTEMPTS = 3
-"""How often a unit is begun whose processes die."""
 SECONDS_BETWEEN_LOOKS = 1.0
 """Time after which events are fetched while nothing comes back."""
 SECONDS_BETWEEN_COUNTS = 10.0

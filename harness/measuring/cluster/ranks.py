@@ -8,8 +8,7 @@ import json
 import os
 import platform
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -17,24 +16,18 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from harness.measuring.cluster.request import Needs
-from harness.measuring.cluster.working import Failed, set_up, teller
+from harness.measuring.cluster.working import ATTEMPTS, Failed, failed, set_up, teller
 from harness.measuring.experiment import Experiment
 from harness.measuring.lineup import TrainedAdapter
 from harness.measuring.together import train_together
 from harness.measuring.units.by_hand import train_only
-from harness.measuring.units.doing import telling
-from harness.measuring.units.engine import ForeignNodeError, UnitDied
+from harness.measuring.units.doing import fixture_parcel, telling, telling_terminal
+from harness.measuring.units.engine import UnitDied
 from harness.measuring.units.inputs import check_inputs, inputs_of
-from harness.measuring.units.unit import Event, Job, Outcome, Parcel, TrainUnit
-from harness.processes import ranks
-from harness.terminal import Terminal
-from harness.training.recipe import LogLine
+from harness.measuring.units.unit import Job, Outcome, TrainUnit
+from harness.processes import LONGEST_WAIT, ranks
 from reports.errors import UserError, first_line
 
-ATTEMPTS = 3
-"""How often the processes of a training are started that die."""
-LONGEST_WAIT_SECONDS = 12 * 60 * 60
-"""Longest time that processes wait for what the first one does for all."""
 _FIRST = "process-0.json"
 
 
@@ -76,10 +69,8 @@ def train_in_ranks(needs: Needs, folder: str, box: Any, job: Job, unit: TrainUni
         return Failed(told["failed"], told["message"])
     if "fingerprint" not in told:
         raise UnitDied(unit.key, failure or "its processes ended without a result", ATTEMPTS, platform.node())
-    fixture = workspace / "fixtures" / told["fingerprint"]
-    files = {file.name: file.read_bytes() for file in sorted(fixture.iterdir()) if file.is_file()}
-    seconds = time.perf_counter() - started
-    return Outcome(told["inputs"], told["node"], seconds, adapter=Parcel(told["fingerprint"], files))
+    adapter = fixture_parcel(workspace / "fixtures" / told["fingerprint"], told["fingerprint"])
+    return Outcome(told["inputs"], told["node"], time.perf_counter() - started, adapter=adapter)
 
 
 def _started(needs: Needs, work: Work) -> str:
@@ -91,7 +82,7 @@ def _started(needs: Needs, work: Work) -> str:
     trainer = TorchTrainer(
         train_as_rank,
         train_loop_config={"work": work},
-        torch_config=TorchConfig(timeout_s=LONGEST_WAIT_SECONDS),
+        torch_config=TorchConfig(timeout_s=int(LONGEST_WAIT.total_seconds())),
         scaling_config=ScalingConfig(
             num_workers=work.job.options.n_ranks,
             use_gpu=bool(needs.n_gpus),
@@ -120,16 +111,16 @@ def train_as_rank(config: dict[str, Any]) -> None:
     said.unlink(missing_ok=True)
     read: dict[str, str] = {}
     options = replace(work.job.options, workspace=work.job.options.workspace.absolute(), out=None)
-    trained: tuple[TrainedAdapter, ...] = ()
+    told: dict[str, Any] = {}
     try:
         with suppress(SystemExit):  # the first one says why all of them end
             trained = train_together(options, partial(_trained, work, read))
-    except ForeignNodeError as error:
-        said.write_text(json.dumps({"failed": "foreign", "message": str(error)}), encoding="utf-8")
+            if trained:
+                told = {"fingerprint": trained[-1].fixture.fingerprint, "inputs": read, "node": platform.node()}
     except UserError as error:
-        said.write_text(json.dumps({"failed": "mistake", "message": str(error)}), encoding="utf-8")
-    if trained:
-        told = {"fingerprint": trained[-1].fixture.fingerprint, "inputs": read, "node": platform.node()}
+        failure = failed(error)
+        told = {"failed": failure.kind, "message": failure.message}
+    if told:
         said.write_text(json.dumps(told), encoding="utf-8")
 
 
@@ -141,8 +132,8 @@ def _trained(work: Work, read: dict[str, str], experiment: Experiment) -> tuple[
     read |= inputs_of(experiment)
     check_inputs(work.job.inputs, read, platform.node())
     if ranks().is_first:
-        tell = partial(_tell_step, work.unit, teller(work.box.put.remote))
-        experiment = replace(experiment, terminal=_TellingTerminal(experiment.terminal.console, tell=tell))
+        terminal = telling_terminal(experiment.terminal, work.unit, teller(work.box.put.remote))
+        experiment = replace(experiment, terminal=terminal)
     return (train_only(experiment, work.unit.variant),)
 
 
@@ -158,26 +149,3 @@ def _unseen(workspace: Path) -> str:
         f"node {platform.node()} does not see the workspace {workspace}, in which the processes of one training must "
         f"meet; give --workspace a folder that all nodes share, or leave out --gpus-per-adapter"
     )
-
-
-def _tell_step(unit: TrainUnit, tell: Callable[[Event], object], step: int, n_steps: int, line: LogLine) -> None:
-    numbers = {"loss": line["loss"]} if "loss" in line else {}
-    tell(Event(unit.key, "step", platform.node(), os.getpid(), step, n_steps, numbers))
-
-
-@dataclass(frozen=True)
-class _TellingTerminal(Terminal):
-    """A terminal that tells of a training's steps elsewhere too."""
-
-    tell: Callable[[int, int, LogLine], object] = lambda _step, _n_steps, _line: None
-
-    @contextmanager
-    def training(self, name: str) -> Iterator[Callable[[int, int, LogLine], None]]:
-        """Shows steps here, and tells of them."""
-        with Terminal.training(self, name) as show:
-
-            def both(step: int, n_steps: int, line: LogLine) -> None:
-                show(step, n_steps, line)
-                self.tell(step, n_steps, line)
-
-            yield both

@@ -131,9 +131,10 @@ def needs_of(request: Request, device: str, n_threads: int, n_gpus_of_base: int 
     return Needs(n_threads if device == "cpu" else 1, n_gpus)
 
 
-def n_at_a_time(nodes: Sequence[Node], needs: Needs) -> int:
-    """Units that the nodes have room for at the same time."""
-    return sum(_n_on(node, needs) for node in nodes)
+def n_at_a_time(nodes: Sequence[Node], needs: Needs, workers: int | None = None) -> int:
+    """Units that the nodes have room for at the same time, or as many workers as were asked for where that is less."""
+    fits = sum(_n_on(node, needs) for node in nodes)
+    return fits if workers is None else min(fits, workers)
 
 
 def _n_on(node: Node, needs: Needs) -> int:
@@ -151,7 +152,8 @@ def check_fits(nodes: Sequence[Node], needs: Needs, request: Request) -> None:
     Raises:
         DoesNotFitError: None has; says what there is.
     """
-    if n_at_a_time(nodes, needs):
+    lack = lack_of(nodes, needs)
+    if not lack:
         return
     if not nodes:
         raise DoesNotFitError("the Ray cluster is gone: none of its nodes is left; the same command begins again")
@@ -162,7 +164,7 @@ def check_fits(nodes: Sequence[Node], needs: Needs, request: Request) -> None:
         if gpus_fit
         else "ask for fewer with --gpus-per-unit, leave it out where the base is on a CPU, or add nodes"
     )
-    raise DoesNotFitError(f"{option}a unit needs {needs}, which no node has: {what_there_is(nodes)}; {advice}")
+    raise DoesNotFitError(f"{option}{lack}; {advice}")
 
 
 def check_ranks_fit(nodes: Sequence[Node], needs: Needs, request: Request) -> None:
@@ -200,8 +202,7 @@ def what_there_is(nodes: Sequence[Node]) -> str:
 
 def room_line(nodes: Sequence[Node], needs: Needs, request: Request) -> str:
     """A line that says where units are computed, and how many at a time."""
-    fits = n_at_a_time(nodes, needs)
-    n_units = fits if request.workers is None else min(fits, request.workers)
+    n_units = n_at_a_time(nodes, needs, request.workers)
     return f"Ray: {_count(n_units, 'unit')} at a time, each with {needs}; {what_there_is(nodes)}."
 
 

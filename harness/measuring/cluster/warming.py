@@ -30,9 +30,8 @@ def warm(cluster: Cluster, request: Request, environment: Mapping[str, str]) -> 
         return
     n_cpus = max(int(node.n_cpus) for node in nodes)
     n_threads = n_cpus if asked is None else min(asked.n_threads, n_cpus)
-    fits = n_at_a_time(nodes, Needs(max(1, n_threads)))
     task = cluster.ray.remote(num_cpus=n_threads, max_calls=0, max_retries=0)(load_libraries)
-    for _ in range(fits if request.workers is None else min(fits, request.workers)):
+    for _ in range(n_at_a_time(nodes, Needs(max(1, n_threads)), request.workers)):
         task.remote(str(Path.cwd()))
 
 

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,6 +19,8 @@ from harness.training.checkpoints import UnwritableError
 from harness.workspace import WorkspaceError
 from reports.errors import UserError
 
+ATTEMPTS = 3
+"""How often a unit is begun whose processes die."""
 SECONDS_BETWEEN_STEPS = 1.0
 """Shortest time between two steps that a process tells of; a begin and an end are always told."""
 UNUSABLE = 70
@@ -30,7 +33,14 @@ class Failed:
     """Why a unit came to nothing, by a mistake of the user's: its words, since not every error can be sent."""
 
     kind: Literal["mistake", "foreign"]
+    """Whether it concerns the one variant, or would every unit and so ends the job."""
     message: str
+
+
+def failed(error: UserError) -> Failed:
+    """What a process tells of a mistake; a disk that is full is full for every unit."""
+    ends_job = isinstance(error, ForeignNodeError | UnwritableError | WorkspaceError)
+    return Failed("foreign" if ends_job else "mistake", str(error))
 
 
 def work(folder: str, box: Any, job: Job, unit: Unit, *parcels: Parcel) -> Outcome | Failed:
@@ -48,10 +58,8 @@ def work(folder: str, box: Any, job: Job, unit: Unit, *parcels: Parcel) -> Outco
         os._exit(UNUSABLE)
     try:
         return do_unit(job, unit, parcels, teller(box.put.remote))
-    except (ForeignNodeError, UnwritableError, WorkspaceError) as error:  # a full disk is full for all
-        return Failed("foreign", str(error))
     except UserError as error:
-        return Failed("mistake", str(error))
+        return failed(error)
     except Exception as error:
         if spoils_process(error):
             os._exit(UNUSABLE)  # Ray would give this process further units; that it died counts as an attempt
@@ -149,8 +157,9 @@ def versions_here() -> dict[str, str | None]:
     return {"Python": platform.python_version(), **package_versions(PACKAGES), "code": _hash_of_code()}
 
 
+@cache
 def _hash_of_code(names: Sequence[str] = ("harness", "suites", "reports")) -> str:
-    """Hash of the project's modules: two states of one version differ in it."""
+    """Hash of the project's modules, as they are at the first call: two states of one version differ in it."""
     root, digest = Path(__file__).resolve().parents[3], hashlib.sha256()
     for file in sorted(file for name in names for file in (root / name).rglob("*.py")):
         digest.update(str(file.relative_to(root)).encode())

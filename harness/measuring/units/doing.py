@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Literal
@@ -120,6 +119,11 @@ def lay_down(parcel: Parcel, folder: Path) -> Path:
     return adapter
 
 
+def fixture_parcel(folder: Path, fingerprint: str) -> Parcel:
+    """All files of an adapter that was trained now."""
+    return Parcel(fingerprint, {file.name: file.read_bytes() for file in sorted(folder.iterdir()) if file.is_file()})
+
+
 @dataclass(slots=True)
 class Bench:
     """What a process holds between units: rows, base, suite, and adapters as files."""
@@ -166,20 +170,14 @@ class Bench:
     def _train(self, unit: TrainUnit, given: Mapping[str, Parcel], store: UnitStore, tell: Tell) -> Parcel:
         """Trains an adapter in the workspace of this process, which may be the driver's, and returns its files."""
         variant, rows = self._run(unit.variant)
-        base, terminal = self._base(), self.experiment.terminal
+        base, terminal = self._base(), telling_terminal(self.experiment.terminal, unit, tell)
         with terminal.training(variant.name) as show:
-
-            def progress(step: int, n_steps: int, line: LogLine) -> None:
-                show(step, n_steps, line)
-                tell(_event(unit, "step", step, n_steps, {"loss": line["loss"]} if "loss" in line else {}))
-
-            place = Workplace(self.experiment.workspace.folder, terminal.say, progress, store)
+            place = Workplace(self.experiment.workspace.folder, terminal.say, show, store)
             fixture = build_or_reuse(base, rows, variant.recipe, place, start=self._start(unit.start, given))
-        files = {file.name: file.read_bytes() for file in sorted(fixture.folder.iterdir()) if file.is_file()}
-        return Parcel(fixture.fingerprint, files)
+        return fixture_parcel(fixture.folder, fixture.fingerprint)
 
     def _score(self, unit: ScoreUnit, given: Mapping[str, Parcel], store: UnitStore, tell: Tell) -> Mark:
-        terminal = _TellingTerminal(self.experiment.terminal.console, tell=partial(_tell_count, unit, tell))
+        terminal = telling_terminal(self.experiment.terminal, unit, tell)
         folders = {name: lay_down(given[key], self.folder) for name, key in unit.adapters.items()}
         suite = self._suite = self._suite or prepare_suite(self.experiment, {})
         if unit.evaluation is None:
@@ -287,7 +285,7 @@ def score_by_suite(
 class _TellingTerminal(Terminal):
     """A terminal that tells of progress elsewhere too."""
 
-    tell: Callable[[int, int | None], object] = lambda _n_done, _total: None
+    tell: Callable[[int, int, Mapping[str, float]], object] = lambda _n_done, _total, _numbers: None
 
     @contextmanager
     def progress(self, description: str, total: int | None) -> Iterator[Done]:
@@ -296,13 +294,25 @@ class _TellingTerminal(Terminal):
 
             def both(n_done: int, total: int | None = None) -> None:
                 done(n_done, total)
-                self.tell(n_done, total)
+                self.tell(n_done, total or 0, {})
+
+            yield both
+
+    @contextmanager
+    def training(self, name: str) -> Iterator[Callable[[int, int, LogLine], None]]:
+        """Shows steps here, and tells of them."""
+        with Terminal.training(self, name) as show:
+
+            def both(step: int, n_steps: int, line: LogLine) -> None:
+                show(step, n_steps, line)
+                self.tell(step, n_steps, {"loss": line["loss"]} if "loss" in line else {})
 
             yield both
 
 
-def _tell_count(unit: Unit, tell: Tell, n_done: int, total: int | None) -> None:
-    tell(_event(unit, "step", n_done, total or 0))
+def telling_terminal(terminal: Terminal, unit: Unit, tell: Tell) -> Terminal:
+    """A terminal that shows what another one does, and tells of a unit's steps."""
+    return _TellingTerminal(terminal.console, terminal.clock, lambda *step: tell(_event(unit, "step", *step)))
 
 
 def _event(

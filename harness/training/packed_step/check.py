@@ -191,7 +191,7 @@ def _batch(requests: Sequence[Request], padding: int, n_extra: int, device: Any)
     """The requests as a batch that is padded on the right, with so many columns of padding more than it needs."""
     import torch
 
-    n_columns = max(request.n_inputs + 1 for request in requests) + n_extra
+    n_columns = _longest(requests) + 1 + n_extra
     shape = (len(requests), n_columns)
     ids, seen, labels = torch.full(shape, padding), torch.zeros(shape, dtype=torch.long), torch.full(shape, UNLABELLED)
     for row, request in enumerate(requests):

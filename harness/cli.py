@@ -2,8 +2,9 @@
 
 import os
 import sys
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from contextlib import suppress
+from functools import partial
 from signal import SIGINT, Signals
 
 import click
@@ -23,15 +24,15 @@ from harness.commands.report import report
 from harness.commands.show_config import show_config
 from harness.commands.train import train
 from harness.commands.train_and_eval import train_and_eval
-from harness.processes import check_launch, speaks
+from harness.processes import FollowedExit, check_launch, let_the_first_speak, speaks
 from reports.errors import UserError
 from reports.plain_text import one_line
 
 EXIT_CODES = """\b
 Exit codes: 0 fine; 1 unexpected failure; 2 usage, configuration or data; 3 stopped by a gate; 4 finished, not
 complete; 130 interrupted."""
-_RESULTS = (None, 0, 3, 4)
-"""Exit codes of a command that did all of its work."""
+_RESULTS, _MISTAKE, _INTERRUPTED = (None, 0, 3, 4), 2, 130
+"""Exit codes of a command that did all of its work, and of those that ended before."""
 COMMANDS = (
     train_and_eval, train, evaluate, report, check, calibrate, merge, data, list_choices, doctor, prune, cache, lm_eval,
     show_config,
@@ -72,18 +73,20 @@ def main(held: Collection[Signals] = ()) -> None:
             cli.main(standalone_mode=False)
         except BaseException as error:
             if isinstance(error, SystemExit) and (stop.by is None or error.code in _RESULTS):
+                if isinstance(error, FollowedExit):
+                    let_the_first_speak()
                 raise
             # A library may raise an error of its own where a signal interrupts it, as pydantic does in a schema.
             if stop.by is not None or isinstance(error, click.exceptions.Abort | KeyboardInterrupt):
                 stop.ignore_more()
-                _leave("; ".join([_interrupted(stop.by), *_notes(error)]), 130, error)
+                line = "; ".join([_interrupted(stop.by), *_notes(error)])
+                _leave(partial(click.echo, line, err=True), _INTERRUPTED, error)
             if isinstance(error, click.ClickException):
-                if speaks(error, os.environ):
-                    error.show()
-                sys.exit(2)
+                _leave(error.show, _MISTAKE, error)
             mistake = _mistake(error)
             if mistake is not None:
-                _leave("\n".join([f"error: {mistake}", *_notes(error)]), 2, error)
+                lines = "\n".join([f"error: {mistake}", *_notes(error)])
+                _leave(partial(click.echo, lines, err=True), _MISTAKE, error)
             raise
 
 
@@ -106,8 +109,10 @@ def _notes(error: BaseException) -> list[str]:
     return [note for each in (error, error.__context__) for note in getattr(each, "__notes__", ())]
 
 
-def _leave(line: str, exit_code: int, error: BaseException) -> None:
-    with suppress(OSError):  # the terminal is closed
-        if speaks(error, os.environ):
-            click.echo(line, err=True)
+def _leave(say: Callable[[], None], exit_code: int, error: BaseException) -> None:
+    if speaks(error, os.environ):
+        with suppress(OSError):  # the terminal is closed
+            say()
+    elif exit_code == _MISTAKE:
+        let_the_first_speak()
     sys.exit(exit_code)

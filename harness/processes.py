@@ -5,8 +5,9 @@ One process is one GPU, or a share of a CPU. The first one decides, reads and wr
 
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -37,6 +38,8 @@ _ALL_COME = timedelta(minutes=10)
 """Longest time from the first process's start to the last one's."""
 LONGEST_WAIT = timedelta(hours=12)
 """Longest time that processes wait for what one does for all: it scores the reference, or waits for a lock."""
+_FIRST_SPEAKS_SECONDS = 30.0
+"""Longest time that a process which says nothing stays for the first one to say why all of them end."""
 
 
 class LaunchedError(UserError):
@@ -49,6 +52,10 @@ class StoppedError(UserError):
 
 class OneProcessError(UserError):
     """One of several processes failed, and no other says why."""
+
+
+class FollowedExit(SystemExit):
+    """A process ends because the first one of several does, which says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +126,15 @@ def speaks(error: BaseException, environment: Mapping[str, str]) -> bool:
     return isinstance(error, OneProcessError) or environment.get("LOCAL_RANK", "").strip() in ("", "-1", "0")
 
 
+def let_the_first_speak() -> None:
+    """Wait, in a process that says nothing of its error, until the launcher ends it, or for some seconds.
+
+    torchrun ends all processes as soon as one of them fails, also a first one that has not come as far.
+    """
+    with suppress(KeyboardInterrupt):
+        time.sleep(_FIRST_SPEAKS_SECONDS)
+
+
 def _told_by(environment: Mapping[str, str]) -> str | None:
     """Variable and value that say that a launcher started this process; None where none does."""
     values = {name: environment.get(name, "").strip() for name in (*_SIZES, "LOCAL_RANK")}
@@ -153,7 +169,7 @@ def joined(device: str) -> Iterator[Ranks]:
         LaunchedError: the processes do not find each other, or there is no GPU for this one.
         StoppedError: the first process alone: another one failed.
         OneProcessError: any but the first: this one failed alone.
-        SystemExit: any but the first: the first one says why all of them end.
+        FollowedExit: any but the first: the first one says why all of them end.
     """
     if not is_launched(os.environ):
         yield Ranks()
@@ -172,13 +188,13 @@ def joined(device: str) -> Iterator[Ranks]:
         if this.is_first:
             raise
         if isinstance(error, StoppedError):
-            sys.exit(2)
+            raise FollowedExit(2) from error
         raise OneProcessError(f"process {this.index + 1} of {this.n}: {error}") from error
     except RuntimeError as error:
         if not _is_of_a_lost_process(error):
             raise
         if not this.is_first:
-            sys.exit(2)
+            raise FollowedExit(2) from error
         raise StoppedError(
             f"another of the {this.n} processes of this training ended ({first_line(error)}); its checkpoints are "
             f"kept, and the same command goes on from the newest"
@@ -199,10 +215,11 @@ def _joined_state(device: str) -> Any:
     from torch.distributed.rendezvous import rendezvous
 
     local, size = int(os.environ["LOCAL_RANK"]), int(os.environ["WORLD_SIZE"])
-    if device == "cuda" and local >= torch.cuda.device_count():
+    n_here = max(local + 1, int(os.environ.get("LOCAL_WORLD_SIZE") or 0))
+    if device == "cuda" and n_here > torch.cuda.device_count():
         raise LaunchedError(
-            f"LOCAL_RANK={local}, but this process sees {torch.cuda.device_count()} GPU(s): let every process see all "
-            f"GPUs of its machine, and start as many as there are"
+            f"{n_here} processes run on this machine, but this one sees {torch.cuda.device_count()} GPU(s): let every "
+            f"process see all GPUs, and start as many processes as there are GPUs"
         )
     options: dict[str, Any] = {"timeout": LONGEST_WAIT}
     try:

@@ -30,7 +30,7 @@ def train_together(
 
     Raises:
         UserError: a mistake in options, configuration, data or model, or processes that cannot train together.
-        SystemExit: in any process but the first, where the first says why.
+        FollowedExit: in any process but the first, where the first says why.
     """
     with joined(_device(options) if is_launched(os.environ) else "") as here:
         experiment = by_all(partial(prepare, options))

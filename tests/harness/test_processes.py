@@ -1,5 +1,7 @@
 """A launcher of several processes is refused, or joined, before its processes can wait for each other for ever."""
 
+import signal
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -16,6 +18,7 @@ from harness.processes import (
     gathered,
     is_launched,
     joined,
+    let_the_first_speak,
     ranks,
     speaks,
     told,
@@ -88,6 +91,38 @@ def test_an_error_of_all_processes_is_told_by_the_first_of_a_machine() -> None:
     said = {rank: speaks(LaunchedError(), {"LOCAL_RANK": rank}) for rank in ("", "-1", "0", "1", "7")}
     assert said == {"": True, "-1": True, "0": True, "1": False, "7": False}
     assert speaks(OneProcessError(), {"LOCAL_RANK": "7"})
+
+
+@pytest.mark.parametrize(("rank", "waits"), [("0", []), ("1", ["waits"])])
+@pytest.mark.parametrize("mistake", [("-o", "training.learning_rate=1e30"), ("--no-such-option",)])
+def test_a_process_that_says_nothing_ends_after_the_one_that_does(
+    rank: str, waits: list[str], mistake: tuple[str, ...], harness: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or torchrun, which sees one of them end, would end the other before its line."""
+    waited: list[str] = []
+    monkeypatch.setattr("harness.cli.let_the_first_speak", lambda: waited.append("waits"))
+    for name, value in (TORCHRUN | {"RANK": rank, "LOCAL_RANK": rank}).items():
+        monkeypatch.setenv(name, value)
+
+    outcome = harness("train", *mistake)
+
+    assert (outcome.exit_code, waited) == (2, waits)
+    assert bool(outcome.err) is not bool(waits)
+
+
+def test_a_process_stops_waiting_when_the_launcher_ends_it() -> None:
+    """By a signal that the command line turns into KeyboardInterrupt."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before, began = signal.signal(signal.SIGALRM, interrupt), time.monotonic()
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.05)
+        let_the_first_speak()
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert time.monotonic() - began < 10
 
 
 def test_one_process_agrees_with_itself() -> None:

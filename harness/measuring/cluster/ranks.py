@@ -25,7 +25,7 @@ from harness.measuring.units.doing import fixture_parcel, telling, telling_termi
 from harness.measuring.units.engine import UnitDied
 from harness.measuring.units.inputs import check_inputs, inputs_of
 from harness.measuring.units.unit import Job, Outcome, TrainUnit
-from harness.processes import LONGEST_WAIT, ranks
+from harness.processes import LONGEST_WAIT, FollowedExit, ranks
 from reports.errors import UserError, first_line
 
 _FIRST = "process-0.json"
@@ -113,7 +113,7 @@ def train_as_rank(config: dict[str, Any]) -> None:
     options = replace(work.job.options, workspace=work.job.options.workspace.absolute(), out=None)
     told: dict[str, Any] = {}
     try:
-        with suppress(SystemExit):  # the first one says why all of them end
+        with suppress(FollowedExit):  # the first one says why all of them end
             trained = train_together(options, partial(_trained, work, read))
             if trained:
                 told = {"fingerprint": trained[-1].fixture.fingerprint, "inputs": read, "node": platform.node()}

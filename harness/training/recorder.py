@@ -5,7 +5,7 @@ import resource
 import sys
 import time
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -97,6 +97,8 @@ class Recorder:
         )
         self.packed_step: tuple[Budget, str] | None = None
         """Tokens at once of the packed engine and what its check found; None for TRL's padded batches."""
+        self.scoring: Callable[[], AbstractContextManager[None]] = nullcontext
+        """Makes the block in which the model computes as it does when it is measured."""
         self._requests = requests_of(selection)
         self._weights = [weight for weight in adapter.parameters() if weight.requires_grad]
 
@@ -218,7 +220,8 @@ class Recorder:
                 line = {"kind": "scoring", "n_scored": n_before + n_scored, "n_requests": n_all or len(requests)}
                 self._progress(step, self._n_steps, line)
 
-        scores = scorer.score(requests, show)
+        with self.scoring():
+            scores = scorer.score(requests, show)
         return np.array([score.log_probability for score in scores], dtype=np.float64)
 
     def _append(self, line: LogLine) -> None:

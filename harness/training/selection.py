@@ -18,6 +18,9 @@ Statistics = dict[str, float]
 """Name of a statistic, as in training.jsonl -> its value; "n" is the number of rows."""
 LOSS_TOLERANCE = 1e-6
 """Difference of mean selection losses, in nats, that counts as none: packing rows otherwise moves them by as much."""
+ROUNDING_NATS = 1e-4
+"""Difference of two log-probabilities of one response in fp32 that is rounding; `suites.engine.self_check` allows it
+between ways to lay requests out."""
 _ACCURACY = "rewards/accuracies"
 
 
@@ -45,7 +48,8 @@ def preference_statistics(policy: ArrayLike, reference: ArrayLike, beta: float) 
     """Return loss, rewards and accuracy over preference pairs.
 
     The reward of a response is beta x (log p_policy - log p_reference). The loss is DPO's sigmoid loss, equation 7 of
-    https://arxiv.org/abs/2305.18290, whichever loss is trained, so that recipes can be compared. A tie counts 0.5.
+    https://arxiv.org/abs/2305.18290, whichever loss is trained, so that recipes can be compared. A tie, of responses
+    that differ by rounding alone as they all do before the first update, counts 0.5.
 
     Args:
         policy: log-probabilities in nats, shape (n_pairs, 2), chosen before rejected.
@@ -54,11 +58,12 @@ def preference_statistics(policy: ArrayLike, reference: ArrayLike, beta: float) 
     """
     rewards = beta * (np.asarray(policy, dtype=np.float64) - np.asarray(reference, dtype=np.float64))
     margins = rewards[:, 0] - rewards[:, 1]
+    is_tie = np.abs(margins) <= beta * ROUNDING_NATS
     return {
         "loss": float(_softplus(-margins).mean()),  # -log sigmoid(margin)
         "rewards/chosen": float(rewards[:, 0].mean()),
         "rewards/rejected": float(rewards[:, 1].mean()),
-        "rewards/accuracies": float(np.heaviside(margins, 0.5).mean()),
+        "rewards/accuracies": float(np.where(is_tie, 0.5, np.heaviside(margins, 0.5)).mean()),
         "rewards/margins": float(margins.mean()),
         "n": len(margins),
     }

@@ -237,7 +237,8 @@ def _in_packs(trainer: HarnessTrainerMixin, inputs: TrainerInputs, file: Path | 
         raise UnpackableModelError(str(check))
     trainer.budget = Budget(tokens_at_once(inputs))
     trainer.recorder.packed_step = trainer.budget, str(check)
-    with packed_forward(trainer.model.get_base_model(), trainer.budget, check.kernel):
+    with packed_forward(trainer.model.get_base_model(), trainer.budget, check.kernel) as as_itself:
+        trainer.recorder.scoring = as_itself
         yield
 
 

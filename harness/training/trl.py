@@ -21,6 +21,7 @@ from harness.training.recipe import LogLine, Recipe, TrainingError, TrainingRow,
 from harness.training.recorder import peak_memory_bytes
 from harness.training.resumable import POLICY, ResumableMixin, mixed_into
 from harness.training.router import router_weight
+from harness.training.selection import ROUNDING_NATS
 from harness.training.shares import rows_at_once, share_batches
 from harness.training.token_table import PROMPT, RATING, REJECTED, RESPONSE, TokenTable, table_of
 from reports.errors import first_line, last_line
@@ -43,8 +44,6 @@ SMOOTHED_LOSS_TYPES = ("exo_pair", "robust", "aot", "aot_unpaired")
 """Losses that use label smoothing."""
 REFERENCE = "ref"
 """PEFT's name of the frozen copy of an adapter's start, as TRL expects it."""
-_ROUNDING_NATS = 1e-5
-"""Difference of two log-probabilities of one answer in fp32 that is rounding."""
 VALUES_A_LAYER = 17
 """Values that a layer keeps for the backward pass, per token and hidden unit, its input among them, where the attention
 matrix is not stored (s b h x 34 bytes in 16 bits, section 4.1 of https://arxiv.org/abs/2205.05198)."""
@@ -94,7 +93,7 @@ class HarnessTrainerMixin(ResumableMixin):
         batches = self._metrics["train"]
         if "rewards/accuracies" in batches:  # which DPO alone has
             pairs = zip(batches["rewards/accuracies"], batches["rewards/margins"], strict=True)
-            ties = self.beta * _ROUNDING_NATS
+            ties = self.beta * ROUNDING_NATS
             batches["rewards/accuracies"] = [0.5 if abs(margin) <= ties else accuracy for accuracy, margin in pairs]
 
     def give_reference(self, columns: "Mapping[str, NDArray[np.float64]]") -> None:

@@ -41,8 +41,9 @@ def _attend(
     import torch
     from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
-    if attention_mask is None:  # a family that drops our mask: the self-check finds it
-        return sdpa_attention_forward(module, query, key, value, None, **options)  # type: ignore[no-any-return]
+    # None where a family drops our mask, which the self-check finds; a pack's is never boolean, as those of sdpa are.
+    if attention_mask is None or attention_mask.dtype == torch.bool:
+        return sdpa_attention_forward(module, query, key, value, attention_mask, **options)  # type: ignore[no-any-return]
     outputs = []
     for start in range(0, query.shape[2], BLOCK_ROWS):
         rows, mask = query[:, :, start : start + BLOCK_ROWS], attention_mask[:, :, start : start + BLOCK_ROWS]

@@ -6,8 +6,8 @@ prompt that two responses share stands once and nothing is padding, and only the
 through the output head. Losses, metrics, reference and checkpoints stay TRL's.
 """
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import wraps
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -24,7 +24,7 @@ from suites.engine.tree_path import decoded_pack, decoded_pack_in_blocks, dense_
 if TYPE_CHECKING:
     import torch
 
-VERSION = 4
+VERSION = 5
 """Changes with anything that changes a number; part of the key of what was trained."""
 Kernel = Literal["flex", "dense"]
 """How attention over a pack is computed: flex with FlexAttention's block masks, dense with a mask of every token."""
@@ -39,11 +39,14 @@ def kernels(model: Any) -> tuple[Kernel, ...]:
 
 
 @contextmanager
-def packed_forward(model: Any, budget: Budget, kernel: Kernel = "dense") -> Iterator[None]:
+def packed_forward(
+    model: Any, budget: Budget, kernel: Kernel = "dense"
+) -> Iterator[Callable[[], AbstractContextManager[None]]]:
     """Within the block a model with TRL's fused head computes its batches in packs; other calls are its own.
 
-    The kernel of attention holds for the whole block, because gradient checkpointing computes layers again in the
-    backward pass.
+    The kernel of attention and those of products hold for the whole block, because gradient checkpointing computes
+    layers again in the backward pass. What is yielded is a block for between steps, in which the model computes as it
+    does without this one: scores of it are then those that are measured elsewhere.
 
     Args:
         model: Causal language model of transformers to which `add_fused_lm_head` was applied, adapters included.
@@ -68,8 +71,22 @@ def packed_forward(model: Any, budget: Budget, kernel: Kernel = "dense") -> Iter
     model.forward = forward
     try:
         name = padded_flex_attention() if kernel == "flex" else dense_kernel(model)
-        with attention_kernel(model, name), products_in_place(model), faster_products(model):
-            yield
+        with ExitStack() as substitutes:
+
+            def substitute() -> None:
+                for each in (attention_kernel(model, name), products_in_place(model), faster_products(model)):
+                    substitutes.enter_context(each)
+
+            @contextmanager
+            def as_itself() -> Iterator[None]:
+                substitutes.close()
+                try:
+                    yield
+                finally:
+                    substitute()
+
+            substitute()
+            yield as_itself
     finally:
         model.forward = original
 

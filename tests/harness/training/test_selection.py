@@ -53,6 +53,16 @@ def test_policy_equal_to_reference(scores: np.ndarray, beta: float) -> None:
     assert statistics["loss"] == pytest.approx(math.log(2))
 
 
+def test_what_rounding_alone_tells_apart_is_a_tie() -> None:
+    """A response's log-probability moves by as much when it is scored beside others; twenty times more is a win."""
+    reference = np.array([[-90.0, -80.0], [-70.0, -60.0], [-50.0, -40.0]])
+    moved = np.array([[5e-5, 0.0], [0.0, 5e-5], [0.0, 2e-3]])
+
+    statistics = preference_statistics(reference + moved, reference, beta=0.1)
+
+    assert statistics["rewards/accuracies"] == pytest.approx((0.5 + 0.5 + 0) / 3)
+
+
 @given(log_probabilities, log_probabilities, st.floats(0.01, 2))
 def test_swapping_the_sides_turns_the_signs(policy: np.ndarray, reference: np.ndarray, beta: float) -> None:
     """Accuracy becomes its complement and the margin its negative; no margin is too large for the loss."""

@@ -8,6 +8,7 @@ import torch
 from tiny_families import N_VOCABULARY
 
 from harness.training.packed_step.forward import Budget, packed_forward
+from suites.engine.causal_model import attention_kernel_name
 
 Fused = Callable[..., Any]
 FAMILIES = ("Llama", "GPT2", "Gemma2", "Cohere", "Granite", "Qwen2", "Qwen3", "Mistral", "GPTNeoX")
@@ -131,3 +132,37 @@ def test_the_reference_is_computed_without_the_adapter(fused: Fused) -> None:
     for field in FIELDS:
         torch.testing.assert_close(getattr(packed, field).float(), getattr(plain, field).float(), rtol=1e-4, atol=1e-5)
     assert not packed.log_probs.requires_grad
+
+
+def logits_of(model: Any, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+    """Logits of every token that is no padding, as a call without labels gives them."""
+    with torch.no_grad():
+        logits: torch.Tensor = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits
+    return logits[batch["attention_mask"] == 1]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_call_that_is_not_of_a_trainer_is_the_models_own(family: str, fused: Fused) -> None:
+    """The kernel of packs takes masks of padded rows as they are."""
+    model, batch = fused(family), padded_pairs(4)
+    plain = logits_of(model, batch)
+
+    with packed_forward(model.get_base_model(), Budget(4096)):
+        torch.testing.assert_close(logits_of(model, batch), plain, rtol=1e-4, atol=1e-5)
+
+
+def test_between_steps_a_model_computes_bit_by_bit_as_it_is_measured(fused: Fused) -> None:
+    """Products and attention are its own within the block, also after an error, and those of packs again behind it."""
+    model, batch = fused("Llama"), padded_pairs(4)
+    base, layers = model.get_base_model(), [each for each in model.modules() if isinstance(each, torch.nn.Linear)]
+    plain, own = logits_of(model, batch), attention_kernel_name(base)
+
+    with packed_forward(base, Budget(4096)) as as_itself:
+        names, forwards = attention_kernel_name(base), ["forward" in vars(layer) for layer in layers]
+        with as_itself():
+            assert torch.equal(logits_of(model, batch), plain)
+            assert attention_kernel_name(base) == own
+        with pytest.raises(KeyboardInterrupt), as_itself():
+            raise KeyboardInterrupt
+        assert (attention_kernel_name(base), ["forward" in vars(layer) for layer in layers]) == (names, forwards)
+    assert attention_kernel_name(base) == own

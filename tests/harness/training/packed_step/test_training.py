@@ -18,6 +18,7 @@ from harness.training.recipe import EncodedRows, LogLine, RatedRequest, Recipe, 
 from harness.training.reference import REFERENCE_FILE
 from harness.training.trainer import Folders, UnpackableModelError, train_adapter
 from harness.training.trl import HarnessTrainerMixin
+from suites.engine.plan import plan_for
 from suites.inputs import Request, ResponseScore
 
 Load = Callable[..., LoadedModel]
@@ -304,3 +305,27 @@ def test_a_family_that_gives_other_numbers_is_trained_as_trl_does(
         build_or_reuse(loaded, encode(loaded), with_training(few, engine="packed"), Workplace(tmp_path, str))
     with pytest.raises(UnpackableModelError):
         train_adapter(loaded, encode(loaded), with_training(few, engine="packed"), folders_in(tmp_path, "asked"), str)
+
+
+@pytest.mark.parametrize("path", ["tree", "prefix", "plain"])
+def test_rows_are_scored_between_steps_by_every_path(
+    path: str, llama_folder: Path, load: Load, encode: Encode, recipe: Recipe, monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path
+) -> None:  # fmt: skip
+    """None falls back to a slower one, as where a row is longer than a pack; the statistics are the same by each."""
+    monkeypatch.setattr(
+        "harness.training.recorder.plan_for", lambda model: replace(plan_for(model), path=path, max_pack_tokens=64)
+    )
+    loaded, said = load(llama_folder), list[str]()
+    rows = encode(loaded)
+
+    log = train_adapter(loaded, rows, with_training(recipe, **TEN_STEPS), folders_in(tmp_path, "packed"), said.append)
+
+    assert not [line for line in said if "differs" in line]
+    first, last = (line for line in log if line["kind"] == "selection")
+    assert first["rewards/accuracies"] == 0.5
+    loaded = load(llama_folder)
+    by_trl = with_training(recipe, **TEN_STEPS, engine="trl")
+    trl = train_adapter(loaded, rows, by_trl, folders_in(tmp_path, "trl"), str)
+    (*_, expected) = (line for line in trl if line["kind"] == "selection")
+    assert last["rewards/margins"] == pytest.approx(expected["rewards/margins"], rel=2e-3, abs=2e-4)

@@ -51,11 +51,11 @@ def on_cluster(options: dict[str, Any], *, computes: bool = True) -> Iterator[Ma
         options["n_ranks"] = request.gpus_per_adapter
     with connected(request) as cluster:
         check_fits(cluster.nodes(), Needs(1, request.gpus_per_unit or 0), request)
-        warm(cluster, request, os.environ)
+        loading = warm(cluster, request, os.environ)
 
         def maker(prepared_from: "Options") -> "EngineMaker":
             from harness.measuring.cluster.starting import OnCluster
 
-            return OnCluster(cluster, request, prepared_from)
+            return OnCluster(cluster, request, prepared_from, loading)
 
         yield maker

@@ -1,7 +1,8 @@
 """Start a job on a cluster: check that it fits and that all nodes are alike, then make the engine."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from harness.measuring.cluster.connecting import Cluster
 from harness.measuring.cluster.engine import RayEngine
@@ -12,6 +13,9 @@ from harness.measuring.preparation import Options
 from harness.measuring.units.stores import parcel_of
 from harness.measuring.units.unit import Job, Tell
 
+LOADING_SECONDS = 60.0
+"""Time that processes have to load libraries before units are submitted all the same."""
+
 
 @dataclass(frozen=True, slots=True)
 class OnCluster:
@@ -21,6 +25,8 @@ class OnCluster:
     request: Request
     options: Options
     """What the command line said; every process prepares the experiment from it."""
+    loading: Sequence[Any] = ()
+    """What `warm` returned: while those processes are busy, Ray would start others beside them, which load again."""
 
     def __call__(self, experiment: Experiment, inputs: Mapping[str, str], tell: Tell) -> RayEngine:
         """Makes the engine.
@@ -51,4 +57,6 @@ class OnCluster:
                 check_seen(told)
         adapters = tuple(parcel_of(str(folder)) for _, folder in self.options.adapters)
         job = Job(self.options, n_threads, inputs, mark.name, adapters)
+        if self.loading:
+            self.cluster.ray.wait([*self.loading], num_returns=len(self.loading), timeout=LOADING_SECONDS)
         return RayEngine(self.cluster, job, needs, self.request.workers, tell)

@@ -17,14 +17,12 @@ CPUS, GPUS = Node("a", "1", 4, 0), Node("b", "2", 4, 1)
 
 def started(*nodes: Node, workers: int | None = None, is_local: bool = True, **environment: str) -> list[Any]:
     """What each process that is started occupies."""
-    asked: list[Any] = []
 
     def remote(num_cpus: int, **_options: int) -> Callable[[object], Any]:
-        return lambda _task: SimpleNamespace(remote=lambda _folder: asked.append(num_cpus))
+        return lambda _task: SimpleNamespace(remote=lambda _folder: num_cpus)
 
     cluster = SimpleNamespace(ray=SimpleNamespace(remote=remote), is_local=is_local, nodes=lambda: list(nodes))
-    warm(cluster, Request(workers=workers), environment)  # type: ignore[arg-type]
-    return asked
+    return warm(cluster, Request(workers=workers), environment)  # type: ignore[arg-type]
 
 
 def test_as_many_processes_are_started_as_will_compute() -> None:

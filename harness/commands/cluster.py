@@ -41,6 +41,8 @@ def on_cluster(options: dict[str, Any], *, computes: bool = True) -> Iterator[Ma
         return
     if not computes:
         raise click.UsageError("--only and --dry-run compute in this process: leave out --on")
+    if not options.get("use_cache", True):
+        raise click.UsageError("--on ray keeps what is computed in the score cache alone: leave out --no-cache")
     from harness.measuring.cluster.connecting import connected
     from harness.measuring.cluster.request import Needs, Request, check_fits, check_gpus
     from harness.measuring.cluster.warming import warm

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterable
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -152,7 +153,9 @@ def processor_name() -> str:
     return names[0] if names else platform.processor() or platform.machine()
 
 
+@cache
 def _version(name: str) -> str | None:
+    """Version of a distribution, read once: finding it parses a file of the distribution, and contexts ask often."""
     try:
         return version(name)
     except PackageNotFoundError:

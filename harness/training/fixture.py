@@ -120,7 +120,7 @@ def _build_or_reuse(
     by_all(lambda: _check_alike(of_all))
     fingerprint = content_id(inputs)
     folder = workspace.fixtures / fingerprint
-    check = _check_file(workspace.fixtures, inputs)
+    check = file_of_check(workspace.fixtures, inputs)
     _refuse_unpackable(recipe, check)
     with ExitStack() as lock, ExitStack() as building:
         log, line = by_the_first(lambda: _found(folder, place.say, lock))
@@ -222,7 +222,7 @@ def _planned_fixture(
     """
     recipe, replaced = usable_recipe(recipe, loaded)
     inputs = fixture_inputs(loaded, rows, recipe, start)
-    _refuse_unpackable(recipe, _check_file(fixtures, inputs))
+    _refuse_unpackable(recipe, file_of_check(fixtures, inputs))
     fingerprint = content_id(inputs)
     folder, log = fixtures / fingerprint, None
     with suppress(DamagedFixtureError):
@@ -324,7 +324,7 @@ def fixture_inputs(
     return plain
 
 
-def _check_file(fixtures: Path, inputs: dict[str, Any]) -> Path:
+def file_of_check(fixtures: Path, inputs: dict[str, Any]) -> Path:
     """Return the file of whether packs agree with TRL on a base with an adapter of this shape, whatever its rows."""
     of_model = {key: inputs[key] for key in ("base", "packed_step", "versions", "key_version")}
     of_model |= {"lora": inputs["recipe"]["lora"], "is_started": inputs["start"] is not None}

@@ -70,7 +70,7 @@ def measure_only(
     unit = _unit(experiment, candidates, *named[name])
     with score_cache(experiment) as cache:
         if cache is None:
-            raise NoStoreError("--only: what it computes is kept in the score cache alone: leave out --no-cache")
+            raise NoStoreError(is_wanted=experiment.use_cache)
         candidate = unit.subject
         if unit.evaluation is None:
             assert candidate is not None

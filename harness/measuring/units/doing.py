@@ -150,7 +150,7 @@ class Bench:
         outcome = Outcome(self.inputs, platform.node(), 0.0)
         match unit:
             case ReferenceUnit():
-                self._score_reference(unit, given, store)
+                self._score_reference(unit, given, store, tell)
             case TrainUnit():
                 outcome = replace(outcome, adapter=self._train(unit, given, store, tell))
             case ScoreUnit():
@@ -159,13 +159,14 @@ class Bench:
         seconds = time.perf_counter() - started
         return replace(outcome, seconds=seconds, scores=tuple(store.scores), kept=store.kept)
 
-    def _score_reference(self, unit: ReferenceUnit, given: Mapping[str, Parcel], store: UnitStore) -> None:
-        start = self._start(unit.start, given)
+    def _score_reference(self, unit: ReferenceUnit, given: Mapping[str, Parcel], store: UnitStore, tell: Tell) -> None:
+        start, terminal = self._start(unit.start, given), telling_terminal(self.experiment.terminal, unit, tell)
         for name in unit.variants:
             variant, rows = self._run(name)
-            with suppress(UserError):  # what is wrong with one of them, its own training will tell
-                folder = None if start is None else start.folder
-                score_reference(self._base(), rows, variant.recipe, folder, self.experiment.terminal.say, cache=store)
+            # What is wrong with one of them, its own training will tell.
+            with suppress(UserError), terminal.training(unit.key) as show:
+                place = Workplace(self.experiment.workspace.folder, terminal.say, show, store)
+                score_reference(self._base(), rows, variant.recipe, place, start=start)
 
     def _train(self, unit: TrainUnit, given: Mapping[str, Parcel], store: UnitStore, tell: Tell) -> Parcel:
         """Trains an adapter in the workspace of this process, which may be the driver's, and returns its files."""

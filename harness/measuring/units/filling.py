@@ -30,6 +30,11 @@ from suites.engine.cache.score_cache import ScoreCache
 class NoStoreError(UserError):
     """Units need the score cache, and there is none."""
 
+    def __init__(self, *, is_wanted: bool) -> None:
+        """Takes whether the command asks for the cache, which then cannot be opened."""
+        what = "--workspace: the cache cannot be opened there" if is_wanted else "leave out --no-cache"
+        super().__init__(f"what units compute is kept in the score cache alone: {what}")
+
 
 @dataclass(frozen=True, slots=True)
 class Asked:
@@ -62,7 +67,7 @@ def fill(experiment: Experiment, asked: Asked, engine: Engine, watch: Watch) -> 
     """
     with score_cache(experiment) as cache:
         if cache is None:
-            raise NoStoreError("units are kept in the score cache, and there is none: leave out --no-cache")
+            raise NoStoreError(is_wanted=experiment.use_cache)
         return _Filling(experiment, asked, engine, watch, cache).run()
 
 

@@ -15,8 +15,13 @@ from harness.measuring.units.order import wanted
 from harness.measuring.units.stores import DriverStore, parcel_of
 from harness.measuring.units.unit import Outcome, Parcel, ScoreUnit
 from harness.models.base import BASELINE
+from reports.errors import UserError
 from suites.engine.cache.score_cache import ScoreCache
 from suites.engine.plan import ScoringPlan
+
+
+class UnkeptOutcomeError(UserError):
+    """The score cache does not take what was measured."""
 
 
 class Measurements:
@@ -71,8 +76,17 @@ class Measurements:
                 yield self._unit(evaluation, self._candidates.get(name), plan)
 
     def take(self, unit: ScoreUnit, outcome: Outcome) -> None:
-        """Writes what came of a unit into the score cache."""
+        """Writes what came of a unit into the score cache.
+
+        Raises:
+            UnkeptOutcomeError: It is not there afterwards, so that the same unit would be done again and again.
+        """
         self._store.put(unit, outcome)
+        if self._find(unit.evaluation, unit.name, unit.plan) is None:
+            raise UnkeptOutcomeError(
+                f"--workspace: what was measured cannot be kept ({unit.key}): make room on its disk, or end what else "
+                f"uses its score cache; the same command goes on from what is kept"
+            )
 
     def fail(self, unit: ScoreUnit, reason: str) -> None:
         """Leaves out a subject."""

@@ -17,6 +17,7 @@ from harness.models.base_files.folder import files_fingerprint, locate_weights, 
 from harness.models.provenance import context_with_adapter
 from suites.engine.cache.kept import KeptResults
 from suites.engine.cache.score_cache import ScoreCache
+from suites.engine.causal_model import computes_exactly
 from suites.engine.plan import ScoringPlan
 from suites.engine.scoring import exact_key
 from suites.inputs import Request, content_id
@@ -33,7 +34,9 @@ class DriverStore:
         self._cache, self._loaded = cache, loaded
         self._suite = {evaluation.name: (evaluation, prepared) for evaluation, prepared in suite.items()}
         self._contents = {name: prepared.content() for name, (_, prepared) in self._suite.items()}
-        self._before = _sharing({name: prepared for name, (_, prepared) in self._suite.items()})
+        # Below fp32 a score belongs to the unit that it was computed in, and none finds those of another.
+        shares = computes_exactly(loaded.base)
+        self._before = _sharing({name: prepared for name, (_, prepared) in self._suite.items()}) if shares else {}
         self._adapters: dict[str, str] = {}
         """Candidate -> hash of its adapter's files."""
         self._marks: dict[tuple[str | None, str, ScoringPlan], Mark | None] = {}
@@ -81,7 +84,7 @@ class DriverStore:
 
     def before(self, evaluation: str) -> Sequence[str]:
         """Evaluations whose requests an evaluation asks too; in one process it finds their scores."""
-        return self._before[evaluation]
+        return self._before.get(evaluation, ())
 
     def found(self, evaluation: str, candidate: Candidate | None) -> list[Scores]:
         """Scores in fp32 that an evaluation finds because one before it, or an earlier command, left them."""

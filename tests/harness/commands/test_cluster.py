@@ -56,6 +56,7 @@ def test_without_ray_a_line_says_how_to_get_it(
         (("train", "--on", "ray", "--only", "x"), "leave out --on"),
         (("train-and-eval", "--on", "ray", "--dry-run"), "leave out --on"),
         (("eval", "--on", "ray", "--adapter", "a", "--only", "x"), "leave out --on"),
+        (("train-and-eval", "--on", "ray", "--no-cache"), "in the score cache alone: leave out --no-cache"),
         (("train", "--on", "slurm"), "'slurm' is not 'ray'"),
         (("train", "--on", "ray", "--workers", "0"), "0 is not in the range"),
         (("train", "--on", "ray", "--gpus-per-unit", "nan"), "--gpus-per-unit: must be a whole number"),

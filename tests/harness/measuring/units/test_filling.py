@@ -2,6 +2,7 @@
 
 import sqlite3
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,23 +15,29 @@ from harness.measuring.experiment import Experiment
 from harness.measuring.kinds import MissingResultError
 from harness.measuring.lineup import MissingAdapterError, TrainedAdapter, train, trained_candidates
 from harness.measuring.opening import open_job
+from harness.measuring.own_rows import CHOSEN_ANSWERS
 from harness.measuring.run import Filled, first_plan, measure
 from harness.measuring.units.engine import Done, ForeignNodeError, UnitDied
 from harness.measuring.units.filling import Asked, EngineMaker, fill_on
 from harness.measuring.units.in_process import InProcess
 from harness.measuring.units.inputs import inputs_of
+from harness.measuring.units.measurements import UnkeptOutcomeError
 from harness.measuring.units.unit import Tell
 from harness.models.adapters import detach_adapters
 from harness.training.recipe import TrainingError
 from reports.records import Run
 from suites.engine import scoring
+from suites.engine.cache.score_cache import ScoreCache
 from suites.engine.plan import PathCheck, ScoringPlan
 from suites.engine.self_check.check import check_path
+from suites.inputs import Example
 
 pytestmark = pytest.mark.slow
 
 InWorkspace = Callable[..., Experiment]
 TUNED = "adapter, seed 43"
+BELOW_FP32 = ("scorers", "units.doing", "units.stores")
+"""Modules that ask whether scores depend on how they are computed."""
 
 
 class Engine(InProcess):
@@ -246,35 +253,87 @@ def measure_found(experiment: Experiment, trained: tuple[TrainedAdapter, ...]) -
     )
 
 
-def test_units_that_left_the_plan_are_found_by_the_drivers_pass(
-    in_workspace: InWorkspace, trained: tuple[TrainedAdapter, ...], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Below fp32 a path fails for one subject: that evaluation and those after it are submitted again for all."""
-    for module in ("suites.engine.scoring", "harness.measuring.scorers", "harness.measuring.units.doing"):
+def leaving_its_path(monkeypatch: pytest.MonkeyPatch, key: str, made: list[Engine]) -> EngineMaker:
+    """Computes as below fp32, where the path tree fails for one unit alone; makes engines as `engines` does."""
+    for module in ("suites.engine.scoring", *(f"harness.measuring.{each}" for each in BELOW_FP32)):
         monkeypatch.setattr(f"{module}.computes_exactly", lambda _model: False)
     at_work: list[str] = [""]
 
     def check(maker: Any, units: Any, chosen: Any, plan: ScoringPlan, *others: Any, **options: Any) -> Any:
-        if at_work[0] == f"safety: {TUNED}" and plan.path == "tree":
+        if at_work[0] == key and plan.path == "tree":
             return PathCheck("tree", 1, 1.0, 1e-4), {}
         return check_path(maker, units, chosen, plan, *others, **options)
 
     class Leaving(Engine):
         def next_done(self) -> Done:
             at_work[0] = self._waiting[0][0].key
-            return super().next_done()
+            try:
+                return super().next_done()
+            finally:
+                at_work[0] = ""
 
     monkeypatch.setattr(scoring, "check_path", check)
-    made: list[Engine] = []
-    experiment = in_workspace("moved", trained)
 
     def make(*given: Any) -> Engine:
         made.append(Leaving(*given))
-        return made[0]
+        return made[-1]
+
+    return make
+
+
+def test_units_that_left_the_plan_are_found_by_the_drivers_pass(
+    in_workspace: InWorkspace, trained: tuple[TrainedAdapter, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Below fp32 a path fails for one subject: that evaluation and those after it are submitted again for all."""
+    made: list[Engine] = []
+    experiment = in_workspace("moved", trained)
+    make = leaving_its_path(monkeypatch, f"safety: {TUNED}", made)
 
     assert filled(experiment, make).missing == {}
-    at_work[0] = ""
     again = sorted(key for key in set(made[0].done) if made[0].done.count(key) > 1)
     subjects = sorted(["baseline", *(each.variant.name for each in trained)])
     assert again == [f"{evaluation}: {each}" for evaluation in ("lm_eval", "safety") for each in subjects]
     measure_found(experiment, trained)()
+
+
+def test_below_fp32_an_evaluation_of_anothers_rows_that_left_the_plan_is_found_too(
+    in_workspace: InWorkspace, trained: tuple[TrainedAdapter, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It waits for no score of the other one, which it could not find."""
+    made: list[Engine] = []
+    experiment = in_workspace("shared", trained)
+    pairs = experiment.data.pairs["preferences"]
+    chosen = tuple(Example(each.example_id, each.group, each.prompt, each.chosen) for each in pairs.rows)
+    data = replace(experiment.data, examples={"preferences": replace(pairs, rows=chosen)})
+    evaluations = (experiment.suite.evaluations[0], CHOSEN_ANSWERS)
+    experiment = replace(experiment, data=data, suite=replace(experiment.suite, evaluations=evaluations))
+    make = leaving_its_path(monkeypatch, f"chosen_answers: {TUNED}", made)
+
+    assert filled(experiment, make).missing == {}
+    assert made[0].done.count(f"chosen_answers: {TUNED}") == 2
+    measure_found(experiment, trained)()
+
+
+def test_a_cache_that_takes_nothing_more_ends_the_command(
+    in_workspace: InWorkspace, trained: tuple[TrainedAdapter, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No unit is done a second time; what was kept before is found by the next command."""
+    made: list[Engine] = []
+    experiment = in_workspace("full", trained)
+    store_result, n_kept = ScoreCache.store_result, [0]
+
+    def full(cache: ScoreCache, key: bytes, value: Any) -> None:
+        n_kept[0] += 1
+        if n_kept[0] == 10:
+            cache._file.connection.execute("PRAGMA max_page_count = 1")
+        store_result(cache, key, value)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ScoreCache, "store_result", full)
+        with pytest.raises(UnkeptOutcomeError, match="--workspace: what was measured cannot be kept"):
+            filled(experiment, engines(made))
+    assert len(made[0].done) == len(set(made[0].done))
+
+    assert filled(experiment, engines(made)).missing == {}
+    n_again = len(set(made[0].done) & set(made[1].done))
+    assert 0 < n_again < len(made[0].done)

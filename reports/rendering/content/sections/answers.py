@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from itertools import accumulate
 
 from reports.records import Generation, Run
 from reports.rendering.content.blocks import Block, Paragraph, Quote, Section, Strong, Table, Words
@@ -11,6 +12,8 @@ MOST_PROMPTS = 24
 """Most prompts whose answers are shown; the others are in generations.jsonl."""
 MOST_ANSWERS = 48
 """Most answers of all subjects together: a comment on a pull request holds 65,536 characters."""
+MOST_CHARACTERS = 6_000
+"""Most characters of prompts and answers together, for the same reason; the first prompt is shown in any case."""
 
 
 def answers_section(run: Run) -> Section:
@@ -21,7 +24,8 @@ def answers_section(run: Run) -> Section:
     by_prompt: dict[tuple[str, str], list[Generation]] = {}
     for answer in run.generations:
         by_prompt.setdefault((answer.evaluation, answer.example_id), []).append(answer)
-    shown = list(by_prompt.values())[: min(MOST_PROMPTS, max(1, MOST_ANSWERS // len(subjects)))]
+    most = min(MOST_PROMPTS, max(1, MOST_ANSWERS // len(subjects)))
+    shown = _within(MOST_CHARACTERS, list(by_prompt.values())[:most])
     rest = len(by_prompt) - len(shown)
     texts: list[Block] = []
     for position, answers in enumerate(shown, start=1):
@@ -37,6 +41,13 @@ def answers_section(run: Run) -> Section:
         (refusals_table(run.generations, subjects), *texts),
         f"refusals, and {len(shown)} prompts with every answer",
     )
+
+
+def _within(most_characters: int, by_prompt: Sequence[Sequence[Generation]]) -> Sequence[Sequence[Generation]]:
+    """Return the first prompts' answers that have at most so many characters, at least those of one prompt."""
+    lengths = (len(answers[0].prompt) + sum(len(each.answer) for each in answers) for answers in by_prompt)
+    n_within = sum(total <= most_characters for total in accumulate(lengths))
+    return by_prompt[: max(1, n_within)]
 
 
 def refusals_table(generations: Sequence[Generation], subjects: Sequence[str]) -> Table:

@@ -247,6 +247,19 @@ def test_many_prompts_are_capped_and_the_rest_counted(fakes):
     assert "6 more prompts are in generations.jsonl." in report
 
 
+def test_long_answers_are_capped_by_their_length(fakes):
+    """By that of all subjects' answers to a prompt together; those to the first prompt are there however long."""
+    for n_characters, n_shown in ((1_400, 2), (20_000, 1)):
+        answers = tuple(
+            Generation("answers", f"q{place}", subject, "", "Why?", "So. " * (n_characters // 4), refused=False)
+            for place in range(5)
+            for subject in ("base", "dpo")
+        )
+        report = markdown_report(Report(fakes.small_run({}, generations=answers), []))
+        assert report.count("> Why?") == n_shown
+        assert f"{5 - n_shown} more prompts are in generations.jsonl." in report
+
+
 @pytest.mark.parametrize("n_candidates", [8, 20])
 def test_a_report_of_many_candidates_fits_a_comment(fakes, n_candidates):
     """A forge takes 65,536 characters; every candidate is in the table, and one of them in full."""

@@ -14,7 +14,7 @@ from harness.config.schema import TrainingConfig
 from harness.config.wording import duration
 from harness.models.base import LoadedModel
 from harness.models.precision import advice_on
-from harness.training.memory import training_memory
+from harness.training.memory import tokens_held, training_memory
 from harness.training.recipe import EncodedRows, LogLine, Recipe, usable_recipe
 from harness.training.reference import has_reference
 from harness.training.token_table import table_of
@@ -233,7 +233,9 @@ def _probe(loaded: LoadedModel, rows: EncodedRows, recipe: Recipe, probe_seconds
     held_bytes = own_bytes(loaded.device)
     few = EncodedRows(table.take(by_length[:smallest]))
     slowest = _train(loaded, few, _in_batches(loaded, rows, recipe, smallest), 1)
-    whole_bytes = held_bytes + max(0, slowest[-1]["peak_memory_bytes"] - held_bytes) * whole // smallest
+    inputs = TrainerInputs(loaded, rows.training, recipe, is_started=False)
+    n_bytes = max(0, slowest[-1]["peak_memory_bytes"] - held_bytes)
+    whole_bytes = held_bytes + n_bytes * tokens_held(inputs, whole) // tokens_held(inputs, smallest)
     n_seconds = _seconds(slowest, "train") * whole / smallest
     batch = whole if whole_bytes <= device_bytes and n_seconds <= _LONGEST_STEP_SECONDS else smallest
     recipe = _in_batches(loaded, rows, recipe, batch)

@@ -62,6 +62,18 @@ class TrainingMemory:
         )
 
 
+def tokens_held(inputs: TrainerInputs, n_rows: int) -> int:
+    """Return the tokens whose activations a step on so many of the longest rows holds at a time.
+
+    The packed engine holds a part of a batch, but no part of a row.
+    """
+    n_longest = longest_row_tokens(inputs)
+    n_tokens = n_rows * n_longest
+    return (
+        min(n_tokens, max(tokens_at_once(inputs), n_longest)) if inputs.recipe.training.engine == "packed" else n_tokens
+    )
+
+
 def training_memory(loaded: LoadedModel, rows: EncodedRows, recipe: Recipe) -> TrainingMemory:
     """Return the memory of a step on the longest rows, from the shapes of model and batch alone.
 
@@ -72,11 +84,9 @@ def training_memory(loaded: LoadedModel, rows: EncodedRows, recipe: Recipe) -> T
     """
     run, config = recipe.training, loaded.base.config.get_text_config()
     inputs = TrainerInputs(loaded, rows.training, recipe, is_started=False)
-    n_longest = longest_row_tokens(inputs)
-    n_tokens = min(run.batch_size, len(rows.training)) * n_longest
-    n_logits = n_tokens * n_vocabulary(loaded.base)
+    n_rows = min(run.batch_size, len(rows.training))
+    n_tokens, n_logits = tokens_held(inputs, n_rows), n_rows * longest_row_tokens(inputs) * n_vocabulary(loaded.base)
     if run.engine == "packed":
-        n_tokens = min(n_tokens, max(tokens_at_once(inputs), n_longest))
         n_logits = min(n_logits, MAX_LOGIT_ELEMENTS)
     n_bytes = bytes_per_value(loaded)
     is_recomputed = recomputes_activations(inputs)

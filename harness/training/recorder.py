@@ -26,7 +26,7 @@ from harness.training.recipe import (
     requests_of,
 )
 from harness.training.router import router_weight
-from harness.training.selection import selection_statistics
+from harness.training.selection import ROUNDING_NATS, selection_statistics
 from suites.engine.plan import ScoringState, plan_for
 from suites.engine.scoring import ModelScorer, ScoreStore
 from suites.inputs import Request
@@ -85,15 +85,21 @@ class Recorder:
         self._n_steps = 0
         self._adapter, self._selection, self._recipe, self._progress = adapter, selection, recipe, progress
         self._device, self._is_started = loaded.device, reference.is_started
-        self._start_tolerance = 1e-4 if (loaded.dtype, loaded.compute_dtype) == ("float32", "float32") else 0.02
+        exactly = max(1e-4, 2 * recipe.training.beta * ROUNDING_NATS)
+        is_exact = (loaded.dtype, loaded.compute_dtype) == ("float32", "float32")
+        self._start_tolerance = exactly if is_exact else 0.02
         self.covered = coverage_of(adapter)
         """Modules that the adapter puts weights on."""
         self.router_weight = router_weight(loaded, recipe.training)
         """Weight of the router's loss in the trainer's; None without experts."""
-        state = ScoringState(plan_for(loaded.base), say)
-        self._scorer = ModelScorer(loaded.base, pad_token_id=loaded.pad_token_id, state=state)
+        self._state = ScoringState(plan_for(loaded.base), say)
+        self._scorer = ModelScorer(loaded.base, pad_token_id=loaded.pad_token_id, state=self._state)
         self._reference_scorer = ModelScorer(
-            loaded.base, pad_token_id=loaded.pad_token_id, state=state, cache=reference.cache, context=reference.context
+            loaded.base,
+            pad_token_id=loaded.pad_token_id,
+            state=self._state,
+            cache=reference.cache,
+            context=reference.context,
         )
         self.packed_step: tuple[Budget, str] | None = None
         """Tokens at once of the packed engine and what its check found; None for TRL's padded batches."""
@@ -134,8 +140,10 @@ class Recorder:
             n_before: how many of all were scored before, for the progress that is shown.
             n_all: how many there are in all; None where these are all.
         """
-        with nullcontext() if self._is_started else self._adapter.disable_adapter():
+        # The adapter is on again when the block of packs goes on: while it is off, its weights look frozen.
+        with self.scoring(), nullcontext() if self._is_started else self._adapter.disable_adapter():
             scores = self._scores_of(requests, self._reference_scorer, n_before, n_all)
+        self._state.forget_packs()
         return scores.tolist()  # type: ignore[no-any-return]
 
     def record_step(self, step: int, logs: LogLine) -> None:
@@ -205,7 +213,8 @@ class Recorder:
         if self._requests:
             self.check_weights(step)
             beta = self._recipe.training.beta
-            policy = self._scores_of(self._requests, self._scorer)
+            with self.scoring():
+                policy = self._scores_of(self._requests, self._scorer)
             statistics = selection_statistics(self._selection, policy, np.array(self.reference), beta)
             self._append({"kind": "selection", "step": step, **statistics})
 
@@ -220,8 +229,7 @@ class Recorder:
                 line = {"kind": "scoring", "n_scored": n_before + n_scored, "n_requests": n_all or len(requests)}
                 self._progress(step, self._n_steps, line)
 
-        with self.scoring():
-            scores = scorer.score(requests, show)
+        scores = scorer.score(requests, show)
         return np.array([score.log_probability for score in scores], dtype=np.float64)
 
     def _append(self, line: LogLine) -> None:

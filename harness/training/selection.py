@@ -91,7 +91,8 @@ def rated_statistics(policy: ArrayLike, reference: ArrayLike, is_good: Sequence[
     if len(bad):
         statistics["rewards/rejected"] = float(bad.mean())
     if len(good) and len(bad):
-        n_below = (np.searchsorted(bad, good, side="left") + np.searchsorted(bad, good, side="right")) / 2
+        tie = beta * ROUNDING_NATS
+        n_below = (np.searchsorted(bad, good - tie, side="left") + np.searchsorted(bad, good + tie, side="right")) / 2
         n_compared = len(good) * len(bad)
         # A search would put NaN above all others and count it as won.
         statistics["rewards/accuracies"] = float(n_below.sum() / n_compared) if np.isfinite(rewards).all() else nan

@@ -15,7 +15,6 @@ from harness.config.schema import LoraConfig, TrainingConfig
 from harness.models.adapter_files.config import read_adapter_config
 from harness.models.base import LoadedModel
 from harness.processes import ranks
-from harness.training.packed_step.batch import UNLABELLED
 from harness.training.packed_step.budget import LOWEST_TOKENS_AT_ONCE
 from harness.training.recipe import LogLine, Recipe, TrainingError, TrainingRow, has_router
 from harness.training.recorder import peak_memory_bytes
@@ -23,12 +22,13 @@ from harness.training.resumable import POLICY, ResumableMixin, mixed_into
 from harness.training.router import router_weight
 from harness.training.selection import ROUNDING_NATS
 from harness.training.shares import rows_at_once, share_batches
-from harness.training.token_table import PROMPT, RATING, REJECTED, RESPONSE, TokenTable, table_of
+from harness.training.token_table import table_of
+from harness.training.trainer_columns import labelled_columns, pair_columns, rated_columns
 from reports.errors import first_line, last_line
+from suites.engine.causal_model import max_positions
 from suites.engine.plan import free_bytes
 
 if TYPE_CHECKING:
-    import pyarrow as pa
     import torch
     from datasets import Dataset
     from peft import PeftModel
@@ -299,7 +299,7 @@ def _method_options(run: TrainingConfig) -> tuple[Callable[..., Any], dict[str, 
             losses = {"loss_type": list(run.loss_type), "loss_weights": weights, "label_smoothing": run.label_smoothing}
             return trl.DPOConfig, losses | {"beta": run.beta, "disable_dropout": False}
         case "kto":
-            fixed_order = {"train_sampling_strategy": "sequential"}  # `_rated_columns` has shuffled and paired them
+            fixed_order = {"train_sampling_strategy": "sequential"}  # `rated_columns` has shuffled and paired them
             return trl.KTOConfig, fixed_order | {"loss_type": "kto", "beta": run.beta, "disable_dropout": False}
         case "sft":
             return trl.SFTConfig, {"packing": False}
@@ -353,60 +353,14 @@ def _dataset(inputs: TrainerInputs) -> "Dataset":
     """Return the rows in the columns that the method's collator reads, token ids unchanged."""
     from datasets import Dataset
 
-    rows = table_of(inputs.rows)
-    match inputs.recipe.training.method:
+    rows, recipe = table_of(inputs.rows), inputs.recipe
+    match recipe.training.method:
         case "dpo":
-            names = {PROMPT: "prompt_ids", RESPONSE: "chosen_ids", REJECTED: "rejected_ids"}
-            table = rows.columns.select([*names]).rename_columns([*names.values()])
+            table = pair_columns(rows)
         case "kto":
-            table = _rated_columns(rows, inputs.recipe.training.batch_size, inputs.recipe.seed)
+            n_positions = max_positions(inputs.loaded.base.config)
+            table = rated_columns(rows, recipe.training.batch_size, recipe.seed, n_positions)
         case "sft":
-            table = _labelled_columns(rows)
+            table = labelled_columns(rows)
     # Without a fingerprint of ours the library would hash a copy of all rows.
     return Dataset(table, fingerprint=rows.content)
-
-
-def _labelled_columns(rows: TokenTable) -> "pa.Table":
-    """Return the columns of TRL's SFTTrainer; only response tokens are labelled."""
-    import pyarrow as pa
-
-    types = pa.schema({name: pa.list_(pa.int32()) for name in ("input_ids", "labels")})
-    batches = []
-    for batch in rows.columns.to_batches():
-        (prompts, prompt_ids), (responses, response_ids) = (_flat(batch[name]) for name in (PROMPT, RESPONSE))
-        starts = np.concatenate([[0], np.cumsum(prompts + responses)])
-        is_prompt = np.repeat(np.tile([True, False], len(batch)), np.stack([prompts, responses], axis=1).ravel())
-        ids, labels = np.empty(starts[-1], np.int32), np.full(starts[-1], UNLABELLED, np.int32)
-        ids[is_prompt], ids[~is_prompt] = prompt_ids, response_ids
-        labels[~is_prompt] = response_ids
-        lists = [pa.ListArray.from_arrays(starts.astype(np.int32), each) for each in (ids, labels)]
-        batches.append(pa.record_batch(lists, schema=types))
-    return pa.Table.from_batches(batches, schema=types)
-
-
-def _flat(lists: "pa.ListArray") -> "tuple[NDArray[np.int64], NDArray[np.int32]]":
-    """Return the length of each list, and all their numbers one after another."""
-    return lists.value_lengths().to_numpy().astype(np.int64), lists.flatten().to_numpy()
-
-
-def _rated_columns(rows: TokenTable, batch_size: int, seed: int) -> "pa.Table":
-    """Return the columns of TRL's KTOTrainer, shuffled by the seed once and for all epochs.
-
-    KTO compares every implicit reward with a reference point: the KL divergence of the policy from the reference on
-    answers paired with other prompts. TRL pairs each answer of a batch with the next prompt, and the last answer with
-    the first prompt, so the order must be fixed. Good and bad answers both have weight 1, TRL's default; the more
-    frequent kind therefore counts for more.
-    """
-    import pyarrow as pa
-
-    shuffled = rows.take(np.random.default_rng(seed).permutation(len(rows))).columns
-    batches = np.split(np.arange(len(rows)), range(batch_size, len(rows), batch_size))
-    before = np.concatenate([np.roll(batch, 1) for batch in batches])
-    return pa.table(
-        {
-            "prompt_ids": shuffled[PROMPT],
-            "completion_ids": shuffled[RESPONSE],
-            "KL_completion_ids": shuffled[RESPONSE].take(before),
-            "label": shuffled[RATING],
-        }
-    )

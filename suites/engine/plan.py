@@ -217,6 +217,10 @@ class ScoringState:
         self._packs.append((requests, max_tokens, carries, packs))
         return packs
 
+    def forget_packs(self) -> None:
+        """Gives the memory of the latest packs back, where the same requests are not scored again soon."""
+        self._packs.clear()
+
     def unchecked(self, context: str, risks: frozenset[str], longest: int) -> tuple[frozenset[str], bool]:
         """What the current path was not checked on in this context: risks, and whether no request was as long."""
         if self.plan.path == "single":

@@ -186,6 +186,8 @@ class ModelScorer:
         """Units of all requests that lack a score, after those of the cache are added to `scores`."""
         if self._is_exact:
             scores |= self._cached(self._key(plan), [request for request in distinct if request not in scores])
+            if len(scores) == len(distinct):
+                return []  # without laying out what nobody computes
         units = self._maker.units(distinct, plan)
         if not self._is_exact:  # a score belongs to the pack it was computed in
             for unit in units:

@@ -117,13 +117,16 @@ def check_packed_step(model: Any, requests: Sequence[Request], padding: int) -> 
         tolerance = EXACT_TOLERANCE
         if not is_exact:
             tolerance = max(EXACT_TOLERANCE, SPREADS_ALLOWED * _spread(model, groups, padding, plain))
+        is_lasting = True
         for kernel in kernels(base):
-            check = StepCheck(len(chosen), None, tolerance, kernel=kernel, longest=longest)
+            check = StepCheck(len(chosen), None, tolerance, kernel=kernel, is_lasting=is_lasting, longest=longest)
             try:
                 with packed_forward(base, Budget(sum(each.n_inputs for each in chosen)), kernel):
                     packed = _computed(model, groups, padding)
-            except (ValueError, TypeError, RuntimeError, AttributeError, NotImplementedError) as error:
-                check = replace(check, problem=first_line(error), is_lasting=not is_out_of_memory(error))
+            except Exception as error:  # noqa: BLE001 - whatever a kernel or a family's own code may raise
+                is_lasting = is_lasting and not is_out_of_memory(error)  # nor does what another kernel then finds
+                problem = f"{type(error).__name__}: {first_line(error)}"
+                check = replace(check, problem=problem, is_lasting=is_lasting)
                 continue
             difference, worst = _largest(packed, plain)
             check = replace(check, worst=worst)

@@ -188,6 +188,30 @@ def test_a_batch_that_would_not_fit_is_never_tried(
     assert told.seconds is not None
 
 
+@pytest.mark.parametrize(("engine", "sizes"), [("packed", [1, 4, 4]), ("trl", [1, 1])])
+def test_a_batch_in_packs_takes_the_memory_of_what_is_held_at_a_time(
+    engine: str, sizes: list[int], llama_folder: Path, load: Load, encode: Encode, recipe: Recipe,
+    monkeypatch: pytest.MonkeyPatch
+) -> None:  # fmt: skip
+    """Here of one pair, so that a batch of four takes no more, and is tried; padded batches take four times as much."""
+    plain, tried = dry_run.train_adapter, list[int]()
+
+    def remembered(loaded: LoadedModel, rows: EncodedRows, recipe: Recipe, *others: Any) -> tuple[LogLine, ...]:
+        tried.append(recipe.training.batch_size)
+        return tuple(line | {"peak_memory_bytes": 2 * GIB} for line in plain(loaded, rows, recipe, *others))
+
+    monkeypatch.setattr(dry_run, "train_adapter", remembered)
+    monkeypatch.setattr(dry_run, "own_bytes", lambda _device: GIB)
+    monkeypatch.setattr(dry_run, "free_bytes", lambda *_devices: 3 * GIB)
+    loaded = load(llama_folder)
+    training = replace(recipe.training, engine=engine, max_tokens_at_once=32 if engine == "packed" else None)
+
+    told = estimate(loaded, encode(loaded), replace(recipe, training=training), probe_seconds=0.01)
+
+    assert tried == sizes
+    assert (told.fits, told.peak_bytes) == ((True, 2 * GIB) if engine == "packed" else (False, 5 * GIB))
+
+
 def test_running_out_of_memory_is_an_answer(
     llama_folder: Path, load: Load, encode: Encode, recipe: Recipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:

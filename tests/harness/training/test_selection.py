@@ -87,6 +87,14 @@ def test_rated_answers_by_hand() -> None:
     assert statistics["n"] == 4
 
 
+def test_rated_answers_that_rounding_alone_tells_apart_are_ties() -> None:
+    """As all are before the first update."""
+    policy = [-90.00004, -80.0, -70.00002, -60.003]
+    statistics = rated_statistics(policy, [-90, -80, -70, -60], [True, True, False, False], beta=0.1)
+
+    assert statistics["rewards/accuracies"] == pytest.approx((0.5 + 0.5 + 1 + 1) / 4)
+
+
 @given(
     arrays(np.float64, 12, elements=st.integers(-20, 0).map(float)),
     st.lists(st.booleans(), min_size=12, max_size=12),

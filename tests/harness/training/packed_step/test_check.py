@@ -67,6 +67,14 @@ def test_a_family_that_takes_no_tree_fails(fused: Fused) -> None:
     assert not check.passed
 
 
+def test_a_family_of_other_layers_too_fails(fused: Fused) -> None:
+    """Its code looks for a mask of each kind of layer and finds none for convolutions, which see a pack as one row."""
+    check = check_packed_step(fused("Lfm2", layer_types=["conv", "full_attention"]), pairs(3), padding=0)
+
+    assert not check.passed
+    assert check.is_lasting
+
+
 def test_a_refusal_of_the_library_is_the_reason(fused: Fused, monkeypatch: pytest.MonkeyPatch) -> None:
     """What the library raises stands in the line."""
     model = fused("Llama")
@@ -75,7 +83,7 @@ def test_a_refusal_of_the_library_is_the_reason(fused: Fused, monkeypatch: pytes
     check = check_packed_step(model, pairs(2), padding=0)
 
     assert not check.passed
-    assert str(check) == "training in packs is not possible for this model (no mask of four dimensions)"
+    assert str(check) == "training in packs is not possible for this model (ValueError: no mask of four dimensions)"
 
 
 def _refuse() -> None:
@@ -139,7 +147,24 @@ def test_another_kernel_is_tried_where_the_first_cannot_be_trained_with(
     check = check_packed_step(fused("Llama"), pairs(2), padding=0)
 
     assert check.passed, str(check)
-    assert check.kernel == "dense"
+    assert (check.kernel, check.is_lasting) == ("dense", True)
+
+
+def test_a_kernel_that_had_no_room_is_tried_again_by_the_next_training(
+    fused: Fused, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is kept of a check would leave the faster kernel for good."""
+
+    def full(*_: Any) -> None:
+        raise RuntimeError("CUDA out of memory")
+
+    monkeypatch.setattr("harness.training.packed_step.check.kernels", lambda _model: ("flex", "dense"))
+    monkeypatch.setattr("harness.training.packed_step.forward.decoded_pack_in_blocks", full)
+
+    check = check_packed_step(fused("Llama"), pairs(2), padding=0)
+
+    assert check.passed, str(check)
+    assert (check.kernel, check.is_lasting) == ("dense", False)
 
 
 def test_numbers_that_are_not_finite_fail(fused: Fused, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,10 +11,12 @@ The order is how much of the sentence a limit can undo:
 6. what is assumed or not known of the candidate's origin;
 7. values without information, or no preferences at all;
 8. if a gain was seen, what 3. says of the other metrics;
-9. the number of comparisons, few groups and long tails, ties of the choice, and twins that contradict each other.
+9. the number of comparisons, few groups and long tails, a choice that chance explains or that was a tie, and twins that
+   contradict each other.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from math import sqrt
 
 from reports.comparing.compare import ERROR_RATE, FEW_GROUPS, Comparison, family
 from reports.comparing.seeds import ENOUGH_SEEDS
@@ -37,6 +39,8 @@ LONGEST_LIMIT = 100
 """Characters of a limit, so that two fit into the headline."""
 _LONGEST_METRIC = 34
 _MOST_UNITS = 2
+_OF_A_COIN = 1.645 * 0.5
+"""Standard deviation of a coin, times the normal distribution's 95 % quantile."""
 _NOT_BEHIND = ("ahead", "as well", "not told apart")
 
 
@@ -59,6 +63,7 @@ def limits(run: Run, judged: Judged, facts: Facts, comparisons: Sequence[Compari
         *(unseen if is_gain else []),
         *_corrected(run, judged, comparisons),
         *_groups(judged),
+        *_by_chance(run, facts),
         *_tie(run, facts),
         *_twins(judged, names),
         *_no_control(run, judged),
@@ -210,6 +215,19 @@ def _groups(judged: Judged) -> list[str]:
     if n_tails:
         found.append(f"A long tail, so rare large values may be missing: {_share_of(n_tails, judged)}.")
     return found
+
+
+def _by_chance(run: Run, facts: Facts) -> list[str]:
+    """A choice by rows on which the chosen one is within the standard deviations of a coin that 95 of 100 are."""
+    if facts.choice != "chosen":
+        return []
+    return [
+        f"Chosen on {winner.n:,} rows, of which it favours {number(100 * winner.accuracy, 1)} %: no clearer than "
+        f"chance, so as good as drawn."
+        for winner in run.selection
+        if winner.is_winner and winner.accuracy is not None
+        if winner.accuracy <= 0.5 + _OF_A_COIN / sqrt(winner.n)
+    ]
 
 
 def _tie(run: Run, facts: Facts) -> list[str]:

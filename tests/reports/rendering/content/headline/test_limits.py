@@ -256,6 +256,22 @@ def test_a_tie_of_the_choice(
     assert [limit for limit in found if "tie" in limit] == ([expected] if expected else [])
 
 
+@pytest.mark.parametrize(
+    ("accuracy", "n", "is_said"), [(0.469, 32, True), (0.64, 32, True), (0.66, 32, False), (0.54, 500, False)]
+)
+def test_a_choice_that_chance_explains_is_called_so(
+    fakes: SimpleNamespace, accuracy: float, n: int, is_said: bool
+) -> None:
+    """One candidate's own rows have no such line, for nothing was chosen."""
+    winner = Selection("dpo", accuracy, 0.4, n, is_winner=True)
+    run = won(fakes, dpo=130)
+    line = (
+        f"Chosen on {n} rows, of which it favours {100 * accuracy:.1f} %: no clearer than chance, so as good as drawn."
+    )
+    assert (line in limits_of(replace(run, selection=(winner,)))) == is_said
+    assert line not in limits_of(run)
+
+
 def test_a_contradicting_twin_is_named(fakes: SimpleNamespace) -> None:
     """A metric within its margin whose twin moved the other way is not called unchanged."""
     run = nats_run(fakes, 0.01, gates=(Gate("truthfulness/perplexity", 0.1),))

@@ -20,7 +20,7 @@ from math import sqrt
 
 from reports.comparing.compare import ERROR_RATE, FEW_GROUPS, Comparison, family
 from reports.comparing.seeds import ENOUGH_SEEDS
-from reports.records import Metric, Run
+from reports.records import Metric, Run, Selection
 from reports.rendering.content.display import cells, number, spread
 from reports.rendering.content.headline.evidence import training_accuracy
 from reports.rendering.content.headline.facts import (
@@ -49,7 +49,7 @@ def limits(run: Run, judged: Judged, facts: Facts, comparisons: Sequence[Compari
     names, unseen = metric_names(run), [*_without_interval(judged), *_coarse(judged.rows)]
     if facts.target != "cannot tell":
         unseen.reverse()
-    is_gain, rulers = facts.target in ("gain", "both"), _rulers(judged)
+    is_gain, rulers, winners = facts.target in ("gain", "both"), _rulers(judged), _winners(run, facts)
     return (
         *_not_finite(run, judged),
         *rulers[:1],
@@ -63,8 +63,8 @@ def limits(run: Run, judged: Judged, facts: Facts, comparisons: Sequence[Compari
         *(unseen if is_gain else []),
         *_corrected(run, judged, comparisons),
         *_groups(judged),
-        *_by_chance(run, facts),
-        *_tie(run, facts),
+        *_by_chance(winners),
+        *_tie(winners),
         *_twins(judged, names),
         *_no_control(run, judged),
     )
@@ -217,26 +217,26 @@ def _groups(judged: Judged) -> list[str]:
     return found
 
 
-def _by_chance(run: Run, facts: Facts) -> list[str]:
+def _winners(run: Run, facts: Facts) -> list[Selection]:
+    """What was chosen on selection rows; nothing where the headline is of no choice."""
+    return [each for each in run.selection if each.is_winner] if facts.choice == "chosen" else []
+
+
+def _by_chance(winners: Iterable[Selection]) -> list[str]:
     """A choice by rows on which the chosen one is within the standard deviations of a coin that 95 of 100 are."""
-    if facts.choice != "chosen":
-        return []
     return [
         f"Chosen on {winner.n:,} rows, of which it favours {number(100 * winner.accuracy, 1)} %: no clearer than "
         f"chance, so as good as drawn."
-        for winner in run.selection
-        if winner.is_winner and winner.accuracy is not None
-        if winner.accuracy <= 0.5 + _OF_A_COIN / sqrt(winner.n)
+        for winner in winners
+        if winner.accuracy is not None and winner.accuracy <= 0.5 + _OF_A_COIN / sqrt(winner.n)
     ]
 
 
-def _tie(run: Run, facts: Facts) -> list[str]:
+def _tie(winners: Iterable[Selection]) -> list[str]:
     rules = {"loss": "the lower loss decided", "order": "the first was taken"}
-    if facts.choice != "chosen":
-        return []
     found = []
-    for winner in run.selection:
-        if winner.is_winner and winner.tied_with:
+    for winner in winners:
+        if winner.tied_with:
             n_tied = len(winner.tied_with)
             others = shortened(winner.tied_with[0]) if n_tied == 1 else f"{n_tied:,} others"
             found.append(f"The choice was a tie with {others}: {rules.get(winner.decided_by or '', rules['order'])}.")

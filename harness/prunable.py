@@ -51,7 +51,8 @@ def prunable(workspace: Path, *, keep: int | None = None, older_than_days: float
 
 def left_behind(place: Workspace) -> Iterator[Prunable]:
     """Yields what killed processes left in a workspace, and what was set aside as damaged."""
-    for parent in (place.fixtures, place.merged, place.runs, *_folders(place.runs), *_folders(place.fixtures)):
+    parents = (place.folder, place.fixtures, place.merged, place.runs)
+    for parent in (*parents, *_folders(place.runs), *_folders(place.fixtures)):
         for path in leftovers_in(parent):
             yield _of(path, "half-written by a process that ended")
     yield from _left_trainings(place)

@@ -71,6 +71,25 @@ def whole_folder(folder: Path, temporary: Path | None = None) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+@contextmanager
+def scratch_folder(path: Path) -> Iterator[Path]:
+    """Yield an empty folder for nobody else's eyes, and remove it after the block.
+
+    Args:
+        path: Its name but for a random part. What killed processes left under this name is removed first.
+
+    Raises:
+        OSError: It cannot be made.
+    """
+    remove_leftovers(path)
+    folder = temporary_sibling(path)
+    try:
+        with _made_and_held(folder, lambda made: made.mkdir(mode=0o700)):
+            yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def check_writable(path: Path) -> None:
     """Check that a file can be written, without changing it, before time is spent on its content.
 

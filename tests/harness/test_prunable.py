@@ -26,7 +26,7 @@ def workspace(tmp_path: Path) -> Path:
                  "merged/.m.0123abcd.partial", "merged/m-float16.77.partial"):  # fmt: skip
         (place / left).mkdir(parents=True)
     for file in ("fixtures/.eeee.lock", "runs/r/.report.md.0123abcd.partial", "scores.sqlite", "scores.sqlite.lock",
-                 "scores.sqlite.corrupt-1", "runs/notes.txt"):  # fmt: skip
+                 "scores.sqlite.corrupt-1", "runs/notes.txt", ".ranks.0123abcd.partial"):  # fmt: skip
         (place / file).touch()
     return place
 
@@ -34,7 +34,7 @@ def workspace(tmp_path: Path) -> Path:
 LEFT = {
     "fixtures/dddd.partial", "fixtures/aaaa.damaged", "runs/.r.0123abcd.partial", "merged/.m.0123abcd.partial",
     "merged/m-float16.77.partial", "fixtures/.eeee.lock", "runs/r/.report.md.0123abcd.partial", "scores.sqlite.lock",
-    "scores.sqlite.corrupt-1",
+    "scores.sqlite.corrupt-1", ".ranks.0123abcd.partial",
 }  # fmt: skip
 
 
@@ -103,11 +103,11 @@ def test_the_command_lists_asks_and_removes(workspace: Path, harness) -> None:
     assert "add --yes" in asked.out  # nobody could answer here
     assert names(workspace) == LEFT
     assert "fixtures/dddd.partial" in asked.out
-    assert "9 in all" in asked.out
+    assert "10 in all" in asked.out
 
     done = harness("prune", "--yes", "--workspace", workspace)
     assert done.exit_code == 0
-    assert done.out.endswith("removed 9 of 9\n")
+    assert done.out.endswith("removed 10 of 10\n")
     assert names(workspace) == set()
     assert {path.name for path in (workspace / "fixtures").iterdir()} == {"aaaa", "bbbb", "cccc"}
     assert (workspace / "runs" / "r").is_dir()

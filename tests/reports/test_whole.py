@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from reports.whole import check_writable, leftovers_in, whole_folder, write_whole
+from reports.whole import check_writable, leftovers_in, scratch_folder, whole_folder, write_whole
 
 
 def fill_the_disk(monkeypatch: pytest.MonkeyPatch, method: str) -> None:
@@ -70,8 +70,11 @@ def test_what_a_killed_process_left_is_not_part_of_the_folder(tmp_path: Path) ->
 
 
 KILLED = (
-    "import os, sys\nfrom pathlib import Path\nfrom reports.whole import whole_folder, write_whole\n"
+    "import os, sys\nfrom pathlib import Path\nfrom reports.whole import scratch_folder, whole_folder, write_whole\n"
     "path = Path(sys.argv[1])\n"
+    "if sys.argv[2] == 'scratch':\n"
+    "    with scratch_folder(path):\n"
+    "        os.kill(os.getpid(), 9)\n"
     "if sys.argv[2] == 'folder':\n"
     "    with whole_folder(path) as temporary:\n"
     "        (temporary / 'weights').write_text('x' * 1000)\n"
@@ -97,6 +100,19 @@ def test_what_a_killed_process_left_is_cleared_by_the_next_write(tmp_path: Path,
             write_whole(path, "whole")
     assert {each.name for each in tmp_path.iterdir()} == {"run", other.name}
     assert leftovers_in(tmp_path, "other") == [other]
+
+
+def test_a_scratch_folder_is_removed_also_where_its_process_was_killed(tmp_path: Path) -> None:
+    """By the next one of its name; one that is in use stays, and nobody else may look into it."""
+    path = tmp_path / "units"
+    subprocess.run([sys.executable, "-c", KILLED, str(path), "scratch"], check=False)
+    (leftover,) = leftovers_in(tmp_path)
+
+    with scratch_folder(path) as first, scratch_folder(path) as second:
+        assert not leftover.exists()
+        assert {*tmp_path.iterdir()} == {first, second}
+        assert {each.stat().st_mode & 0o777 for each in (first, second)} == {0o700}
+    assert not [*tmp_path.iterdir()]
 
 
 def test_what_another_process_writes_now_is_no_leftover(tmp_path: Path) -> None:

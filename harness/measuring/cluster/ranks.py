@@ -12,7 +12,6 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from harness.measuring.cluster.request import Needs
@@ -27,6 +26,7 @@ from harness.measuring.units.inputs import check_inputs, inputs_of
 from harness.measuring.units.unit import Job, Outcome, TrainUnit
 from harness.processes import LONGEST_WAIT, FollowedExit, ranks
 from reports.errors import UserError, first_line
+from reports.whole import scratch_folder
 
 _FIRST = "process-0.json"
 
@@ -62,9 +62,9 @@ def train_in_ranks(needs: Needs, folder: str, box: Any, job: Job, unit: TrainUni
     started, workspace = time.perf_counter(), job.options.workspace.absolute()
     if not (workspace / job.mark).is_file():
         return Failed("foreign", _unseen(workspace))
-    with telling(unit, teller(box.put.remote)), TemporaryDirectory(prefix=".ranks-", dir=workspace) as results:
-        failure = _started(needs, Work(folder, box, job, unit, results))
-        told = _told(Path(results))
+    with telling(unit, teller(box.put.remote)), scratch_folder(workspace / "ranks") as results:
+        failure = _started(needs, Work(folder, box, job, unit, str(results)))
+        told = _told(results)
     if "failed" in told:
         return Failed(told["failed"], told["message"])
     if "fingerprint" not in told:

@@ -38,9 +38,10 @@ class Failed:
 
 
 def failed(error: UserError) -> Failed:
-    """What a process tells of a mistake; a disk that is full is full for every unit."""
-    ends_job = isinstance(error, ForeignNodeError | UnwritableError | WorkspaceError)
-    return Failed("foreign" if ends_job else "mistake", str(error))
+    """What a process tells of a mistake; a disk that is full is full for every unit, and may be of this node alone."""
+    if isinstance(error, UnwritableError | WorkspaceError):
+        return Failed("foreign", f"node {platform.node()}: {error}")
+    return Failed("foreign" if isinstance(error, ForeignNodeError) else "mistake", str(error))
 
 
 def work(folder: str, box: Any, job: Job, unit: Unit, *parcels: Parcel) -> Outcome | Failed:

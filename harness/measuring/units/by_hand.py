@@ -17,7 +17,7 @@ from harness.measuring.units.doing import score_by_suite, score_on_base
 from harness.measuring.units.filling import NoStoreError
 from harness.measuring.units.listing import Stage, score_key, stages_of
 from harness.measuring.units.unit import ScoreUnit
-from harness.models.adapter_files.folder import locate_adapter
+from harness.models.adapters import attach_adapter
 from harness.models.base import load_model
 from harness.training.variants import FIRST_STAGE
 from reports.errors import UserError
@@ -54,7 +54,7 @@ def measure_only(
     """Measures one subject by one evaluation into the workspace's score cache.
 
     Args:
-        experiment: What to measure on; its base has no adapters, before and after.
+        experiment: What to measure on; its base has no adapters before, and the unit's afterwards.
         candidates: In the order of the report.
         suite: The prepared evaluations.
         name: Evaluation and subject, as "preferences: baseline".
@@ -79,8 +79,9 @@ def measure_only(
             score_by_suite(load_model(candidate.model), suite, unit, cache, experiment.terminal)
             return
         named_adapters = {each.name: each.adapter for each in candidates if each.adapter is not None}
-        folders = {each: locate_adapter(named_adapters[each]) for each in unit.adapters}
-        score_on_base(experiment, suite, unit, folders, cache)
+        for each in unit.adapters:
+            attach_adapter(experiment.loaded, each, named_adapters[each])
+        score_on_base(experiment, suite, unit, cache)
 
 
 def _unit(experiment: Experiment, candidates: Sequence[Candidate], stage: Stage, subject: str) -> ScoreUnit:

@@ -3,12 +3,12 @@
 import atexit
 import os
 import platform
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Literal
 
 from harness.config.schema import EvaluationConfig
@@ -18,11 +18,11 @@ from harness.measuring.kinds import KINDS, prepare_suite, run_suite, with_reward
 from harness.measuring.lineup import TrainingRun, training_runs
 from harness.measuring.preparation import prepare
 from harness.measuring.scorers import Mark, Scorers, Store
+from harness.measuring.units.attached import Attached
 from harness.measuring.units.engine import ForeignNodeError
 from harness.measuring.units.inputs import check_inputs, inputs_of
 from harness.measuring.units.results import UnitStore
 from harness.measuring.units.unit import Event, Job, Outcome, Parcel, ReferenceUnit, ScoreUnit, Tell, TrainUnit, Unit
-from harness.models.adapters import attach_adapter, detach_adapters
 from harness.models.base import BASELINE, LoadedModel, load_model
 from harness.models.merge import merge_adapter
 from harness.terminal import Done, Terminal
@@ -30,6 +30,7 @@ from harness.training.fixture import Fixture, Workplace, build_or_reuse, put_fix
 from harness.training.recipe import LogLine
 from harness.training.reference_ahead import score_reference
 from reports.errors import UserError
+from reports.whole import scratch_folder
 from suites.engine.causal_model import computes_exactly
 from suites.engine.plan import ScoringState
 
@@ -92,9 +93,9 @@ def _prepared(job: Job) -> "Bench":
     """
     import torch
 
-    scratch = TemporaryDirectory(prefix="harness-units-")
-    atexit.register(scratch.cleanup)
-    folder, options = Path(scratch.name), job.options
+    scratch = ExitStack()
+    atexit.register(scratch.close)
+    folder, options = scratch.enter_context(scratch_folder(scratch_name())), job.options
     is_shared = bool(job.mark) and (options.workspace / job.mark).is_file()
     names = (name for name, _ in options.adapters)
     laid = [(name, lay_down(parcel, folder)) for name, parcel in zip(names, job.adapters, strict=True)]
@@ -106,7 +107,12 @@ def _prepared(job: Job) -> "Bench":
     torch.set_num_threads(job.n_threads)
     inputs = inputs_of(experiment)
     check_inputs(job.inputs, inputs, platform.node())
-    return Bench(experiment, inputs, folder, {parcel.key: parcel for parcel in job.adapters}, scratch.cleanup)
+    return Bench(experiment, inputs, folder, {parcel.key: parcel for parcel in job.adapters}, scratch.close)
+
+
+def scratch_name() -> Path:
+    """Name of the folder of a process, but for a random part; Ray ends processes without a last word."""
+    return Path(tempfile.gettempdir()) / "harness-units"
 
 
 def lay_down(parcel: Parcel, folder: Path) -> Path:
@@ -139,6 +145,7 @@ class Bench:
     keeps_base: bool = False
     """Whether somebody else needs the base, so that it stays in memory beside a model with weights of its own."""
     _is_base_here: bool = True
+    _attached: Attached = field(default_factory=Attached)
     _runs: list[TrainingRun] = field(default_factory=list)
     _suite: dict[EvaluationConfig, Evaluation] = field(default_factory=dict)
 
@@ -183,8 +190,9 @@ class Bench:
         suite = self._suite = self._suite or prepare_suite(self.experiment, {})
         if unit.evaluation is None:
             return self._score_model(unit, folders, store, terminal)
-        experiment = replace(self.experiment, loaded=self._base(), terminal=terminal)
-        return score_on_base(experiment, suite, unit, folders, store)
+        experiment = replace(self.experiment, loaded=self._loaded(), terminal=terminal)
+        self._attached.put_on(experiment.loaded, folders)
+        return score_on_base(experiment, suite, unit, store)
 
     def _score_model(self, unit: ScoreUnit, folders: Mapping[str, Path], store: UnitStore, terminal: Terminal) -> Mark:
         """Measures a subject with weights of its own, which take the place of the base in memory."""
@@ -194,6 +202,7 @@ class Bench:
         if folders and not Path(model.name).is_dir():
             model = replace(model, name=str(self._merged(next(iter(folders.values())))))
         if not self.keeps_base:
+            self.take_adapters_off()
             self.experiment.loaded.release()
             self._is_base_here = False
         with terminal.waiting(f"loading {unit.name}"):
@@ -212,11 +221,21 @@ class Bench:
         return folder
 
     def _base(self) -> LoadedModel:
-        """The base without adapters, loaded again where other weights took its place."""
+        """The base without adapters."""
+        loaded = self._loaded()
+        self._attached.take_off(loaded)
+        return loaded
+
+    def _loaded(self) -> LoadedModel:
+        """The base with the adapters that are on it now, loaded again where other weights took its place."""
         if not self._is_base_here:
             self.experiment = replace(self.experiment, loaded=load_model(self.experiment.config.model))
             self._is_base_here = True
         return self.experiment.loaded
+
+    def take_adapters_off(self) -> None:
+        """Leaves the base without adapters to whoever uses it next."""
+        self._attached.take_off(self.experiment.loaded)
 
     def _run(self, name: str) -> TrainingRun:
         """The variant of a name with its rows, which are encoded once."""
@@ -232,19 +251,14 @@ class Bench:
 
 
 def score_on_base(
-    experiment: Experiment,
-    suite: Mapping[EvaluationConfig, Evaluation],
-    unit: ScoreUnit,
-    folders: Mapping[str, Path],
-    store: Store,
+    experiment: Experiment, suite: Mapping[EvaluationConfig, Evaluation], unit: ScoreUnit, store: Store
 ) -> Mark:
     """Measures a subject by one evaluation on the base's weights, stores what it computes, and returns its mark.
 
     Args:
-        experiment: what to measure on; its base has no adapters, before and after.
+        experiment: what to measure on; the unit's adapters are attached to its base.
         suite: the prepared evaluations.
         unit: the subject and the evaluation.
-        folders: subject -> folder of its adapter.
         store: takes scores and results.
     """
     loaded, state = experiment.loaded, ScoringState(unit.plan, experiment.terminal.say)
@@ -256,14 +270,9 @@ def score_on_base(
         assert candidate.reference is not None
         rewards = {candidate.name: ImplicitReward(candidate.reference, candidate.beta)}
         names = {candidate.reference: candidate.reference, **names}
-    try:
-        for name, folder in folders.items():
-            attach_adapter(loaded, name, str(folder))
-        scorers = Scorers(loaded, names, state, store, experiment.terminal)
-        for _ in run_suite(with_rewards({evaluation: suite[evaluation]}, rewards), scorers):
-            pass
-    finally:
-        detach_adapters(loaded)
+    scorers = Scorers(loaded, names, state, store, experiment.terminal)
+    for _ in run_suite(with_rewards({evaluation: suite[evaluation]}, rewards), scorers):
+        pass
     return Mark(state.plan, not kind.is_scored or computes_exactly(loaded.base))
 
 
@@ -287,6 +296,12 @@ class _TellingTerminal(Terminal):
     """A terminal that tells of progress elsewhere too."""
 
     tell: Callable[[int, int, Mapping[str, float]], object] = lambda _n_done, _total, _numbers: None
+    repeat: Callable[[str], object] = lambda _line: None
+
+    def say(self, line: str) -> None:
+        """Prints a line here, and tells it."""
+        Terminal.say(self, line)
+        self.repeat(line)
 
     @contextmanager
     def progress(self, description: str, total: int | None) -> Iterator[Done]:
@@ -312,15 +327,20 @@ class _TellingTerminal(Terminal):
 
 
 def telling_terminal(terminal: Terminal, unit: Unit, tell: Tell) -> Terminal:
-    """A terminal that shows what another one does, and tells of a unit's steps."""
-    return _TellingTerminal(terminal.console, terminal.clock, lambda *step: tell(_event(unit, "step", *step)))
+    """A terminal that shows what another one does, and tells of a unit's steps, and of what a training says.
+
+    What scoring says is kept beside the scores, and told where those are found.
+    """
+
+    def step(n_done: int, total: int, numbers: Mapping[str, float]) -> None:
+        tell(replace(_event(unit, "step"), step=n_done, n_steps=total, numbers=numbers))
+
+    def repeat(line: str) -> None:
+        if not isinstance(unit, ScoreUnit):
+            tell(replace(_event(unit, "said"), line=line))
+
+    return _TellingTerminal(terminal.console, terminal.clock, step, repeat)
 
 
-def _event(
-    unit: Unit,
-    kind: Literal["begun", "step", "ended"],
-    step: int = 0,
-    n_steps: int = 0,
-    numbers: Mapping[str, float] | None = None,
-) -> Event:
-    return Event(unit.key, kind, platform.node(), os.getpid(), step, n_steps, numbers or {})
+def _event(unit: Unit, kind: Literal["begun", "step", "said", "ended"]) -> Event:
+    return Event(unit.key, kind, platform.node(), os.getpid())

@@ -4,7 +4,7 @@ What is submitted, collected and written, and what counts as failed, is decided 
 done, and how often it is begun, is the engine's.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +22,7 @@ from harness.measuring.units.measurements import Measurements
 from harness.measuring.units.status import Watch
 from harness.measuring.units.trainings import Trainings
 from harness.measuring.units.unit import Outcome, Parcel, ScoreUnit, Tell, Unit
+from harness.models.adapters import attach_adapter, detach_adapters
 from harness.models.base import BASELINE
 from reports.errors import UserError, first_line
 from suites.engine.cache.score_cache import ScoreCache
@@ -173,12 +174,28 @@ class _Filling:
         return Filled(self._plan, failed, has_report=needed.isdisjoint(failed))
 
 
+def _try_adapters(experiment: Experiment, candidates: Sequence[Candidate]) -> None:
+    """Puts existing adapters on the driver's base once, as its last pass will, and says what there is to say of them.
+
+    Raises:
+        AdapterError: One does not fit; nothing was measured yet.
+    """
+    try:
+        for each in candidates:
+            if each.adapter is not None:
+                for note in attach_adapter(experiment.loaded, each.name, each.adapter):
+                    experiment.terminal.say(note)
+    finally:
+        detach_adapters(experiment.loaded)
+
+
 EngineMaker: TypeAlias = Callable[[Experiment, Mapping[str, str], Tell], Engine]
 """Makes an engine from what the driver read, as objects and as hashes, and from what takes its events."""
 
 
 def fill_on(make: EngineMaker, experiment: Experiment, asked: Asked) -> Filled:
     """Fills the workspace on an engine that is made for it and closed at the end, however that comes; see `fill`."""
+    _try_adapters(experiment, asked.others)
     with experiment.terminal.changing() as show:
         watch = Watch(show, experiment.terminal.say)
         with closing(make(experiment, asked.inputs, watch.tell)) as engine:

@@ -1,16 +1,16 @@
 """The engine that does units in the driver's own process, one after another, in the order in which they came."""
 
-import tempfile
 import traceback
 from collections import deque
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from contextlib import ExitStack
 
 from harness.measuring.experiment import Experiment
-from harness.measuring.units.doing import Bench, telling
+from harness.measuring.units.doing import Bench, scratch_name, telling
 from harness.measuring.units.engine import Done
 from harness.measuring.units.unit import Parcel, Tell, Unit
 from reports.errors import UserError
+from reports.whole import scratch_folder
 
 
 class InProcess:
@@ -18,9 +18,10 @@ class InProcess:
 
     def __init__(self, experiment: Experiment, inputs: Mapping[str, str], tell: Tell) -> None:
         """Takes what the driver read, as objects and as hashes, and what takes events."""
-        self._scratch = tempfile.TemporaryDirectory(prefix="harness-units-")
-        self._bench = Bench(experiment, inputs, Path(self._scratch.name), keeps_base=True)
-        self._tell = tell
+        self._open = ExitStack()
+        folder = self._open.enter_context(scratch_folder(scratch_name()))
+        self._bench = Bench(experiment, inputs, folder, keeps_base=True)
+        self._tell = lambda event: None if event.kind == "said" else tell(event)  # whose lines are on this terminal
         self._waiting: deque[tuple[Unit, Sequence[Parcel]]] = deque()
 
     def submit(self, unit: Unit, parcels: Sequence[Parcel] = ()) -> None:
@@ -39,6 +40,7 @@ class InProcess:
             return Done(unit, failure=fault, traceback=traceback.format_exc())
 
     def close(self) -> None:
-        """Removes the folder of adapters."""
+        """Takes the adapters off the driver's base, and removes their folder."""
         self._waiting.clear()
-        self._scratch.cleanup()
+        self._bench.take_adapters_off()
+        self._open.close()

@@ -169,6 +169,9 @@ class Watch:
         if event.kind == "waiting":
             self._waiting(event.lack)
             return
+        if event.kind == "said":
+            self.say(f"{event.unit}: {event.line}")
+            return
         if not self.tally.is_out(event.unit):  # told before the unit came back, and heard after that
             return
         self._silence.heard(event, self.clock())

@@ -120,7 +120,7 @@ class Event:
 
     unit: str
     """Key of the unit; empty where an engine tells of all that wait."""
-    kind: Literal["begun", "step", "ended", "waiting"]
+    kind: Literal["begun", "step", "said", "ended", "waiting"]
     """A unit that begins a second time was begun again; the driver learns of it in no other way. "waiting" is told by
     engines themselves, every few seconds in which nothing came back."""
     node: str
@@ -131,6 +131,8 @@ class Event:
     n_steps: int = 0
     numbers: Mapping[str, Any] = field(default_factory=dict)
     """Such as the loss."""
+    line: str = ""
+    """What a training says to the user, such as that memory ran out and it goes on with less at a time."""
     lack: str = ""
     """What units that wait need and nobody has, as a clause; empty where they only wait for their turn."""
 

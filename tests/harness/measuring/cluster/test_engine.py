@@ -1,5 +1,6 @@
 """The engine, on a Ray that computes nothing."""
 
+import platform
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -12,10 +13,12 @@ from harness.measuring.cluster import engine as module
 from harness.measuring.cluster import working
 from harness.measuring.cluster.engine import ClusterLostError, RayEngine, UnitMistakeError, how_died
 from harness.measuring.cluster.request import Needs, Node
-from harness.measuring.cluster.working import Failed, spoils_process, teller, was_moved
+from harness.measuring.cluster.working import Failed, failed, spoils_process, teller, was_moved
 from harness.measuring.preparation import Options
 from harness.measuring.units.engine import ForeignNodeError, UnitDied
 from harness.measuring.units.unit import Event, Job, Parcel, ReferenceUnit, TrainUnit
+from harness.training.checkpoints import UnwritableError
+from harness.training.recipe import TrainingError
 
 UNIT = TrainUnit("train: adapter", "adapter")
 OTHER = TrainUnit("train: other", "other")
@@ -303,6 +306,14 @@ def test_a_process_that_was_lent_another_gpu_cannot_use_it(monkeypatch: pytest.M
     monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
     assert not was_moved({"CUDA_VISIBLE_DEVICES": "0"})
     assert was_moved({"CUDA_VISIBLE_DEVICES": "1"})
+
+
+def test_a_full_disk_is_told_with_its_node() -> None:
+    """Every unit would meet it, so it ends the job; a mistake in a recipe concerns one candidate."""
+    full = failed(UnwritableError("--workspace: no space left"))
+    assert full == Failed("foreign", f"node {platform.node()}: --workspace: no space left")
+    assert failed(ForeignNodeError("node a has other weights")) == Failed("foreign", "node a has other weights")
+    assert failed(TrainingError("the loss became NaN")) == Failed("mistake", "the loss became NaN")
 
 
 def test_a_process_without_a_usable_gpu_is_not_used_again() -> None:

@@ -76,7 +76,7 @@ def test_what_the_processes_say_is_the_outcome(shared: Path, monkeypatch: pytest
     assert trained(shared) == Failed("mistake", "the loss became nan")
     del said["0"]
     assert trained(shared) == Failed("mistake", "process 2 of 2: the disk is full")
-    assert not [*shared.glob(".ranks-*")]
+    assert not [*shared.glob(".ranks.*")]
 
 
 def test_processes_that_say_nothing_died(shared: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,7 @@
 """Units fill the stores, and the ordinary command then writes the report that one process would have written."""
 
+import json
+import shutil
 import sqlite3
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -13,7 +15,7 @@ from harness.commands.job import train_and_measure
 from harness.commands.report_files import RunReports
 from harness.measuring.experiment import Experiment
 from harness.measuring.kinds import MissingResultError
-from harness.measuring.lineup import MissingAdapterError, TrainedAdapter, train, trained_candidates
+from harness.measuring.lineup import Candidate, MissingAdapterError, TrainedAdapter, train, trained_candidates
 from harness.measuring.opening import open_job
 from harness.measuring.own_rows import CHOSEN_ANSWERS
 from harness.measuring.run import Filled, first_plan, measure
@@ -23,6 +25,7 @@ from harness.measuring.units.in_process import InProcess
 from harness.measuring.units.inputs import inputs_of
 from harness.measuring.units.measurements import UnkeptOutcomeError
 from harness.measuring.units.unit import Tell
+from harness.models.adapter_files.folder import AdapterError
 from harness.models.adapters import detach_adapters
 from harness.training.recipe import TrainingError
 from reports.records import Run
@@ -135,6 +138,24 @@ def test_a_workspace_that_is_full_needs_no_unit(in_workspace: InWorkspace, train
         made: list[Engine] = []
         assert filled(each, engines(made)).missing == {}
         assert made[0].done == []
+
+
+def test_an_adapter_that_does_not_fit_is_told_before_anything_is_measured(
+    in_workspace: InWorkspace, trained: tuple[TrainedAdapter, ...], tmp_path: Path
+) -> None:
+    """As in one process, which attaches all of them before it scores."""
+    experiment, made = in_workspace("filled", trained), list[Engine]()
+    foreign = Path(shutil.copytree(trained[0].fixture.folder, tmp_path / "foreign"))
+    record = json.loads((foreign / "fixture.json").read_text())
+    record["base"]["fingerprint"] = "another"
+    (foreign / "fixture.json").write_text(json.dumps(record))
+    own, other = (Candidate(folder.name, "", adapter=str(folder)) for folder in (trained[1].fixture.folder, foreign))
+
+    with pytest.raises(AdapterError, match="was trained on other weights"):
+        filled(experiment, engines(made), others=(own, other))
+
+    assert made == []
+    assert experiment.loaded.adapters is None
 
 
 def test_the_stores_are_the_same_whatever_the_order_of_results(

@@ -53,6 +53,14 @@ def test_units_are_counted_from_what_is_told() -> None:
     assert tally.counts == Counts(5, 1, 1, 1)
 
 
+def test_what_a_training_says_is_said_with_its_name() -> None:
+    """Also where it is heard after the unit came back."""
+    said: list[str] = []
+    watch = Watch(lambda _line: None, said.append)
+    watch.tell(event(TRAINING.key, "said", line="out of memory"))
+    assert said == ["train: adapter: out of memory"]
+
+
 def test_a_unit_that_begins_twice_was_begun_again() -> None:
     """Nothing else tells the driver of a process that died."""
     tally = Tally()

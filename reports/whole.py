@@ -2,12 +2,15 @@
 
 What is written has a hidden name beside its final one until it is complete, and the process that writes it holds a lock
 on it. What a killed process left there has nobody's lock: the next write of the same name removes it, and
-`leftovers_in` finds it.
+`leftovers_in` finds it. On a network file system a lock may hold on one machine alone, so the hidden name says which.
 """
 
+import hashlib
 import os
+import platform
 import re
 import shutil
+import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -18,7 +21,9 @@ from typing import Any
 
 fcntl: Any = import_module("fcntl") if os.name == "posix" else None
 """What locks a file; without it nothing is ever taken for a leftover."""
-_TEMPORARY = re.compile(r"\.(?P<name>.+)\.[0-9a-f]{1,12}\.partial")
+_TEMPORARY = re.compile(r"\.(?P<name>.+)\.(?P<machine>[0-9a-f]{4}(?=[0-9a-f]{8}\.))?[0-9a-f]{1,8}\.partial")
+_SECONDS_OF_OTHERS = 30 * 86_400.0
+"""Age at which what another machine wrote counts as left behind."""
 
 
 def write_whole(path: Path, content: str | bytes, *, sync: bool = False) -> Path:
@@ -105,7 +110,7 @@ def check_writable(path: Path) -> None:
 
 def temporary_sibling(path: Path) -> Path:
     """Return a hidden name beside a path, so that a rename stays within one file system."""
-    return path.parent / f".{path.name}.{uuid.uuid4().hex[:8]}.partial"
+    return path.parent / f".{path.name}.{_this_machine()}{uuid.uuid4().hex[:8]}.partial"
 
 
 def leftovers_in(folder: Path, name: str | None = None) -> list[Path]:
@@ -120,7 +125,8 @@ def leftovers_in(folder: Path, name: str | None = None) -> list[Path]:
     except OSError:
         return []
     found = [(path, _TEMPORARY.fullmatch(path.name)) for path in entries]
-    return [path for path, match in found if match and name in (None, match["name"]) and _with_lock(path)]
+    named = [path for path, match in found if match and name in (None, match["name"]) and _is_ours(path, match)]
+    return [path for path in named if _with_lock(path)]
 
 
 def remove_leftovers(path: Path) -> None:
@@ -180,6 +186,21 @@ def _made_and_held(path: Path, make: Callable[[Path], object]) -> Iterator[None]
         yield
     finally:
         os.close(descriptor)
+
+
+def _this_machine() -> str:
+    """Four hexadecimal digits that stand for this machine's name."""
+    return hashlib.blake2b(platform.node().encode(), digest_size=2).hexdigest()
+
+
+def _is_ours(path: Path, match: re.Match[str]) -> bool:
+    """Whether this machine wrote it, so that a lock on it would be seen, or it is so old that nobody writes it now."""
+    if match["machine"] in (None, _this_machine()):
+        return True
+    try:
+        return time.time() - path.stat().st_mtime > _SECONDS_OF_OTHERS
+    except OSError:
+        return False
 
 
 def _with_lock(path: Path, use: Callable[[Path], object] = Path.exists) -> bool:

@@ -18,7 +18,8 @@ from harness.models.adapters import attach_adapter
 from harness.models.base import BASELINE, LoadedModel
 from suites.engine.causal_model import hidden_size
 from suites.engine.decoding import BATCH_SIZE, Decoding, generate
-from suites.engine.plan import ScoringState, free_bytes, own_bytes, pack_bytes, plan_for
+from suites.engine.memory import free_bytes, own_bytes
+from suites.engine.plan import ScoringState, pack_bytes, plan_for
 from suites.engine.scoring import ModelScorer
 from suites.engine.units import Unit, UnitTooLargeError
 from suites.inputs import Request

@@ -314,12 +314,21 @@ def _merged_candidates(experiment: Experiment, trained: Sequence[TrainedAdapter]
     The start of adapters that continue from a first stage is merged and measured before them: against the bare base,
     what SFT taught would count as preferences.
     """
-    tuned = [each for each in trained if not each.variant.is_control and each.variant.name != FIRST_STAGE]
-    starts = [each for each in trained if each.variant.name == FIRST_STAGE]
-    if not any(each.variant.starts_from_sft for each in tuned):
-        return [_merged(experiment, each, BASELINE) for each in tuned]
-    merged_starts = [_merged(experiment, each, BASELINE) for each in starts]
-    return [*merged_starts, *(_merged(experiment, each, merged_starts[0].name) for each in tuned)]
+    merged, named = list[Candidate](), {each.variant.name: each for each in trained}
+    for variant in merged_variants([each.variant for each in trained]):
+        reference = merged[0].name if variant.starts_from_sft else BASELINE
+        merged.append(_merged(experiment, named[variant.name], reference))
+    return merged
+
+
+def merged_variants(variants: Sequence[Variant]) -> list[Variant]:
+    """Those whose adapters are merged where merged models are measured: a first stage that is continued, then others.
+
+    Controls are none of them.
+    """
+    tuned = [each for each in variants if not each.is_control and each.name != FIRST_STAGE]
+    is_continued = any(each.starts_from_sft for each in tuned)
+    return [*(each for each in variants if each.name == FIRST_STAGE and is_continued), *tuned]
 
 
 def _merged(experiment: Experiment, trained: TrainedAdapter, reference: str) -> Candidate:

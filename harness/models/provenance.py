@@ -1,12 +1,13 @@
 """Record where numbers come from: versions, machine, git state, seed; make the keys of stored adapters and scores."""
 
+import hashlib
 import json
 import os
 import platform
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -129,6 +130,16 @@ def context_with_adapter(loaded: LoadedModel, adapter: str | None) -> str:
 def package_versions(names: Iterable[str]) -> dict[str, str | None]:
     """Return the installed version of each distribution, None where it is not installed."""
     return {name: _version(name) for name in names}
+
+
+@cache
+def hash_of_code(packages: Sequence[str] = ("harness", "suites", "reports")) -> str:
+    """Return a hash of the project's modules as they are at the first call: two states of one version differ in it."""
+    root, digest = Path(__file__).resolve().parents[2], hashlib.sha256()
+    for file in sorted(file for name in packages for file in (root / name).rglob("*.py")):
+        digest.update(str(file.relative_to(root)).encode())
+        digest.update(file.read_bytes())
+    return digest.hexdigest()[:16]
 
 
 def git_state(folder: Path) -> dict[str, Any] | None:

@@ -21,7 +21,7 @@ from harness.training.token_table import table_of
 from harness.training.trainer import Folders, on_fitting_engine, train_adapter
 from harness.training.trl import TrainerInputs, recomputes_activations
 from harness.training.variants import Variant, n_steps
-from suites.engine.plan import free_bytes, own_bytes
+from suites.engine.memory import free_bytes, own_bytes
 
 PROBE_SECONDS = 10.0
 """Time limit of a probe's timed steps; at least one step is timed however long it takes."""
@@ -54,7 +54,9 @@ class Estimate:
     tokens_per_second: float | None = None
     """Training speed."""
     seconds: float | None = None
-    """Time for training and for measuring the selection rows."""
+    """Time for training, for the reference, and for measuring the selection rows."""
+    reference_seconds: float = 0.0
+    """Of them for training rows by the reference, whose scores the next adapter on these rows finds."""
     peak_bytes: int | None = None
     """Peak memory of torch on a GPU, of the whole process on a CPU, as in training.jsonl."""
 
@@ -157,6 +159,7 @@ def _estimate(
         trainable_parameters=probe.trainable_parameters,
         tokens_per_second=probe.tokens_per_second,
         seconds=_whole_seconds(rows, run, n_tokens, probe),
+        reference_seconds=_reference_seconds(rows, run, n_tokens, probe),
         peak_bytes=probe.peak_bytes,
     )
 
@@ -164,11 +167,8 @@ def _estimate(
 def _whole_seconds(rows: EncodedRows, run: TrainingConfig, n_tokens: int, probe: _Probe) -> float:
     """Return the time of all steps, of the reference, and of the selection rows as often as the recipe asks."""
     n_all_steps = n_steps(len(rows.training), run)
-    n_passes = n_all_steps / n_steps(len(rows.training), replace(run, epochs=1.0, max_steps=None))
-    seconds = n_tokens * n_passes / probe.tokens_per_second
-    if run.reference == "once" and has_reference(run.method):
-        speed = probe.selection_tokens_per_second or 3 * probe.tokens_per_second
-        seconds += n_tokens * min(1.0, n_passes) / speed
+    seconds = n_tokens * _n_epochs(rows, run) / probe.tokens_per_second
+    seconds += _reference_seconds(rows, run, n_tokens, probe)
     if probe.selection_tokens_per_second is not None:
         n_tokens_a_pass = int(table_of(rows.selection).lengths.sum())
         n_selection_tokens = n_tokens_a_pass * _selection_passes(n_all_steps, run.eval_steps)
@@ -176,10 +176,26 @@ def _whole_seconds(rows: EncodedRows, run: TrainingConfig, n_tokens: int, probe:
     return seconds
 
 
+def _reference_seconds(rows: EncodedRows, run: TrainingConfig, n_tokens: int, probe: _Probe) -> float:
+    """Return the time of the pass in which the reference scores training rows; 0 where there is none."""
+    if run.reference != "once" or not has_reference(run.method):
+        return 0.0
+    speed = probe.selection_tokens_per_second or 3 * probe.tokens_per_second
+    return n_tokens * min(1.0, _n_epochs(rows, run)) / speed
+
+
+def _n_epochs(rows: EncodedRows, run: TrainingConfig) -> float:
+    """Return how often each training row is trained on."""
+    n_rows = len(rows.training)
+    return n_steps(n_rows, run) / n_steps(n_rows, replace(run, epochs=1.0, max_steps=None))
+
+
 def estimates(
     loaded: LoadedModel, runs: Sequence[tuple[Variant, EncodedRows]], say: Callable[[str], object] = str
 ) -> str:
     """Return the estimates of all adapters of an experiment as text; adapters of equal cost are probed once.
+
+    In the sum rows that several adapters have in common are scored by a reference once.
 
     Args:
         loaded: base model without adapters.
@@ -198,10 +214,16 @@ def estimates(
         for key, each in by_cost.items()
     ]
     if len(runs) > 1:
-        seconds = [each.seconds for key, each in by_cost.items() for _ in names[key]]
-        known = [each for each in seconds if each is not None]
-        if len(known) == len(seconds):
-            blocks.append(f"all {len(runs)} adapters: about {duration(sum(known))}")
+        each_one = [by_cost[_cost(variant.recipe), id(rows)] for variant, rows in runs]
+        known = [each.seconds for each in each_one if each.seconds is not None]
+        passes: dict[tuple[str, bool], list[float]] = {}
+        for (variant, _), each in zip(runs, each_one, strict=True):
+            passes.setdefault((variant.recipe.training.method, variant.starts_from_sft), []).append(
+                each.reference_seconds
+            )
+        if len(known) == len(runs):
+            shared = sum(sum(each) - max(each) for each in passes.values())
+            blocks.append(f"all {len(runs)} adapters: about {duration(sum(known) - shared)}")
     return "\n\n".join(blocks)
 
 

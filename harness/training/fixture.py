@@ -60,7 +60,7 @@ class Fixture:
     notes: tuple[str, ...]
     """Messages for the user and for the reader of a report, the same whether it was trained or found."""
     told: str = ""
-    """Message for the user alone: that it was found, or found damaged."""
+    """Message for the user alone: that it was found, or found damaged, or how a check of packs came out."""
     start: str | None = None
     """Fingerprint of the earlier stage's fixture that it continues from."""
 
@@ -124,9 +124,9 @@ def _build_or_reuse(
     _refuse_unpackable(recipe, check)
     with ExitStack() as lock, ExitStack() as building:
         log, line = by_the_first(lambda: _found(folder, place.say, lock))
-        fixture = partial(Fixture, folder, fingerprint, notes=replaced, told=line, start=inputs["start"])
+        fixture = partial(Fixture, folder, fingerprint, notes=replaced, start=inputs["start"])
         if log is not None:
-            return fixture(reused=True, log=log)
+            return fixture(reused=True, log=log, told=line)
         folders = Folders(
             adapter=_partial(folder) / "adapter",
             checkpoints=_partial(folder) / "checkpoints",
@@ -149,7 +149,7 @@ def _build_or_reuse(
             building.close()
 
         by_the_first(complete)
-    return fixture(reused=False, log=log)
+    return fixture(reused=False, log=log, told=line or str(log[-1].get("packed_step_check", "")))
 
 
 def _check_alike(inputs: Sequence[dict[str, Any]]) -> None:

@@ -81,7 +81,7 @@ def has_router(loaded: LoadedModel) -> bool:
 
 
 def usable_recipe(recipe: Recipe, loaded: LoadedModel) -> tuple[Recipe, tuple[str, ...]]:
-    """Return the recipe as it can be trained on a model and its device, and a note on each setting that was replaced.
+    """Return the recipe as it can be trained on a model and its device, and a note where another optimizer is taken.
 
     Variants of AdamW that save GPU memory also run on a CPU in bitsandbytes 0.50, 1.5 to 7 times slower. There the
     paged variant does not page and equals torch's AdamW up to rounding; the 8-bit variants only lose precision.

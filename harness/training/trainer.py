@@ -97,9 +97,8 @@ def train_adapter(
     """Train an adapter, save it and return its log; the base stays the same bit for bit.
 
     The reference is the same (quantised) base without dropout, with the adapter off or with that of the earlier stage.
-    Log lines of kind "train" hold the trainer's own numbers of each step, where a tie counts as lost. Lines of kind
-    "selection" hold `selection_statistics` at the start, every `eval_steps` and at the end. The last line, "summary",
-    holds the totals.
+    Log lines of kind "train" hold the trainer's own numbers of each step. Lines of kind "selection" hold
+    `selection_statistics` at the start, every `eval_steps` and at the end. The last line, "summary", holds the totals.
 
     An interrupted run continues from its newest checkpoint. On a CPU it ends with the same adapter bit for bit, and
     with the same log except for seconds and memory.

@@ -26,7 +26,7 @@ from harness.training.token_table import table_of
 from harness.training.trainer_columns import labelled_columns, pair_columns, rated_columns
 from reports.errors import first_line, last_line
 from suites.engine.causal_model import max_positions
-from suites.engine.plan import free_bytes
+from suites.engine.memory import free_bytes
 
 if TYPE_CHECKING:
     import torch

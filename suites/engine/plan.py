@@ -1,12 +1,13 @@
 """The plan that all subjects are scored by (path and budgets), and what a run finds out about it."""
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from math import sqrt
 from typing import Any, Literal, TypeVar, get_args
 
 from suites.engine.causal_model import gpus_of, hidden_size
+from suites.engine.memory import free_bytes
 from suites.engine.packing import Pack, pack_requests
 from suites.inputs import Request
 
@@ -331,28 +332,3 @@ def pack_bytes(n_tokens: int, hidden_size: int) -> int:
 def _half(budget: int, lowest: int) -> int:
     """Half of a budget, unless that is below what is of use."""
     return min(budget, max(lowest, budget // 2))
-
-
-def free_bytes(device: str, gpus: Sequence[int] = ()) -> int:
-    """Memory in bytes that is free on a device now.
-
-    Args:
-        device: "cpu", "cuda" or another one, which is treated like a CPU.
-        gpus: GPUs whose free memory is summed; without any it is this process's own one.
-    """
-    import psutil
-    import torch
-
-    if device != "cuda":
-        return int(psutil.virtual_memory().available)
-    return sum(int(torch.cuda.mem_get_info(gpu)[0]) for gpu in gpus or (None,))
-
-
-def own_bytes(device: str) -> int:
-    """Memory in bytes that this process holds on a device, on all GPUs together."""
-    import psutil
-    import torch
-
-    if device != "cuda":
-        return int(psutil.Process().memory_info().rss)
-    return sum(torch.cuda.memory_reserved(gpu) for gpu in range(torch.cuda.device_count()))

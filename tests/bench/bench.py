@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 
 import click
+from allocator import allocator
 from engine import engine
 from page import page
 from quickstart import quickstart
@@ -15,7 +16,7 @@ from scaling import scaling
 from size import size
 from training import training
 
-BLOCKS = (quickstart, engine, training, size, page, run_folder, scaling)
+BLOCKS = (quickstart, engine, training, allocator, size, page, run_folder, scaling)
 
 
 @click.group(help=__doc__, chain=True, invoke_without_command=True)

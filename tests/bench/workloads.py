@@ -21,7 +21,8 @@ from rows import arc_easy, encoded_pairs, hh_rlhf_pairs, truthfulqa, ultrafeedba
 from subjects import Subject, with_adapter
 
 from suites.engine.cache.score_cache import ScoreCache
-from suites.engine.plan import ScoringState, free_bytes, plan_for
+from suites.engine.memory import free_bytes
+from suites.engine.plan import ScoringState, plan_for
 from suites.engine.scoring import ModelScorer
 from suites.evaluations.plan import EvaluationPlan
 from suites.evaluations.reward import measure

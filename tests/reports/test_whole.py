@@ -1,13 +1,16 @@
 """Atomic writes of files and folders."""
 
+import os
+import re
 import subprocess
 import sys
+import time
 from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
-from reports.whole import check_writable, leftovers_in, scratch_folder, whole_folder, write_whole
+from reports.whole import check_writable, leftovers_in, scratch_folder, temporary_sibling, whole_folder, write_whole
 
 
 def fill_the_disk(monkeypatch: pytest.MonkeyPatch, method: str) -> None:
@@ -113,6 +116,20 @@ def test_a_scratch_folder_is_removed_also_where_its_process_was_killed(tmp_path:
         assert {*tmp_path.iterdir()} == {first, second}
         assert {each.stat().st_mode & 0o777 for each in (first, second)} == {0o700}
     assert not [*tmp_path.iterdir()]
+
+
+def test_what_another_machine_writes_is_left_alone(tmp_path: Path) -> None:
+    """For a month: on a network file system its lock may not be seen here."""
+    here, other = temporary_sibling(tmp_path / "run"), tmp_path / ".run.0123456789ab.partial"
+    assert re.fullmatch(r"\.run\.[0-9a-f]{12}\.partial", here.name)
+    assert other.name[:9] != here.name[:9]
+    for folder in (here, other):
+        folder.mkdir()
+    assert leftovers_in(tmp_path) == [here]
+
+    month = time.time() - 31 * 86_400
+    os.utime(other, (month, month))
+    assert leftovers_in(tmp_path) == sorted([here, other])
 
 
 def test_what_another_process_writes_now_is_no_leftover(tmp_path: Path) -> None:

@@ -17,12 +17,13 @@ from typing import Any
 from harness.measuring.cluster.request import LOCAL, Node, Request, address_of, host_and_port
 from harness.offline import allow
 from reports.errors import UserError, first_line
+from reports.whole import scratch_folder
 
 ANSWER_SECONDS = 5.0
 """Time that a named host has to take a connection."""
 HEALTH_SECONDS = 20.0
 """Time that Ray's own question has, whether a cluster is alive; Python and Ray start anew for it."""
-_LONGEST_FOLDER = 26
+_LONGEST_FOLDER = 13
 """Characters of a temporary folder in which names of sockets stay below the system's limit."""
 _FORWARDED = ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_HOME", "HF_HUB_CACHE", "HF_ENDPOINT")
 """Variables that mean the same in every process of a job, besides those of this project; tokens are none of them."""
@@ -210,12 +211,13 @@ def _refused(address: str, error: BaseException) -> str:
 def _folders() -> Iterator[tuple[Path, Path]]:
     """A folder of Ray's sockets and logs, which Ray opens to everybody, and one of its processes.
 
-    They lie in one that nobody else may look into, and that is removed after the block.
+    They lie in one that nobody else may look into, and that is removed after the block; what a killed command left of
+    its own is removed before it.
     """
     parent = tempfile.gettempdir()
     place = parent if len(parent) <= _LONGEST_FOLDER else "/tmp"  # noqa: S108 - a folder of its own is made there
-    with tempfile.TemporaryDirectory(prefix="ray-", dir=place, ignore_cleanup_errors=True) as private:
-        folders = Path(private) / "r", Path(private) / "t"
+    with scratch_folder(Path(place) / "ray") as private:
+        folders = private / "r", private / "t"
         for folder in folders:
             folder.mkdir()
         yield folders

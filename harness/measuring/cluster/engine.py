@@ -11,7 +11,7 @@ from typing import Any
 
 from harness.measuring.cluster.connecting import Cluster
 from harness.measuring.cluster.ranks import train_in_ranks
-from harness.measuring.cluster.request import Needs, lack_of
+from harness.measuring.cluster.request import Needs, lack_of, lack_of_ranks
 from harness.measuring.cluster.silence import silent_ray
 from harness.measuring.cluster.working import ATTEMPTS, Box, Failed, work
 from harness.measuring.units.engine import Done, ForeignNodeError, UnitDied
@@ -47,6 +47,7 @@ class RayEngine:
             tell: Takes events.
         """
         self._cluster, self._ray, self._needs, self._tell = cluster, cluster.ray, needs, tell
+        self._n_ranks = job.options.n_ranks
         self._n_at_a_time = workers
         self._open = ExitStack()
         self._open.callback(cluster.close)
@@ -56,7 +57,7 @@ class RayEngine:
         self._work = self._ray.remote(scheduling_strategy="SPREAD", **options)(work)  # max_calls=0: the base stays
         self._together: Any = None
         """Trains an adapter in processes of its own; None where one process does."""
-        if job.options.n_ranks > 1:
+        if self._n_ranks > 1:
             self._together = self._ray.remote(num_cpus=0, max_retries=ATTEMPTS - 1)(train_in_ranks)
         beside = cluster.on_node(cluster.own_node, or_elsewhere=True)
         self._box = self._ray.remote(num_cpus=0, max_restarts=-1, scheduling_strategy=beside)(Box).remote()
@@ -145,7 +146,8 @@ class RayEngine:
         """Tells now and then what is missing, where no node is left that a unit fits on."""
         if time.monotonic() - self._counted >= SECONDS_BETWEEN_COUNTS:
             self._counted = time.monotonic()
-            lack = self._asked(lambda: lack_of(self._cluster.nodes(), self._needs))
+            nodes = self._asked(self._cluster.nodes)
+            lack = lack_of(nodes, self._needs) or lack_of_ranks(nodes, self._needs.of_rank, self._n_ranks)
             self._tell(Event("", "waiting", platform.node(), os.getpid(), lack=lack))
 
     def _asked(self, ask: Callable[[], Any]) -> Any:

@@ -20,7 +20,7 @@ from harness.measuring.experiment import Experiment
 from harness.measuring.lineup import TrainedAdapter
 from harness.measuring.together import train_together
 from harness.measuring.units.by_hand import train_only
-from harness.measuring.units.doing import fixture_parcel, telling, telling_terminal
+from harness.measuring.units.doing import event_of, fixture_parcel, telling_terminal
 from harness.measuring.units.engine import UnitDied
 from harness.measuring.units.inputs import check_inputs, inputs_of
 from harness.measuring.units.unit import Job, Outcome, TrainUnit
@@ -62,9 +62,12 @@ def train_in_ranks(needs: Needs, folder: str, box: Any, job: Job, unit: TrainUni
     started, workspace = time.perf_counter(), job.options.workspace.absolute()
     if not (workspace / job.mark).is_file():
         return Failed("foreign", _unseen(workspace))
-    with telling(unit, teller(box.put.remote)), scratch_folder(workspace / "ranks") as results:
-        failure = _started(needs, Work(folder, box, job, unit, str(results)))
-        told = _told(results)
+    try:
+        with scratch_folder(workspace / "ranks") as results:
+            failure = _started(needs, Work(folder, box, job, unit, str(results)))
+            told = _told(results)
+    finally:
+        teller(box.put.remote)(event_of(unit, "ended"))
     if "failed" in told:
         return Failed(told["failed"], told["message"])
     if "fingerprint" not in told:
@@ -109,6 +112,8 @@ def train_as_rank(config: dict[str, Any]) -> None:
     set_up(work.folder)
     said = Path(work.results) / f"process-{os.environ['RANK']}.json"
     said.unlink(missing_ok=True)
+    if os.environ["RANK"] == "0":  # here and not by who waits for it: processes that are started anew begin it again
+        teller(work.box.put.remote)(event_of(work.unit, "begun"))
     read: dict[str, str] = {}
     options = replace(work.job.options, workspace=work.job.options.workspace.absolute(), out=None)
     told: dict[str, Any] = {}

@@ -167,23 +167,39 @@ def check_fits(nodes: Sequence[Node], needs: Needs, request: Request) -> None:
     raise DoesNotFitError(f"{option}{lack}; {advice}")
 
 
-def check_ranks_fit(nodes: Sequence[Node], needs: Needs, request: Request) -> None:
+def check_ranks_fit(nodes: Sequence[Node], needs: Needs, request: Request, n_gpus_of_base: int = 1) -> None:
     """Checks that all nodes together have what the processes of one adapter need.
 
     Args:
         nodes: The nodes of the cluster.
         needs: What one process needs.
         request: What the command line asks.
+        n_gpus_of_base: GPUs that the base is spread over.
 
     Raises:
-        DoesNotFitError: They have not; says what there is.
+        DoesNotFitError: They have not, and it says what there is; or one GPU does not hold the base.
     """
     asked = request.gpus_per_adapter or 1
-    if asked > 1 and n_at_a_time(nodes, needs) < asked:
+    if asked > 1 and n_gpus_of_base > 1:
         raise DoesNotFitError(
-            f"--gpus-per-adapter {asked}: {asked} processes need {needs} each, which is more than there is: "
-            f"{what_there_is(nodes)}; ask for fewer, or add nodes"
+            f"--gpus-per-adapter {asked}: the base is spread over {n_gpus_of_base} GPUs, and each process of a "
+            f"training needs it on one of its own: quantise it (model.quantization=nf4), or leave the option out"
         )
+    if lack := lack_of_ranks(nodes, needs, asked):
+        raise DoesNotFitError(f"--gpus-per-adapter {asked}: {lack}; ask for fewer, or add nodes")
+
+
+def lack_of_ranks(nodes: Sequence[Node], needs: Needs, n_ranks: int) -> str:
+    """A clause on what is missing now for the processes of one adapter; empty where there is one, or they fit.
+
+    Args:
+        nodes: The nodes of the cluster.
+        needs: What one process needs.
+        n_ranks: How many there are.
+    """
+    if n_ranks == 1 or n_at_a_time(nodes, needs) >= n_ranks:
+        return ""
+    return f"{n_ranks} processes need {needs} each, which is more than there is: {what_there_is(nodes)}"
 
 
 def lack_of(nodes: Sequence[Node], needs: Needs) -> str:

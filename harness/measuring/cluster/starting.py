@@ -47,7 +47,7 @@ class OnCluster:
         needs = needs_of(self.request, loaded.device, n_threads, max(1, len(loaded.gpus)))
         nodes = self.cluster.nodes()
         check_fits(nodes, needs, self.request)
-        check_ranks_fit(nodes, needs.of_rank, self.request)
+        check_ranks_fit(nodes, needs.of_rank, self.request, len(loaded.gpus))
         experiment.terminal.say(room_line(nodes, needs, self.request))
         mark = mark_of(experiment.workspace.folder)
         if not self.cluster.is_local:

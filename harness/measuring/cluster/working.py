@@ -1,20 +1,18 @@
 """What runs in the processes of a cluster: a unit, an account of a node, and the box that events are put into."""
 
-import hashlib
 import os
 import platform
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
 from harness.measuring.units.doing import do_unit
 from harness.measuring.units.engine import ForeignNodeError
 from harness.measuring.units.unit import Event, Job, Outcome, Parcel, Unit
-from harness.models.provenance import PACKAGES, package_versions
+from harness.models.provenance import PACKAGES, hash_of_code, package_versions
 from harness.training.checkpoints import UnwritableError
 from harness.workspace import WorkspaceError
 from reports.errors import UserError
@@ -155,14 +153,4 @@ def account(mark: str) -> dict[str, Any]:
 
 def versions_here() -> dict[str, str | None]:
     """Package -> version of what computes here; "code" is a hash of this project's own files."""
-    return {"Python": platform.python_version(), **package_versions(PACKAGES), "code": _hash_of_code()}
-
-
-@cache
-def _hash_of_code(names: Sequence[str] = ("harness", "suites", "reports")) -> str:
-    """Hash of the project's modules, as they are at the first call: two states of one version differ in it."""
-    root, digest = Path(__file__).resolve().parents[3], hashlib.sha256()
-    for file in sorted(file for name in names for file in (root / name).rglob("*.py")):
-        digest.update(str(file.relative_to(root)).encode())
-        digest.update(file.read_bytes())
-    return digest.hexdigest()[:16]
+    return {"Python": platform.python_version(), **package_versions(PACKAGES), "code": hash_of_code()}

@@ -27,21 +27,22 @@ class Attached:
         if any(folder != self._folders.get(name, folder) for name, folder in folders.items()):
             self.take_off(loaded)
         try:
-            self._attach(loaded, folders)
+            for name, folder in folders.items():
+                if name not in self._folders:
+                    self._folders[name] = folder  # before, so that what fails halfway is taken off too
+                    attach_adapter(loaded, name, str(folder))
         except AdapterError:
-            if self._folders.keys() <= folders.keys():
+            is_alone = self._folders.keys() <= folders.keys()
+            self.take_off(loaded)
+            if is_alone:
                 raise
-            self.take_off(loaded)  # one of another unit may be what it clashes with
-            self._attach(loaded, folders)
+            self.put_on(loaded, folders)  # one of another unit may be what it clashed with
+        except BaseException:
+            self.take_off(loaded)
+            raise
 
     def take_off(self, loaded: LoadedModel) -> None:
         """Leaves the base as it was before."""
         if self._folders:
             detach_adapters(loaded)
             self._folders.clear()
-
-    def _attach(self, loaded: LoadedModel, folders: Mapping[str, Path]) -> None:
-        for name, folder in folders.items():
-            if name not in self._folders:
-                attach_adapter(loaded, name, str(folder))
-                self._folders[name] = folder

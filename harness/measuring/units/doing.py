@@ -64,11 +64,11 @@ def do_unit(job: Job, unit: Unit, parcels: Sequence[Parcel] = (), tell: Tell = _
 @contextmanager
 def telling(unit: Unit, tell: Tell) -> Iterator[None]:
     """Tells that a unit begins, and that it ends, however it does."""
-    tell(_event(unit, "begun"))
+    tell(event_of(unit, "begun"))
     try:
         yield
     finally:
-        tell(_event(unit, "ended"))
+        tell(event_of(unit, "ended"))
 
 
 _latest: list[tuple[tuple[object, ...], "Bench"]] = []
@@ -168,11 +168,12 @@ class Bench:
 
     def _score_reference(self, unit: ReferenceUnit, given: Mapping[str, Parcel], store: UnitStore, tell: Tell) -> None:
         start, terminal = self._start(unit.start, given), telling_terminal(self.experiment.terminal, unit, tell)
+        say = _said_and_told(terminal, unit, tell)
         for name in unit.variants:
             variant, rows = self._run(name)
             # What is wrong with one of them, its own training will tell.
             with suppress(UserError), terminal.training(unit.key) as show:
-                place = Workplace(self.experiment.workspace.folder, terminal.say, show, store)
+                place = Workplace(self.experiment.workspace.folder, say, show, store)
                 score_reference(self._base(), rows, variant.recipe, place, start=start)
 
     def _train(self, unit: TrainUnit, given: Mapping[str, Parcel], store: UnitStore, tell: Tell) -> Parcel:
@@ -180,8 +181,11 @@ class Bench:
         variant, rows = self._run(unit.variant)
         base, terminal = self._base(), telling_terminal(self.experiment.terminal, unit, tell)
         with terminal.training(variant.name) as show:
-            place = Workplace(self.experiment.workspace.folder, terminal.say, show, store)
+            say = _said_and_told(terminal, unit, tell)
+            place = Workplace(self.experiment.workspace.folder, say, show, store)
             fixture = build_or_reuse(base, rows, variant.recipe, place, start=self._start(unit.start, given))
+        if fixture.told:
+            say(fixture.told)
         return fixture_parcel(fixture.folder, fixture.fingerprint)
 
     def _score(self, unit: ScoreUnit, given: Mapping[str, Parcel], store: UnitStore, tell: Tell) -> Mark:
@@ -296,12 +300,6 @@ class _TellingTerminal(Terminal):
     """A terminal that tells of progress elsewhere too."""
 
     tell: Callable[[int, int, Mapping[str, float]], object] = lambda _n_done, _total, _numbers: None
-    repeat: Callable[[str], object] = lambda _line: None
-
-    def say(self, line: str) -> None:
-        """Prints a line here, and tells it."""
-        Terminal.say(self, line)
-        self.repeat(line)
 
     @contextmanager
     def progress(self, description: str, total: int | None) -> Iterator[Done]:
@@ -327,20 +325,27 @@ class _TellingTerminal(Terminal):
 
 
 def telling_terminal(terminal: Terminal, unit: Unit, tell: Tell) -> Terminal:
-    """A terminal that shows what another one does, and tells of a unit's steps, and of what a training says.
+    """A terminal that shows what another one does, and tells of a unit's steps."""
+
+    def step(n_done: int, total: int, numbers: Mapping[str, float]) -> None:
+        tell(replace(event_of(unit, "step"), step=n_done, n_steps=total, numbers=numbers))
+
+    return _TellingTerminal(terminal.console, terminal.clock, step)
+
+
+def _said_and_told(terminal: Terminal, unit: Unit, tell: Tell) -> Callable[[str], None]:
+    """Takes what a training says: prints it here, and tells it.
 
     What scoring says is kept beside the scores, and told where those are found.
     """
 
-    def step(n_done: int, total: int, numbers: Mapping[str, float]) -> None:
-        tell(replace(_event(unit, "step"), step=n_done, n_steps=total, numbers=numbers))
+    def say(line: str) -> None:
+        terminal.say(line)
+        tell(replace(event_of(unit, "said"), line=line))
 
-    def repeat(line: str) -> None:
-        if not isinstance(unit, ScoreUnit):
-            tell(replace(_event(unit, "said"), line=line))
-
-    return _TellingTerminal(terminal.console, terminal.clock, step, repeat)
+    return say
 
 
-def _event(unit: Unit, kind: Literal["begun", "step", "said", "ended"]) -> Event:
+def event_of(unit: Unit, kind: Literal["begun", "step", "said", "ended"]) -> Event:
+    """What this process tells of a unit."""
     return Event(unit.key, kind, platform.node(), os.getpid())

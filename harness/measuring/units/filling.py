@@ -21,7 +21,7 @@ from harness.measuring.units.inputs import check_inputs
 from harness.measuring.units.measurements import Measurements
 from harness.measuring.units.status import Watch
 from harness.measuring.units.trainings import Trainings
-from harness.measuring.units.unit import Outcome, Parcel, ScoreUnit, Tell, Unit
+from harness.measuring.units.unit import Outcome, Parcel, ScoreUnit, Tell, TrainUnit, Unit
 from harness.models.adapters import attach_adapter, detach_adapters
 from harness.models.base import BASELINE
 from reports.errors import UserError, first_line
@@ -109,7 +109,8 @@ class _Filling:
 
     def _ready(self) -> list[tuple[Unit, Callable[[], list[Parcel]]]]:
         trainings = () if self._trainings is None else self._trainings.ready()
-        return [*trainings, *self._measurements.ready()]
+        # References come before what waits for them; a baseline that cannot be measured shows before long trainings.
+        return sorted([*trainings, *self._measurements.ready()], key=lambda ready: isinstance(ready[0], TrainUnit))
 
     def _add_candidates(self) -> None:
         """Tells the measurements which candidates are there; full models are the last."""
@@ -169,8 +170,8 @@ class _Filling:
             needed |= self._trainings.starts
             dtype = self._experiment.config.merged
             if dtype is not None:
-                names = {merged_name(name, dtype): name for name in self._trainings.failed}
-                failed |= {merged: f"{name} was not trained" for merged, name in names.items()}
+                names = [name for name in self._trainings.merged if name in self._trainings.failed]
+                failed |= {merged_name(name, dtype): f"{name} was not trained" for name in names}
         return Filled(self._plan, failed, has_report=needed.isdisjoint(failed))
 
 

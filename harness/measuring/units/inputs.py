@@ -35,7 +35,13 @@ def inputs_of(experiment: Experiment) -> dict[str, str]:
             loaded.tokenizer.chat_template,
             experiment.encoder.system_prompt,
         ),
-        _VERSIONS: json.dumps({**provenance.package_versions(provenance.PACKAGES), "keys": provenance.KEY_VERSION}),
+        _VERSIONS: json.dumps(
+            {
+                **provenance.package_versions(provenance.PACKAGES),
+                "keys": provenance.KEY_VERSION,
+                "code": provenance.hash_of_code(),
+            }
+        ),
         "device": json.dumps(provenance.computed_on(loaded)),
     }
 

@@ -4,7 +4,15 @@ from collections.abc import Callable, Iterator
 from functools import partial
 
 from harness.measuring.experiment import Experiment
-from harness.measuring.lineup import TrainedAdapter, TrainingRun, find_trained, start_of, training_runs, try_recipes
+from harness.measuring.lineup import (
+    TrainedAdapter,
+    TrainingRun,
+    find_trained,
+    merged_variants,
+    start_of,
+    training_runs,
+    try_recipes,
+)
 from harness.measuring.units.engine import ForeignNodeError
 from harness.measuring.units.listing import reference_of, reference_unit, train_unit
 from harness.measuring.units.stores import parcel_of, put_results
@@ -46,6 +54,11 @@ class Trainings:
     def names(self) -> list[str]:
         """Names of all of them."""
         return [variant.name for variant, _ in self._runs]
+
+    @property
+    def merged(self) -> list[str]:
+        """Names of those whose merged models are measured too, where any are."""
+        return [variant.name for variant in merged_variants([variant for variant, _ in self._runs])]
 
     @property
     def is_finished(self) -> bool:

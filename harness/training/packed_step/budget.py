@@ -60,7 +60,8 @@ class BudgetMixin(_Trainer):  # type: ignore[misc]
                 if self.args.world_size > 1:
                     raise StepMemoryError(
                         f"training.max_tokens_at_once: memory ran out in a step of several processes, which one of "
-                        f"them cannot repeat alone; set it to {self.budget.max_tokens}, or lower training.batch_size"
+                        f"them cannot repeat alone; set it to {self.budget.max_tokens}, or lower training.batch_size: "
+                        f"either is another recipe, which is trained from its first step"
                     ) from error
             else:
                 return loss

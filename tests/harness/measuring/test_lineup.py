@@ -8,12 +8,13 @@ from types import SimpleNamespace
 import pytest
 
 from harness.config.load import load_experiment
-from harness.config.schema import ExperimentConfig
+from harness.config.schema import ExperimentConfig, LoraConfig, TrainingConfig
 from harness.measuring import lineup
 from harness.measuring.lineup import (
     UNQUANTISED,
     Candidate,
     TrainedAdapter,
+    merged_variants,
     named_models,
     trained_candidates,
     with_unquantised,
@@ -25,7 +26,8 @@ from harness.models.merge import MergedModel
 from harness.models.origin import MERGE_FILE
 from harness.terminal import Terminal
 from harness.training.fixture import Fixture
-from harness.training.variants import variants_of
+from harness.training.recipe import Recipe
+from harness.training.variants import Variant, variants_of
 from harness.workspace import Workspace
 
 
@@ -138,6 +140,16 @@ def test_merged_models_of_two_stages_are_held_to_their_merged_start(
         ("sft+dpo merged, float16", "sft merged, float16"),
     ]
     assert {each.reference_basis for each in candidates} == {each.beta_basis for each in candidates} == {"recorded"}
+
+
+@pytest.mark.parametrize("is_continued", [True, False])
+def test_controls_are_not_merged_and_a_first_stage_only_where_it_is_continued(*, is_continued: bool) -> None:
+    """Whoever is left out of a report is named by this list."""
+    recipe = Recipe(LoraConfig(), TrainingConfig(), seed=1)
+    tuned = Variant("adapter", recipe, starts_from_sft=is_continued)
+    control = Variant("control", recipe, rows="chosen", starts_from_sft=is_continued)
+    first = Variant("sft", recipe)
+    assert merged_variants([tuned, control, first]) == ([first, tuned] if is_continued else [tuned])
 
 
 def test_published_figures_are_shown_for_exactly_their_base() -> None:

@@ -12,7 +12,8 @@ from harness.models.base_files.folder import ModelError
 from harness.models.placement import HELD, bytes_by_gpu, spread, weights_bytes
 from suites.engine import plan
 from suites.engine.causal_model import gpus_of
-from suites.engine.plan import free_bytes, plan_for, plan_within
+from suites.engine.memory import free_bytes
+from suites.engine.plan import plan_for, plan_within
 
 GIB = 2**30
 

@@ -275,6 +275,11 @@ def test_adapters_of_equal_cost_are_probed_once(told: Estimate, monkeypatch: pyt
     assert text.startswith("learning_rate=1e-5; learning_rate=2e-5:\n  rows ")
     assert text.endswith("\n\nall 3 adapters: about 5 min")
 
+    shared = replace(told, reference_seconds=told.seconds / 2)
+    monkeypatch.setattr(dry_run, "estimate", lambda *_, **__: shared)
+    text = estimates(Any, [(Variant(name, recipe), rows) for name, recipe in recipes.items()])  # type: ignore[arg-type]
+    assert text.endswith("\n\nall 3 adapters: about 3 min")  # 4 halves of 100 s
+
 
 @pytest.mark.slow
 @pytest.mark.parametrize("method", ["dpo", "sft"])

@@ -16,6 +16,7 @@ from safetensors.torch import load_file, save_file
 from harness.models.base import LoadedModel
 from harness.training.checkpoints import MANIFEST_FILE
 from harness.training.recipe import EncodedRows, LogLine, Progress, Recipe
+from harness.training.resumable import _check_optimizer
 from harness.training.trainer import Folders, train_adapter
 from reports.checksums import file_checksum
 
@@ -223,3 +224,17 @@ def test_other_names_in_the_folder_are_left_alone(run: Callable[..., None], tmp_
     assert len(said) == 1
     assert "checkpoint of step 9 is damaged" in said[0]
     assert (checkpoints / "step-best").is_dir()
+
+
+def test_a_weight_that_had_no_gradient_yet_has_no_moments(tmp_path: Path) -> None:
+    """As those of an expert that no token was sent to: its checkpoint is none of another training."""
+    never, trained = torch.nn.Parameter(torch.zeros(2)), torch.nn.Parameter(torch.zeros(3))
+    adamw, file = torch.optim.AdamW([never, trained]), tmp_path / "optimizer.pt"
+    trained.grad = torch.ones(3)
+    adamw.step()
+    torch.save(adamw.state_dict(), file)
+    _check_optimizer(file, adamw)
+
+    file.write_bytes(optimizer(file, lambda state: state["state"].update({7: state["state"][1]})))
+    with pytest.raises(ValueError, match="not the state of this training's optimiser"):
+        _check_optimizer(file, adamw)

@@ -250,6 +250,7 @@ def test_a_loss_that_is_no_number_stops_the_run(
         ({"optimizer": "adamw_torhc"}, "training: .*adamw_torhc"),
         ({"optimizer": "galore_adamw"}, "training: .*galore"),
         ({"target_modules": ("nothing_proj",)}, "lora, training: .*nothing_proj"),
+        ({"target_modules": ("q_proj", "lm_head")}, "lora, training: .*would never be trained"),
     ],
 )
 def test_a_recipe_that_cannot_be_trained_is_one_line(

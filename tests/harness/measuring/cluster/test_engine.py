@@ -261,6 +261,22 @@ def test_what_no_node_has_any_more_is_told(cluster: FakeCluster, monkeypatch: py
     assert [(each.kind, each.lack[:19]) for each in told] == [("waiting", "a unit needs 3 CPUs")]
 
 
+def test_what_the_processes_of_one_adapter_lack_is_told(cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where the cluster still has room for one of them."""
+    monkeypatch.setattr(module, "SECONDS_BETWEEN_COUNTS", 0.0)
+    told: list[Event] = []
+
+    def tell(event: Event) -> None:
+        told.append(event)
+        cluster.ray.results = {UNIT.key: "outcome"}
+
+    job = replace(JOB, options=replace(JOB.options, n_ranks=9))
+    engine = RayEngine(cluster, job, Needs(1), None, tell)  # type: ignore[arg-type]
+    engine.submit(UNIT)
+    engine.next_done()
+    assert [(each.kind, each.lack[:28]) for each in told] == [("waiting", "9 processes need 1 CPU each,")]
+
+
 def test_a_cluster_that_is_gone_ends_the_job_in_a_line(cluster: FakeCluster) -> None:
     """No unit is to blame."""
     engine = made(cluster)

@@ -103,9 +103,10 @@ def test_two_processes_of_a_cluster_train_what_two_of_torchrun_train(
     monkeypatch.setattr(engine, "SECONDS_BETWEEN_LOOKS", 0.05)
     options = Options("smoke", tmp_path / "w", overrides=SETTINGS, n_ranks=2)
     experiment = prepare(options)
-    killed: list[int] = []
+    begun, killed = list[int](), list[int]()
 
     def kill_once(event: Event) -> None:
+        begun.extend([event.process] if event.kind == "begun" and event.unit.startswith("train: ") else [])
         if event.kind == "step" and event.step >= 2 and not killed:
             killed.append(event.process)
             os.kill(event.process, signal.SIGKILL)
@@ -124,6 +125,7 @@ def test_two_processes_of_a_cluster_train_what_two_of_torchrun_train(
     subprocess.run(command, env={**ray_environment, "OMP_NUM_THREADS": "1"}, check=True, capture_output=True)
     expected = tmp_path / "other" / "fixtures" / adapter.fixture.folder.name
     assert (missing, len(killed)) == ((), 1)
+    assert len(set(begun)) == len(begun) == 2  # so that a line says that it was begun again
     assert json.loads((expected / "fixture.json").read_text())["ranks"] == 2
     files = [each / "adapter_model.safetensors" for each in (adapter.fixture.folder, expected)]
     assert files[0].read_bytes() == files[1].read_bytes()

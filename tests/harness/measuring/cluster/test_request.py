@@ -149,3 +149,6 @@ def test_processes_of_one_adapter_may_be_on_several_nodes() -> None:
     check_ranks_fit([CPUS], rank, Request())
     with pytest.raises(DoesNotFitError, match=r"^--gpus-per-adapter 3: 3 processes need 1 CPU and 1 GPU each"):
         check_ranks_fit([GPUS], rank, Request(gpus_per_adapter=3))
+    check_ranks_fit([GPUS, GPUS], rank, Request(), n_gpus_of_base=2)
+    with pytest.raises(DoesNotFitError, match=r"^--gpus-per-adapter 4: the base is spread over 2 GPUs"):
+        check_ranks_fit([GPUS, GPUS], rank, Request(gpus_per_adapter=4), n_gpus_of_base=2)

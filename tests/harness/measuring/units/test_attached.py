@@ -75,6 +75,26 @@ def test_a_name_stands_for_the_folder_of_the_unit(llama_folder: Path, load: Load
     assert torch.equal(probe_logits(loaded, "it"), alone(load(llama_folder), second))
 
 
+def test_what_fails_halfway_leaves_nothing_on_the_base(
+    llama_folder: Path, load: Load, write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever it is, the next unit of that subject begins anew."""
+    loaded, here, folder = load(llama_folder), Attached(), write("it")
+
+    def attach(base: LoadedModel, name: str, path: str) -> list[str]:
+        attach_adapter(base, name, path)
+        raise RuntimeError("a probe that failed")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("harness.measuring.units.attached.attach_adapter", attach)
+        with pytest.raises(RuntimeError, match="a probe that failed"):
+            here.put_on(loaded, {"it": folder})
+
+    assert loaded.adapters is None
+    here.put_on(loaded, {"it": folder})
+    assert torch.equal(probe_logits(loaded, "it"), alone(load(llama_folder), folder))
+
+
 def test_an_adapter_that_cannot_lie_beside_one_of_another_unit_is_measured(
     llama_folder: Path, load: Load, write: Write
 ) -> None:
@@ -87,5 +107,6 @@ def test_an_adapter_that_cannot_lie_beside_one_of_another_unit_is_measured(
 
     with pytest.raises(AdapterError, match="changes lm_head in another way"):
         here.put_on(loaded, {"factors": factors, "whole": whole})
+    assert loaded.adapters is None
     here.put_on(loaded, {"whole": whole})
     assert torch.equal(probe_logits(loaded, "whole"), alone(load(llama_folder), whole))

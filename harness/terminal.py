@@ -179,8 +179,9 @@ def _shown(description: str) -> str:
 
 def _numbers(row: dict[str, Any]) -> str:
     """The numbers of a training row that are shown beside its progress."""
-    if row["kind"] == "scoring":
-        return f"scoring selection rows {row['n_scored']:,}/{row['n_requests']:,}"
+    if row["kind"] in ("scoring", "reference"):
+        what = "selection rows" if row["kind"] == "scoring" else "rows by the reference"
+        return f"scoring {what} {row['n_scored']:,}/{row['n_requests']:,}"
     names = {"loss": "loss", "rewards/accuracies": "reward accuracy"}
     shown = [f"{name} {row[key]:.3f}" for key, name in names.items() if key in row]
     if "peak_memory_bytes" in row:

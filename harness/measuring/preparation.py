@@ -130,6 +130,9 @@ def prepare(options: Options) -> Experiment:
         _try_tasks(suite, tasks, encoder, loaded)
         data, filtered = _filtered(data, config, encoder)
     template_notes += notes_on_trained_template(loaded.tokenizer.chat_template, dict(options.adapters))
+    if options.trains_now and (reasons := data.training_dataset.left_out):
+        counts = "; ".join(f"{reason}: {n_rows:,}" for reason, n_rows in reasons.items())
+        terminal.say(f"{data.training_dataset.name}: of {data.training_dataset.n_read:,} rows left out: {counts}")
     notes = (*data.notes, *template_notes, *length_notes, *loaded.notes)
     for note in notes:
         terminal.say(note)

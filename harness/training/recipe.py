@@ -19,7 +19,8 @@ LogLine = dict[str, Any]
 Progress = Callable[[int, int, LogLine], None]
 """Called with the steps done, the number of all steps, and the newest log line.
 
-The line is of kind "scoring" while selection rows are scored; such lines are not written to training.jsonl.
+While rows are scored the line is of kind "reference" or, selection rows by the adapter, "scoring"; such lines are not
+written to training.jsonl.
 """
 
 _ADAMW_FOR_GPUS = ("paged_adamw_32bit", "paged_adamw_8bit", "adamw_8bit", "adamw_bnb_8bit", "adamw_torch_8bit")

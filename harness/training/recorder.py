@@ -73,7 +73,7 @@ class Recorder:
             adapter: the base with the trained adapter active.
             selection: selection rows of one kind, or none.
             recipe: recipe of the run.
-            progress: called with every log line, and with lines of kind "scoring" while selection rows are scored.
+            progress: called with every log line, and with others while rows are scored (see `Progress`).
             say: called with a message when scoring falls back to a slower path or to smaller packs.
             reference: what the policy is compared with; None is the base, whose scores are not kept.
         """
@@ -226,7 +226,8 @@ class Recorder:
 
         def show(n_scored: int) -> None:
             if self._progress is not None:
-                line = {"kind": "scoring", "n_scored": n_before + n_scored, "n_requests": n_all or len(requests)}
+                kind = "reference" if scorer is self._reference_scorer else "scoring"
+                line = {"kind": kind, "n_scored": n_before + n_scored, "n_requests": n_all or len(requests)}
                 self._progress(step, self._n_steps, line)
 
         scores = scorer.score(requests, show)

@@ -29,7 +29,7 @@ def check_shares(training: TrainingConfig, n_ranks: int, router: float | None = 
     """
     if n_ranks == 1:
         return
-    alone = f"train on one device, or leave the launcher of {n_ranks} processes out"
+    alone = "train it in one process, without a launcher and without --gpus-per-adapter"
     if training.method == "kto":
         raise TrainingError(
             f"training.method: kto compares every answer with the others of its batch, which {n_ranks} processes would "
@@ -48,7 +48,7 @@ def check_shares(training: TrainingConfig, n_ranks: int, router: float | None = 
     if training.batch_size % n_ranks:
         raise TrainingError(
             f"training.batch_size: {training.batch_size} rows of a step cannot be divided among {n_ranks} processes; "
-            f"set it to a multiple of {n_ranks}, or start another number of processes"
+            f"set it to a multiple of {n_ranks}, or take another number of processes"
         )
 
 

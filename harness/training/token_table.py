@@ -18,7 +18,9 @@ from typing import TYPE_CHECKING, Any, Self, overload
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.training.checkpoints import UnwritableError
 from harness.training.recipe import KINDS, RatedRequest, TrainingRow, kind_of
+from reports.errors import first_line
 from suites.engine.encoding import RULES, EncodedPair, EncodedResponse
 from suites.inputs import Request
 
@@ -168,7 +170,11 @@ def hash_lists(digest: Any, column: "pa.ChunkedArray") -> None:
 
 
 def _stored(schema: "pa.Schema", batches: "Iterable[pa.RecordBatch]", folder: Path | None) -> "pa.Table":
-    """Return batches as one table: in memory, or in a file that has no name and ends with the last use of the table."""
+    """Return batches as one table: in memory, or in a file that has no name and ends with the last use of the table.
+
+    Raises:
+        UnwritableError: the folder does not take the file.
+    """
     import pyarrow as pa
 
     def write(sink: Any) -> None:
@@ -180,10 +186,16 @@ def _stored(schema: "pa.Schema", batches: "Iterable[pa.RecordBatch]", folder: Pa
         memory = pa.BufferOutputStream()
         write(memory)
         return pa.ipc.open_stream(memory.getvalue()).read_all()
-    with tempfile.TemporaryFile(dir=folder) as file:
-        write(file)
-        file.flush()
-        mapped = pa.py_buffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            write(file)
+            file.flush()
+            mapped = pa.py_buffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+    except OSError as error:
+        raise UnwritableError(
+            f"--workspace: the rows' tokens cannot be written into {folder} ({error.strerror or first_line(error)}); "
+            f"free some space, or choose another folder"
+        ) from error
     return pa.ipc.open_stream(mapped).read_all()
 
 

@@ -81,9 +81,11 @@ def test_a_total_may_be_told_late(log: Any, clock: Clock) -> None:
 
 
 def test_training_tells_its_numbers(log: Any, clock: Clock) -> None:
-    """How many selection rows are scored, then steps with loss, accuracy and memory."""
+    """How many rows are scored, by whom, then steps with loss, accuracy and memory."""
     terminal, lines = log
     with terminal.training("adapter") as told:
+        clock.seconds += 31
+        told(0, 1000, {"kind": "reference", "n_scored": 8, "n_requests": 2_000})
         clock.seconds += 31
         told(0, 1000, {"kind": "scoring", "n_scored": 40, "n_requests": 112})
         clock.seconds += 31
@@ -91,6 +93,7 @@ def test_training_tells_its_numbers(log: Any, clock: Clock) -> None:
 
     assert lines() == [
         "training adapter",
+        "training adapter: 0/1,000, scoring rows by the reference 8/2,000",
         "training adapter: 0/1,000, scoring selection rows 40/112",
         "training adapter: 10/1,000, about 51 min left, loss 0.500, reward accuracy 0.750, 1.0 GiB",
     ]

@@ -11,7 +11,6 @@ from collections.abc import Iterator, Mapping, MutableMapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from threading import current_thread, main_thread
 from typing import Any
 
 from harness.measuring.cluster.request import LOCAL, Node, Request, address_of, host_and_port
@@ -186,7 +185,8 @@ def _check_is_ray(address: str, environment: Mapping[str, str]) -> None:
     except subprocess.TimeoutExpired as error:
         raise NoClusterError(_silent(address, "what is there does not speak as Ray does")) from error
     if answer.returncode:
-        raise NoClusterError(_silent(address, "what is there is no Ray of this version, or wants another token"))
+        what = "what is there is" if host_and_port(address) else "there is none, or it is"
+        raise NoClusterError(_silent(address, f"{what} no Ray of this version, or wants another token"))
 
 
 def _silent(address: str, reason: str) -> str:
@@ -225,15 +225,17 @@ def _folders() -> Iterator[tuple[Path, Path]]:
 
 @contextmanager
 def _handlers_kept() -> Iterator[None]:
-    """Puts back what Ray replaces when it is imported and started: the handler of SIGTERM, and `sys.excepthook`.
+    """Keeps what Ray replaces when it is imported and started: the handler of SIGTERM, and `sys.excepthook`.
 
     Signals then end a command as `harness.signals` says, before and after.
     """
-    hook, is_main = sys.excepthook, current_thread() is main_thread()
-    handler = signal.getsignal(signal.SIGTERM)
+    hook, put = sys.excepthook, signal.signal
+
+    def put_others(number: int, handler: Any) -> Any:
+        return signal.getsignal(number) if number == signal.SIGTERM else put(number, handler)
+
+    signal.signal = put_others  # type: ignore[assignment]  # also while Ray starts, which takes seconds
     try:
         yield
     finally:
-        sys.excepthook = hook
-        if is_main and handler is not None:
-            signal.signal(signal.SIGTERM, handler)
+        signal.signal, sys.excepthook = put, hook

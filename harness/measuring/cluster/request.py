@@ -88,7 +88,7 @@ def address_of(request: Request, environment: Mapping[str, str]) -> str:
     if found is None or not 1 <= int(found[2]) <= _LARGEST_PORT:
         raise RequestError(
             f"{name}: must be HOST:PORT of the cluster's first node, such as 10.0.0.1:6379, not "
-            f"{one_line(address)[:80]!r}"
+            f"'{one_line(address)[:80]}'"
         )
     return address
 

@@ -91,7 +91,8 @@ class _Filling:
         while True:
             self._add_candidates()
             ready = self._ready()
-            self._watch.expect(len({unit.key for unit, _ in ready} | self._in_flight.keys()) + self._n_later())
+            known = {unit.key: unit for unit, _ in ready} | self._in_flight
+            self._watch.expect(len(known) + self._n_later(sum(isinstance(each, TrainUnit) for each in known.values())))
             for unit, make_parcels in ready:
                 if unit.key not in self._in_flight:  # by another plan only once it ended by the one before
                     self._in_flight[unit.key] = unit
@@ -101,11 +102,12 @@ class _Filling:
                 return self._filled()
             self._take(self._engine.next_done())
 
-    def _n_later(self) -> int:
-        """Units that cannot be done yet, about as many as there will be."""
+    def _n_later(self, n_trained: int) -> int:
+        """Units that cannot be done yet, about as many as there will be, where so many adapters can be trained now."""
         if self._trainings is None or self._is_complete:
             return 0
-        return self._trainings.n_left * self._measurements.n_evaluations
+        n_left = self._trainings.n_left
+        return n_left - n_trained + n_left * self._measurements.n_evaluations
 
     def _ready(self) -> list[tuple[Unit, Callable[[], list[Parcel]]]]:
         trainings = () if self._trainings is None else self._trainings.ready()

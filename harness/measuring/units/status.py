@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from harness.measuring.units.engine import Done
+from harness.measuring.units.engine import Done, ForeignNodeError
 from harness.measuring.units.unit import Event, ScoreUnit, Unit
 from reports.errors import first_line
 
@@ -201,6 +201,6 @@ class Watch:
         """Takes a unit that came back."""
         self.tally.done(done)
         self._silence.done(done.unit.key)
-        if done.failure is not None:
+        if done.failure is not None and not isinstance(done.failure, ForeignNodeError):  # which ends the job by itself
             self.say(f"{done.unit.key} failed: {first_line(done.failure)}")
         self.show(status_line(self.tally.counts))

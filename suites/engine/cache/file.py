@@ -241,8 +241,7 @@ def _named_errors(path: Path) -> Iterator[None]:
 
 def _not_writable(path: Path, reason: str) -> CacheNotWritableError:
     return CacheNotWritableError(
-        f"the score cache {path} cannot be used ({reason}): free space there, choose another workspace, or score "
-        f"without a cache (--no-cache)"
+        f"the score cache {path} cannot be used ({reason}): free space there, or choose another workspace"
     )
 
 

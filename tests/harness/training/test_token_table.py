@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from harness.training.checkpoints import UnwritableError
 from harness.training.recipe import KINDS, RatedRequest, TrainingRow
 from harness.training.token_table import TokenTable, table_of
 from suites.engine.encoding import EncodedPair, EncodedResponse
@@ -187,3 +188,9 @@ def test_tables_of_equal_rows_are_equal() -> None:
     """However they were made."""
     assert table_of(pairs(6))[:3] == table_of(pairs(6)).take(np.arange(3))
     assert table_of(pairs(6)) != TokenTable("", table_of(()).columns)
+
+
+def test_a_folder_that_takes_no_rows_is_one_line(tmp_path: Path) -> None:
+    """Such as one on a full disk; it is the workspace's, and says what to do."""
+    with pytest.raises(UnwritableError, match=r"^--workspace: the rows' tokens cannot be written .*; free some space"):
+        table_of(pairs(4), tmp_path / "nowhere")

@@ -91,6 +91,7 @@ class FakeRay(SimpleNamespace):
         """As Ray does it: takes the handler of SIGTERM for itself."""
         self.calls.append(options)
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        self.handler = signal.getsignal(signal.SIGTERM)
         if self.fails is not None:
             raise self.fails
 
@@ -124,10 +125,10 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., FakeRay]]:
 
 
 def test_a_cluster_is_left_behind_the_block_and_signals_stay_ours(fake: Callable[..., FakeRay]) -> None:
-    """Once; its folder is gone, and the handler of SIGTERM is the one from before."""
+    """Once; its folder is gone, and the handler of SIGTERM is the one from before, also while Ray starts."""
     ray, handler = fake(), signal.getsignal(signal.SIGTERM)
     with connected(Request()) as cluster:
-        assert signal.getsignal(signal.SIGTERM) is handler
+        assert ray.handler is signal.getsignal(signal.SIGTERM) is handler
         options = ray.calls[0]
         assert (options["address"], options["include_dashboard"]) == ("local", False)
         assert os.path.isdir(options["_temp_dir"])  # noqa: PTH112

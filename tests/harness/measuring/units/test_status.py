@@ -2,7 +2,7 @@
 
 import pytest
 
-from harness.measuring.units.engine import Done, UnitDied
+from harness.measuring.units.engine import Done, ForeignNodeError, UnitDied
 from harness.measuring.units.status import LONGEST_SILENCE, Counts, Tally, Watch, status_line
 from harness.measuring.units.unit import Event, ReferenceUnit, ScoreUnit, TrainUnit
 from suites.engine.plan import plan_within
@@ -83,6 +83,8 @@ def test_a_unit_that_failed_is_told_in_a_line() -> None:
 
     assert said == ["train: adapter failed: its process died 3 times, last on node b"]
     assert shown[-1] == "units 1/1 · 0 training · 0 scoring · 0 again · 1 failed"
+    watch.done(Done(SCORING, failure=ForeignNodeError("node b has other weights")))
+    assert len(said) == 1  # the command ends with that line
 
 
 def test_what_nobody_has_is_told_once() -> None:

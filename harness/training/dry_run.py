@@ -154,21 +154,21 @@ def _estimate(
     )
     if probe is None:
         return plan
+    reference_seconds = _reference_seconds(rows, run, n_tokens, probe)
     return replace(
         plan,
         trainable_parameters=probe.trainable_parameters,
         tokens_per_second=probe.tokens_per_second,
-        seconds=_whole_seconds(rows, run, n_tokens, probe),
-        reference_seconds=_reference_seconds(rows, run, n_tokens, probe),
+        seconds=_own_seconds(rows, run, n_tokens, probe) + reference_seconds,
+        reference_seconds=reference_seconds,
         peak_bytes=probe.peak_bytes,
     )
 
 
-def _whole_seconds(rows: EncodedRows, run: TrainingConfig, n_tokens: int, probe: _Probe) -> float:
-    """Return the time of all steps, of the reference, and of the selection rows as often as the recipe asks."""
+def _own_seconds(rows: EncodedRows, run: TrainingConfig, n_tokens: int, probe: _Probe) -> float:
+    """Return the time of all steps, and of the selection rows as often as the recipe asks."""
     n_all_steps = n_steps(len(rows.training), run)
     seconds = n_tokens * _n_epochs(rows, run) / probe.tokens_per_second
-    seconds += _reference_seconds(rows, run, n_tokens, probe)
     if probe.selection_tokens_per_second is not None:
         n_tokens_a_pass = int(table_of(rows.selection).lengths.sum())
         n_selection_tokens = n_tokens_a_pass * _selection_passes(n_all_steps, run.eval_steps)

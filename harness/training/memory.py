@@ -68,10 +68,9 @@ def tokens_held(inputs: TrainerInputs, n_rows: int) -> int:
     The packed engine holds a part of a batch, but no part of a row.
     """
     n_longest = longest_row_tokens(inputs)
-    n_tokens = n_rows * n_longest
-    return (
-        min(n_tokens, max(tokens_at_once(inputs), n_longest)) if inputs.recipe.training.engine == "packed" else n_tokens
-    )
+    if inputs.recipe.training.engine != "packed":
+        return n_rows * n_longest
+    return min(n_rows * n_longest, max(tokens_at_once(inputs), n_longest))
 
 
 def training_memory(loaded: LoadedModel, rows: EncodedRows, recipe: Recipe) -> TrainingMemory:

@@ -6,7 +6,7 @@ import platform
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
@@ -93,9 +93,9 @@ def _prepared(job: Job) -> "Bench":
     """
     import torch
 
-    scratch = ExitStack()
-    atexit.register(scratch.close)
-    folder, options = scratch.enter_context(scratch_folder(scratch_name())), job.options
+    left = ExitStack()
+    atexit.register(left.close)
+    folder, options = left.enter_context(scratch()), job.options
     is_shared = bool(job.mark) and (options.workspace / job.mark).is_file()
     names = (name for name, _ in options.adapters)
     laid = [(name, lay_down(parcel, folder)) for name, parcel in zip(names, job.adapters, strict=True)]
@@ -107,12 +107,12 @@ def _prepared(job: Job) -> "Bench":
     torch.set_num_threads(job.n_threads)
     inputs = inputs_of(experiment)
     check_inputs(job.inputs, inputs, platform.node())
-    return Bench(experiment, inputs, folder, {parcel.key: parcel for parcel in job.adapters}, scratch.close)
+    return Bench(experiment, inputs, folder, {parcel.key: parcel for parcel in job.adapters}, left.close)
 
 
-def scratch_name() -> Path:
-    """Name of the folder of a process, but for a random part; Ray ends processes without a last word."""
-    return Path(tempfile.gettempdir()) / "harness-units"
+def scratch() -> AbstractContextManager[Path]:
+    """A process's own folder; Ray ends processes without a last word, so the next one removes what they left."""
+    return scratch_folder(Path(tempfile.gettempdir()) / "harness-units")
 
 
 def lay_down(parcel: Parcel, folder: Path) -> Path:
@@ -227,7 +227,7 @@ class Bench:
     def _base(self) -> LoadedModel:
         """The base without adapters."""
         loaded = self._loaded()
-        self._attached.take_off(loaded)
+        self.take_adapters_off()
         return loaded
 
     def _loaded(self) -> LoadedModel:

@@ -6,11 +6,10 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 
 from harness.measuring.experiment import Experiment
-from harness.measuring.units.doing import Bench, scratch_name, telling
+from harness.measuring.units.doing import Bench, scratch, telling
 from harness.measuring.units.engine import Done
 from harness.measuring.units.unit import Parcel, Tell, Unit
 from reports.errors import UserError
-from reports.whole import scratch_folder
 
 
 class InProcess:
@@ -19,8 +18,7 @@ class InProcess:
     def __init__(self, experiment: Experiment, inputs: Mapping[str, str], tell: Tell) -> None:
         """Takes what the driver read, as objects and as hashes, and what takes events."""
         self._open = ExitStack()
-        folder = self._open.enter_context(scratch_folder(scratch_name()))
-        self._bench = Bench(experiment, inputs, folder, keeps_base=True)
+        self._bench = Bench(experiment, inputs, self._open.enter_context(scratch()), keeps_base=True)
         self._tell = lambda event: None if event.kind == "said" else tell(event)  # whose lines are on this terminal
         self._waiting: deque[tuple[Unit, Sequence[Parcel]]] = deque()
 

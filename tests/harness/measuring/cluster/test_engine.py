@@ -246,8 +246,14 @@ def test_events_reach_the_driver_before_the_unit_does(cluster: FakeCluster) -> N
     assert told == events
 
 
-def test_what_no_node_has_any_more_is_told(cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch) -> None:
-    """While nothing comes back."""
+@pytest.mark.parametrize(
+    ("n_ranks", "needs", "lack"),
+    [(1, Needs(3), "a unit needs 3 CPUs"), (9, Needs(1), "9 processes need 1 CPU each,")],
+)
+def test_what_no_node_has_any_more_is_told(
+    n_ranks: int, needs: Needs, lack: str, cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While nothing comes back; for the processes of one adapter also where there is room for one of them."""
     monkeypatch.setattr(module, "SECONDS_BETWEEN_COUNTS", 0.0)
     told: list[Event] = []
 
@@ -255,26 +261,11 @@ def test_what_no_node_has_any_more_is_told(cluster: FakeCluster, monkeypatch: py
         told.append(event)
         cluster.ray.results = {UNIT.key: "outcome"}
 
-    engine = RayEngine(cluster, JOB, Needs(3), None, tell)  # type: ignore[arg-type]
+    job = replace(JOB, options=replace(JOB.options, n_ranks=n_ranks))
+    engine = RayEngine(cluster, job, needs, None, tell)  # type: ignore[arg-type]
     engine.submit(UNIT)
     engine.next_done()
-    assert [(each.kind, each.lack[:19]) for each in told] == [("waiting", "a unit needs 3 CPUs")]
-
-
-def test_what_the_processes_of_one_adapter_lack_is_told(cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also where the cluster still has room for one of them."""
-    monkeypatch.setattr(module, "SECONDS_BETWEEN_COUNTS", 0.0)
-    told: list[Event] = []
-
-    def tell(event: Event) -> None:
-        told.append(event)
-        cluster.ray.results = {UNIT.key: "outcome"}
-
-    job = replace(JOB, options=replace(JOB.options, n_ranks=9))
-    engine = RayEngine(cluster, job, Needs(1), None, tell)  # type: ignore[arg-type]
-    engine.submit(UNIT)
-    engine.next_done()
-    assert [(each.kind, each.lack[:28]) for each in told] == [("waiting", "9 processes need 1 CPU each,")]
+    assert [(each.kind, each.lack[: len(lack)]) for each in told] == [("waiting", lack)]
 
 
 def test_a_cluster_that_is_gone_ends_the_job_in_a_line(cluster: FakeCluster) -> None:

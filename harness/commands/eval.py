@@ -41,7 +41,7 @@ from harness.commands.options import (
 @experiment_options
 @measuring_options
 @click.option("--dry-run", is_flag=True, help="Only estimates rows, tokens, memory and time, by a short probe.")
-@only_option("preferences: adapter")
+@only_option("preferences: NAME")
 @cluster_options
 @place_options
 @verbose_option

@@ -151,7 +151,7 @@ def only_option(example: str) -> Callable[[Command], Command]:
 
 cluster_options = _options(
     click.option(
-        "--on", "place", type=click.Choice(["ray"]), help="Computes on Ray: all GPUs or cores of this machine."
+        "--on", "place", type=click.Choice(["ray"]), help="Computes on Ray: on the cluster of --address, else here."
     ),
     click.option("--address", metavar="HOST:PORT", help="Ray cluster to compute on. [env: RAY_ADDRESS]"),
     click.option(

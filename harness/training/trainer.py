@@ -227,7 +227,7 @@ def _in_packs(trainer: HarnessTrainerMixin, inputs: TrainerInputs, file: Path | 
     rows = table_of(inputs.rows)
     lengths = rows.lengths.max(axis=1) - 1  # a last token is no input
     if check is None or not check.holds_for(int(lengths.max()), thresholds):
-        some = requests_of(rows.take(rows_to_check(lengths, thresholds)))
+        some = [requests_of([row]) for row in rows.take(rows_to_check(lengths, thresholds))]
         with trainer.without_casts(), trainer.accelerator.autocast():
             check = told(check_packed_step(trainer.model, some, inputs.loaded.pad_token_id))
         if ranks().is_first:

@@ -1,6 +1,7 @@
 """Runs the benchmarks, block by block: `nox -s bench`, or `nox -s bench -- quickstart engine --model gpt2`.
 
-Numbers that should be equal and are not end it with exit code 1; a ratio that is not reached does not.
+Numbers that should be equal and are not, reports that lack something and a size beyond its bounds end it with exit
+code 1; a ratio that is not reached does not.
 """
 
 import sys

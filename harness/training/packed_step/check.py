@@ -35,8 +35,8 @@ CHECKED_ROWS = 64
 """Rows among which the shortest are found."""
 CHECKED_TOKENS = 256
 """Tokens of the shortest rows, padding included; below fp32 twice as many, whose spread is less a matter of luck."""
-FEWEST_PAIRS = 2
-"""Pairs that are checked however long they are, because a pack holds several."""
+FEWEST_ROWS = 2
+"""Rows that are checked however long they are, because a pack holds several."""
 EXACT_TOLERANCE = 1e-4
 """Share of its size by which a value may differ where products are computed in fp32."""
 SPREADS_ALLOWED = 4.0
@@ -95,21 +95,21 @@ class _Computed:
     gradients: "dict[str, torch.Tensor]"
 
 
-def check_packed_step(model: Any, requests: Sequence[Request], padding: int) -> StepCheck:
-    """Compares some requests on both forwards and leaves model, gradients and random numbers as they were.
+def check_packed_step(model: Any, rows: Sequence[Sequence[Request]], padding: int) -> StepCheck:
+    """Compares some rows on both forwards and leaves model, gradients and random numbers as they were.
 
-    They are the shortest, and one pair beyond each length that the model's configuration names, such as a window's.
+    They are the shortest, and one row beyond each length that the model's configuration names, such as a window's.
 
     Where several kernels of attention can be trained with, the result is that of the first that passes, or of the last.
 
     Args:
         model: PEFT's model over a base with TRL's fused head.
-        requests: Requests to choose from, those of a pair beside each other.
+        rows: Rows to choose from, each with its requests: both of a pair, or one.
         padding: Token id to pad with.
     """
     base, is_exact = model.get_base_model(), computes_exactly(model.get_base_model())
     n_tokens = CHECKED_TOKENS if is_exact else 2 * CHECKED_TOKENS
-    groups = _chosen(requests, length_thresholds(base.config), n_tokens)
+    groups = _chosen(rows, length_thresholds(base.config), n_tokens)
     chosen = [request for group in groups for request in group]
     longest = _longest(chosen)
     with evaluation_mode(model), _moved(model):
@@ -165,22 +165,23 @@ def rows_to_check(lengths: "NDArray[np.int64]", thresholds: Sequence[int]) -> "N
     return np.concatenate([first, np.setdiff1d(np.asarray(shortest, np.int64), first)])
 
 
-def _chosen(requests: Sequence[Request], thresholds: Sequence[int], n_tokens: int) -> list[list[Request]]:
-    """The requests of the shortest pairs, at least two, that fit into so many tokens with their padding.
+def _chosen(
+    rows: Sequence[Sequence[Request]], thresholds: Sequence[int], n_tokens: int
+) -> list[Sequence[Request]]:  # fmt: skip
+    """The requests of the shortest rows, at least two, that fit into so many tokens with their padding.
 
-    Then, each by itself, the shortest pair beyond every length at which the model may begin to compute otherwise.
+    Then, each by itself, the shortest row beyond every length at which the model may begin to compute otherwise.
     """
-    pairs = [list(requests[start : start + 2]) for start in range(0, len(requests), 2)]
-    by_length = sorted(pairs, key=_longest)
+    by_length = sorted(rows, key=_longest)
     chosen: list[Request] = []
-    for number, pair in enumerate(by_length):
-        more = [*chosen, *pair]
-        if number >= FEWEST_PAIRS and len(more) * (_longest(more) + 1) > n_tokens:
+    for number, row in enumerate(by_length):
+        more = [*chosen, *row]
+        if number >= FEWEST_ROWS and len(more) * (_longest(more) + 1) > n_tokens:
             break
         chosen = more
-    groups = [chosen]
+    groups: list[Sequence[Request]] = [chosen]
     for threshold in thresholds:
-        beyond = [pair for pair in by_length if _longest(pair) > threshold]
+        beyond = [row for row in by_length if _longest(row) > threshold]
         if beyond and _longest(groups[-1]) <= threshold:
             groups.append(beyond[0])
     return groups

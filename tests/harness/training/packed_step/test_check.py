@@ -22,14 +22,14 @@ from suites.inputs import Request
 Fused = Callable[..., Any]
 
 
-def pairs(n: int) -> list[Request]:
+def pairs(n: int) -> list[list[Request]]:
     drawn = torch.Generator().manual_seed(0)
 
     def ids(length: int) -> tuple[int, ...]:
         return tuple(torch.randint(3, N_VOCABULARY, (length,), generator=drawn).tolist())
 
     prompts = [ids(5 + number) for number in range(n)]
-    return [Request(prompt, ids(3 + side)) for prompt in prompts for side in (0, 2)]
+    return [[Request(prompt, ids(3 + side)) for side in (0, 2)] for prompt in prompts]
 
 
 @pytest.mark.parametrize("family", ["Llama", "GPT2", "Gemma2", "Cohere", "Qwen2"])
@@ -90,17 +90,24 @@ def _refuse() -> None:
     raise ValueError("no mask of four dimensions")
 
 
-def test_the_shortest_pairs_are_checked() -> None:
+def test_the_shortest_rows_are_checked() -> None:
     """Two at least, and more while they fit; each request of a pair beside the other."""
     few = pairs(60)
     long = [Request(tuple(range(3, 40)) * 10, (5,)), Request(tuple(range(3, 40)) * 10, (6,))]
 
-    (chosen,) = _chosen([*long, *few], (1024,), CHECKED_TOKENS)
+    (chosen,) = _chosen([long, *few], (1024,), CHECKED_TOKENS)
 
-    assert chosen == few[: len(chosen)]
+    assert chosen == [request for pair in few[: len(chosen) // 2] for request in pair]
     assert 4 < len(chosen) < len(few)
     assert len(chosen) * max(each.n_inputs + 1 for each in chosen) <= CHECKED_TOKENS
-    assert _chosen([*long, *few[:2]], (), CHECKED_TOKENS) == [[*few[:2], *long]]
+    assert _chosen([long, few[0]], (), CHECKED_TOKENS) == [[*few[0], *long]]
+
+
+def test_rows_of_one_answer_are_looked_at_one_by_one() -> None:
+    """Two that happen to lie beside each other are no pair, of which a long one would hide a short one."""
+    short, long = Request((3, 4), (5,)), Request(tuple(range(3, 40)) * 10, (5,))
+
+    assert _chosen([[long], [short], [long], [short]], (), CHECKED_TOKENS) == [[short, short]]
 
 
 def test_a_pair_beyond_each_length_of_the_model_is_checked_by_itself() -> None:
@@ -111,7 +118,7 @@ def test_a_pair_beyond_each_length_of_the_model_is_checked_by_itself() -> None:
     )
     lengths = np.asarray([10] * 70 + [400, 300, 40])
 
-    assert _chosen([*longest, *long, *middle, *few], thresholds, CHECKED_TOKENS)[1:] == [middle, long]
+    assert _chosen([longest, long, middle, *few], thresholds, CHECKED_TOKENS)[1:] == [middle, long]
     assert rows_to_check(lengths, thresholds).tolist() == [*range(64), 71, 72]
     assert rows_to_check(lengths[:5], thresholds).tolist() == [*range(5)]
 
@@ -135,7 +142,7 @@ def test_a_window_that_packs_do_not_keep_is_found_by_a_longer_pair(
     monkeypatch.setattr("suites.engine.tree_path.attention_window", lambda _config: None)
 
     assert check_packed_step(model, pairs(3), padding=0).passed
-    assert not check_packed_step(model, [*pairs(3), *long], padding=0).passed
+    assert not check_packed_step(model, [*pairs(3), long], padding=0).passed
 
 
 def test_another_kernel_is_tried_where_the_first_cannot_be_trained_with(

@@ -19,15 +19,15 @@ pytestmark = [
 ]
 
 
-def requests_of_many_lengths(n_pairs: int) -> list[Request]:
-    """Both answers to prompts of many lengths, beside each other."""
+def pairs_of_many_lengths(n_pairs: int) -> list[list[Request]]:
+    """Both answers to prompts of many lengths."""
     drawn = torch.Generator().manual_seed(0)
 
     def ids(length: int) -> tuple[int, ...]:
         return tuple(torch.randint(3, 64, (length,), generator=drawn).tolist())
 
     prompts = [ids(5 + number) for number in range(n_pairs)]
-    return [Request(prompt, ids(3 + side)) for prompt in prompts for side in (0, 2)]
+    return [[Request(prompt, ids(3 + side)) for side in (0, 2)] for prompt in prompts]
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
@@ -37,7 +37,7 @@ def test_packs_agree_with_padded_batches(family: str, dtype: torch.dtype, fused:
     sizes = {"head_dim": 16, "hidden_size": 64} if family == "Gemma2" else {"hidden_size": 64}
     model = fused(family, **sizes).to("cuda", dtype)
 
-    check = check_packed_step(model, requests_of_many_lengths(12), padding=0)
+    check = check_packed_step(model, pairs_of_many_lengths(12), padding=0)
 
     assert check.passed, str(check)
     assert check.kernel == "flex", str(check)

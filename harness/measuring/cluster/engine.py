@@ -3,7 +3,7 @@
 import os
 import platform
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -23,6 +23,8 @@ SECONDS_BETWEEN_LOOKS = 1.0
 SECONDS_BETWEEN_COUNTS = 10.0
 """Time after which the nodes are counted anew while nothing comes back."""
 ANSWER_SECONDS = 10.0
+MOST_HANDED = 10
+"""How often a unit is handed to Ray at most, whose processes leave before they begin it (see `was_moved`)."""
 
 
 class ClusterLostError(UserError):
@@ -53,24 +55,26 @@ class RayEngine:
         self._open.callback(cluster.close)
         self._open.enter_context(silent_ray())
         self._job = self._ray.put(job)
-        options = {"num_cpus": needs.n_cpus, "num_gpus": needs.n_gpus, "max_calls": 0, "max_retries": ATTEMPTS - 1}
-        self._work = self._ray.remote(scheduling_strategy="SPREAD", **options)(work)  # max_calls=0: the base stays
+        options = {"num_cpus": needs.n_cpus, "num_gpus": needs.n_gpus, "max_calls": 0}  # 0: the base stays
+        self._work = self._ray.remote(scheduling_strategy="SPREAD", **options)(work)
         self._together: Any = None
         """Trains an adapter in processes of its own; None where one process does."""
         if self._n_ranks > 1:
-            self._together = self._ray.remote(num_cpus=0, max_retries=ATTEMPTS - 1)(train_in_ranks)
+            self._together = self._ray.remote(num_cpus=0)(train_in_ranks)
         beside = cluster.on_node(cluster.own_node, or_elsewhere=True)
         self._box = self._ray.remote(num_cpus=0, max_restarts=-1, scheduling_strategy=beside)(Box).remote()
         self._sent: dict[str, tuple[Parcel, Any]] = {}
         """Key -> a parcel that was sent, and Ray's reference to it."""
         self._waiting: deque[tuple[Unit, list[Any]]] = deque()
-        self._at_work: dict[Any, Unit] = {}
+        self._at_work: dict[Any, tuple[Unit, list[Any]]] = {}
+        self._n_begun, self._n_handed = Counter[str](), Counter[str]()
         self._nodes: dict[str, str] = {}
         """Key of a unit -> the node where it was begun last."""
         self._counted = time.monotonic()
 
     def submit(self, unit: Unit, parcels: Sequence[Parcel] = ()) -> None:
         """Sends a unit with its parcels, or keeps it until fewer are worked on."""
+        self._n_begun[unit.key] = self._n_handed[unit.key] = 0
         self._waiting.append((unit, [self._reference(parcel) for parcel in parcels]))
         self._begin()
 
@@ -84,8 +88,11 @@ class RayEngine:
             ready = self._asked(lambda: self._ray.wait([*self._at_work], timeout=SECONDS_BETWEEN_LOOKS))[0]
             self._tell_events()
             if ready:
-                unit = self._at_work.pop(ready[0])
+                unit, parcels = self._at_work.pop(ready[0])
                 done = self._done(unit, ready[0])
+                if isinstance(done.failure, UnitDied) and self._may_begin_again(unit):
+                    self._hand(unit, parcels)
+                    continue
                 self._begin()
                 return done
             self._tell_lack()
@@ -100,16 +107,22 @@ class RayEngine:
     def _begin(self) -> None:
         """Hands units to Ray, which has a queue of its own, unless only some may be worked on at a time."""
         while self._waiting and (self._n_at_a_time is None or len(self._at_work) < self._n_at_a_time):
-            unit, parcels = self._waiting.popleft()
-            self._at_work[self._handed(unit, parcels)] = unit
+            self._hand(*self._waiting.popleft())
 
-    def _handed(self, unit: Unit, parcels: Sequence[Any]) -> Any:
-        """Hands a unit to Ray; returns the reference to what will come of it."""
+    def _hand(self, unit: Unit, parcels: list[Any]) -> None:
+        """Hands a unit to Ray, which begins it again itself, as often as it was not begun yet."""
+        self._n_handed[unit.key] += 1
+        options = {"name": unit.key, "max_retries": ATTEMPTS - 1 - self._n_begun[unit.key]}
         sent = (str(Path.cwd()), self._box, self._job, unit)
-        if self._together is not None and isinstance(unit, TrainUnit):
-            together = self._together.options(name=unit.key)
-            return together.remote(self._needs.of_rank, *sent)  # what it starts from is in the workspace
-        return self._work.options(name=unit.key).remote(*sent, *parcels)
+        if self._together is not None and isinstance(unit, TrainUnit):  # what it starts from is in the workspace
+            reference = self._together.options(**options).remote(self._needs.of_rank, *sent)
+        else:
+            reference = self._work.options(**options).remote(*sent, *parcels)
+        self._at_work[reference] = unit, parcels
+
+    def _may_begin_again(self, unit: Unit) -> bool:
+        """Whether processes that died were not all at work on it: on GPUs some leave before they begin."""
+        return self._needs.n_gpus > 0 and self._n_begun[unit.key] < ATTEMPTS and self._n_handed[unit.key] < MOST_HANDED
 
     def _reference(self, parcel: Parcel) -> Any:
         """A parcel's reference: an adapter goes to a node once, however many units need it."""
@@ -140,6 +153,7 @@ class RayEngine:
                 event = Event(**told)
                 if event.kind == "begun":
                     self._nodes[event.unit] = event.node
+                    self._n_begun[event.unit] += 1
                 self._tell(event)
 
     def _tell_lack(self) -> None:

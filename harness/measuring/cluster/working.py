@@ -72,7 +72,8 @@ _visible: list[str | None] = []
 def was_moved(environment: Mapping[str, str]) -> bool:
     """Whether Ray has lent this process another GPU than the one that it holds the base on, which CUDA cannot leave.
 
-    It would compute beside another process on the one, while the other GPU is idle.
+    It would compute beside another process on the one, while the other GPU is idle. On a node of several GPUs this is
+    common: Ray gives a unit to any idle process and any free GPU. That the process leaves is no attempt at the unit.
     """
     seen = environment.get("CUDA_VISIBLE_DEVICES")
     if not _visible:

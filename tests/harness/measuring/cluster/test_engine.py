@@ -72,6 +72,7 @@ class FakeRay:
         self.sent: list[Any] = []
         self.options: list[dict[str, Any]] = []
         self.begun: list[tuple[Any, ...]] = []
+        self.retries: list[int] = []
         self.results: dict[str, Any] = {}
         self.events: list[Event] = []
         self.lost = False
@@ -89,7 +90,12 @@ class FakeRay:
             if what is module.Box:
                 take = SimpleNamespace(remote=lambda: "events")
                 return SimpleNamespace(remote=lambda: SimpleNamespace(take=take))
-            return SimpleNamespace(options=lambda name: SimpleNamespace(remote=lambda *sent: self.begin(name, sent)))
+
+            def with_options(name: str, max_retries: int) -> Any:
+                self.retries.append(max_retries)
+                return SimpleNamespace(remote=lambda *sent: self.begin(name, sent))
+
+            return SimpleNamespace(options=with_options)
 
         return decorate
 
@@ -153,15 +159,15 @@ def made(cluster: FakeCluster, workers: int | None = None, told: list[Event] | N
 
 def test_a_process_keeps_its_base_and_is_replaced_twice(cluster: FakeCluster) -> None:
     """What Ray is asked for: resources, attempts, a process that does more than one unit; the box occupies nothing."""
-    made(cluster)
+    made(cluster).submit(UNIT)
     work, box = cluster.ray.options
     assert work == {
         "num_cpus": 2,
         "num_gpus": 0.5,
         "max_calls": 0,
-        "max_retries": 2,
         "scheduling_strategy": "SPREAD",
     }
+    assert cluster.ray.retries == [2]
     assert box == {"num_cpus": 0, "max_restarts": -1, "scheduling_strategy": ("1", True)}
     assert cluster.ray.sent == [JOB]
 
@@ -191,7 +197,8 @@ def test_a_training_that_several_processes_share_occupies_nothing_itself(cluster
     engine.submit(ReferenceUnit("reference: baseline", ("adapter",)), [parcel])
 
     _, together, _ = cluster.ray.options
-    assert together == {"num_cpus": 0, "max_retries": 2}
+    assert together == {"num_cpus": 0}
+    assert cluster.ray.retries == [2, 2]
     assert cluster.ray.begun == [(UNIT.key, UNIT), ("reference: baseline", "reference 2")]
 
 
@@ -233,6 +240,32 @@ def test_failures_come_back_in_our_words(
     assert type(done.failure) is failure
     assert str(done.failure) == words
     assert bool(done.traceback) == isinstance(result, RayTaskError)
+
+
+def test_processes_that_leave_before_they_begin_are_no_attempts(cluster: FakeCluster) -> None:
+    """The unit is handed over again with the attempts that are left, but not for ever, and only where GPUs are lent."""
+    engine = made(cluster)
+    engine.submit(UNIT)
+    cluster.ray.results = {UNIT.key: WorkerCrashedError()}
+    begins = iter([[], ["a"], [], ["b", "b"]])
+    look = engine._tell_events
+
+    def as_told() -> None:
+        cluster.ray.events = [Event(UNIT.key, "begun", node, 1) for node in next(begins, [])]
+        look()
+
+    engine._tell_events = as_told  # type: ignore[method-assign]
+    assert str(engine.next_done().failure) == "its process died 3 times, last on node b"
+    assert cluster.ray.retries == [2, 2, 1, 1]
+
+    engine.submit(UNIT)
+    engine.next_done()
+    assert cluster.ray.retries[4:] == [2] * module.MOST_HANDED
+
+    on_cpus = RayEngine(cluster, JOB, Needs(2), None, str)  # type: ignore[arg-type]
+    on_cpus.submit(UNIT)
+    assert isinstance(on_cpus.next_done().failure, UnitDied)
+    assert cluster.ray.retries[4 + module.MOST_HANDED :] == [2]
 
 
 def test_events_reach_the_driver_before_the_unit_does(cluster: FakeCluster) -> None:

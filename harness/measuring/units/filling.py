@@ -16,14 +16,14 @@ from harness.measuring.experiment import Experiment
 from harness.measuring.lineup import Candidate, candidate_of, merged_name, trained_candidates
 from harness.measuring.run import Filled, first_plan
 from harness.measuring.scorers import score_cache
+from harness.measuring.units.attached import Attached
 from harness.measuring.units.engine import Done, Engine, ForeignNodeError, UnitDied
 from harness.measuring.units.inputs import check_inputs
 from harness.measuring.units.measurements import Measurements
 from harness.measuring.units.status import Watch
 from harness.measuring.units.trainings import Trainings
 from harness.measuring.units.unit import Outcome, Parcel, ScoreUnit, Tell, TrainUnit, Unit
-from harness.models.adapters import attach_adapter, detach_adapters
-from harness.models.base import BASELINE
+from harness.models.base import BASELINE, LoadedModel
 from reports.errors import UserError, first_line
 from suites.engine.cache.score_cache import ScoreCache
 
@@ -177,19 +177,15 @@ class _Filling:
         return Filled(self._plan, failed, has_report=needed.isdisjoint(failed))
 
 
-def _try_adapters(experiment: Experiment, candidates: Sequence[Candidate]) -> None:
-    """Puts existing adapters on the driver's base once, as its last pass will, and says what there is to say of them.
+def _try_adapters(loaded: LoadedModel, candidates: Sequence[Candidate]) -> None:
+    """Puts existing adapters on the driver's base once, as its last pass will, which then says its notes of them.
 
     Raises:
         AdapterError: One does not fit; nothing was measured yet.
     """
-    try:
-        for each in candidates:
-            if each.adapter is not None:
-                for note in attach_adapter(experiment.loaded, each.name, each.adapter):
-                    experiment.terminal.say(note)
-    finally:
-        detach_adapters(experiment.loaded)
+    tried = Attached()
+    tried.put_on(loaded, {each.name: Path(each.adapter) for each in candidates if each.adapter is not None})
+    tried.take_off(loaded)
 
 
 EngineMaker: TypeAlias = Callable[[Experiment, Mapping[str, str], Tell], Engine]
@@ -198,7 +194,7 @@ EngineMaker: TypeAlias = Callable[[Experiment, Mapping[str, str], Tell], Engine]
 
 def fill_on(make: EngineMaker, experiment: Experiment, asked: Asked) -> Filled:
     """Fills the workspace on an engine that is made for it and closed at the end, however that comes; see `fill`."""
-    _try_adapters(experiment, asked.others)
+    _try_adapters(experiment.loaded, asked.others)
     with experiment.terminal.changing() as show:
         watch = Watch(show, experiment.terminal.say)
         with closing(make(experiment, asked.inputs, watch.tell)) as engine:

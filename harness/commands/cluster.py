@@ -17,7 +17,7 @@ _VALUES = ("address", "gpus_per_unit", "workers", "gpus_per_adapter")
 
 
 @contextmanager
-def on_cluster(options: dict[str, Any], *, computes: bool = True) -> Iterator[MakerOf]:
+def on_cluster(options: dict[str, Any], *, alone: str | None = None) -> Iterator[MakerOf]:
     """Takes the options of a cluster out of those of a command, and connects to it within the block.
 
     What they say of the experiment itself is added: the processes that train an adapter together.
@@ -26,7 +26,7 @@ def on_cluster(options: dict[str, Any], *, computes: bool = True) -> Iterator[Ma
 
     Args:
         options: Values of a command's options.
-        computes: Whether the command computes by units; `--only` and `--dry-run` compute in this process.
+        alone: Option that was given and computes in this process, such as "--dry-run"; None where there is none.
 
     Raises:
         click.UsageError: An option has no effect.
@@ -39,8 +39,8 @@ def on_cluster(options: dict[str, Any], *, computes: bool = True) -> Iterator[Ma
             raise click.UsageError(f"{given[0]} has no effect without --on ray; add that, or leave it out")
         yield lambda _: None
         return
-    if not computes:
-        raise click.UsageError("--only and --dry-run compute in this process: leave out --on")
+    if alone is not None:
+        raise click.UsageError(f"{alone} computes in this process: leave out --on")
     if not options.get("use_cache", True):
         raise click.UsageError("--on ray keeps what is computed in the score cache alone: leave out --no-cache")
     from harness.measuring.cluster.connecting import connected

@@ -121,7 +121,11 @@ verbose_option = click.option(
 )
 suite_option = _options(
     click.option(
-        "--suite", default="alignment", show_default=True, metavar="NAME|FILE.yaml", help="Evaluations to measure."
+        "--suite",
+        default="alignment",
+        show_default=True,
+        metavar="NAME|FILE.yaml",
+        help="Evaluations to measure, whose rows training leaves out.",
     ),
     click.option(
         "--allow-task-code", is_flag=True, help="Runs the code that lm-eval task files of your own name; read it first."

@@ -38,17 +38,18 @@ class ThreadChoice:
 def choose_threads(configured: int | None = None) -> ThreadChoice:
     """Return the number that the environment asks for, else the configured one, else one for each core that is idle.
 
+    Of a configured number the sentence says where fewer cores are idle.
+
     Raises:
         ThreadsError: the environment's number is not one of threads.
     """
     asked = asked_threads(os.environ)
     if asked is not None:
         return asked
-    if configured is not None:
-        return ThreadChoice(
-            configured, f"{_count(configured, 'thread')}, as model.threads says (HARNESS_THREADS overrides)."
-        )
-    return threads_for_load(measure_loads(), quota_cores())
+    if configured == 1:
+        return configured_threads(1, [0.0])
+    loads = measure_loads()
+    return threads_for_load(loads, quota_cores()) if configured is None else configured_threads(configured, loads)
 
 
 def apply_threads(choice: ThreadChoice) -> None:
@@ -73,6 +74,23 @@ def asked_threads(environment: Mapping[str, str]) -> ThreadChoice | None:
     return None
 
 
+def configured_threads(number: int, loads: Sequence[float]) -> ThreadChoice:
+    """Return the configured number, whatever the load.
+
+    Args:
+        number: threads.
+        loads: share of each available core that other processes use, 0 to 1.
+    """
+    sentence = f"{_count(number, 'thread')}, as model.threads says (HARNESS_THREADS overrides)."
+    n_idle = _n_idle(loads)
+    if n_idle < number:
+        sentence += (
+            f" Only {n_idle} of {_count(len(loads), 'core')} idle when this started, and threads wait for each other: "
+            f"HARNESS_THREADS={max(1, n_idle)} may be much faster."
+        )
+    return ThreadChoice(number, sentence)
+
+
 def threads_for_load(loads: Sequence[float], quota: float | None) -> ThreadChoice:
     """Return one thread for each idle core, at most the quota and at least one.
 
@@ -80,7 +98,7 @@ def threads_for_load(loads: Sequence[float], quota: float | None) -> ThreadChoic
         loads: share of each available core that other processes use, 0 to 1.
         quota: limit of this process's CPU time in cores; None is unlimited.
     """
-    n_idle = sum(load < IDLE_BELOW for load in loads)
+    n_idle = _n_idle(loads)
     n_allowed = len(loads) if quota is None else int(quota)
     n_threads = max(1, min(n_idle, n_allowed))
     why = f"{n_idle} of {_count(len(loads), 'core')} idle"
@@ -112,6 +130,10 @@ def quota_cores(groups: Path = Path("/sys/fs/cgroup")) -> float | None:
         except OSError:
             return None
     return None if quota in {"max", "-1"} else int(quota) / int(period)
+
+
+def _n_idle(loads: Sequence[float]) -> int:
+    return sum(load < IDLE_BELOW for load in loads)
 
 
 def _count(number: int, noun: str) -> str:

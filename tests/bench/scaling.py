@@ -136,7 +136,7 @@ def table(done: Mapping[str, Done], *, is_quick: bool) -> str:
     for way in WAYS:
         each = done.get(way.name)
         if each is None:
-            rows.append((way.name, "not measured: ray is not installed (pip install 'dpo-harness[ray]')"))
+            rows.append((way.name, "not measured: ray is not installed (pip install -e '.[ray]')"))
             continue
         alone = done[ALONE].seconds
         ratio, overhead = f"{alone / each.seconds:.2f}x", ""

@@ -82,7 +82,7 @@ def test_without_ray_its_rows_say_so(run: Callable[..., Result]) -> None:
     assert result.exit_code == 0
     assert [row[1] for row in body(result)[:2]] == [
         "600.0",
-        "not measured: ray is not installed (pip install 'dpo-harness[ray]')",
+        "not measured: ray is not installed (pip install -e '.[ray]')",
     ]
 
 
@@ -97,7 +97,7 @@ def test_what_was_measured_is_kept(run: Callable[..., Result], tmp_path: Path) -
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(find_spec("ray") is None, reason="ray is not installed (pip install 'dpo-harness[ray]')")
+@pytest.mark.skipif(find_spec("ray") is None, reason="ray is not installed (pip install -e '.[ray]')")
 def test_a_small_job_gives_one_report_in_every_way() -> None:
     """Two adapters of two steps, trained and measured in process and on one and two workers."""
     command = [sys.executable, "bench.py", "scaling", "--quick"]

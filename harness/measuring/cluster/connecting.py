@@ -125,7 +125,8 @@ def _imported() -> Any:
         import ray
     except ImportError as error:
         raise RayMissingError(
-            f"--on ray: Ray is not installed ({first_line(error)}): pip install 'dpo-harness[ray]'"
+            f"--on ray: Ray is not installed ({first_line(error)}); in the checkout: "
+            f"pip install -c constraints.txt -e '.[ray]'"
         ) from error
     return ray
 

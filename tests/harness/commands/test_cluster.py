@@ -46,14 +46,14 @@ def test_without_ray_a_line_says_how_to_get_it(
     outcome = harness(*command, "--on", "ray")
     assert outcome.exit_code == 2
     assert outcome.err.startswith("error: --on ray: Ray is not installed")
-    assert outcome.err.strip().endswith("pip install 'dpo-harness[ray]'")
+    assert outcome.err.strip().endswith("pip install -c constraints.txt -e '.[ray]'")
 
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("train", "--on", "ray", "--dry-run"), "--only and --dry-run compute in this process: leave out --on"),
-        (("train", "--on", "ray", "--only", "x"), "leave out --on"),
+        (("train", "--on", "ray", "--dry-run"), "--dry-run computes in this process: leave out --on"),
+        (("train", "--on", "ray", "--only", "x"), "--only computes in this process: leave out --on"),
         (("train-and-eval", "--on", "ray", "--dry-run"), "leave out --on"),
         (("eval", "--on", "ray", "--adapter", "a", "--only", "x"), "leave out --on"),
         (("train-and-eval", "--on", "ray", "--no-cache"), "in the score cache alone: leave out --no-cache"),

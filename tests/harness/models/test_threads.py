@@ -56,7 +56,16 @@ def test_a_configured_number_is_taken_unless_the_environment_asks(monkeypatch: p
     """The number of the configuration counts whatever the load, and the environment's before it."""
     for name in ("HARNESS_THREADS", "OMP_NUM_THREADS"):
         monkeypatch.delenv(name, raising=False)
-    assert choose_threads(2) == ThreadChoice(2, "2 threads, as model.threads says (HARNESS_THREADS overrides).")
+    said = "2 threads, as model.threads says (HARNESS_THREADS overrides)."
+    monkeypatch.setattr(threads, "measure_loads", lambda: [0.0, 0.1])
+    assert choose_threads(2) == ThreadChoice(2, said)
+
+    monkeypatch.setattr(threads, "measure_loads", lambda: [0.9, 0.9])
+    busy = choose_threads(2)
+    assert busy.n_threads == 2
+    assert busy.sentence.startswith(f"{said} Only 0 of 2 cores idle when this started")
+    assert "HARNESS_THREADS=1 may be much faster" in busy.sentence
+    assert choose_threads(1).sentence == "1 thread, as model.threads says (HARNESS_THREADS overrides)."
 
     monkeypatch.setenv("HARNESS_THREADS", "1")
     assert choose_threads(2).n_threads == 1

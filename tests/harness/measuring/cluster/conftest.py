@@ -37,7 +37,7 @@ def ray_environment() -> Iterator[dict[str, str]]:
         patch.delenv("OMP_NUM_THREADS", raising=False)
         paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
         patch.setenv("PYTHONPATH", os.pathsep.join(paths))
-        pytest.importorskip("ray", reason="Ray is not installed: pip install 'dpo-harness[ray]'")
+        pytest.importorskip("ray", reason="Ray is not installed: pip install -e '.[ray]'")
         yield dict(os.environ)
 
 

@@ -46,8 +46,6 @@ def choose_threads(configured: int | None = None) -> ThreadChoice:
     asked = asked_threads(os.environ)
     if asked is not None:
         return asked
-    if configured == 1:
-        return configured_threads(1, [0.0])
     loads = measure_loads()
     return threads_for_load(loads, quota_cores()) if configured is None else configured_threads(configured, loads)
 
@@ -83,10 +81,11 @@ def configured_threads(number: int, loads: Sequence[float]) -> ThreadChoice:
     """
     sentence = f"{_count(number, 'thread')}, as model.threads says (HARNESS_THREADS overrides)."
     n_idle = _n_idle(loads)
-    if n_idle < number:
+    n_fitting = max(1, n_idle)
+    if n_fitting < number:
         sentence += (
             f" Only {n_idle} of {_count(len(loads), 'core')} idle when this started, and threads wait for each other: "
-            f"HARNESS_THREADS={max(1, n_idle)} may be much faster."
+            f"HARNESS_THREADS={n_fitting} may be much faster."
         )
     return ThreadChoice(number, sentence)
 

@@ -110,7 +110,7 @@ class RayEngine:
             self._hand(*self._waiting.popleft())
 
     def _hand(self, unit: Unit, parcels: list[Any]) -> None:
-        """Hands a unit to Ray, which begins it again itself, as often as it was not begun yet."""
+        """Hands a unit to Ray, which begins it again where its process dies, as often as attempts are left."""
         self._n_handed[unit.key] += 1
         options = {"name": unit.key, "max_retries": ATTEMPTS - 1 - self._n_begun[unit.key]}
         sent = (str(Path.cwd()), self._box, self._job, unit)

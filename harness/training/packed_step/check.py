@@ -36,7 +36,7 @@ CHECKED_ROWS = 64
 CHECKED_TOKENS = 256
 """Tokens of the shortest rows, padding included; below fp32 twice as many, whose spread is less a matter of luck."""
 FEWEST_ROWS = 2
-"""Rows that are checked however long they are, because a pack holds several."""
+"""Rows that are checked at least, because a pack holds several; they are cut where they are too long together."""
 EXACT_TOLERANCE = 1e-4
 """Share of its size by which a value may differ where products are computed in fp32."""
 SPREADS_ALLOWED = 4.0
@@ -98,7 +98,8 @@ class _Computed:
 def check_packed_step(model: Any, rows: Sequence[Sequence[Request]], padding: int) -> StepCheck:
     """Compares some rows on both forwards and leaves model, gradients and random numbers as they were.
 
-    They are the shortest, and one row beyond each length that the model's configuration names, such as a window's.
+    They are the shortest, cut where they are long, since a family that takes no tree is found out by few tokens. What
+    begins at a length that the model's configuration names, such as a window's, is found by a whole row beyond it.
 
     Where several kernels of attention can be trained with, the result is that of the first that passes, or of the last.
 
@@ -175,7 +176,7 @@ def _chosen(
     by_length = sorted(rows, key=_longest)
     chosen: list[Request] = []
     for number, row in enumerate(by_length):
-        more = [*chosen, *row]
+        more = [*chosen, *_cut(row, n_tokens // (FEWEST_ROWS * len(row)) - 1)]
         if number >= FEWEST_ROWS and len(more) * (_longest(more) + 1) > n_tokens:
             break
         chosen = more
@@ -185,6 +186,17 @@ def _chosen(
         if beyond and _longest(groups[-1]) <= threshold:
             groups.append(beyond[0])
     return groups
+
+
+def _cut(row: Sequence[Request], n_inputs: int) -> Sequence[Request]:
+    """A row of so many input tokens a request, or the starts of prompt and responses of a longer one."""
+    if _longest(row) <= n_inputs:
+        return row
+    prompts = [each.prompt_ids[: n_inputs // 2] for each in row]  # as long for both of a pair, which stays one
+    return [
+        Request(prompt, each.response_ids[: n_inputs - len(prompt) + 1])
+        for prompt, each in zip(prompts, row, strict=True)
+    ]
 
 
 def _longest(requests: Sequence[Request]) -> int:

@@ -100,12 +100,30 @@ def test_the_shortest_rows_are_checked() -> None:
     assert chosen == [request for pair in few[: len(chosen) // 2] for request in pair]
     assert 4 < len(chosen) < len(few)
     assert len(chosen) * max(each.n_inputs + 1 for each in chosen) <= CHECKED_TOKENS
-    assert _chosen([long, few[0]], (), CHECKED_TOKENS) == [[*few[0], *long]]
+
+
+def test_long_rows_are_cut() -> None:
+    """To the starts of prompt and responses, the prompt of a pair alike, so that both still share it in a pack."""
+    ids = tuple(range(3, 63)) * 5
+    long = [Request(ids, ids[:200]), Request(ids, ids[:9])]
+    little = [Request(ids[:9], ids[:200]), Request(ids[:9], ids[:2])]
+
+    (chosen,) = _chosen([long, little], (), CHECKED_TOKENS)
+
+    assert chosen == [
+        Request(ids[:9], ids[:55]),
+        Request(ids[:9], ids[:2]),
+        Request(ids[:31], ids[:33]),
+        Request(ids[:31], ids[:9]),
+    ]
+    assert len(chosen) * max(each.n_inputs + 1 for each in chosen) == CHECKED_TOKENS
+    assert _chosen([long, little], (250,), CHECKED_TOKENS)[1:] == [long]
 
 
 def test_rows_of_one_answer_are_looked_at_one_by_one() -> None:
     """Two that happen to lie beside each other are no pair, of which a long one would hide a short one."""
-    short, long = Request((3, 4), (5,)), Request(tuple(range(3, 40)) * 10, (5,))
+    ids = tuple(range(3, 40)) * 10
+    short, long = Request((3, 4), (5,)), Request(ids, ids)
 
     assert _chosen([[long], [short], [long], [short]], (), CHECKED_TOKENS) == [[short, short]]
 

@@ -112,19 +112,25 @@ class Terminal:
 
     @contextmanager
     def changing(self) -> Iterator[Callable[[str], None]]:
-        """Shows a line that changes; where nobody sees bars, at most one every `SECONDS_BETWEEN_LINES`."""
+        """Shows a line that changes; where nobody sees bars, one every `SECONDS_BETWEEN_LINES`, and the last."""
         if self.shows_bars:
             with self.console.status("") as status:
                 yield lambda line: status.update(_shown(line))
             return
-        latest = [self.clock() - SECONDS_BETWEEN_LINES]
+        latest, said, last = self.clock() - SECONDS_BETWEEN_LINES, "", ""
 
         def show(line: str) -> None:
-            if self.clock() - latest[0] >= SECONDS_BETWEEN_LINES:
-                latest[0] = self.clock()
+            nonlocal latest, said, last
+            last = line
+            if self.clock() - latest >= SECONDS_BETWEEN_LINES:
+                latest, said = self.clock(), line
                 self.say(line)
 
-        yield show
+        try:
+            yield show
+        finally:
+            if last != said:
+                self.say(last)
 
     @contextmanager
     def training(self, name: str) -> "Iterator[Callable[[int, int, dict[str, Any]], None]]":

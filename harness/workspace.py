@@ -97,7 +97,7 @@ class Workspace:
                 yield folder
             except KeyboardInterrupt as error:
                 if not folder.exists():
-                    error.add_note("no run folder was written")
+                    error.add_note("no run folder was written; the same command goes on from what is kept")
                 raise
 
     def _free_run(self, stem: str, out: Path | None, stack: ExitStack) -> Path:

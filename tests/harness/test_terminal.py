@@ -236,3 +236,18 @@ def test_a_terminal_that_closes_costs_no_work(monkeypatch: pytest.MonkeyPatch) -
     with terminal.waiting("writing"):
         pass
     assert n_done == 9
+
+
+def test_a_changing_line_is_said_now_and_then_and_at_the_end(log: Any, clock: Clock) -> None:
+    """What was said last is not said twice."""
+    terminal, lines = log
+    with terminal.changing() as show:
+        show("units 0/3")
+        show("units 1/3")
+        clock.seconds = SECONDS_BETWEEN_LINES
+        show("units 2/3")
+        show("units 3/3")
+    with terminal.changing() as show:
+        show("units 0/1")
+
+    assert lines() == ["units 0/3", "units 2/3", "units 3/3", "units 0/1"]

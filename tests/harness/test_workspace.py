@@ -94,5 +94,5 @@ def test_an_interrupted_run_says_whether_its_folder_was_written(tmp_path: Path) 
         raise KeyboardInterrupt
     with pytest.raises(KeyboardInterrupt) as after, workspace.reserve_run("tiny") as folder:
         raise KeyboardInterrupt(folder.mkdir())
-    assert before.value.__notes__ == ["no run folder was written"]
+    assert before.value.__notes__ == ["no run folder was written; the same command goes on from what is kept"]
     assert not hasattr(after.value, "__notes__")

@@ -219,7 +219,8 @@ def what_there_is(nodes: Sequence[Node]) -> str:
 def room_line(nodes: Sequence[Node], needs: Needs, request: Request) -> str:
     """A line that says where units are computed, and how many at a time."""
     n_units = n_at_a_time(nodes, needs, request.workers)
-    return f"Ray: {_count(n_units, 'unit')} at a time, each with {needs}; {what_there_is(nodes)}."
+    more = " (more with fewer threads: HARNESS_THREADS=1)" if needs.n_cpus > 1 and not needs.n_gpus else ""
+    return f"Ray: {_count(n_units, 'unit')} at a time, each with {needs}{more}; {what_there_is(nodes)}."
 
 
 def _count(number: float, noun: str) -> str:

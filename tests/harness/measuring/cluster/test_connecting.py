@@ -64,7 +64,7 @@ def test_variables_that_mean_the_same_everywhere_are_sent_along() -> None:
 def test_without_ray_one_line_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """The extra of this project."""
     monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(RayMissingError, match=r"^--on ray: Ray is not installed .*: pip install 'dpo-harness\[ray\]'$"):
+    with pytest.raises(RayMissingError, match=r"^--on ray: Ray is not installed .*: pip install .* -e '\.\[ray\]'$"):
         connect(Request(), {})
 
 

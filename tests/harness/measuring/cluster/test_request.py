@@ -139,6 +139,7 @@ def test_the_line_says_where_and_how_many_at_a_time() -> None:
     assert room_line([CPUS], Needs(), Request()) == line
     assert room_line([CPUS], Needs(), Request(workers=9)) == line
     assert room_line([CPUS], Needs(), Request(workers=1)).startswith("Ray: 1 unit at a time")
+    assert "2 units at a time, each with 2 CPUs (more with fewer threads" in room_line([CPUS], Needs(2), Request())
 
 
 def test_processes_of_one_adapter_may_be_on_several_nodes() -> None:

@@ -17,7 +17,7 @@ _VALUES = ("address", "gpus_per_unit", "workers", "gpus_per_adapter")
 
 
 @contextmanager
-def on_cluster(options: dict[str, Any], *, alone: str | None = None) -> Iterator[MakerOf]:
+def on_cluster(options: dict[str, Any], *, dry_run: bool = False, only: bool = False) -> Iterator[MakerOf]:
     """Takes the options of a cluster out of those of a command, and connects to it within the block.
 
     What they say of the experiment itself is added: the processes that train an adapter together.
@@ -26,7 +26,8 @@ def on_cluster(options: dict[str, Any], *, alone: str | None = None) -> Iterator
 
     Args:
         options: Values of a command's options.
-        alone: Option that was given and computes in this process, such as "--dry-run"; None where there is none.
+        dry_run: Whether `--dry-run` was given, which computes in this process.
+        only: Whether `--only` was, which does so too.
 
     Raises:
         click.UsageError: An option has no effect.
@@ -39,8 +40,8 @@ def on_cluster(options: dict[str, Any], *, alone: str | None = None) -> Iterator
             raise click.UsageError(f"{given[0]} has no effect without --on ray; add that, or leave it out")
         yield lambda _: None
         return
-    if alone is not None:
-        raise click.UsageError(f"{alone} computes in this process: leave out --on")
+    if dry_run or only:
+        raise click.UsageError(f"{'--dry-run' if dry_run else '--only'} computes in this process: leave out --on")
     if not options.get("use_cache", True):
         raise click.UsageError("--on ray keeps what is computed in the score cache alone: leave out --no-cache")
     from harness.measuring.cluster.connecting import connected

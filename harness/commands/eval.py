@@ -71,8 +71,7 @@ def evaluate(
         raise click.UsageError("give at least one --adapter or --candidate")
     _check_combination(only, pairs, is_alone=not dry_run and options["out"] is None)
     context = click.get_current_context()
-    alone = "--dry-run" if dry_run else "--only" if only else None
-    maker_of = context.with_resource(on_cluster(options, alone=alone))
+    maker_of = context.with_resource(on_cluster(options, dry_run=dry_run, only=bool(only)))
     if (named := named_adapters(adapters)) and model is None:
         model = common_base(named)
     found = find_adapters(named, Workspace(options["workspace"]).fixtures)

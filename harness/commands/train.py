@@ -49,8 +49,8 @@ def train(*, dry_run: bool, only: str | None, **options: Any) -> None:
     launched = is_launched(os.environ)
     if launched and options["place"] is not None:
         raise LaunchedError("--on ray starts the processes that it needs; leave the launcher out")
-    alone = "--dry-run" if dry_run else None if only is None else "--only"
-    maker_of = click.get_current_context().with_resource(on_cluster(options, alone=alone))
+    context = click.get_current_context()
+    maker_of = context.with_resource(on_cluster(options, dry_run=dry_run, only=only is not None))
     asked = Options(**options)
     if dry_run:
         from harness.measuring.planning import planned_adapters, training_estimate

@@ -34,8 +34,7 @@ def train_and_eval(models: tuple[str, ...], verbose: bool, dry_run: bool, **opti
     from harness.measuring.lineup import named_models
     from harness.measuring.preparation import Options, prepare
 
-    alone = "--dry-run" if dry_run else None
-    maker_of = click.get_current_context().with_resource(on_cluster(options, alone=alone))
+    maker_of = click.get_current_context().with_resource(on_cluster(options, dry_run=dry_run))
     asked = Options(**options)
     experiment = prepare(asked)
     others = named_models(models, experiment.config)

@@ -46,8 +46,9 @@ def choose_threads(configured: int | None = None) -> ThreadChoice:
     asked = asked_threads(os.environ)
     if asked is not None:
         return asked
-    loads = measure_loads()
-    return threads_for_load(loads, quota_cores()) if configured is None else configured_threads(configured, loads)
+    if configured is None:
+        return threads_for_load(measure_loads(), quota_cores())
+    return configured_threads(configured, measure_loads() if configured > 1 else [])  # one thread waits for no other
 
 
 def apply_threads(choice: ThreadChoice) -> None:

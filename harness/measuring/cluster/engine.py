@@ -68,6 +68,7 @@ class RayEngine:
         self._waiting: deque[tuple[Unit, list[Any]]] = deque()
         self._at_work: dict[Any, tuple[Unit, list[Any]]] = {}
         self._n_begun, self._n_handed = Counter[str](), Counter[str]()
+        """Key of a unit -> how often it was begun, and handed to Ray, since it was submitted."""
         self._nodes: dict[str, str] = {}
         """Key of a unit -> the node where it was begun last."""
         self._counted = time.monotonic()

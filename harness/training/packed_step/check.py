@@ -166,9 +166,7 @@ def rows_to_check(lengths: "NDArray[np.int64]", thresholds: Sequence[int]) -> "N
     return np.concatenate([first, np.setdiff1d(np.asarray(shortest, np.int64), first)])
 
 
-def _chosen(
-    rows: Sequence[Sequence[Request]], thresholds: Sequence[int], n_tokens: int
-) -> list[Sequence[Request]]:  # fmt: skip
+def _chosen(rows: Sequence[Sequence[Request]], thresholds: Sequence[int], n_tokens: int) -> list[Sequence[Request]]:
     """The requests of the shortest rows, at least two, that fit into so many tokens with their padding.
 
     Then, each by itself, the shortest row beyond every length at which the model may begin to compute otherwise.

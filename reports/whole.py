@@ -175,13 +175,14 @@ def _made_and_held(path: Path, make: Callable[[Path], object]) -> Iterator[None]
         yield
         return
     while True:
-        descriptor = os.open(path, os.O_RDONLY)
-        with suppress(OSError):  # a file system without locks
-            fcntl.flock(descriptor, fcntl.LOCK_SH)
-        if path.exists() and os.path.samestat(path.stat(), os.fstat(descriptor)):
-            break
-        os.close(descriptor)  # another process took it for a leftover before it had a lock
-        make(path)
+        with suppress(FileNotFoundError):
+            descriptor = os.open(path, os.O_RDONLY)
+            with suppress(OSError):  # a file system without locks
+                fcntl.flock(descriptor, fcntl.LOCK_SH)
+            if _is_at(path, descriptor):
+                break
+            os.close(descriptor)
+        make(path)  # another process took it for a leftover before it had a lock
     try:
         yield
     finally:
@@ -212,11 +213,16 @@ def _with_lock(path: Path, use: Callable[[Path], object] = Path.exists) -> bool:
     except OSError:
         return False  # it is gone, or not ours to open
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+        with suppress(OSError):  # somebody holds it
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if _is_at(path, descriptor):  # else a third process removed it, and its owner may have made it again
+                use(path)
+                return True
         return False
-    else:
-        use(path)
-        return True
     finally:
         os.close(descriptor)
+
+
+def _is_at(path: Path, descriptor: int) -> bool:
+    """Whether what a process has open is what the path leads to."""
+    return path.exists() and os.path.samestat(path.stat(), os.fstat(descriptor))

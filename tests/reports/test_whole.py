@@ -5,12 +5,24 @@ import re
 import subprocess
 import sys
 import time
-from contextlib import nullcontext
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from reports.whole import check_writable, leftovers_in, scratch_folder, temporary_sibling, whole_folder, write_whole
+from reports import whole
+from reports.whole import (
+    check_writable,
+    leftovers_in,
+    remove_leftovers,
+    remove_unused,
+    scratch_folder,
+    temporary_sibling,
+    whole_folder,
+    write_whole,
+)
 
 
 def fill_the_disk(monkeypatch: pytest.MonkeyPatch, method: str) -> None:
@@ -142,6 +154,50 @@ def test_what_another_process_writes_now_is_no_leftover(tmp_path: Path) -> None:
             assert second.is_dir()
         (tmp_path / "run").rmdir()
     assert (tmp_path / "run").is_dir()
+
+
+@pytest.mark.parametrize("write", [scratch_folder, whole_folder])
+def test_a_folder_that_is_taken_for_a_leftover_before_it_is_held_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write: Callable[[Path], AbstractContextManager[Path]]
+) -> None:
+    """Another process may look for leftovers between the making of a folder and the lock on it."""
+    make, made = Path.mkdir, list[Path]()
+
+    def make_and_lose(path: Path, *arguments: Any, **options: Any) -> None:
+        make(path, *arguments, **options)
+        if path != tmp_path:
+            made.append(path)
+            if len(made) == 1:
+                remove_leftovers(tmp_path / "units")
+
+    monkeypatch.setattr(Path, "mkdir", make_and_lose)
+    with write(tmp_path / "units") as folder:
+        assert folder.is_dir()
+        assert made == [folder, folder]
+        assert not leftovers_in(tmp_path)
+
+
+def test_a_folder_that_was_made_again_is_not_removed_by_who_opened_the_one_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its lock is that of a folder which a third process has removed since."""
+    leftover = temporary_sibling(tmp_path / "units")
+    leftover.mkdir()
+    lock, n_made_again = whole.fcntl.flock, 0
+
+    def make_again_and_lock(descriptor: int, kind: int) -> None:
+        nonlocal n_made_again
+        if not n_made_again:
+            leftover.rmdir()
+            leftover.mkdir()
+        n_made_again += 1
+        lock(descriptor, kind)
+
+    monkeypatch.setattr(whole.fcntl, "flock", make_again_and_lock)
+    remove_unused(leftover)
+
+    assert n_made_again == 1
+    assert leftover.is_dir()
 
 
 def test_a_file_is_tried_without_a_change(tmp_path: Path) -> None:

@@ -31,7 +31,8 @@ _TUNED_FROM = re.compile(
 _HASHED = {"base", "fingerprint", "recipe", "rows", "start", "versions"}
 """Keys of a whole record; its fingerprint is the hash of everything that determines an adapter (`fixture_inputs`)."""
 OF_TRAINING = (
-    "n_threads", "modules", "untouched_modules", "router_aux_loss_coef", "max_tokens_at_once", "packed_step_check",
+    "n_threads", "allocator", "modules", "untouched_modules", "router_aux_loss_coef", "max_tokens_at_once",
+    "packed_step_check",
 )  # fmt: skip
 """Keys of a record that say how its training went, and determine nothing; they stand in its last log line too."""
 _NOT_HASHED = {"fingerprint", "files", *OF_TRAINING}

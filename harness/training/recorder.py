@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.allocator import allocator_record
 from harness.models.base import LoadedModel
 from harness.processes import by_the_first
 from harness.training.coverage import coverage_of
@@ -191,7 +192,7 @@ class Recorder:
         if self.packed_step is not None:
             budget, check = self.packed_step
             of_model |= {"max_tokens_at_once": budget.max_tokens, "packed_step_check": check}
-        self._append(summary | of_model | {"n_threads": torch.get_num_threads()})
+        self._append(summary | of_model | {"n_threads": torch.get_num_threads(), "allocator": allocator_record()})
 
     def check_weights(self, step: int) -> None:
         """Check that all weights are finite; the loss of the step that broke them does not show it yet.

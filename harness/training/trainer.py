@@ -319,7 +319,13 @@ def check_trainable(loaded: LoadedModel, rows: EncodedRows, recipe: Recipe, star
     if kind != KINDS[run.method]:
         raise TrainingError(f"training.method: {run.method} trains on {KINDS[run.method]}, not on {kind}")
     check_loggers(run.report_to)
-    check_shares(run, n_together(recipe.n_ranks), router_weight(loaded, run))
+    router = router_weight(loaded, run)
+    check_shares(run, n_together(recipe.n_ranks), router)
+    if router and run.engine == "packed":
+        raise TrainingError(
+            f"training.engine: packed does not compute the router's loss, which counts {router:g} times here; choose "
+            f"trl, or let training.router_aux_loss_coef be 0"
+        )
     if start is not None:
         check_start(start, recipe.lora)
     if run.method == "kto" and run.batch_size == 1:

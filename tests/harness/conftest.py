@@ -91,8 +91,9 @@ def imports_left_alone() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def recipe(imports_left_alone: None) -> Recipe:  # noqa: ARG001
-    """Four steps that visibly move a tiny model, with dropout in the adapter."""
-    return Recipe(LoraConfig(rank=4, dropout=0.1), TrainingConfig(batch_size=4, epochs=2, learning_rate=1e-2), seed=1)
+    """Four steps that visibly move a tiny model, in packs, with dropout in the adapter."""
+    training = TrainingConfig(batch_size=4, epochs=2, learning_rate=1e-2, engine="packed")
+    return Recipe(LoraConfig(rank=4, dropout=0.1), training, seed=1)
 
 
 @pytest.fixture(scope="session")

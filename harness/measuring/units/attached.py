@@ -31,15 +31,12 @@ class Attached:
                 if name not in self._folders:
                     self._folders[name] = folder  # before, so that what fails halfway is taken off too
                     attach_adapter(loaded, name, str(folder))
-        except AdapterError:
+        except BaseException as error:
             is_alone = self._folders.keys() <= folders.keys()
             self.take_off(loaded)
-            if is_alone:
+            if is_alone or not isinstance(error, AdapterError):
                 raise
             self.put_on(loaded, folders)  # one of another unit may be what it clashed with
-        except BaseException:
-            self.take_off(loaded)
-            raise
 
     def take_off(self, loaded: LoadedModel) -> None:
         """Leaves the base as it was before."""

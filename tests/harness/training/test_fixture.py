@@ -139,7 +139,7 @@ def test_the_embedded_base_keeps_its_name(encode: Encode, recipe: Recipe, tmp_pa
 def test_whatever_determines_the_adapter_changes_the_fingerprint(
     loaded: LoadedModel, encode: Encode, recipe: Recipe, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Recipe, seed, adapter, rows and their kind, weights, quantisation, template, start, versions: each alone."""
+    """Recipe, engine, seed, adapter, rows and their kind, weights, types, template, start, versions: each alone."""
     rows = encode(loaded)
     requests = requests_of(rows.training)
     start = Fixture(tmp_path, "1234", reused=True, log=(), notes=())
@@ -147,6 +147,7 @@ def test_whatever_determines_the_adapter_changes_the_fingerprint(
         fixture_inputs(loaded, rows, recipe),
         fixture_inputs(loaded, rows, with_training(recipe, learning_rate=2e-2)),
         fixture_inputs(loaded, rows, with_training(recipe, method="kto")),
+        fixture_inputs(loaded, rows, with_training(recipe, engine="trl")),
         fixture_inputs(loaded, rows, replace(recipe, seed=2)),
         fixture_inputs(loaded, rows, replace(recipe, lora=LoraConfig(rank=8))),
         fixture_inputs(loaded, EncodedRows(rows.training[1:], rows.selection), recipe),
@@ -163,6 +164,8 @@ def test_whatever_determines_the_adapter_changes_the_fingerprint(
         fixture_inputs(loaded, rows, recipe, start),
         fixture_inputs(loaded, rows, recipe, replace(start, fingerprint="5678")),
     ]
+    monkeypatch.setattr(fixture, "PACKED_STEP_VERSION", 0)
+    variants.append(fixture_inputs(loaded, rows, recipe))
     monkeypatch.setattr(fixture, "package_versions", lambda _names: {"torch": "0"})
     variants.append(fixture_inputs(loaded, rows, recipe))
     loaded.tokenizer.chat_template += " "

@@ -7,8 +7,10 @@ import pytest
 import torch
 from tiny_families import N_VOCABULARY
 
-from harness.training.packed_step.forward import Budget, packed_forward
+from harness.training.packed_step.batch import read_batch
+from harness.training.packed_step.forward import LARGEST_PACK_TOKENS, Budget, packed_forward
 from suites.engine.causal_model import attention_kernel_name
+from suites.engine.tree_attention import padded_length
 
 Fused = Callable[..., Any]
 FAMILIES = ("Llama", "GPT2", "Gemma2", "Cohere", "Granite", "Qwen2", "Qwen3", "Mistral", "GPTNeoX")
@@ -57,6 +59,18 @@ def assert_same(packed: Any, plain: Any) -> None:
         assert (own_slopes[name] - slope).norm() <= 1e-4 * slope.norm(), name
 
 
+def test_rows_that_are_equal_are_computed_once_and_only_log_probabilities_have_a_gradient(fused: Fused) -> None:
+    """Their values are those of TRL's fused head (see below), for each of them."""
+    model, batch = fused("Llama"), padded_pairs(4)
+
+    requests = read_batch(batch["input_ids"], batch["attention_mask"], batch["labels"]).requests
+    with packed_forward(model.get_base_model(), Budget(4096)):
+        output = model(**batch, fused_lm_head=True)
+
+    assert len(requests) == len(set(requests)) == len(batch["labels"]) - 1
+    assert [name for name in FIELDS if getattr(output, name).requires_grad] == ["log_probs", "loss"]
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("max_tokens", [4096, 30])
 def test_values_and_gradients_are_those_of_the_padded_batch(family: str, max_tokens: int, fused: Fused) -> None:
@@ -93,6 +107,14 @@ def test_block_masks_open_what_dense_ones_do(family: str, fused: Fused, monkeypa
         with packed_forward(model.get_base_model(), Budget(max_tokens), "flex"):
             assert_same(computed(model, batch), plain)
     assert set(sizes) == {(1024, 1024)}
+
+
+def test_flex_attention_is_compiled_for_at_most_eight_lengths() -> None:
+    """Whatever packs a training makes."""
+    lengths = {padded_length(n_tokens) for n_tokens in range(1, LARGEST_PACK_TOKENS["flex"] + 1)}
+
+    assert len(lengths) <= 8
+    assert max(lengths) == LARGEST_PACK_TOKENS["flex"]
 
 
 @pytest.mark.parametrize("padding_side", ["left", "right"])

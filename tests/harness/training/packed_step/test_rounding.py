@@ -1,8 +1,9 @@
 """What packs round otherwise than padded batches: no more than those are wrong by, or differ from themselves."""
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +76,7 @@ def trained(
     options_of, make_trainer = trl._method_options, trainer.make_trainer
 
     def adapter(
-        engine: str, n_rows: int, draw: int = 0, multiple: int | None = None, kernel: str = "sdpa",
+        engine: str, n_rows: int, draw: int = 0, multiple: int | None = None,
         dtype: torch.dtype = torch.float32, reference: str | None = None
     ) -> torch.Tensor:  # fmt: skip
         drawn = random.Random(draw)
@@ -96,7 +97,6 @@ def trained(
         monkeypatch.setattr(trainer, "make_trainer", in_dtype)
         pairs = [Pair(str(n), str(n), "", (Turn("user", said(2, 30)),), said(1, 25), said(1, 25)) for n in range(24)]
         loaded = load(llama_folder)
-        loaded.base.set_attn_implementation(kernel)
         run = replace(
             recipe.training,
             engine=engine,
@@ -115,23 +115,34 @@ def trained(
     return adapter
 
 
+def mean(distances: Iterable[float]) -> float:
+    """The geometric one, because AdamW magnifies a rounding by what a single training's luck decides."""
+    return float(np.exp(np.log([*distances]).mean()))
+
+
 @pytest.mark.slow
 def test_twenty_steps_end_within_the_spread_of_trl(trained: Callable[..., torch.Tensor]) -> None:
-    """The adapter is no further from TRL's than TRL's own are, of other padding or of another kernel of attention.
+    """Packed adapters are no further from TRL's than those, padded in other ways, are from each other, over six draws.
 
-    Padding alone moves fewer roundings, because it leaves the order of every sum within a row as it is.
+    TRL's rows are padded to the longest of four, of two, to their own length, or to a multiple of 16 or 64.
     """
-    plain = trained("trl", 4)
-    others = [trained("trl", 4, multiple=64), trained("trl", 1), trained("trl", 4, kernel="eager")]
-    spread = max((other - plain).norm() for other in others)
-    moved = (trained("packed", 4) - plain).norm()
+    spreads: list[float] = []
+    distances: dict[str, list[float]] = {"every_step": [], "once": []}
+    for draw in range(6):
+        padded = [trained("trl", n_rows, draw) for n_rows in (4, 2, 1)]
+        padded += [trained("trl", 4, draw, multiple=multiple) for multiple in (16, 64)]
+        spreads.append(max(float((one - other).norm()) for one, other in combinations(padded, 2)))
+        for reference, found in distances.items():
+            packed = trained("packed", 4, draw, reference=reference)
+            found.append(mean(float((packed - each).norm()) for each in padded))
 
-    assert 0 < moved <= spread, (moved, [(other - plain).norm() for other in others])
+    assert 0 < mean(distances["every_step"]) <= mean(spreads), (distances, spreads)
+    assert 0 < mean(distances["once"]) <= mean(spreads), (distances, spreads)
 
 
 @pytest.mark.slow
 def test_twenty_steps_end_as_near_to_float64_as_trl(trained: Callable[..., torch.Tensor]) -> None:
-    """On the geometric mean of nine trainings each; AdamW makes a single one a matter of luck.
+    """On the mean of nine trainings each.
 
     A reference that is computed in every step shares the roundings of the policy, which then cancel in the loss.
     """
@@ -142,7 +153,7 @@ def test_twenty_steps_end_as_near_to_float64_as_trl(trained: Callable[..., torch
         for (engine, reference), found in distances.items():
             adapters = (trained(engine, n_rows, draw, reference=reference) for n_rows in (1, 2, 4))
             found += [float((adapter - exact).norm()) for adapter in adapters]
-    trl, every_step, once = (float(np.exp(np.log(found).mean())) for found in distances.values())
+    trl, every_step, once = map(mean, distances.values())
 
     assert every_step < 2 * trl, distances
     assert once < 4 * trl, distances

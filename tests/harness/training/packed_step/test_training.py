@@ -200,6 +200,25 @@ def test_adapters_of_one_base_share_the_reference(
         assert len(store.scores) == n_requests
 
 
+def test_a_second_stage_finds_no_reference_of_the_base(
+    llama_folder: Path, load: Load, encode: Encode, recipe: Recipe, tmp_path: Path
+) -> None:
+    """Its own is the base with the first stage's adapter, which is another key, and its first loss is ln 2."""
+    store, few = Store(), with_training(recipe, max_steps=4)
+    loaded = load(llama_folder)
+    rows, first = encode(loaded), folders_in(tmp_path, "first")
+    train_adapter(loaded, as_method(rows, "sft"), with_training(few, method="sft"), first, str)
+    train_adapter(loaded, rows, few, folders_in(tmp_path, "of_base"), str, cache=store)
+    of_base, store.n_missed = {*store.scores}, 0
+
+    second = replace(folders_in(tmp_path, "second"), start=first.adapter)
+    log_lines = train_adapter(loaded, rows, few, second, str, cache=store)
+
+    assert store.n_missed == len(of_base) == len({*store.scores} - of_base)
+    assert len({context for context, _ in store.scores}) == 2
+    assert steps_of(log_lines)[0]["loss"] == pytest.approx(log(2), abs=1e-5)
+
+
 @pytest.mark.parametrize("damage", [None, b"", b'{"rows": 1}', b"[" * 5000])
 def test_a_training_goes_on_with_the_reference_that_lies_beside_its_checkpoints(
     damage: bytes | None, llama_folder: Path, load: Load, encode: Encode, recipe: Recipe, tmp_path: Path

@@ -35,7 +35,7 @@ JOB = (
     *("--suite", "alignment", "--sweep", "training.learning_rate=2e-4,5e-4,1e-3,2e-3", "--seeds", "2"),
     *("-o", "training.epochs=16"),
 )
-"""Of the embedded default, trained five times as long: between 10 and 11 minutes on one thread of an AMD EPYC (Zen 4)."""
+"""Of the embedded default, trained five times as long: over 10 minutes on one thread of an AMD EPYC (Zen 4)."""
 QUICK_JOB = (
     *("--suite", "smoke", "--limit", "8", "--sweep", "training.learning_rate=5e-4,1e-3"),
     *("-o", "training.max_steps=2", "-o", "training.batch_size=4"),

@@ -2,6 +2,7 @@
 
 import os
 import platform
+import re
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
@@ -23,6 +24,8 @@ SECONDS_BETWEEN_LOOKS = 1.0
 SECONDS_BETWEEN_COUNTS = 10.0
 """Time after which the nodes are counted anew while nothing comes back."""
 ANSWER_SECONDS = 10.0
+_IN_USE = re.compile(r"was ([\d.]+GB) used / ([\d.]+GB) limit")
+"""What Ray's memory monitor says where it ends a process."""
 MOST_HANDED = 10
 """How often a unit is handed to Ray at most, whose processes leave before they begin it (see `was_moved`)."""
 
@@ -186,7 +189,8 @@ def how_died(error: BaseException) -> str:
     """How the processes of a unit died, as a clause."""
     name = type(error).__name__
     if "OutOfMemory" in name:
-        return "memory ran out"
+        used = _IN_USE.search(str(error))
+        return "memory ran out" + (f" ({used[1]} of {used[2]} were in use on its node)" if used else "")
     if "Node" in name or "Lost" in name:
         return "its node was lost"
     return "its process died" if "Worker" in name else f"{name}: {first_line(error)}"

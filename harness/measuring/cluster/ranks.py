@@ -8,6 +8,7 @@ import json
 import os
 import platform
 import time
+import traceback
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.measuring.cluster.request import Needs
-from harness.measuring.cluster.working import ATTEMPTS, Failed, failed, set_up, teller
+from harness.measuring.cluster.working import ATTEMPTS, Failed, failed, set_up, spoils_process, teller
 from harness.measuring.experiment import Experiment
 from harness.measuring.lineup import TrainedAdapter
 from harness.measuring.together import train_together
@@ -26,9 +27,14 @@ from harness.measuring.units.inputs import check_inputs, inputs_of
 from harness.measuring.units.unit import Job, Outcome, TrainUnit
 from harness.processes import LONGEST_WAIT, FollowedExit, ranks
 from reports.errors import UserError, first_line
-from reports.whole import scratch_folder
+from reports.whole import scratch_folder, write_whole
 
 _FIRST = "process-0.json"
+_FAULT = "fault-*.json"
+
+
+class ProcessFault(Exception):  # noqa: N818 - named as what the log shows: "ProcessFault: KeyError: 'x'"
+    """A fault of one of the processes; below the first line stands its traceback."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +62,8 @@ def train_in_ranks(needs: Needs, folder: str, box: Any, job: Job, unit: TrainUni
         unit: What to train.
 
     Raises:
-        UnitDied: The processes died, or failed by a fault, every time they were started.
+        UnitDied: The processes died every time they were started.
+        ProcessFault: One of them failed by a fault, after which they are not begun again.
     """
     set_up(folder)
     started, workspace = time.perf_counter(), job.options.workspace.absolute()
@@ -65,9 +72,11 @@ def train_in_ranks(needs: Needs, folder: str, box: Any, job: Job, unit: TrainUni
     try:
         with scratch_folder(workspace / "ranks") as results:
             failure = _started(needs, Work(folder, box, job, unit, str(results)))
-            told = _told(results)
+            fault, told = next(map(_read, results.glob(_FAULT)), None), _told(results)
     finally:
         teller(box.put.remote)(event_of(unit, "ended"))
+    if fault:
+        raise ProcessFault(f"{fault['message']}\n{fault['traceback']}")
     if "failed" in told:
         return Failed(told["failed"], told["message"])
     if "fingerprint" not in told:
@@ -98,17 +107,26 @@ def _started(needs: Needs, work: Work) -> str:
     try:
         trainer.fit()
     except TrainingFailedError as error:
-        return f"its processes failed ({first_line(error)})"
+        return f"its processes failed ({_cause(error)})"
     return ""
 
 
+def _cause(error: Exception) -> str:
+    """Why Ray Train gave up, in the words of the first process that failed; its own first line is a heading."""
+    of_processes: dict[int, Exception] = getattr(error, "worker_failures", {})
+    cause = next((each for _, each in sorted(of_processes.items())), getattr(error, "controller_failure", error))
+    return f"{type(cause).__name__}: {first_line(cause)}"
+
+
 def train_as_rank(config: dict[str, Any]) -> None:
-    """Trains as one of several processes, and writes what it has to say: the first one's result, or a mistake.
+    """Trains as one of several processes, and writes what it has to say: the first one's result, a mistake or a fault.
 
     Args:
         config: "work" -> the `Work` of all.
     """
     work: Work = config["work"]
+    if [*Path(work.results).glob(_FAULT)]:
+        return  # Ray Train begins again whatever failed, and the fault would only be met again
     set_up(work.folder)
     said = Path(work.results) / f"process-{os.environ['RANK']}.json"
     said.unlink(missing_ok=True)
@@ -125,6 +143,11 @@ def train_as_rank(config: dict[str, Any]) -> None:
     except UserError as error:
         failure = failed(error)
         told = {"failed": failure.kind, "message": failure.message}
+    except Exception as error:
+        if not spoils_process(error):
+            what = {"message": f"{type(error).__name__}: {first_line(error)}", "traceback": traceback.format_exc()}
+            write_whole(said.with_name(_FAULT.replace("*", os.environ["RANK"])), json.dumps(what))
+        raise  # so that the others, which wait for this one, are ended
     if told:
         said.write_text(json.dumps(told), encoding="utf-8")
 
@@ -145,8 +168,12 @@ def _trained(work: Work, read: dict[str, str], experiment: Experiment) -> tuple[
 def _told(results: Path) -> dict[str, Any]:
     """What the processes said: the first one, else another one that failed alone; empty where none said anything."""
     said = sorted(results.glob("process-*.json"), key=lambda file: (file.name != _FIRST, file.name))
-    told: dict[str, Any] = json.loads(said[0].read_text(encoding="utf-8")) if said else {}
-    return told
+    return _read(said[0]) if said else {}
+
+
+def _read(file: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    return content
 
 
 def _unseen(workspace: Path) -> str:

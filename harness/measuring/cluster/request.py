@@ -220,7 +220,10 @@ def room_line(nodes: Sequence[Node], needs: Needs, request: Request) -> str:
     """A line that says where units are computed, and how many at a time."""
     n_units = n_at_a_time(nodes, needs, request.workers)
     more = " (more with fewer threads: HARNESS_THREADS=1)" if needs.n_cpus > 1 and not needs.n_gpus else ""
-    return f"Ray: {_count(n_units, 'unit')} at a time, each with {needs}{more}; {what_there_is(nodes)}."
+    idle = ""
+    if not needs.n_gpus and any(node.n_gpus for node in nodes):
+        idle = " No GPU is used, because the base is on a CPU here: start the command on a node that has one."
+    return f"Ray: {_count(n_units, 'unit')} at a time, each with {needs}{more}; {what_there_is(nodes)}.{idle}"
 
 
 def _count(number: float, noun: str) -> str:

@@ -63,7 +63,7 @@ def check_inputs(expected: Mapping[str, str], found: Mapping[str, str], node: st
     details = [f"{part}{_difference(part, expected[part], found.get(part, ''))}" for part in differing]
     raise ForeignNodeError(
         f"node {node} has other {', other '.join(details)} than the machine where this was started; all must read the "
-        "same data and weights with the same packages, on one kind of device"
+        "same data and weights with the same packages, on one kind of device (start it on a node like the others)"
     )
 
 

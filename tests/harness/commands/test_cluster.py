@@ -1,7 +1,8 @@
 """Options of a cluster, in combinations that compute nothing."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ from harness.commands.nodes import check_node, examine_nodes
 from harness.measuring.cluster.handshake import Account
 from harness.measuring.cluster.request import Node
 from harness.measuring.cluster.working import versions_here
+from harness.measuring.units.engine import Done, UnitDied
+from harness.measuring.units.in_process import InProcess
 
 COMMANDS = (("train",), ("train-and-eval",), ("eval", "--adapter", "a"), ("calibrate",))
 
@@ -68,6 +71,45 @@ def test_what_cannot_be_is_told(harness: Callable[..., Any], arguments: tuple[st
     outcome = harness(*arguments)
     assert outcome.exit_code == 2
     assert words in outcome.err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", [("train-and-eval", "--suite", "smoke", "--limit", "4"), ("train",)])
+def test_what_could_not_be_done_is_listed_and_the_same_command_completes_it(
+    harness: Callable[..., Any], command: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With exit code 4; the report of what was measured is written all the same."""
+    quick = ("data.training.limit=24", "training.max_steps=2", "training.batch_size=4")
+    typed = (*command, "--seeds", "2", *(part for setting in quick for part in ("-o", setting)))
+
+    class Failing(InProcess):
+        """Does units in this process, all but one."""
+
+        def next_done(self) -> Done:
+            unit = self._waiting[0][0]
+            if unit.key != "train: adapter, seed 43":
+                return super().next_done()
+            self._waiting.popleft()
+            return Done(unit, failure=UnitDied(unit.key, "its process died", 3, "b"))
+
+    @contextmanager
+    def on_cluster(options: dict[str, Any], **_: object) -> Iterator[Callable[[object], type[Failing]]]:
+        for name in ("place", "address", "gpus_per_unit", "workers", "gpus_per_adapter"):
+            options.pop(name, None)
+        yield lambda _asked: Failing
+
+    with monkeypatch.context() as patch:
+        patch.setattr("harness.commands.cluster.on_cluster", on_cluster)
+        outcome = harness(*typed)
+    again = harness(*typed)
+
+    assert outcome.exit_code == 4
+    assert outcome.err.splitlines()[-1].startswith("adapter, seed 43: not ")
+    assert outcome.err.splitlines()[-1].endswith(": its process died 3 times, last on node b")
+    assert again.exit_code == 0, again.err
+    assert ["adapter, seed 43: not " in report.read_text() for report in sorted(Path().rglob("report.md"))] == (
+        [True, False] if command[0] == "train-and-eval" else []
+    )
 
 
 def test_a_launcher_and_a_cluster_do_not_go_together(

@@ -79,6 +79,28 @@ def test_a_driver_that_is_killed_leaves_no_process_and_is_completed_by_the_same_
     assert not alive, [process.cmdline() for process in alive]
 
 
+def test_a_driver_that_is_told_to_end_says_so_in_a_line_and_leaves_no_process(
+    start: Callable[..., subprocess.Popen[str]], tmp_path: Path
+) -> None:
+    """SIGTERM while a unit is worked on: exit code 130, as without Ray."""
+    import psutil
+
+    driver = start(*JOB)
+    while driver.poll() is None and not [*(tmp_path / "w" / "fixtures").glob("*/adapter_model.safetensors")]:
+        time.sleep(0.05)
+    started = psutil.Process(driver.pid).children(recursive=True)
+    computing = [process for process in started if name_of(process) not in AGENTS]
+    driver.terminate()
+    _, err = driver.communicate(timeout=60)
+    _, alive = psutil.wait_procs(computing, timeout=20)
+
+    assert driver.returncode == 130, err
+    assert err.splitlines()[-1].startswith("interrupted by SIGTERM"), err
+    assert "Traceback" not in err
+    assert len(computing) > 3
+    assert not alive, [process.cmdline() for process in alive]
+
+
 def name_of(process: Any) -> str:
     """What a process is called, nothing where it has ended."""
     import psutil

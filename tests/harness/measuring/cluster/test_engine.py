@@ -321,6 +321,14 @@ def test_a_closed_engine_gives_everything_back_once(cluster: FakeCluster) -> Non
     assert (sys.stderr, cluster.n_closed) == (before, 1)
 
 
+def test_memory_that_ran_out_is_told_with_what_was_in_use() -> None:
+    """In the numbers of Ray's memory monitor."""
+    of_ray = (
+        "Task was killed.\nMemory on the node (IP: 10.0.0.1, ID: ab) was 15.21GB used / 15.67GB limit (0.97), which"
+    )
+    assert how_died(OutOfMemoryError(of_ray)) == "memory ran out (15.21GB of 15.67GB were in use on its node)"
+
+
 def test_deaths_of_another_kind_keep_their_name() -> None:
     """So that nothing is called what it is not."""
     assert how_died(RaySystemError("odd")) == "RaySystemError: odd"

@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from harness.commands.job import train_by_units
 from harness.measuring.cluster import engine, ranks
 from harness.measuring.cluster.connecting import connected
 from harness.measuring.cluster.engine import RayEngine
-from harness.measuring.cluster.ranks import Work, train_in_ranks
+from harness.measuring.cluster.ranks import ProcessFault, Work, train_in_ranks
 from harness.measuring.cluster.request import Needs, Request
 from harness.measuring.cluster.starting import OnCluster
 from harness.measuring.cluster.working import Failed
@@ -23,6 +24,7 @@ from harness.measuring.experiment import Experiment
 from harness.measuring.preparation import Options, prepare
 from harness.measuring.units.engine import UnitDied
 from harness.measuring.units.unit import Event, Job, Tell, TrainUnit
+from reports.errors import first_line
 
 UNIT = TrainUnit("train: adapter", "adapter")
 SETTINGS = ("data.training.limit=24", "training.max_steps=40", "training.batch_size=4")
@@ -84,6 +86,65 @@ def test_processes_that_say_nothing_died(shared: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(ranks, "_started", lambda _needs, _work: "its processes failed (worker 1 is gone)")
     with pytest.raises(UnitDied, match=r"^its processes failed \(worker 1 is gone\) 3 times, last on node"):
         trained(shared)
+
+
+def test_a_fault_of_a_process_comes_back_with_its_traceback_and_is_not_begun_again(
+    shared: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is raised, so that Ray Train ends the processes that wait for it; those that it then starts do nothing."""
+    n_begun = 0
+
+    def broken(*_: object) -> Any:
+        nonlocal n_begun
+        n_begun += 1
+        raise KeyError("no such part")
+
+    def start(_needs: Needs, work: Work) -> str:
+        with pytest.raises(KeyError):
+            ranks.train_as_rank({"work": work})
+        ranks.train_as_rank({"work": work})
+        return "its processes failed"
+
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setattr(ranks, "train_together", broken)
+    monkeypatch.setattr(ranks, "_started", start)
+
+    with pytest.raises(ProcessFault, match=r"^KeyError: 'no such part'\nTraceback .*\n(.*\n)*.*in broken\n") as raised:
+        trained(shared)
+
+    assert n_begun == 1
+    assert first_line(raised.value) == "KeyError: 'no such part'"
+
+
+def test_a_gpu_that_gives_nothing_but_errors_is_no_fault(shared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Processes that Ray Train starts anew may do better."""
+
+    def out_of_memory(*_: object) -> Any:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    def start(_needs: Needs, work: Work) -> str:
+        with pytest.raises(torch.OutOfMemoryError):
+            ranks.train_as_rank({"work": work})
+        return "its processes failed (OutOfMemoryError: CUDA out of memory)"
+
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setattr(ranks, "train_together", out_of_memory)
+    monkeypatch.setattr(ranks, "_started", start)
+
+    with pytest.raises(UnitDied, match="CUDA out of memory"):
+        trained(shared)
+
+
+def test_why_ray_train_gave_up_is_said_in_the_words_of_a_process() -> None:
+    """Its own first line is a heading."""
+
+    class WorkerGroupError(Exception):
+        """As Ray Train raises it."""
+
+        worker_failures = {1: ValueError("the second"), 0: RuntimeError("the first\nand more")}  # noqa: RUF012
+
+    assert ranks._cause(WorkerGroupError("Training failed due to worker errors:\n...")) == "RuntimeError: the first"
+    assert ranks._cause(ValueError("of no process")) == "ValueError: of no process"
 
 
 def test_a_node_without_the_workspace_starts_nothing(shared: Path) -> None:

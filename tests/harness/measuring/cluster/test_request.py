@@ -1,5 +1,7 @@
 """What is asked of a cluster, and whether it fits."""
 
+from dataclasses import replace
+
 import pytest
 
 from harness.measuring.cluster.request import (
@@ -140,6 +142,16 @@ def test_the_line_says_where_and_how_many_at_a_time() -> None:
     assert room_line([CPUS], Needs(), Request(workers=9)) == line
     assert room_line([CPUS], Needs(), Request(workers=1)).startswith("Ray: 1 unit at a time")
     assert "2 units at a time, each with 2 CPUs (more with fewer threads" in room_line([CPUS], Needs(2), Request())
+
+
+def test_gpus_that_no_unit_uses_are_told_of() -> None:
+    """A command computes as the machine does that it was started on."""
+    idle = room_line([replace(CPUS, n_gpus=4)], Needs(), Request())
+    used = room_line([replace(CPUS, n_gpus=4)], Needs(1, 1), Request())
+
+    line = "No GPU is used, because the base is on a CPU here: start the command on a node that has one."
+    assert idle.endswith(f"a has 4 CPUs and 4 GPUs. {line}")
+    assert used.endswith("a has 4 CPUs and 4 GPUs.")
 
 
 def test_processes_of_one_adapter_may_be_on_several_nodes() -> None:

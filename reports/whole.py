@@ -40,12 +40,13 @@ def write_whole(path: Path, content: str | bytes, *, sync: bool = False) -> Path
     remove_leftovers(path)
     temporary = temporary_sibling(path)
     try:
-        with _made_and_held(temporary, Path.touch), temporary.open("wb") as stream:
-            stream.write(content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content)
-            if sync:
-                stream.flush()
-                os.fsync(stream.fileno())
-        return temporary.replace(path)
+        with _made_and_held(temporary, Path.touch):  # until it has its name, or another write would remove it
+            with temporary.open("wb") as stream:
+                stream.write(content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content)
+                if sync:
+                    stream.flush()
+                    os.fsync(stream.fileno())
+            return temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
 

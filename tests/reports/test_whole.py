@@ -177,6 +177,19 @@ def test_a_folder_that_is_taken_for_a_leftover_before_it_is_held_is_made_again(
         assert not leftovers_in(tmp_path)
 
 
+def test_a_file_that_is_about_to_get_its_name_is_no_leftover(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another process may write the same file between the end of its content and its rename."""
+    rename = Path.replace
+
+    def remove_and_rename(path: Path, target: Path) -> Path:
+        remove_leftovers(target)
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "replace", remove_and_rename)
+
+    assert write_whole(tmp_path / "report.md", "text").read_text() == "text"
+
+
 def test_a_folder_that_was_made_again_is_not_removed_by_who_opened_the_one_before(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

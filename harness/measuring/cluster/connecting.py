@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, MutableMapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import current_thread, main_thread
 from typing import Any
 
 from harness.measuring.cluster.request import LOCAL, Node, Request, address_of, host_and_port
@@ -226,9 +227,10 @@ def _folders() -> Iterator[tuple[Path, Path]]:
 
 @contextmanager
 def _handlers_kept() -> Iterator[None]:
-    """Keeps what Ray replaces when it is imported and started: the handler of SIGTERM, and `sys.excepthook`.
+    """Keeps what Ray replaces when it is imported and started: the handlers of SIGTERM, and `sys.excepthook`.
 
-    Signals then end a command as `harness.signals` says, before and after.
+    Signals then end a command as `harness.signals` says, before and after. Below Python, Ray puts a handler of its own
+    before ours, which prints addresses as of a crash: ours is put in its place again.
     """
     hook, put = sys.excepthook, signal.signal
 
@@ -240,3 +242,6 @@ def _handlers_kept() -> Iterator[None]:
         yield
     finally:
         signal.signal, sys.excepthook = put, hook
+        handler = signal.getsignal(signal.SIGTERM)
+        if handler is not None and current_thread() is main_thread():
+            signal.signal(signal.SIGTERM, handler)

@@ -76,7 +76,8 @@ def train_in_ranks(needs: Needs, folder: str, box: Any, job: Job, unit: TrainUni
     finally:
         teller(box.put.remote)(event_of(unit, "ended"))
     if fault:
-        raise ProcessFault(f"{fault['message']}\n{fault['traceback']}")
+        words = f"{fault['message']}\n{fault['traceback']}"
+        raise ProcessFault(words.encode("utf-8", "backslashreplace").decode())  # Ray sends nothing that is no UTF-8
     if "failed" in told:
         return Failed(told["failed"], told["message"])
     if "fingerprint" not in told:

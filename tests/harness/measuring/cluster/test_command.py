@@ -97,6 +97,7 @@ def test_a_driver_that_is_told_to_end_says_so_in_a_line_and_leaves_no_process(
     assert driver.returncode == 130, err
     assert err.splitlines()[-1].startswith("interrupted by SIGTERM"), err
     assert "Traceback" not in err
+    assert "SIGTERM received" not in err  # Ray's own account of it, with addresses
     assert len(computing) > 3
     assert not alive, [process.cmdline() for process in alive]
 

@@ -116,6 +116,22 @@ def test_a_fault_of_a_process_comes_back_with_its_traceback_and_is_not_begun_aga
     assert first_line(raised.value) == "KeyError: 'no such part'"
 
 
+def test_words_that_utf8_cannot_hold_are_sent_all_the_same(shared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray would end the process at them, as a death without a reason; they are part of odd names of files."""
+
+    def start(_needs: Needs, work: Work) -> str:
+        fault = {"message": "ValueError: bad \udc80", "traceback": "in bad \udc80"}
+        (Path(work.results) / "fault-0.json").write_text(json.dumps(fault))
+        return "its processes failed"
+
+    monkeypatch.setattr(ranks, "_started", start)
+
+    with pytest.raises(ProcessFault) as raised:
+        trained(shared)
+
+    assert str(raised.value) == "ValueError: bad \\udc80\nin bad \\udc80"
+
+
 def test_a_gpu_that_gives_nothing_but_errors_is_no_fault(shared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Processes that Ray Train starts anew may do better."""
 

@@ -226,4 +226,7 @@ def _with_lock(path: Path, use: Callable[[Path], object] = Path.exists) -> bool:
 
 def _is_at(path: Path, descriptor: int) -> bool:
     """Whether what a process has open is what the path leads to."""
-    return path.exists() and os.path.samestat(path.stat(), os.fstat(descriptor))
+    try:
+        return os.path.samestat(path.stat(), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False

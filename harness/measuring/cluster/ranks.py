@@ -30,7 +30,7 @@ from reports.errors import UserError, first_line
 from reports.whole import scratch_folder, write_whole
 
 _FIRST = "process-0.json"
-_FAULT = "fault-*.json"
+_FAULT = "fault-*.txt"
 
 
 class ProcessFault(Exception):  # noqa: N818 - named as what the log shows: "ProcessFault: KeyError: 'x'"
@@ -72,12 +72,11 @@ def train_in_ranks(needs: Needs, folder: str, box: Any, job: Job, unit: TrainUni
     try:
         with scratch_folder(workspace / "ranks") as results:
             failure = _started(needs, Work(folder, box, job, unit, str(results)))
-            fault, told = next(map(_read, results.glob(_FAULT)), None), _told(results)
+            faults, told = [file.read_text(encoding="utf-8") for file in results.glob(_FAULT)], _told(results)
     finally:
         teller(box.put.remote)(event_of(unit, "ended"))
-    if fault:
-        words = f"{fault['message']}\n{fault['traceback']}"
-        raise ProcessFault(words.encode("utf-8", "backslashreplace").decode())  # Ray sends nothing that is no UTF-8
+    if faults:
+        raise ProcessFault(faults[0])  # read from a file, since Ray sends nothing that UTF-8 cannot hold
     if "failed" in told:
         return Failed(told["failed"], told["message"])
     if "fingerprint" not in told:
@@ -146,8 +145,8 @@ def train_as_rank(config: dict[str, Any]) -> None:
         told = {"failed": failure.kind, "message": failure.message}
     except Exception as error:
         if not spoils_process(error):
-            what = {"message": f"{type(error).__name__}: {first_line(error)}", "traceback": traceback.format_exc()}
-            write_whole(said.with_name(_FAULT.replace("*", os.environ["RANK"])), json.dumps(what))
+            fault = said.with_name(_FAULT.replace("*", os.environ["RANK"]))
+            write_whole(fault, f"{type(error).__name__}: {first_line(error)}\n{traceback.format_exc()}")
         raise  # so that the others, which wait for this one, are ended
     if told:
         said.write_text(json.dumps(told), encoding="utf-8")
@@ -169,12 +168,8 @@ def _trained(work: Work, read: dict[str, str], experiment: Experiment) -> tuple[
 def _told(results: Path) -> dict[str, Any]:
     """What the processes said: the first one, else another one that failed alone; empty where none said anything."""
     said = sorted(results.glob("process-*.json"), key=lambda file: (file.name != _FIRST, file.name))
-    return _read(said[0]) if said else {}
-
-
-def _read(file: Path) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    return content
+    told: dict[str, Any] = json.loads(said[0].read_text(encoding="utf-8")) if said else {}
+    return told
 
 
 def _unseen(workspace: Path) -> str:

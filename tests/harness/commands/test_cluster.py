@@ -3,17 +3,19 @@
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+from failing_engine import Engine
 
+from harness.commands import cluster
 from harness.commands.nodes import check_node, examine_nodes
 from harness.measuring.cluster.handshake import Account
 from harness.measuring.cluster.request import Node
 from harness.measuring.cluster.working import versions_here
-from harness.measuring.units.engine import Done, UnitDied
-from harness.measuring.units.in_process import InProcess
+from harness.measuring.units.engine import UnitDied
 
 COMMANDS = (("train",), ("train-and-eval",), ("eval", "--adapter", "a"), ("calibrate",))
 
@@ -82,24 +84,17 @@ def test_what_could_not_be_done_is_listed_and_the_same_command_completes_it(
     quick = ("data.training.limit=24", "training.max_steps=2", "training.batch_size=4")
     typed = (*command, "--seeds", "2", *(part for setting in quick for part in ("-o", setting)))
 
-    class Failing(InProcess):
-        """Does units in this process, all but one."""
-
-        def next_done(self) -> Done:
-            unit = self._waiting[0][0]
-            if unit.key != "train: adapter, seed 43":
-                return super().next_done()
-            self._waiting.popleft()
-            return Done(unit, failure=UnitDied(unit.key, "its process died", 3, "b"))
+    key = "train: adapter, seed 43"
+    fails = {key: UnitDied(key, "its process died", 3, "b")}
 
     @contextmanager
-    def on_cluster(options: dict[str, Any], **_: object) -> Iterator[Callable[[object], type[Failing]]]:
-        for name in ("place", "address", "gpus_per_unit", "workers", "gpus_per_adapter"):
+    def on_cluster(options: dict[str, Any], **_: object) -> Iterator[Callable[[object], Callable[..., Engine]]]:
+        for name in ("place", *cluster._VALUES):
             options.pop(name, None)
-        yield lambda _asked: Failing
+        yield lambda _asked: partial(Engine, fails=fails)
 
     with monkeypatch.context() as patch:
-        patch.setattr("harness.commands.cluster.on_cluster", on_cluster)
+        patch.setattr(cluster, "on_cluster", on_cluster)
         outcome = harness(*typed)
     again = harness(*typed)
 

@@ -120,11 +120,17 @@ def test_words_that_utf8_cannot_hold_are_sent_all_the_same(shared: Path, monkeyp
     """Ray would end the process at them, as a death without a reason; they are part of odd names of files."""
 
     def start(_needs: Needs, work: Work) -> str:
-        fault = {"message": "ValueError: bad \udc80", "traceback": "in bad \udc80"}
-        (Path(work.results) / "fault-0.json").write_text(json.dumps(fault))
+        with pytest.raises(ValueError, match="bad"):
+            ranks.train_as_rank({"work": work})
         return "its processes failed"
 
+    def broken(*_: object) -> Any:
+        raise ValueError("bad \udc80")
+
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setattr(ranks, "train_together", broken)
     monkeypatch.setattr(ranks, "_started", start)
+    monkeypatch.setattr(ranks.traceback, "format_exc", lambda: "in bad \udc80")
 
     with pytest.raises(ProcessFault) as raised:
         trained(shared)

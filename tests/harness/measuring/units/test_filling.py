@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from compared_runs import comparable, first_difference
+from failing_engine import Engine
 
 from harness.commands.job import train_and_measure
 from harness.commands.report_files import RunReports
@@ -41,26 +42,6 @@ InWorkspace = Callable[..., Experiment]
 TUNED = "adapter, seed 43"
 BELOW_FP32 = ("scorers", "units.doing", "units.stores")
 """Modules that ask whether scores depend on how they are computed."""
-
-
-class Engine(InProcess):
-    """Does units in this process, the last one first or the first one first, and fails where it is told to."""
-
-    def __init__(self, *made: Any, fails: Mapping[str, Exception] | None = None, last_first: bool = False) -> None:
-        super().__init__(*made)
-        self.fails, self.last_first = fails or {}, last_first
-        self.done: list[str] = []
-
-    def next_done(self) -> Done:
-        """As the engine of a process does, but for order and failures."""
-        if self.last_first:
-            self._waiting.rotate(1)
-        unit = self._waiting[0][0]
-        self.done.append(unit.key)
-        if unit.key in self.fails:
-            self._waiting.popleft()
-            return Done(unit, failure=self.fails[unit.key], traceback="Traceback ...")
-        return super().next_done()
 
 
 def engines(made: list[Engine] | None = None, **options: Any) -> EngineMaker:

@@ -120,6 +120,11 @@ def mean(distances: Iterable[float]) -> float:
     return float(np.exp(np.log([*distances]).mean()))
 
 
+def show(distances: dict[str, list[float]]) -> None:
+    """Prints the means that docs/performance.md has: `pytest -m slow -rP` with this file."""
+    print({name: f"{mean(found):.2e}" for name, found in distances.items()})  # noqa: T201 - for people
+
+
 @pytest.mark.slow
 def test_twenty_steps_end_within_the_spread_of_trl(trained: Callable[..., torch.Tensor]) -> None:
     """Packed adapters are no further from TRL's than those, padded in other ways, are from each other, over six draws.
@@ -136,6 +141,7 @@ def test_twenty_steps_end_within_the_spread_of_trl(trained: Callable[..., torch.
             packed = trained("packed", 4, draw, reference=reference)
             found.append(mean(float((packed - each).norm()) for each in padded))
 
+    show(distances | {"TRL's own": spreads})
     assert 0 < mean(distances["every_step"]) <= mean(spreads), (distances, spreads)
     assert 0 < mean(distances["once"]) <= mean(spreads), (distances, spreads)
 
@@ -154,6 +160,7 @@ def test_twenty_steps_end_as_near_to_float64_as_trl(trained: Callable[..., torch
             adapters = (trained(engine, n_rows, draw, reference=reference) for n_rows in (1, 2, 4))
             found += [float((adapter - exact).norm()) for adapter in adapters]
     trl, every_step, once = map(mean, distances.values())
+    show({" ".join(way): found for way, found in distances.items()})
 
     assert every_step < 2 * trl, distances
     assert once < 4 * trl, distances

@@ -307,6 +307,8 @@ def check_trainable(loaded: LoadedModel, rows: EncodedRows, recipe: Recipe, star
     """Check what TRL checks with less helpful messages, or not at all."""
     if loaded.adapters is not None:
         raise ValueError("a model is trained before adapters are attached to it")
+    if recipe.training.engine == "auto":
+        raise ValueError("a recipe is trained as usable_recipe returns it, which chooses the engine")
     assert_unpacked(loaded.base)
     run = recipe.training
     if not rows.training:

@@ -16,6 +16,7 @@ from harness.models.adapter_files.config import read_adapter_config
 from harness.models.base import LoadedModel
 from harness.processes import ranks
 from harness.training.packed_step.budget import LOWEST_TOKENS_AT_ONCE
+from harness.training.packed_step.forward import sums_dtype
 from harness.training.recipe import LogLine, Recipe, TrainingError, TrainingRow, has_router
 from harness.training.recorder import peak_memory_bytes
 from harness.training.resumable import POLICY, ResumableMixin, mixed_into
@@ -69,6 +70,7 @@ class HarnessTrainerMixin(ResumableMixin):
     """
 
     train_dataset: "Dataset"
+    data_collator: Callable[[list[dict[str, Any]]], dict[str, Any]]
     beta: float
 
     def __init__(self, *, args: "TrainingArguments", **options: Any) -> None:
@@ -99,10 +101,20 @@ class HarnessTrainerMixin(ResumableMixin):
     def give_reference(self, columns: "Mapping[str, NDArray[np.float64]]") -> None:
         """Take the reference's log-probabilities from columns of the rows, in place of computing them in each step.
 
-        TRL's own setting would hash the model and compute them in a pass of its own.
+        TRL's own setting would hash the model and compute them in a pass of its own. Its collator rounds them to fp32,
+        in which packs do not add theirs up.
         """
+        import torch
+
         for name, values in columns.items():
             self.train_dataset = self.train_dataset.add_column(name, values)
+        if self.recorder.packed_step is not None:
+            own, dtype = self.data_collator, sums_dtype(self.args.device)
+
+            def collated(rows: list[dict[str, Any]]) -> dict[str, Any]:
+                return own(rows) | {name: torch.tensor([row[name] for row in rows], dtype=dtype) for name in columns}
+
+            self.data_collator = collated
         self.precompute_ref_logps = True
 
     def get_train_dataloader(self) -> "DataLoader[Any]":

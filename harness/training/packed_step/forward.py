@@ -24,7 +24,7 @@ from suites.engine.tree_path import decoded_pack, decoded_pack_in_blocks, dense_
 if TYPE_CHECKING:
     import torch
 
-VERSION = 5
+VERSION = 6
 """Changes with anything that changes a number; part of the key of what was trained."""
 Kernel = Literal["flex", "dense"]
 """How attention over a pack is computed: flex with FlexAttention's block masks, dense with a mask of every token."""
@@ -106,7 +106,8 @@ def _as_trl_returns(
     def padded(own: "torch.Tensor") -> "torch.Tensor":
         return own.new_zeros(shape).index_put((rows, columns), own[sources])
 
-    log_probabilities = padded(values.log_probabilities)
+    # TRL adds hundreds of nats up, which fp32 rounds by 1e-5: more than a reference that was scored elsewhere differs.
+    log_probabilities = padded(values.log_probabilities.to(sums_dtype(labels.device)))
     mask = labels[:, 1:] != UNLABELLED
     return FusedCausalLMOutput(
         loss=-log_probabilities.sum() / (mask.sum().clamp(min=1) if n_labels is None else n_labels),
@@ -116,6 +117,13 @@ def _as_trl_returns(
         is_top1=padded(values.is_most_probable),
         label_mask=mask,
     )
+
+
+def sums_dtype(device: "torch.device") -> "torch.dtype":
+    """The type in which log-probabilities are added up and compared: float64, which Apple's GPUs alone do not have."""
+    import torch
+
+    return torch.float32 if device.type == "mps" else torch.float64
 
 
 def _values(model: Any, packs: list[Pack], max_tokens: int, kernel: Kernel) -> TargetValues:

@@ -292,7 +292,9 @@ def test_the_time_is_about_right(
     longer = [replace(pair, chosen=pair.chosen * (1 + n % 5)) for n, pair in enumerate(preference_pairs * 20)]
     encoded = encoder.encode_pairs(longer)
     rows = of_method(EncodedRows(encoded[:200], encoded[200:]), method)
-    training = TrainingConfig(method=method, batch_size=4, max_steps=60, eval_steps=20, learning_rate=1e-4)
+    training = TrainingConfig(
+        method=method, engine="packed", batch_size=4, max_steps=60, eval_steps=20, learning_rate=1e-4
+    )
     recipe = Recipe(LoraConfig(), training, seed=1)
 
     told = estimate(loaded, rows, recipe)

@@ -81,7 +81,8 @@ def test_a_trainer_and_a_suite_see_the_same_of_every_pair(
     encoder = Encoder(model.tokenizer, max_prompt_tokens=60, max_tokens=110)
     rows = trained_on(pairs(), encoder)
     plan = reward.plan(pairs(), encoder)
-    recipe = Recipe(LoraConfig(rank=2, dropout=0.0), TrainingConfig(batch_size=len(rows.training), max_steps=1), seed=0)
+    training = TrainingConfig(batch_size=len(rows.training), max_steps=1, engine="packed")
+    recipe = Recipe(LoraConfig(rank=2, dropout=0.0), training, seed=0)
 
     assert [(row.chosen.request, row.rejected.request) for row in rows.training] == [
         (chosen.request, rejected.request) for chosen, rejected in plan.responses

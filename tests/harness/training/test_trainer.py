@@ -263,19 +263,21 @@ def test_a_recipe_that_cannot_be_trained_is_one_line(
     lora = LoraConfig(target_modules=settings.pop("target_modules", "all-linear"))
 
     with pytest.raises(TrainingError, match=message) as caught:
-        train(loaded, encode(loaded), Recipe(lora, TrainingConfig(**settings), seed=1))
+        train(loaded, encode(loaded), Recipe(lora, TrainingConfig(engine="packed", **settings), seed=1))
     assert "\n" not in str(caught.value)
 
 
-def test_no_pairs_and_attached_adapters_are_refused(
+def test_no_pairs_attached_adapters_and_an_engine_left_open_are_refused(
     llama_folder: Path, load: Load, encode: Encode, recipe: Recipe, train: Train, tmp_path: Path
 ) -> None:
-    """Nothing to train on is the user's to mend; a model with adapters is the caller's."""
+    """Nothing to train on is the user's to mend; a model with adapters and a recipe as it was read are the caller's."""
     loaded = load(llama_folder)
     with pytest.raises(TrainingError, match="no pairs are left"):
         train(loaded, EncodedRows([]), recipe)
     with pytest.raises(TrainingError, match=r"are left to train on \(3 have equal sides once they are cut"):
         train(loaded, EncodedRows([], n_equal=3), recipe)
+    with pytest.raises(ValueError, match="as usable_recipe returns it"):
+        train(loaded, encode(loaded), replace(recipe, training=replace(recipe.training, engine="auto")))
     train(loaded, encode(loaded), recipe)
     attach_adapter(loaded, "tuned", str(tmp_path / "adapter"))
     with pytest.raises(ValueError, match="before adapters are attached"):

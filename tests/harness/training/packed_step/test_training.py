@@ -19,6 +19,7 @@ from harness.training.recipe import EncodedRows, LogLine, RatedRequest, Recipe, 
 from harness.training.reference import REFERENCE_FILE
 from harness.training.trainer import Folders, UnpackableModelError, train_adapter
 from harness.training.trl import HarnessTrainerMixin
+from suites.engine.encoding import EncodedPair, EncodedResponse
 from suites.engine.plan import plan_for
 from suites.inputs import Request, ResponseScore
 
@@ -217,6 +218,38 @@ def test_a_second_stage_finds_no_reference_of_the_base(
     assert store.n_missed == len(of_base) == len({*store.scores} - of_base)
     assert len({context for context, _ in store.scores}) == 2
     assert steps_of(log_lines)[0]["loss"] == pytest.approx(log(2), abs=1e-5)
+
+
+@pytest.mark.parametrize("method", ["dpo", "kto"])
+def test_a_reference_that_is_scored_once_cancels_in_long_answers(
+    method: str, llama_folder: Path, load: Load, recipe: Recipe, train: Train, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sums of a thousand nats and more, which float32 rounds by 6e-5, differ by less before the first update."""
+    step, handed = HarnessTrainerMixin.training_step, dict[str, torch.dtype]()
+
+    def seen(trainer: Any, model: Any, inputs: dict[str, torch.Tensor], *rest: Any) -> torch.Tensor:
+        handed.update({name: each.dtype for name, each in inputs.items() if name.startswith("ref_")})
+        return step(trainer, model, inputs, *rest)
+
+    monkeypatch.setattr(HarnessTrainerMixin, "training_step", seen)
+    loaded = load(llama_folder)
+    drawn = torch.Generator().manual_seed(0)
+
+    def answer(prompt: tuple[int, ...]) -> Request:
+        ids = torch.randint(3, loaded.base.config.vocab_size, (200,), generator=drawn)
+        return Request(prompt, tuple(ids.tolist()))
+
+    answers = [answer((3, 4, 5 + n // 2)) for n in range(16)]
+    sides = [EncodedResponse(each, 0, 0) for each in answers]
+    pairs = [EncodedPair(chosen, rejected) for chosen, rejected in zip(sides[::2], sides[1::2], strict=True)]
+    few = with_training(recipe, method=method, max_steps=1, batch_size=4)
+
+    (first,) = steps_of(train(loaded, as_method(EncodedRows(pairs), method), few))
+
+    assert first["logps/chosen"] < -1000
+    for name in ("rewards/chosen", "rewards/rejected"):
+        assert abs(first[name]) < few.training.beta * 1e-5, name
+    assert [*handed.values()] == [torch.float64] * 2
 
 
 @pytest.mark.parametrize("damage", [None, b"", b'{"rows": 1}', b"[" * 5000])

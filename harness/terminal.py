@@ -159,7 +159,7 @@ class _Stage:
         self._first: tuple[float, int] | None = None
         """Time and units of the first progress; units before it may have been done by an earlier process."""
         self._n_done = 0
-        terminal.say(description if total is None else f"{description}: 0/{total:,}")
+        terminal.say(description if total is None else f"{description} ({total:,})")
 
     def show(self, n_done: int, total: int | None = None, numbers: str = "") -> None:
         """Prints progress and remaining time, unless the last line is too recent."""

@@ -10,6 +10,7 @@ import os
 import platform
 import re
 import shutil
+import stat
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator
@@ -55,6 +56,8 @@ def write_whole(path: Path, content: str | bytes, *, sync: bool = False) -> Path
 def whole_folder(folder: Path, temporary: Path | None = None) -> Iterator[Path]:
     """Yield an empty temporary folder that is renamed to `folder` when the block succeeds, and removed when it fails.
 
+    Its files may be read by whoever may read the folder, though a library makes some for their owner (safetensors).
+
     Args:
         folder: The name of the complete folder, which must be missing or an empty folder.
         temporary: Where it is filled, on the same file system; a leftover of a killed process there is removed first.
@@ -70,11 +73,22 @@ def whole_folder(folder: Path, temporary: Path | None = None) -> Iterator[Path]:
         temporary.parent.mkdir(parents=True, exist_ok=True)
         with _made_and_held(temporary, Path.mkdir):
             yield temporary
+            _let_read(temporary)
             if folder.exists():
                 folder.rmdir()
             temporary.rename(folder)
     finally:  # Also on Ctrl-C; nothing is left to remove after the rename.
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _let_read(folder: Path) -> None:
+    """Give the files of a folder that was made with the usual mode the usual mode as well; they lose no right."""
+    usual = folder.stat().st_mode & 0o666
+    for file in folder.rglob("*"):
+        mode = file.lstat().st_mode
+        if stat.S_ISREG(mode) and mode | usual != mode:
+            with suppress(OSError):  # a file system without modes
+                file.chmod(mode | usual)
 
 
 @contextmanager

@@ -45,7 +45,7 @@ def test_a_stage_says_what_it_is_and_then_how_far(log: Any, clock: Clock) -> Non
             clock.seconds += 1
 
     assert lines() == [
-        "preferences: baseline: 0/1,000",
+        "preferences: baseline (1,000)",
         "preferences: baseline: 300/1,000, about 70 s left",
         "preferences: baseline: 600/1,000, about 40 s left",
     ]
@@ -60,7 +60,7 @@ def test_a_stage_that_is_over_soon_is_one_line(log: Any, clock: Clock) -> None:
         clock.seconds += SECONDS_BETWEEN_LINES - 1
         done(24)
 
-    assert lines() == ["loading the model", "answers: baseline: 0/24"]
+    assert lines() == ["loading the model", "answers: baseline (24)"]
 
 
 def test_a_total_may_be_told_late(log: Any, clock: Clock) -> None:
@@ -142,7 +142,7 @@ def test_colours_that_are_forced_make_no_terminal_of_a_file(clock: Clock) -> Non
     with Terminal(Console(file=file, force_terminal=True), clock).progress("answers", 2):
         pass
 
-    assert file.getvalue() == "answers: 0/2\n"
+    assert file.getvalue() == "answers (2)\n"
 
 
 class FullDisk(io.StringIO):

@@ -58,6 +58,23 @@ def test_a_folder_appears_under_its_name_when_it_is_complete(tmp_path: Path) -> 
     assert [*tmp_path.iterdir()] == [folder]
 
 
+@pytest.mark.skipif(os.name != "posix", reason="modes of files are those of POSIX")
+@pytest.mark.parametrize(("mask", "mode"), [(0o022, 0o644), (0o077, 0o600)])
+def test_files_of_a_folder_may_be_read_by_whoever_may_read_the_folder(tmp_path: Path, mask: int, mode: int) -> None:
+    """Safetensors makes weights for their owner alone, beside which a colleague could read all the rest."""
+    before = os.umask(mask)
+    try:
+        with whole_folder(tmp_path / "adapter") as temporary:
+            (temporary / "nested").mkdir()
+            for name in ("config.json", "nested/weights.safetensors"):
+                (temporary / name).touch()
+            (temporary / "nested/weights.safetensors").chmod(0o600)
+    finally:
+        os.umask(before)
+    files = [file for file in (tmp_path / "adapter").rglob("*") if file.is_file()]
+    assert [file.stat().st_mode & 0o777 for file in files] == [mode, mode]
+
+
 @pytest.mark.parametrize("failure", [OSError, KeyboardInterrupt])
 def test_a_folder_that_fails_leaves_nothing_behind(tmp_path: Path, failure: type[BaseException]) -> None:
     """A full disk or Ctrl-C while a folder is filled removes what was written of it."""

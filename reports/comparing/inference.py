@@ -127,7 +127,7 @@ class PairedDifference:
             return "identical scores"
         n_groups = self.candidate_totals.shape[-1]
         if n_groups < FEWEST_GROUPS:
-            return f"{n_groups} group{'s' * (n_groups != 1)}; an interval needs {FEWEST_GROUPS}"
+            return f"{n_groups} group{'s' if n_groups != 1 else ''}; an interval needs {FEWEST_GROUPS}"
         if not self.has_enough_groups:
             largest = float(_shares(self.candidate_counts + self.baseline_counts).max())
             return (

@@ -4,9 +4,9 @@
     nox -s bench -- training --model ../smollm2      # a model folder in place of random weights
     nox -s bench -- training --quick                 # tiny models and one step, a smoke test
 
-Measured is everything from encoded rows to the saved adapter, the check of packs and the reference included. TRL gets
-its best micro-batch, and packs get the same one. Both sides run TRL's trainers; only the forward differs. Seconds are
-those of the CPU where nothing else computes, and those on the clock on a GPU.
+Measured is everything from encoded rows to the saved adapter, the check of packs and the reference included. Each side
+gets its best micro-batch. Both sides run TRL's trainers; only the forward differs. Seconds are those of the CPU where
+nothing else computes, and those on the clock on a GPU.
 """
 
 import os

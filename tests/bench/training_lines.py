@@ -80,13 +80,13 @@ class Bench:
         description = f"step {self._what()}, {engine}, {micro} rows at a time"
         return Step(**self._take(description, lambda: asdict(one_step(train, self.workload.device, longest))))
 
-    def steps_of_trl(self) -> dict[int, Step]:
-        """TRL's step by the rows at a time; one that takes more time than the best so far is not waited for."""
+    def steps(self, engine: str) -> dict[int, Step]:
+        """A side's step by the rows at a time; one that takes more time than the best so far is not waited for."""
         steps: dict[int, Step] = {}
         for micro in MICRO_BATCHES[1:2] if self.settings.is_quick else MICRO_BATCHES:
-            steps[micro] = self.step("trl", micro, min((each.time for each in steps.values()), default=math.inf))
+            steps[micro] = self.step(engine, micro, min((each.time for each in steps.values()), default=math.inf))
         if all(each.problem for each in steps.values()):
-            raise click.ClickException(f"no step of TRL fits: {steps}")
+            raise click.ClickException(f"no step fits of engine {engine}: {steps}")
         return steps
 
     def turns(self, sides: Sequence[Callable[[], Cost]], what: str) -> list[list[Cost]]:
@@ -123,14 +123,12 @@ class Bench:
 
 
 def speed_line(workload: Workload, settings: Settings) -> Line:
-    """Times of both sides; of SFT packs take all rows of a step at a time."""
+    """Times of both sides, each at its best rows at a time."""
     bench = Bench.of(workload, settings)
-    steps = bench.steps_of_trl()
-    best = min(steps, key=lambda micro: steps[micro].time)
-    own_micro = ROWS_A_STEP if workload.method == "sft" else best
-    own_step = bench.step("packed", own_micro)
-    sides = [partial(bench.train, "packed", own_micro), partial(bench.train, "trl", best)]
-    ours, theirs = zip(*bench.turns(sides, f"{own_micro} and {best} rows at a time, {workload.name}"), strict=True)
+    their_steps, own_steps = bench.steps("trl"), bench.steps("packed")
+    best, own_best = _fastest(their_steps), _fastest(own_steps)
+    sides = [partial(bench.train, "packed", own_best), partial(bench.train, "trl", best)]
+    ours, theirs = zip(*bench.turns(sides, f"{own_best} and {best} rows at a time, {workload.name}"), strict=True)
     ratio = median(
         their.time(workload.device) / own.time(workload.device) for own, their in zip(ours, theirs, strict=True)
     )
@@ -138,11 +136,12 @@ def speed_line(workload: Workload, settings: Settings) -> Line:
     return Line(
         {
             "row": workload.title,
-            "packs": _side(bench.time(ours), own_step, own_micro),
+            "packs": _side(bench.time(ours), own_steps[own_best], own_best),
             "of it the check, CPU": f"{median(own.check_seconds for own in ours):.1f} s",
-            "against": f"TRL: {_side(bench.time(theirs), steps[best], best)}",
+            "against": f"TRL: {_side(bench.time(theirs), their_steps[best], best)}",
             "ratio": _ratio(ratio, workload, at_least=True, is_quick=settings.is_quick),
-            "TRL's first step by rows at a time": _by_micro(steps),
+            "packs' first step by rows at a time": _by_micro(own_steps),
+            "TRL's first step by rows at a time": _by_micro(their_steps),
             "losses differ by": f"{difference:.1e}",
         },
         workload.device == "cuda" or difference < LARGEST_DIFFERENCE,
@@ -152,8 +151,8 @@ def speed_line(workload: Workload, settings: Settings) -> Line:
 def memory_line(workload: Workload, settings: Settings) -> Line:
     """Peak memory of a step on both sides, at TRL's best rows at a time."""
     bench = Bench.of(workload, settings)
-    steps = bench.steps_of_trl()
-    best = min(steps, key=lambda micro: steps[micro].time)
+    steps = bench.steps("trl")
+    best = _fastest(steps)
     ours = bench.step("packed", best)
     return Line(
         {
@@ -185,6 +184,11 @@ def nf4_line(workload: Workload, settings: Settings) -> Line:
             "ratio": _ratio(ratio, workload, at_least=False, is_quick=settings.is_quick),
         }
     )
+
+
+def _fastest(steps: Mapping[int, Step]) -> int:
+    """The rows at a time whose step took the least time."""
+    return min(steps, key=lambda micro: steps[micro].time)
 
 
 def _n_inputs(row: TrainingRow) -> int:

@@ -7,7 +7,6 @@ import pytest
 import torch
 from transformers.pytorch_utils import Conv1D
 
-from harness.training.packed_step import frozen_product
 from harness.training.packed_step.frozen_product import faster_products
 
 LAYERS: dict[str, Callable[[], torch.nn.Module]] = {
@@ -17,10 +16,16 @@ LAYERS: dict[str, Callable[[], torch.nn.Module]] = {
 }
 
 
+def on_cpu(monkeypatch: pytest.MonkeyPatch, kernels: str, maker: dict[str, str]) -> None:
+    """As torch would name this CPU."""
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: kernels)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: maker)
+
+
 @pytest.fixture(autouse=True)
-def on_any_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+def on_an_epyc(monkeypatch: pytest.MonkeyPatch) -> None:
     """As on a CPU where they are faster."""
-    monkeypatch.setattr(frozen_product, "FAST_ON", "")
+    on_cpu(monkeypatch, "AVX512", {"cpu_name": "AMD EPYC 9B14"})
 
 
 def frozen(name: str) -> torch.nn.Module:
@@ -50,20 +55,30 @@ def test_output_and_gradient_are_those_of_torch(name: str, shape: tuple[int, ...
     torch.testing.assert_close(own, plain, rtol=1e-5, atol=1e-5)
 
 
-def test_other_layers_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Those that are trained or of fewer bits, and all on another kind of CPU; after the block all are as before."""
+def changed(model: torch.nn.Module) -> list[torch.nn.Module]:
+    """The layers that compute by oneDNN."""
+    return [module for module in model.modules() if "forward" in vars(module)]
+
+
+def test_other_layers_are_left_alone() -> None:
+    """Those that are trained or of fewer bits; after the block all are as before."""
     trained, half, own = torch.nn.Linear(4, 4), frozen("without").bfloat16(), frozen("with a bias")
     model = torch.nn.ModuleList([trained, half, own])
-
-    def changed() -> list[torch.nn.Module]:
-        return [module for module in model.modules() if "forward" in vars(module)]
-
     with faster_products(model):
-        assert changed() == [*own]  # type: ignore[misc]
-    assert not changed()
-    monkeypatch.setattr(frozen_product, "FAST_ON", "no such CPU")
+        assert changed(model) == [*own]  # type: ignore[misc]
+    assert not changed(model)
+
+
+@pytest.mark.parametrize(
+    ("kernels", "maker"),
+    [("AVX512", {"cpu_name": "Intel Xeon"}), ("AVX2", {"cpu_name": "AMD EPYC 9B14"}), ("AVX512", {})],
+)
+def test_on_other_cpus_torch_computes(monkeypatch: pytest.MonkeyPatch, kernels: str, maker: dict[str, str]) -> None:
+    """MKL is as fast or faster on those of Intel, on those without AVX512, and where nothing is known."""
+    on_cpu(monkeypatch, kernels, maker)
+    model = frozen("without")
     with faster_products(model):
-        assert not changed()
+        assert not changed(model)
 
 
 def test_under_autocast_and_for_other_types_the_layer_computes_as_it_would() -> None:

@@ -388,7 +388,7 @@ def test_layers_of_the_adapter_keep_their_gradients_in_steps(
     llama_folder: Path, load: Load, encode: Encode, recipe: Recipe, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """They are no frozen ones, though they were while the reference was scored with the adapter off."""
-    monkeypatch.setattr("harness.training.packed_step.frozen_product.FAST_ON", "")
+    monkeypatch.setattr("harness.training.packed_step.frozen_product.is_faster_here", lambda: True)
     replaced: list[list[str]] = []
     log = HarnessTrainerMixin.log
 

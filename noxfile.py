@@ -45,7 +45,7 @@ def regression(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Measures speed, which takes all cores: every block, up to two hours, or `-- engine`, `-- run-folder` ..."""
+    """Measures speed, which takes all cores: every block, some hours, or `-- engine`, `-- run-folder` ..."""
     install_project(session, "test", "ray")
     data_root = os.environ.get("HARNESS_DATA_ROOT", str(Path.cwd().parent / "shared" / "data"))
     session.run("python", "tests/bench/bench.py", *session.posargs, env={"HARNESS_DATA_ROOT": data_root})

@@ -100,8 +100,8 @@ def train_adapter(
     Log lines of kind "train" hold the trainer's own numbers of each step. Lines of kind "selection" hold
     `selection_statistics` at the start, every `eval_steps` and at the end. The last line, "summary", holds the totals.
 
-    An interrupted run continues from its newest checkpoint. On a CPU it ends with the same adapter bit for bit, and
-    with the same log except for seconds and memory.
+    An interrupted run continues from its newest checkpoint. On a CPU of the same kind it ends with the same adapter bit
+    for bit, and with the same log except for seconds and memory.
 
     Processes that are joined (`harness.processes`) each compute their part of every step, and call this together. The
     first one alone writes, logs and reads checkpoints; the others return the same log but for their own times.

@@ -25,7 +25,7 @@ from kept import Kept
 from quickstart import CPUS
 from rows import all_texts
 from tabulate import tabulate
-from training_lines import Line, Settings, memory_line, nf4_line, speed_line
+from training_lines import Line, Settings, computed_by, memory_line, nf4_line, speed_line
 from trainings import WORKLOADS, Workload
 
 DATA_ROOT = Path(__file__).parents[3] / "shared" / "data"
@@ -80,7 +80,7 @@ def line_of(workload: Workload, settings: Settings) -> Line:
         return Line({"row": workload.title, "ratio": "not measured: there is no GPU here"})
     description = (
         f"line {workload.name}, {settings.folder or 'random weights'}, {settings.repetitions} x {settings.steps}, "
-        f"{torch.get_num_threads()} threads, {'quick' if settings.is_quick else 'whole'}"
+        f"{computed_by()}, {'quick' if settings.is_quick else 'whole'}"
     )
 
     def measure() -> dict[str, object]:

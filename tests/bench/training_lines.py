@@ -14,6 +14,8 @@ from kept import Kept
 from trainings import MICRO_BATCHES, ROWS_A_STEP, Cost, Step, Workload, encode, load, one_step, train_all
 
 from harness.models.base import LoadedModel
+from harness.models.provenance import processor_name
+from harness.training.packed_step.forward import VERSION as PACKED_STEP_VERSION
 from harness.training.recipe import EncodedRows, TrainingRow, requests_of
 
 STEPS_ON_GPU = 16
@@ -73,11 +75,12 @@ class Bench:
         return train_all(self.loaded, self.rows, self.workload, engine, micro, n_steps)
 
     def step(self, engine: str, micro: int, longest: float = math.inf) -> Step:
-        """Takes one step at one learning rate."""
+        """Takes one step at one learning rate, which is ended after the longest CPU seconds."""
         once = replace(self.workload, learning_rates=self.workload.learning_rates[:1])
         first = EncodedRows(self.rows.training[:ROWS_A_STEP])
         train = partial(train_all, self.loaded, first, once, engine, micro, 1)
-        description = f"step {self._what()}, {engine}, {micro} rows at a time"
+        limit = "" if longest == math.inf else f", at most {longest:.1f} s"
+        description = f"step {self._what()}, {engine}, {micro} rows at a time{limit}"
         return Step(**self._take(description, lambda: asdict(one_step(train, self.workload.device, longest))))
 
     def steps(self, engine: str) -> dict[int, Step]:
@@ -86,7 +89,7 @@ class Bench:
         for micro in MICRO_BATCHES[1:2] if self.settings.is_quick else MICRO_BATCHES:
             steps[micro] = self.step(engine, micro, min((each.time for each in steps.values()), default=math.inf))
         if all(each.problem for each in steps.values()):
-            raise click.ClickException(f"no step fits of engine {engine}: {steps}")
+            raise click.ClickException(f"no step of engine {engine} fits: {steps}")
         return steps
 
     def turns(self, sides: Sequence[Callable[[], Cost]], what: str) -> list[list[Cost]]:
@@ -110,7 +113,7 @@ class Bench:
         return (
             f"{workload.method} of {workload.pairs.__name__}, {workload.max_tokens} tokens, {len(self.rows.training)} "
             f"rows, {loaded.fingerprint[:12]}, {loaded.quantization}, {loaded.device}, "
-            f"{torch.backends.cpu.get_cpu_capability()}, {torch.get_num_threads()} threads"
+            f"{torch.backends.cpu.get_cpu_capability()}, {computed_by()}"
         )
 
     def _take(self, description: str, measure: Callable[[], object]) -> Any:
@@ -120,6 +123,11 @@ class Bench:
             return result
 
         return self.settings.kept.take(description, said)
+
+
+def computed_by() -> str:
+    """What every number depends on, whatever is measured."""
+    return f"{processor_name()}, {torch.get_num_threads()} threads, packed step {PACKED_STEP_VERSION}"
 
 
 def speed_line(workload: Workload, settings: Settings) -> Line:
@@ -140,7 +148,7 @@ def speed_line(workload: Workload, settings: Settings) -> Line:
             "of it the check, CPU": f"{median(own.check_seconds for own in ours):.1f} s",
             "against": f"TRL: {_side(bench.time(theirs), their_steps[best], best)}",
             "ratio": _ratio(ratio, workload, at_least=True, is_quick=settings.is_quick),
-            "packs' first step by rows at a time": _by_micro(own_steps),
+            "packs' first step with the check, by rows at a time": _by_micro(own_steps),
             "TRL's first step by rows at a time": _by_micro(their_steps),
             "losses differ by": f"{difference:.1e}",
         },

@@ -1,9 +1,9 @@
 """Products with the frozen weights of a model by oneDNN, where that is faster than the library that torch takes.
 
-torch multiplies fp32 matrices by MKL, Intel's own library, which on an AMD EPYC with AVX512 takes a tenth longer than
-oneDNN, and more for an output head; on an Intel Xeon it is the faster one, and rounds less. Both are in torch; oneDNN's
-product is what torch.compile makes of a layer. In training nearly all products are with weights that have no gradient,
-so that a layer needs no more than two of them.
+On an x86 CPU torch multiplies fp32 matrices by MKL, Intel's own library, which on an AMD EPYC with AVX512 takes a tenth
+longer than oneDNN, and more for an output head; on an Intel Xeon oneDNN took longer in the backward pass. Both are in
+torch; oneDNN's product is what torch.compile makes of a layer. In training nearly all products are with weights that
+have no gradient, so that a layer needs no more than two of them.
 """
 
 from collections.abc import Callable, Iterator
@@ -25,11 +25,8 @@ def faster_products(model: Any) -> Iterator[None]:
     Args:
         model: Model of transformers, with or without PEFT's layers; its other layers compute as before.
     """
-    import torch
-
-    has_library = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
     changed = []
-    for module in model.modules() if has_library and is_faster_here() else ():
+    for module in model.modules() if is_faster_here() else ():
         weight = _frozen_weight(module)
         if weight is not None:
             module.forward = partial(_forward, module.forward, weight, module.bias)
@@ -45,8 +42,9 @@ def is_faster_here() -> bool:
     """Whether this CPU is known for it: what a training computes must not depend on a measurement."""
     import torch
 
-    maker = torch.cpu.get_capabilities().get("cpu_name", "")
-    return torch.backends.cpu.get_cpu_capability().startswith(FAST_KERNELS) and maker.startswith(FAST_MAKER)
+    has_library = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    kernels, name = torch.backends.cpu.get_cpu_capability(), torch.cpu.get_capabilities().get("cpu_name", "")
+    return has_library and kernels.startswith(FAST_KERNELS) and name.startswith(FAST_MAKER)
 
 
 def _frozen_weight(module: Any) -> "torch.Tensor | None":

@@ -1,6 +1,7 @@
 """Products with frozen weights by oneDNN are torch's own, forward and backward."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,13 +17,29 @@ LAYERS: dict[str, Callable[[], torch.nn.Module]] = {
 }
 
 
-def on_cpu(monkeypatch: pytest.MonkeyPatch, kernels: str, maker: dict[str, str]) -> None:
+def on_cpu(monkeypatch: pytest.MonkeyPatch, kernels: str, capabilities: dict[str, str]) -> None:
     """As torch would name this CPU."""
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: kernels)
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: maker)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
 
 
-@pytest.fixture(autouse=True)
+def system_names_maker() -> str:
+    """The maker of this CPU as Linux names it, and nothing elsewhere."""
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text(encoding="utf-8").splitlines() if cpuinfo.is_file() else []
+    return next((line.split(":")[1].strip() for line in lines if line.startswith("vendor_id")), "")
+
+
+MAKERS = {"AuthenticAMD": "AMD", "GenuineIntel": "Intel"}
+
+
+@pytest.mark.skipif(system_names_maker() not in MAKERS, reason="the system does not say that AMD or Intel made the CPU")
+def test_torch_names_the_maker_of_this_cpu() -> None:
+    """As the system does, without which no CPU would be known as a fast one."""
+    assert torch.cpu.get_capabilities()["cpu_name"].startswith(MAKERS[system_names_maker()])
+
+
+@pytest.fixture
 def on_an_epyc(monkeypatch: pytest.MonkeyPatch) -> None:
     """As on a CPU where they are faster."""
     on_cpu(monkeypatch, "AVX512", {"cpu_name": "AMD EPYC 9B14"})
@@ -42,6 +59,7 @@ def computed(model: torch.nn.Module, inputs: torch.Tensor) -> tuple[torch.Tensor
     return output.detach(), inputs.grad
 
 
+@pytest.mark.usefixtures("on_an_epyc")
 @pytest.mark.parametrize("name", LAYERS)
 @pytest.mark.parametrize("shape", [(9, 12), (1, 9, 12), (2, 3, 12)])
 def test_output_and_gradient_are_those_of_torch(name: str, shape: tuple[int, ...]) -> None:
@@ -60,6 +78,7 @@ def changed(model: torch.nn.Module) -> list[torch.nn.Module]:
     return [module for module in model.modules() if "forward" in vars(module)]
 
 
+@pytest.mark.usefixtures("on_an_epyc")
 def test_other_layers_are_left_alone() -> None:
     """Those that are trained or of fewer bits; after the block all are as before."""
     trained, half, own = torch.nn.Linear(4, 4), frozen("without").bfloat16(), frozen("with a bias")
@@ -70,17 +89,20 @@ def test_other_layers_are_left_alone() -> None:
 
 
 @pytest.mark.parametrize(
-    ("kernels", "maker"),
+    ("kernels", "capabilities"),
     [("AVX512", {"cpu_name": "Intel Xeon"}), ("AVX2", {"cpu_name": "AMD EPYC 9B14"}), ("AVX512", {})],
 )
-def test_on_other_cpus_torch_computes(monkeypatch: pytest.MonkeyPatch, kernels: str, maker: dict[str, str]) -> None:
-    """MKL is as fast or faster on those of Intel, on those without AVX512, and where nothing is known."""
-    on_cpu(monkeypatch, kernels, maker)
+def test_on_other_cpus_torch_computes(
+    monkeypatch: pytest.MonkeyPatch, kernels: str, capabilities: dict[str, str]
+) -> None:
+    """On those of Intel, on those without AVX512, and where nothing is known of the maker."""
+    on_cpu(monkeypatch, kernels, capabilities)
     model = frozen("without")
     with faster_products(model):
         assert not changed(model)
 
 
+@pytest.mark.usefixtures("on_an_epyc")
 def test_under_autocast_and_for_other_types_the_layer_computes_as_it_would() -> None:
     """Its result has the type that it has without the block."""
     model: Any = frozen("with a bias")

@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file
 
 from harness.models.base import LoadedModel
-from harness.training.packed_step import budget, forward
+from harness.training.packed_step import budget, forward, frozen_product
 from harness.training.recipe import EncodedRows, LogLine, RatedRequest, Recipe, TrainingError, requests_of
 from harness.training.reference import REFERENCE_FILE
 from harness.training.trainer import Folders, UnpackableModelError, train_adapter
@@ -95,6 +95,13 @@ def test_ten_steps_are_those_of_trl(
         assert (weights["packed"][name] - weight).norm() <= 1e-2 * weight.norm(), name
 
 
+@pytest.fixture(params=["oneDNN", "MKL"])
+def products(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Products with frozen weights by either library, whichever this CPU has the faster one of."""
+    monkeypatch.setattr(frozen_product, "is_faster_here", lambda: request.param == "oneDNN")
+
+
+@pytest.mark.usefixtures("products")
 @pytest.mark.parametrize("settings", METHODS, ids=lambda settings: str(*settings.values()))
 def test_gradients_are_those_of_trl_at_ten_points_of_a_run(
     settings: dict[str, Any], llama_folder: Path, load: Load, encode: Encode, recipe: Recipe, train: Train,
@@ -360,6 +367,7 @@ def test_a_family_that_gives_other_numbers_is_trained_as_trl_does(
         train_adapter(loaded, encode(loaded), with_training(few, engine="packed"), folders_in(tmp_path, "asked"), str)
 
 
+@pytest.mark.usefixtures("products")
 @pytest.mark.parametrize("path", ["tree", "prefix", "plain"])
 def test_rows_are_scored_between_steps_by_every_path(
     path: str, llama_folder: Path, load: Load, encode: Encode, recipe: Recipe, monkeypatch: pytest.MonkeyPatch,
@@ -388,7 +396,7 @@ def test_layers_of_the_adapter_keep_their_gradients_in_steps(
     llama_folder: Path, load: Load, encode: Encode, recipe: Recipe, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """They are no frozen ones, though they were while the reference was scored with the adapter off."""
-    monkeypatch.setattr("harness.training.packed_step.frozen_product.is_faster_here", lambda: True)
+    monkeypatch.setattr(frozen_product, "is_faster_here", lambda: True)
     replaced: list[list[str]] = []
     log = HarnessTrainerMixin.log
 

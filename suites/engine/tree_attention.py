@@ -1,9 +1,11 @@
 """Attention over a pack that leaves closed parts of the mask out, as in a prefix tree most of it is.
 
 On a CPU block of rows by block of rows, each with only the keys that its rows see: a CPU's own kernel computes closed
-parts, which takes a tenth of a pack's time. On a GPU FlexAttention skips closed blocks.
+parts, which takes a tenth of a pack's time. Which keys those are is found once for all layers. On a GPU FlexAttention
+skips closed blocks.
 """
 
+from collections.abc import Iterable, Sequence
 from functools import cache
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -44,13 +46,61 @@ def _attend(
     # None where a family drops our mask, which the self-check finds; a pack's is never boolean, as those of sdpa are.
     if attention_mask is None or attention_mask.dtype == torch.bool:
         return sdpa_attention_forward(module, query, key, value, attention_mask, **options)  # type: ignore[no-any-return]
-    outputs = []
-    for start in range(0, query.shape[2], BLOCK_ROWS):
-        rows, mask = query[:, :, start : start + BLOCK_ROWS], attention_mask[:, :, start : start + BLOCK_ROWS]
-        seen = (mask[0, 0] == 0).any(0).nonzero().squeeze(1)
-        keys, values = key.index_select(2, seen), value.index_select(2, seen)
-        outputs.append(sdpa_attention_forward(module, rows, keys, values, mask.index_select(3, seen), **options)[0])
+    seen, masks = zip(*_blocks(attention_mask), strict=True)
+    rows, keys, values = torch.split(query, BLOCK_ROWS, dim=2), _selected(key, seen), _selected(value, seen)
+    blocks = zip(rows, keys, values, masks, strict=True)
+    outputs = [sdpa_attention_forward(module, *each, **options)[0] for each in blocks]
     return torch.cat(outputs, dim=1), None
+
+
+def _selected(tensor: "torch.Tensor", places: "Sequence[torch.Tensor]") -> "Iterable[torch.Tensor]":
+    """The tensor at some places of its third axis, block by block; the gradients of all blocks are added up in one."""
+    if not tensor.requires_grad:
+        return (tensor.index_select(2, each) for each in places)
+    selected: tuple[torch.Tensor, ...] = _selection_function().apply(tensor, *places)
+    return selected
+
+
+@cache
+def _selection_function() -> Any:
+    """A tensor at several selections of places, with gradient; the class is made once, when torch is there."""
+    import torch
+
+    class Selection(torch.autograd.Function):
+        @staticmethod
+        def forward(context: Any, tensor: "torch.Tensor", *places: "torch.Tensor") -> "tuple[torch.Tensor, ...]":
+            context.places, context.shape = places, tensor.shape
+            return tuple(tensor.index_select(2, each) for each in places)
+
+        @staticmethod
+        def backward(context: Any, *gradients: "torch.Tensor") -> Any:
+            total = gradients[0].new_zeros(context.shape)
+            for places, gradient in zip(context.places, gradients, strict=True):
+                total.index_add_(2, places, gradient)
+            return total, *(None for _ in gradients)
+
+    return Selection
+
+
+def _blocks(attention_mask: "torch.Tensor") -> "list[tuple[torch.Tensor, torch.Tensor]]":
+    """For each block of rows the keys that its rows see, and its mask of these alone; made once for all layers."""
+    import torch
+
+    known = _known_blocks()
+    if attention_mask not in known:
+        masks = torch.split(attention_mask, BLOCK_ROWS, dim=2)
+        seen = [(mask[0, 0] == 0).any(0).nonzero().squeeze(1) for mask in masks]
+        known[attention_mask] = [(keys, mask.index_select(3, keys)) for keys, mask in zip(seen, masks, strict=True)]
+    blocks: list[tuple[torch.Tensor, torch.Tensor]] = known[attention_mask]
+    return blocks
+
+
+@cache
+def _known_blocks() -> Any:
+    """Blocks by their mask, for as long as it lives; made once, when torch is there."""
+    from torch.utils.weak import WeakTensorKeyDictionary
+
+    return WeakTensorKeyDictionary()
 
 
 @cache

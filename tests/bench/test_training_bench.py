@@ -21,16 +21,13 @@ FOLDER = Path(__file__).parent
 DATA_ROOT = Path(os.environ.get("HARNESS_DATA_ROOT", FOLDER.parents[2] / "shared" / "data"))
 
 
-Seconds = Mapping[int, float]
-
-
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
     """Runs the benchmark's command line with steps and trainings that take so many seconds by rows at a time."""
     monkeypatch.syspath_prepend(FOLDER)
     training, lines, bench = map(importlib.import_module, ("training", "training_lines", "bench"))
 
-    def run_with(*arguments: str, **seconds: Seconds) -> Result:
+    def run_with(*arguments: str, **seconds: Mapping[int, float]) -> Result:
         def train_all(*asked: Any) -> Any:
             *_, engine, micro, _n_steps = asked
             return lines.Cost(seconds[engine][micro], 0.0, 0.0, (1.0,))

@@ -1,13 +1,13 @@
 """Products with frozen weights by oneDNN are torch's own, forward and backward."""
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from transformers.pytorch_utils import Conv1D
 
+from harness.models.provenance import processor_name
 from harness.training.packed_step.frozen_product import faster_products
 
 LAYERS: dict[str, Callable[[], torch.nn.Module]] = {
@@ -23,20 +23,14 @@ def on_cpu(monkeypatch: pytest.MonkeyPatch, kernels: str, capabilities: dict[str
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
 
 
-def system_names_maker() -> str:
-    """The maker of this CPU as Linux names it, and nothing elsewhere."""
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text(encoding="utf-8").splitlines() if cpuinfo.is_file() else []
-    return next((line.split(":")[1].strip() for line in lines if line.startswith("vendor_id")), "")
+MAKERS = ("AMD", "Intel")
 
 
-MAKERS = {"AuthenticAMD": "AMD", "GenuineIntel": "Intel"}
-
-
-@pytest.mark.skipif(system_names_maker() not in MAKERS, reason="the system does not say that AMD or Intel made the CPU")
+@pytest.mark.skipif(not processor_name().startswith(MAKERS), reason="the system names neither AMD nor Intel")
 def test_torch_names_the_maker_of_this_cpu() -> None:
     """As the system does, without which no CPU would be known as a fast one."""
-    assert torch.cpu.get_capabilities()["cpu_name"].startswith(MAKERS[system_names_maker()])
+    (maker,) = (each for each in MAKERS if processor_name().startswith(each))
+    assert torch.cpu.get_capabilities()["cpu_name"].startswith(maker)
 
 
 @pytest.fixture

@@ -22,8 +22,9 @@ PACKAGES = (
     "lm_eval", "numpy", "pandas", "scipy",
 )  # fmt: skip
 
-KEY_VERSION = 3
-"""Part of the keys of fixtures and of cached scores; 3 since the keys name the device, 2 what products are computed in.
+KEY_VERSION = 4
+"""Part of the keys of fixtures and of cached scores; 4 since attention over packs rounds otherwise, 3 since the keys
+name the device, 2 what products are computed in.
 
 Raise it, with a line in CHANGELOG.md, whenever this project computes another adapter or other log-probabilities from
 the same inputs: adapters and scores from before are then computed again.

@@ -100,13 +100,17 @@ def _values_and_shares(logits: "torch.Tensor", tokens: "torch.Tensor") -> "tuple
     """Values of one token a row of logits, and the probabilities of all tokens, both without gradient."""
     import torch
 
-    normalisers = logits.logsumexp(-1)
-    shares = (logits - normalisers[:, None]).exp_()
+    best = most_probable(logits)
+    highest = logits.gather(-1, best[:, None])
+    shares = (logits - highest).exp_()  # in proportion: one exponential serves the normaliser and the probabilities
+    totals = shares.sum(-1, keepdim=True)
+    shares.div_(totals)
+    normalisers = (highest + totals.log()).squeeze(-1)
     values = TargetValues(
         logits.gather(-1, tokens[:, None]).squeeze(-1) - normalisers,
         normalisers - torch.linalg.vecdot(shares, logits),
         logits.mean(-1),
-        most_probable(logits) == tokens,
+        best == tokens,
     )
     return values, shares
 

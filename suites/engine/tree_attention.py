@@ -1,8 +1,9 @@
 """Attention over a pack that leaves closed parts of the mask out, as in a prefix tree most of it is.
 
 On a CPU block of rows by block of rows, each with only the keys that its rows see: a CPU's own kernel computes closed
-parts, which takes a tenth of a pack's time. Which keys those are is found once for all layers. On a GPU FlexAttention
-skips closed blocks.
+parts, which takes a tenth of a pack's time. Which keys those are is found once for all layers. Query heads that share
+their keys (grouped-query attention, https://arxiv.org/abs/2305.13245) are rows beside each other, as decoding one token
+does it, so that keys are not copied for each of them. On a GPU FlexAttention skips closed blocks.
 """
 
 from collections.abc import Iterable, Sequence
@@ -13,8 +14,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import torch
 
-BLOCK_ROWS = 128
+BLOCK_ROWS = 96
 """Rows of a block: fewer make matrix products too small, more see more different keys."""
+MOST_HEADS_TOGETHER = 8
+"""Query heads of a key head that are rows beside each other, at most: a block's mask is repeated for each of them."""
 SHORTEST_PADDED = 1024
 """Tokens to which a pack is padded at least within FlexAttention."""
 
@@ -46,11 +49,16 @@ def _attend(
     # None where a family drops our mask, which the self-check finds; a pack's is never boolean, as those of sdpa are.
     if attention_mask is None or attention_mask.dtype == torch.bool:
         return sdpa_attention_forward(module, query, key, value, attention_mask, **options)  # type: ignore[no-any-return]
-    seen, masks = zip(*_blocks(attention_mask), strict=True)
-    rows, keys, values = torch.split(query, BLOCK_ROWS, dim=2), _selected(key, seen), _selected(value, seen)
-    blocks = zip(rows, keys, values, masks, strict=True)
-    outputs = [sdpa_attention_forward(module, *each, **options)[0] for each in blocks]
-    return torch.cat(outputs, dim=1), None
+    n_sharing = query.shape[1] // key.shape[1]
+    n_together = max(n for n in range(1, MOST_HEADS_TOGETHER + 1) if n_sharing % n == 0)
+    rows = query.reshape(1, -1, n_together, *query.shape[2:]).transpose(2, 3).flatten(2, 3)
+    queries = torch.split(rows, BLOCK_ROWS * n_together, dim=2)  # each (1, heads, rows x n_together, head size)
+    seen, masks = zip(*_blocks(attention_mask, n_together), strict=True)
+    blocks = zip(queries, _selected(key, seen), _selected(value, seen), masks, strict=True)
+    # transformers reads nothing else of a module where there is a mask: it repeats keys for the heads that are left.
+    repeats = SimpleNamespace(num_key_value_groups=n_sharing // n_together)
+    outputs = torch.cat([sdpa_attention_forward(repeats, *each, **options)[0] for each in blocks], dim=1)
+    return outputs.reshape(1, -1, n_together, *outputs.shape[2:]).transpose(2, 3).flatten(2, 3), None
 
 
 def _selected(tensor: "torch.Tensor", places: "Sequence[torch.Tensor]") -> "Iterable[torch.Tensor]":
@@ -82,17 +90,22 @@ def _selection_function() -> Any:
     return Selection
 
 
-def _blocks(attention_mask: "torch.Tensor") -> "list[tuple[torch.Tensor, torch.Tensor]]":
-    """For each block of rows the keys that its rows see, and its mask of these alone; made once for all layers."""
+def _blocks(attention_mask: "torch.Tensor", n_together: int) -> "list[tuple[torch.Tensor, torch.Tensor]]":
+    """For each block of rows the keys that its rows see, and its mask of these, a row for each of the heads together.
+
+    Made once for all layers.
+    """
     import torch
 
-    known = _known_blocks()
-    if attention_mask not in known:
+    known: dict[int, list[tuple[torch.Tensor, torch.Tensor]]] = _known_blocks().setdefault(attention_mask, {})
+    if n_together not in known:
         masks = torch.split(attention_mask, BLOCK_ROWS, dim=2)
         seen = [(mask[0, 0] == 0).any(0).nonzero().squeeze(1) for mask in masks]
-        known[attention_mask] = [(keys, mask.index_select(3, keys)) for keys, mask in zip(seen, masks, strict=True)]
-    blocks: list[tuple[torch.Tensor, torch.Tensor]] = known[attention_mask]
-    return blocks
+        known[n_together] = [
+            (keys, mask.index_select(3, keys).repeat_interleave(n_together, dim=2))
+            for keys, mask in zip(seen, masks, strict=True)
+        ]
+    return known[n_together]
 
 
 @cache

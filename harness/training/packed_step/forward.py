@@ -24,7 +24,7 @@ from suites.engine.tree_path import decoded_pack, decoded_pack_in_blocks, dense_
 if TYPE_CHECKING:
     import torch
 
-VERSION = 7
+VERSION = 8
 """Changes with anything that changes a number; part of the key of what was trained."""
 Kernel = Literal["flex", "dense"]
 """How attention over a pack is computed: flex with FlexAttention's block masks, dense with a mask of every token."""

@@ -42,7 +42,7 @@ def _attend(
     attention_mask: "torch.Tensor | None",
     **options: Any,
 ) -> "tuple[torch.Tensor, None]":
-    """The same as sdpa, shape (1, n_rows, heads, head size), without the keys that no row of a block sees."""
+    """The same as sdpa, shape (n, n_rows, heads, head size), without the keys that no row of a block sees."""
     import torch
     from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
@@ -51,14 +51,14 @@ def _attend(
         return sdpa_attention_forward(module, query, key, value, attention_mask, **options)  # type: ignore[no-any-return]
     n_sharing = query.shape[1] // key.shape[1]
     n_together = max(n for n in range(1, MOST_HEADS_TOGETHER + 1) if n_sharing % n == 0)
-    rows = query.reshape(1, -1, n_together, *query.shape[2:]).transpose(2, 3).flatten(2, 3)
-    queries = torch.split(rows, BLOCK_ROWS * n_together, dim=2)  # each (1, heads, rows x n_together, head size)
+    rows = query.reshape(len(query), -1, n_together, *query.shape[2:]).transpose(2, 3).flatten(2, 3)
+    queries = torch.split(rows, BLOCK_ROWS * n_together, dim=2)  # each (n, heads, rows x n_together, head size)
     seen, masks = zip(*_blocks(attention_mask, n_together), strict=True)
     blocks = zip(queries, _selected(key, seen), _selected(value, seen), masks, strict=True)
     # transformers reads nothing else of a module where there is a mask: it repeats keys for the heads that are left.
     repeats = SimpleNamespace(num_key_value_groups=n_sharing // n_together)
     outputs = torch.cat([sdpa_attention_forward(repeats, *each, **options)[0] for each in blocks], dim=1)
-    return outputs.reshape(1, -1, n_together, *outputs.shape[2:]).transpose(2, 3).flatten(2, 3), None
+    return outputs.reshape(len(query), -1, n_together, *outputs.shape[2:]).transpose(2, 3).flatten(2, 3), None
 
 
 def _selected(tensor: "torch.Tensor", places: "Sequence[torch.Tensor]") -> "Iterable[torch.Tensor]":

@@ -21,9 +21,9 @@ def mask_of_two_branches() -> torch.Tensor:
 
 
 def attended(function: object, mask: torch.Tensor, n_heads: int, n_key_heads: int) -> list[torch.Tensor]:
-    """The output, and the gradients of query, key and value."""
+    """The output for a batch of 2, and the gradients of query, key and value."""
     torch.manual_seed(1)
-    inputs = [torch.randn(1, n, N_TOKENS, 8, requires_grad=True) for n in (n_heads, n_key_heads, n_key_heads)]
+    inputs = [torch.randn(2, n, N_TOKENS, 8, requires_grad=True) for n in (n_heads, n_key_heads, n_key_heads)]
     module = SimpleNamespace(num_key_value_groups=n_heads // n_key_heads, is_causal=True, training=False)
     output, _ = function(module, *inputs, mask, scaling=0.3, dropout=0.0)  # type: ignore[operator]
     output.square().sum().backward()

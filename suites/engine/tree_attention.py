@@ -51,14 +51,19 @@ def _attend(
         return sdpa_attention_forward(module, query, key, value, attention_mask, **options)  # type: ignore[no-any-return]
     n_sharing = query.shape[1] // key.shape[1]
     n_together = max(n for n in range(1, MOST_HEADS_TOGETHER + 1) if n_sharing % n == 0)
-    rows = query.reshape(len(query), -1, n_together, *query.shape[2:]).transpose(2, 3).flatten(2, 3)
-    queries = torch.split(rows, BLOCK_ROWS * n_together, dim=2)  # each (n, heads, rows x n_together, head size)
+    rows = _moved_inward(query, n_together)  # (n, heads, n_rows x n_together, head size)
+    queries = torch.split(rows, BLOCK_ROWS * n_together, dim=2)
     seen, masks = zip(*_blocks(attention_mask, n_together), strict=True)
     blocks = zip(queries, _selected(key, seen), _selected(value, seen), masks, strict=True)
     # transformers reads nothing else of a module where there is a mask: it repeats keys for the heads that are left.
     repeats = SimpleNamespace(num_key_value_groups=n_sharing // n_together)
     outputs = torch.cat([sdpa_attention_forward(repeats, *each, **options)[0] for each in blocks], dim=1)
-    return outputs.reshape(len(query), -1, n_together, *outputs.shape[2:]).transpose(2, 3).flatten(2, 3), None
+    return _moved_inward(outputs, n_together), None
+
+
+def _moved_inward(tensor: "torch.Tensor", n: int) -> "torch.Tensor":
+    """The tensor with the inner `n` places of its second axis as inner ones of its third: heads to rows, and back."""
+    return tensor.reshape(len(tensor), -1, n, *tensor.shape[2:]).transpose(2, 3).flatten(2, 3)
 
 
 def _selected(tensor: "torch.Tensor", places: "Sequence[torch.Tensor]") -> "Iterable[torch.Tensor]":
